@@ -1,0 +1,87 @@
+"""The node agent: one process beside each Kamailio, which keeps the node's snapshot equal to the state in Redis.
+
+Redis away: the snapshot stays as it is, and calls are decided from it. Redis empty: the same, since an empty Redis is
+a lost one, not an order to forget every policy.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.replica import Replica
+from model.settings import Settings
+from state.snapshot import SnapshotWriter
+from state.store import NodeReport, Store, StoreError
+
+log = logging.getLogger("strowger.agent")
+
+# Seconds between two reports; a third of the time after which a node counts as gone.
+REPORT_EVERY = 1.0
+# Seconds between two sweeps of expired entries. They are out of force at once; this only frees their room.
+SWEEP_EVERY = 30.0
+# Seconds before Redis is tried again.
+RETRY_EVERY = 0.5
+
+
+@dataclass(slots=True)
+class NodeAgent:
+    """Follows Redis until told to stop."""
+
+    settings: Settings
+    stopped: Callable[[], bool]
+
+    def run(self) -> None:
+        """Returns once ``stopped`` says so, within about a second."""
+        writer = SnapshotWriter(self.settings.snapshot)
+        store = Store(self.settings.redis_url)
+        replica = Replica(store, writer)
+        started, away = time.time(), False
+        try:
+            while not self.stopped():
+                try:
+                    self._follow(store, replica, started)
+                except StoreError as error:
+                    if not away:
+                        log.warning("%s; calls are decided from policy version %d", error, replica.meta.version)
+                    away = True
+                    time.sleep(RETRY_EVERY)
+                else:
+                    away = False
+        finally:
+            self._retire(store)
+            store.close()
+            writer.close()
+
+    def _follow(self, store: Store, replica: Replica, started: float) -> None:
+        replica.synchronise()
+        log.info("following Redis from change %d, policy version %d", replica.meta.seq, replica.meta.version)
+        reported = swept = 0.0
+        confirmed = -1
+        while not self.stopped():
+            now = time.monotonic()
+            if replica.meta.seq != confirmed or now - reported >= REPORT_EVERY:
+                store.report(self._report(replica, started))
+                reported, confirmed = now, replica.meta.seq
+            if now - swept >= SWEEP_EVERY:
+                store.sweep(time.time())
+                swept = now
+            replica.advance(block=REPORT_EVERY / 2)
+
+    def _report(self, replica: Replica, started: float) -> NodeReport:
+        return NodeReport(
+            name=self.settings.node,
+            seq=replica.meta.seq,
+            version=replica.meta.version,
+            pid=os.getpid(),
+            started=started,
+        )
+
+    def _retire(self, store: Store) -> None:
+        try:
+            store.retire(self.settings.node)
+        except StoreError:
+            log.debug("Redis is away; the report expires by itself")

@@ -1,0 +1,119 @@
+"""Brings the changes in Redis into the snapshot, each batch in one transaction."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from model.entries import Kind
+from state import codec, keys, layout
+from state.layout import Index, Meta
+from state.snapshot import SnapshotWriter
+from state.store import Change, Store
+
+log = logging.getLogger("strowger.agent")
+
+NOTHING = Meta(schema=keys.SCHEMA, generation="", seq=0, version=0)
+
+
+class _GapError(Exception):
+    """The stream does not continue where the snapshot ends."""
+
+
+class Replica:
+    """The snapshot as a follower of Redis."""
+
+    def __init__(self, store: Store, writer: SnapshotWriter) -> None:
+        self._store = store
+        self._writer = writer
+        raw, index = writer.get(layout.META), writer.get(layout.INDEX)
+        self.meta = Meta.decode(raw) if raw else NOTHING
+        "What the snapshot holds."
+        self._index = Index.decode(index) if index else Index()
+
+    def synchronise(self) -> None:
+        """Read everything if the snapshot is not an earlier state of this very Redis.
+
+        A Redis without any policy is taken for one that lost it: the snapshot stays.
+        """
+        generation, seq = self._store.position()
+        if not generation:
+            if self.meta.version:
+                log.warning("Redis holds no policy; policy version %d stays in force here", self.meta.version)
+        elif (generation, keys.SCHEMA) != (self.meta.generation, self.meta.schema) or seq < self.meta.seq:
+            self._copy()
+
+    def advance(self, block: float) -> None:
+        """Apply the next changes, waiting at most ``block`` seconds for the first."""
+        batch = self._store.changes(self.meta.seq, block)
+        if not batch or not self.meta.generation:
+            self.synchronise()
+            return
+        try:
+            self._apply(batch)
+        except _GapError:
+            log.warning("changes are missing after %d; reading everything anew", self.meta.seq)
+            self._copy()
+
+    def _apply(self, changes: list[Change]) -> None:
+        # Work on a copy of what is remembered, so that a failed transaction leaves it as the file is.
+        meta, index = self.meta, Index.decode(self._index.encode())
+        with self._writer.begin() as txn:
+            for change in changes:
+                if change.seq != meta.seq + 1:
+                    raise _GapError
+                version = self._change(txn, index, change)
+                meta = Meta(keys.SCHEMA, meta.generation, change.seq, version or meta.version)
+            _write_meta(txn, meta, index)
+        self.meta, self._index = meta, index
+
+    def _change(self, txn: Any, index: Index, change: Change) -> int:
+        """Apply one change; returns the policy's version if it changed, else 0."""
+        if change.op == "policy":
+            return self._write_policy(txn, index)
+        kind, value = _kind_and_value(change.field)
+        key = layout.entry_key(kind, value)
+        if change.op == "put":
+            if txn.get(key) is None:
+                index.add(kind, value)
+            txn.put(key, change.value.encode())
+        elif txn.delete(key):
+            index.remove(kind, value)
+        return 0
+
+    def _write_policy(self, txn: Any, index: Index) -> int:
+        applied = self._store.policy()
+        policy, routes = applied.decode()
+        cursor = txn.cursor()
+        while cursor.set_range(layout.ROUTE) and cursor.key().startswith(layout.ROUTE):
+            cursor.delete()
+        for key, value in layout.route_records(routes).items():
+            txn.put(key, value)
+        index.set_routes(prefix for route in routes for prefix in route.prefixes)
+        txn.put(layout.POLICY, layout.policy_record(policy, applied.version))
+        return applied.version
+
+    def _copy(self) -> None:
+        """Read everything. What changes meanwhile is in the stream too, and comes again with the next batch."""
+        generation, seq = self._store.position()
+        log.info("reading all of Redis, change %d", seq)
+        index = Index()
+        with self._writer.begin() as txn:
+            self._writer.clear(txn)
+            version = self._write_policy(txn, index)
+            for entry in self._store.entries():
+                index.add(entry.kind, entry.value)
+                txn.put(layout.entry_key(entry.kind, entry.value), codec.encode_entry(entry).encode())
+            meta = Meta(keys.SCHEMA, generation, seq, version)
+            _write_meta(txn, meta, index)
+        self.meta, self._index = meta, index
+
+
+def _kind_and_value(field: str) -> tuple[Kind, str]:
+    kind, _, value = field.partition(":")
+    return Kind(kind), value
+
+
+def _write_meta(txn: Any, meta: Meta, index: Index) -> None:
+    txn.put(layout.INDEX, index.encode())
+    txn.put(layout.META, meta.encode())

@@ -1,0 +1,87 @@
+"""`strowger serve`: the processes of a node, as systemd, Docker and `strowger run` start them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import sysconfig
+from pathlib import Path
+from types import FrameType
+
+from agent.node import NodeAgent
+from model.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "kamailio" / "kamailio.cfg"
+MAIN = ROOT / "kemi" / "main.py"
+# Not the caller's: another python3 in it would become the prefix of the interpreter inside Kamailio.
+CLEAN_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def kamailio_command(settings: Settings) -> list[str]:
+    """The command that starts Kamailio in the foreground."""
+    return [
+        _find("kamailio"),
+        "-DD",
+        "-E",
+        "-f",
+        str(CONFIG),
+        "-Y",
+        str(settings.run),
+        "-P",
+        str(settings.run / "kamailio.pid"),
+    ]
+
+
+def kamailio_environment(settings: Settings) -> dict[str, str]:
+    """The whole environment of Kamailio; nothing is inherited but what is named here."""
+    return {
+        **settings.to_env(),
+        "STROWGER_RPC_SOCKET": str(settings.rpc_socket),
+        "STROWGER_MAIN_SCRIPT": str(settings.main_script),
+        "STROWGER_DISPATCHER_LIST": str(settings.run / "dispatcher.list"),
+        "PATH": CLEAN_PATH,
+        "PYTHONPATH": os.pathsep.join((str(ROOT), sysconfig.get_path("platlib"))),
+        # Compiled files are checked by size and second of change: two edits within one second would look the same.
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": str(settings.run / "no-bytecode"),
+        "LANG": "C.UTF-8",
+    }
+
+
+def prepare(settings: Settings) -> None:
+    """Make what Kamailio needs at its start."""
+    for directory in (settings.run, settings.spool):
+        directory.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(MAIN, settings.main_script)
+    (settings.run / "dispatcher.list").touch()
+
+
+def serve_kamailio(settings: Settings) -> None:
+    """Become Kamailio."""
+    prepare(settings)
+    command = kamailio_command(settings)
+    os.execve(command[0], command, kamailio_environment(settings))
+
+
+def serve_agent(settings: Settings) -> None:
+    """Be the node agent until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    stop: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop.append(number)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    NodeAgent(settings, lambda: bool(stop)).run()
+
+
+def _find(program: str) -> str:
+    found = shutil.which(program, path=CLEAN_PATH)
+    if found is None:
+        raise FileNotFoundError(f"{program} is not installed")
+    return found

@@ -1,0 +1,151 @@
+"""A whole node as child processes: Redis, the node agent and Kamailio, for `strowger run` and for the tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from console import serve
+from console.process import Process
+from kemi.rpc import Kamcmd, RpcError
+from model.settings import Settings
+from state.store import Store, StoreError
+
+START_TIMEOUT = 20.0
+POLL = 0.02
+
+
+class StackError(Exception):
+    """A process of the stack did not start; the message names it and its log."""
+
+
+@dataclass(slots=True)
+class Stack:
+    """Redis, agent and Kamailio on the ports and in the directories of ``settings``; a context manager."""
+
+    settings: Settings
+    directory: Path
+    "Holds Redis's data and the logs."
+    redis_port: int
+    processes: dict[str, Process] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Start everything and wait until it answers; ``progress`` is told what is being started.
+
+        Raises :class:`StackError`.
+        """
+        for name in ("redis", "agent", "kamailio"):
+            progress(name)
+            getattr(self, f"start_{name}")()
+
+    def start_redis(self) -> None:
+        """Start Redis and wait until it answers."""
+        data = self.directory / "redis"
+        data.mkdir(parents=True, exist_ok=True)
+        options = {
+            "port": str(self.redis_port),
+            "bind": "127.0.0.1",
+            "dir": str(data),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "daemonize": "no",
+        }
+        command = ["/usr/bin/redis-server", *(word for name, value in options.items() for word in (f"--{name}", value))]
+        self._start("redis", command, os.environ)
+        self._until("redis", self._redis_answers)
+
+    def start_agent(self) -> None:
+        """Start the node agent; with Redis up, wait until the node is live."""
+        command = [sys.executable, "-m", "console.cli", "serve", "agent"]
+        self._start("agent", command, {**os.environ, **self.settings.to_env(), "PYTHONPATH": str(serve.ROOT)})
+        if self._redis_answers():
+            self._until("agent", self._node_is_live)
+
+    def start_kamailio(self) -> None:
+        """Start Kamailio and wait until its RPC answers."""
+        serve.prepare(self.settings)
+        command = serve.kamailio_command(self.settings)
+        self._start("kamailio", command, serve.kamailio_environment(self.settings))
+        self._until("kamailio", self._kamailio_answers)
+
+    def stop(self) -> None:
+        """Stop everything, Kamailio first."""
+        for name in ("kamailio", "agent", "redis"):
+            if name in self.processes:
+                self.processes[name].stop()
+
+    def log(self, name: str) -> str:
+        """What a process printed."""
+        return self.processes[name].log.read_text(errors="replace")
+
+    def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        process = Process(name, command, environment, self.directory / f"{name}.log")
+        self.processes[name] = process
+        process.start()
+
+    def _until(self, name: str, ready: Callable[[], bool]) -> None:
+        process, deadline = self.processes[name], time.monotonic() + START_TIMEOUT
+        while not ready():
+            if not process.running:
+                raise StackError(f"{name} stopped while starting; {process.log} ends with:\n{_tail(process.log)}")
+            if time.monotonic() > deadline:
+                raise StackError(f"{name} does not answer after {START_TIMEOUT:.0f} s; see {process.log}")
+            time.sleep(POLL)
+
+    def _redis_answers(self) -> bool:
+        store = Store(self.settings.redis_url)
+        try:
+            store.ping()
+        except StoreError:
+            return False
+        finally:
+            store.close()
+        return True
+
+    def _node_is_live(self) -> bool:
+        store = Store(self.settings.redis_url)
+        try:
+            return any(node.name == self.settings.node for node in store.nodes()[0])
+        finally:
+            store.close()
+
+    def _kamailio_answers(self) -> bool:
+        try:
+            with Kamcmd(f"unix:{self.settings.rpc_socket}", timeout=1.0) as kamcmd:
+                kamcmd.call("core.version")
+        except RpcError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A port that is free now for both UDP and TCP on 127.0.0.1."""
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port = int(tcp.getsockname()[1])
+            try:
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def _tail(log: Path, lines: int = 12) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,80 @@
+"""The script that Kamailio's app_python3 loads. It does nothing but load the routing code, safely.
+
+``app_python.reload`` executes this file again in each worker, at that worker's next message. Stock Kamailio does not
+survive a script that fails there, so this one cannot fail: the routing code is imported into fresh modules, checked,
+and only then takes over; otherwise the code in force stays, and the log says why.
+
+Kamailio runs a copy of this file from its run directory. So no edit can break a reload, and the source's directory is
+not put on ``sys.path``, where ``policy`` and ``kemi.policy`` would become two modules.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Iterable
+from typing import Any
+
+# The modules that hold a file or a memory map; they stay as they are until Kamailio restarts.
+RESIDENT = frozenset({"kemi.main", "kemi.spool", "state.snapshot"})
+PACKAGES = ("kemi", "model", "state")
+CALLBACKS = ("child_init", "on_call", "on_failure")
+
+_handler = globals().get("_handler")
+
+
+def mod_init() -> Any:
+    """The object whose methods Kamailio calls. Raises at the first start only, where that stops Kamailio."""
+    global _handler
+    try:
+        _handler = load()
+    except BaseException as error:
+        if _handler is None:
+            raise
+        print(f"reload refused, the code in force stays: {describe(error)}", file=sys.stderr, flush=True)
+    return _handler
+
+
+def load() -> Any:
+    """A handler made from the routing code as it is on disk; on any error every module is as it was before."""
+    old = {name: module for name, module in sys.modules.items() if _reloadable(name)}
+    _forget(old)
+    try:
+        importlib.invalidate_caches()
+        routing = importlib.import_module("kemi.routing")
+        importlib.import_module("kemi.selfcheck").run()
+        handler = routing.Handler()
+        missing = [name for name in CALLBACKS if not callable(getattr(handler, name, None))]
+        if missing:
+            raise AttributeError(f"kemi.routing.Handler lacks {', '.join(missing)}")
+        return handler
+    except BaseException:
+        _forget([name for name in sys.modules if _reloadable(name)])
+        for name, module in old.items():
+            sys.modules[name] = module
+            package, _, child = name.rpartition(".")
+            setattr(sys.modules[package], child, module)
+        raise
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, with the file and line that it comes from."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+    return f"{where}{type(error).__name__}: {error}"
+
+
+def _reloadable(name: str) -> bool:
+    return name.partition(".")[0] in PACKAGES and "." in name and name not in RESIDENT
+
+
+def _forget(names: Iterable[str]) -> None:
+    for name in list(names):
+        del sys.modules[name]
+        package, _, child = name.rpartition(".")
+        # A leftover attribute would serve `from kemi import policy` with the old module.
+        if hasattr(sys.modules[package], child):
+            delattr(sys.modules[package], child)

@@ -1,0 +1,301 @@
+"""What happens to a call: pure functions of what is known, for live calls and for explanations alike.
+
+Nothing here reads a clock, a socket or Kamailio. :func:`decide` takes the INVITE, :func:`next_attempt` each failure.
+Both say step by step what they read and found, so an explanation is not a second opinion but the decision itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, cycle, islice
+from typing import NamedTuple, Protocol
+
+from kemi import refusals
+from kemi.plan import Attempt, Plan
+from kemi.view import View
+from model.call import CallFacts
+from model.causes import TREATMENTS, Cause, Failure, classify
+from model.entries import Action, Entry, Kind, pair_value
+from model.numbers import is_dialable, normalise
+from model.policy import Gateway, Policy, Refusal, Route, Strategy, Trunk
+
+# With less of the budget left, another attempt could only be cut short.
+SHORTEST_ATTEMPT = 0.5
+
+
+class Live(Protocol):
+    """What changes from call to call on a node, and is in no policy."""
+
+    def held_until(self, gateway: str) -> float:
+        """Unix time until which ``gateway`` asked to be left alone (Retry-After); 0 if it did not."""
+
+    def turn(self, route: str) -> int:
+        """How many calls took ``route`` before this one."""
+
+
+class Step(NamedTuple):
+    """One thing that a decision looked at."""
+
+    what: str
+    subject: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The two sides of a call, normalised."""
+
+    caller: str
+    asserted: str
+    callee: str
+
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """Every number that the caller gives as theirs."""
+        return (self.caller,) if self.asserted in ("", self.caller) else (self.asserted, self.caller)
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """The call goes to the gateways of a plan."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The call is refused."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with a call, and why."""
+
+    outcome: Relay | Reject
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The next attempt of the plan begins."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class PassOn:
+    """The gateway's reply goes to the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureDecision:
+    """What to do after a failed attempt, and why."""
+
+    outcome: Retry | PassOn | Reject
+    cause: Cause
+    why: str
+
+
+class _Refused(Exception):
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+
+
+def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
+    """What happens to a new call at Unix time ``now``."""
+    steps: list[Step] = []
+    try:
+        trunk = _trunk(facts, view, steps)
+        numbers = _numbers(facts, trunk, steps)
+        _check_lists(facts, trunk, numbers, view, now, steps)
+        route = _route(numbers.callee, view, steps)
+        outcome: Relay | Reject = Relay(_plan(route, numbers.callee, view, live, now, steps))
+    except _Refused as refused:
+        outcome = Reject(refused.refusal)
+    return Decision(outcome=outcome, steps=tuple(steps))
+
+
+def _trunk(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
+    trunk = view.trunk(facts.source)
+    steps.append(Step("trunk", facts.source, trunk.name if trunk else "none"))
+    if trunk is None:
+        raise _Refused(refusals.UNKNOWN_SOURCE)
+    return trunk
+
+
+def _numbers(facts: CallFacts, trunk: Trunk, steps: list[Step]) -> Numbers:
+    asserted = facts.asserted if trunk.trust_identity else ""
+    numbers = Numbers(
+        caller=normalise(facts.caller, trunk.dialling),
+        asserted=normalise(asserted, trunk.dialling) if asserted else "",
+        callee=normalise(facts.callee, trunk.dialling),
+    )
+    steps.append(Step("caller", facts.caller, numbers.caller))
+    if numbers.asserted:
+        steps.append(Step("asserted", asserted, numbers.asserted))
+    steps.append(Step("callee", facts.callee, numbers.callee))
+    if not is_dialable(numbers.callee):
+        raise _Refused(refusals.INVALID_NUMBER)
+    return numbers
+
+
+def _check_lists(
+    facts: CallFacts, trunk: Trunk, numbers: Numbers, view: View, now: float, steps: list[Step]
+) -> None:
+    block: Entry | None = None
+    for entry in _entries(facts, numbers, view):
+        if not entry.live(now):
+            steps.append(Step(f"{entry.action} {entry.kind}", entry.value, "expired"))
+            continue
+        steps.append(Step(f"{entry.action} {entry.kind}", entry.value, entry.reason or "matches"))
+        if entry.action is Action.ALLOW:
+            return
+        block = block or entry
+    if block is not None:
+        raise _Refused(refusals.BLOCKED[block.kind])
+    steps.append(Step("lists", "every kind", "no entry in force"))
+    if not trunk.anonymous and _is_anonymous(facts):
+        steps.append(Step("anonymous", trunk.name, "refused on this trunk"))
+        raise _Refused(refusals.ANONYMOUS)
+
+
+def _entries(facts: CallFacts, numbers: Numbers, view: View) -> Iterator[Entry]:
+    callers, callee = numbers.callers, numbers.callee
+    exact = chain(
+        (view.entry(Kind.CALLER, caller) for caller in callers),
+        (view.entry(Kind.CALLEE, callee),),
+        (view.entry(Kind.PAIR, pair_value(caller, callee)) for caller in callers),
+    )
+    yield from (entry for entry in exact if entry is not None)
+    for caller in callers:
+        yield from view.beginnings(Kind.CALLER_PREFIX, caller)
+    yield from view.beginnings(Kind.CALLEE_PREFIX, callee)
+    yield from view.sources(facts.source)
+    yield from view.user_agents(facts.user_agent)
+
+
+def _is_anonymous(facts: CallFacts) -> bool:
+    return facts.private or facts.caller.lower() in ("", "anonymous") or facts.caller_host == "anonymous.invalid"
+
+
+def _route(callee: str, view: View, steps: list[Step]) -> Route:
+    for prefix, route in view.routes(callee):
+        steps.append(Step("route", prefix or "any number", route.name))
+        if route.refusal is not None:
+            raise _Refused(route.refusal)
+        return route
+    steps.append(Step("route", callee, "no prefix matches"))
+    raise _Refused(refusals.NO_ROUTE)
+
+
+def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
+    policy = view.policy
+    gateways = _usable(_ordered(route, live, steps), policy, live, now, steps)
+    attempts = [_attempt(policy.gateways[name], route, callee) for name in gateways]
+    attempts = list(islice(cycle(attempts), route.max_attempts or len(attempts)))
+    steps.extend(Step("attempt", attempt.gateway, attempt.uri) for attempt in attempts)
+    return Plan(
+        route=route.name,
+        version=view.version,
+        attempts=tuple(attempts),
+        retry=route.retry,
+        deadline=now + route.post_dial_delay,
+        ring=route.ring,
+        retry_after_max=policy.retry_after_max,
+    )
+
+
+def _ordered(route: Route, live: Live, steps: list[Step]) -> tuple[str, ...]:
+    if route.strategy is Strategy.PRIORITY:
+        return route.gateways
+    first = live.turn(route.name) % len(route.gateways)
+    steps.append(Step("turn", route.name, f"begins with {route.gateways[first]}"))
+    return route.gateways[first:] + route.gateways[:first]
+
+
+def _usable(names: Iterable[str], policy: Policy, live: Live, now: float, steps: list[Step]) -> list[str]:
+    usable, releases = [], []
+    for name in names:
+        if not policy.gateways[name].enabled:
+            steps.append(Step("gateway", name, "disabled"))
+        elif (until := live.held_until(name)) > now:
+            steps.append(Step("gateway", name, f"asked to be left alone for {until - now:.0f} s more"))
+            releases.append(until - now)
+        else:
+            usable.append(name)
+    if not usable:
+        wait = int(min(releases)) + 1 if releases else refusals.GATEWAYS_DOWN.retry_after
+        raise _Refused(replace(refusals.GATEWAYS_DOWN, retry_after=wait))
+    return usable
+
+
+def _attempt(gateway: Gateway, route: Route, callee: str) -> Attempt:
+    # Always from the number as it arrived: what one attempt rewrote, the next never sees.
+    number = gateway.rewrite.apply(route.rewrite.apply(callee))
+    transport = "" if gateway.transport == "udp" else f";transport={gateway.transport}"
+    return Attempt(
+        gateway=gateway.name,
+        uri=f"sip:{number}@{gateway.address}:{gateway.port}{transport}",
+        retry=gateway.retry,
+        no_reply=gateway.no_reply,
+        progress=gateway.progress,
+    )
+
+
+def next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> FailureDecision:
+    """What happens after the plan's current attempt failed, at Unix time ``now``."""
+    cause = classify(failure)
+    retried, why = _retried(plan, failure, cause)
+    if not retried:
+        return FailureDecision(_give_up(failure, cause), cause, why)
+    if plan.deadline - now < SHORTEST_ATTEMPT:
+        return FailureDecision(Reject(refusals.POST_DIAL_DELAY), cause, "the post-dial delay is used up")
+    if not TREATMENTS[cause].same_gateway:
+        plan = replace(plan, excluded=(*plan.excluded, plan.attempt.gateway))
+    for index in range(plan.current + 1, len(plan.attempts)):
+        name = plan.attempts[index].gateway
+        if name not in plan.excluded and live.held_until(name) <= now:
+            return FailureDecision(Retry(replace(plan, current=index)), cause, why)
+    return FailureDecision(_exhausted(failure, cause), cause, "no attempt is left")
+
+
+def _retried(plan: Plan, failure: Failure, cause: Cause) -> tuple[bool, str]:
+    if cause is Cause.CANCELLED:
+        return False, "the caller hung up"
+    if failure.ringing and not _after_ringing(plan):
+        return False, "the called phone had rung"
+    for owner, rule in ((f"gateway {plan.attempt.gateway}", plan.attempt.retry), (f"route {plan.route}", plan.retry)):
+        verdict = rule.verdict(failure)
+        if verdict is not None:
+            return verdict, f"{owner} says so"
+    return TREATMENTS[cause].retry, "by the table of causes"
+
+
+def _after_ringing(plan: Plan) -> bool:
+    own = plan.attempt.retry.after_ringing
+    return bool(plan.retry.after_ringing if own is None else own)
+
+
+def _give_up(failure: Failure, cause: Cause) -> PassOn | Reject:
+    # What speaks of the callee is passed on as it came; a 503 would speak of this proxy.
+    if failure.status == 503 and cause is not Cause.CANCELLED:
+        return Reject(refusals.GATEWAYS_FAILED)
+    return PassOn()
+
+
+def _exhausted(failure: Failure, cause: Cause) -> PassOn | Reject:
+    if cause in (Cause.AMBIGUOUS, Cause.FINAL):
+        return PassOn()
+    return Reject(replace(refusals.GATEWAYS_FAILED, cause=failure.q850 or refusals.GATEWAYS_FAILED.cause))
+
+
+def hold(plan: Plan, failure: Failure) -> float:
+    """Seconds for which the failed gateway is to be left alone; 0: not at all.
+
+    Retry-After speaks of the server on 500 and 503 (RFC 3261 sections 20.33, 21.5.1 and 21.5.4), and of the called
+    user on every other status.
+    """
+    return min(failure.retry_after, plan.retry_after_max) if failure.status in (500, 503) else 0.0

@@ -1,0 +1,21 @@
+"""Every refusal that Strowger makes of itself. Their ids are an interface: records, alarms and tests key on them."""
+
+from __future__ import annotations
+
+from model.entries import Kind
+from model.policy import Refusal
+
+NO_POLICY = Refusal("no-policy", 503, "No Policy", cause=41, retry_after=5)
+INTERNAL_ERROR = Refusal("internal-error", 500, "Internal Error", cause=41)
+UNKNOWN_SOURCE = Refusal("unknown-source", 403, "Unknown Source", cause=21)
+# RFC 3398 section 8.2.6.1: 484 and cause 28 are one another's equal.
+INVALID_NUMBER = Refusal("invalid-number", 484, "Invalid Number", cause=28)
+# RFC 5079.
+ANONYMOUS = Refusal("anonymous", 433, "Anonymity Disallowed", cause=21)
+NO_ROUTE = Refusal("no-route", 404, "No Route", cause=3)
+GATEWAYS_DOWN = Refusal("gateways-down", 503, "Gateways Down", cause=38, retry_after=10)
+# RFC 3261 section 16.7 step 6: a 503 is not passed on, or the peer would take this proxy for overloaded.
+GATEWAYS_FAILED = Refusal("gateways-failed", 500, "Gateways Failed", cause=41)
+POST_DIAL_DELAY = Refusal("post-dial-delay", 408, "No Gateway Answered In Time", cause=102)
+
+BLOCKED = {kind: Refusal(f"blocked-{kind.value}", 403, "Call Blocked", cause=21) for kind in Kind}

@@ -1,0 +1,249 @@
+"""Kamailio's side of routing, and the only file that knows KSR: facts in, a pure decision, actions out.
+
+Kamailio enters here for requests that may start a call and for failed attempts; replies, CANCEL, ACK and requests
+within a dialog never come this way (kamailio/kamailio.cfg).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from typing import Any
+
+import KSR
+
+from kemi import policy, refusals
+from kemi.plan import Plan
+from kemi.spool import shared_spool
+from kemi.view import NoPolicyError, View
+from model.call import CallFacts
+from model.causes import Failure, parse_reason
+from model.policy import Refusal
+from model.settings import Settings
+from state.snapshot import NoSnapshotError, shared_reader
+
+# What app_python3 takes for success and failure. Zero would end the cfg's route, None breaks the next message.
+OK, FAILED = 1, -1
+
+# Names and numbers shared with kamailio.cfg.
+PLAN, CALL_ID, RING = "$avp(plan)", "$avp(call)", "$avp(ring)"
+FAILURE_ROUTE, REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY"
+RINGING_FLAG = 1
+HELD, TURNS = "held", "turns"
+
+# tm's own status for a request that could not be sent.
+NOTHING_SENT = 477
+
+_settings = Settings.from_env()
+_snapshot = shared_reader(_settings.snapshot)
+_spool = shared_spool(_settings.spool)
+_calls = itertools.count()
+
+Callback = Callable[["Handler", Any, Any], int]
+
+
+def guarded(callback: Callable[[Handler], None]) -> Callback:
+    """A callback as app_python3 wants it: it always returns a number, and an exception becomes one log line.
+
+    The cfg answers the caller with 500 when the number is negative.
+    """
+
+    @wraps(callback)
+    def run(self: Handler, _msg: Any, _param: Any = None) -> int:
+        try:
+            callback(self)
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+            KSR.err(f"{callback.__name__} failed: call-id={_pv('$ci')} error={type(error).__name__} at={where}\n")
+            return FAILED
+        return OK
+
+    return run
+
+
+class Handler:
+    """The callbacks that kamailio.cfg names."""
+
+    def child_init(self, _rank: int) -> int:
+        """Nothing is opened here: whatever a process needs, it opens at first use."""
+        return OK
+
+    @guarded
+    def on_call(self) -> None:
+        """A request that may start a dialog: decide and act."""
+        now = time.time()
+        call = _new_id(now)
+        facts = _facts()
+        try:
+            with _snapshot.read() as get:
+                decision = policy.decide(facts, View(get), _live, now)
+        except (NoSnapshotError, NoPolicyError):
+            decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
+        _record_decision(call, facts, decision, now)
+        if isinstance(decision.outcome, policy.Reject):
+            _refuse(decision.outcome.refusal)
+        else:
+            KSR.pv.sets(CALL_ID, call)
+            KSR.dialog.dlg_manage()
+            _relay(decision.outcome.plan)
+
+    @guarded
+    def on_failure(self) -> None:
+        """All branches of a call have failed: the next attempt, or the final reply."""
+        plan = Plan.loads(KSR.pv.get(PLAN))
+        _after(plan, _failure())
+
+
+def _after(plan: Plan, failure: Failure) -> None:
+    now = time.time()
+    if seconds := policy.hold(plan, failure):
+        KSR.htable.sht_setxi(HELD, plan.attempt.gateway, int(now + seconds), int(seconds))
+    decision = policy.next_attempt(plan, failure, _live, now)
+    _record_failure(plan, failure, decision, now)
+    match decision.outcome:
+        case policy.Retry(plan=following):
+            _relay(following)
+        case policy.Reject(refusal=refusal):
+            _refuse(refusal)
+        case policy.PassOn() if failure.status == NOTHING_SENT:
+            # There is no reply to pass on.
+            _refuse(refusals.GATEWAYS_FAILED)
+
+
+def _relay(plan: Plan) -> None:
+    now = time.time()
+    attempt = plan.attempt
+    KSR.pv.sets(PLAN, plan.dumps())
+    KSR.pv.seti(RING, int(plan.ring * 1000))
+    KSR.pv.sets("$ru", attempt.uri)
+    KSR.resetbflag(RINGING_FLAG)
+    KSR.tm.t_on_failure(FAILURE_ROUTE)
+    KSR.tm.t_on_reply(REPLY_ROUTE)
+    KSR.tm.t_set_fr(max(1, int(plan.progress_at(now) * 1000)), int(attempt.no_reply * 1000))
+    KSR.tm.t_set_disable_internal_reply(1)
+    if KSR.tm.t_relay() < 0:
+        _after(plan, Failure(status=NOTHING_SENT, local=True))
+
+
+def _refuse(refusal: Refusal) -> None:
+    # RFC 3326: the Reason header may stand in any response; its text is the stable id.
+    KSR.hdr.append_to_reply(f'Reason: Q.850;cause={refusal.cause};text="{refusal.id}"\r\n')
+    if refusal.retry_after:
+        KSR.hdr.append_to_reply(f"Retry-After: {refusal.retry_after}\r\n")
+    KSR.sl.send_reply(refusal.status, refusal.phrase)
+
+
+class _Live:
+    def held_until(self, gateway: str) -> float:
+        return float(KSR.htable.sht_get(HELD, gateway) or 0)
+
+    def turn(self, route: str) -> int:
+        return int(KSR.htable.sht_inc(TURNS, route)) - 1
+
+
+_live = _Live()
+
+
+def _facts() -> CallFacts:
+    privacy = _pv("$hdr(Privacy)").lower()
+    return CallFacts(
+        caller=_pv("$fU"),
+        callee=_pv("$rU"),
+        source=_pv("$si"),
+        asserted=_user(_pv("$ai")),
+        user_agent=_pv("$ua"),
+        private=any(word in privacy for word in ("id", "user", "header")),
+        caller_host=_pv("$fd"),
+    )
+
+
+def _failure() -> Failure:
+    local = KSR.tm.t_branch_timeout() > 0
+    q850, location = (None, "") if local else parse_reason(_reply_header("Reason"))
+    return Failure(
+        status=int(KSR.pv.get("$T_reply_code")),
+        local=local,
+        q850=q850,
+        location=location,
+        ringing=KSR.isbflagset(RINGING_FLAG) > 0,
+        retry_after=0.0 if local else _seconds(_reply_header("Retry-After")),
+    )
+
+
+def _reply_header(name: str) -> str:
+    values = (_pv(f"$T_rpl($hdr({name}))"), _pv(f"$T_rpl($(hdr({name})[1]))"))
+    return ",".join(value for value in values if value)
+
+
+def _user(uri: str) -> str:
+    scheme, _, rest = uri.partition(":")
+    return rest if scheme == "tel" else rest.rpartition("@")[0].partition(":")[0]
+
+
+def _seconds(header: str) -> float:
+    # RFC 3261 section 20.33: delta-seconds, then maybe a comment and parameters.
+    digits = "".join(itertools.takewhile("0123456789".__contains__, header.strip()))
+    return float(digits[:9] or 0)
+
+
+def _pv(name: str) -> str:
+    """A pseudo-variable as text; empty where it is null."""
+    try:
+        return KSR.pv.get(name) or ""
+    except UnicodeDecodeError:
+        # Bytes that are not UTF-8 fail in the binding. In hexadecimal they come through, and Latin-1 keeps each byte.
+        inner = name[2:-1] if name.startswith("$(") else name[1:]
+        return bytes.fromhex(KSR.pv.get(f"$({inner}{{s.encode.hexa}})")).decode("latin-1")
+
+
+def _new_id(now: float) -> str:
+    return f"{int(now * 1000):x}-{os.getpid():x}-{next(_calls):x}"
+
+
+def _record_decision(call: str, facts: CallFacts, decision: policy.Decision, now: float) -> None:
+    outcome = decision.outcome
+    record: dict[str, object] = {
+        "event": "decided",
+        "call": call,
+        "call_id": _pv("$ci"),
+        "at": now,
+        "facts": asdict(facts),
+        "steps": decision.steps,
+    }
+    if isinstance(outcome, policy.Reject):
+        record |= {"refusal": outcome.refusal.id, "status": outcome.refusal.status}
+    else:
+        record |= {
+            "route": outcome.plan.route,
+            "version": outcome.plan.version,
+            "gateways": [attempt.gateway for attempt in outcome.plan.attempts],
+        }
+    _spool.append(record)
+
+
+def _record_failure(plan: Plan, failure: Failure, decision: policy.FailureDecision, now: float) -> None:
+    outcome = decision.outcome
+    record: dict[str, object] = {
+        "event": "failed",
+        "call": KSR.pv.get(CALL_ID),
+        "at": now,
+        "attempt": plan.current + 1,
+        "gateway": plan.attempt.gateway,
+        "status": failure.status,
+        "local": failure.local,
+        "q850": failure.q850,
+        "ringing": failure.ringing,
+        "cause": decision.cause,
+        "why": decision.why,
+    }
+    if isinstance(outcome, policy.Retry):
+        record["next"] = outcome.plan.attempt.gateway
+    elif isinstance(outcome, policy.Reject):
+        record["refusal"] = outcome.refusal.id
+    _spool.append(record)

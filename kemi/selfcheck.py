@@ -1,0 +1,67 @@
+"""What candidate routing code must get right before it may decide a call."""
+
+from __future__ import annotations
+
+from kemi import policy
+from kemi.plan import Plan
+from kemi.view import View
+from model.call import CallFacts
+from model.causes import Failure
+from model.entries import Entry, Kind
+from model.policy import Gateway, Policy, Route, Trunk
+from state import layout
+
+
+class SelfCheckError(Exception):
+    """The code decides a plain case wrongly; the message says which."""
+
+
+class _Idle:
+    def held_until(self, gateway: str) -> float:
+        return 0.0
+
+    def turn(self, route: str) -> int:
+        return 0
+
+
+def run() -> None:
+    """Decide three plain cases; raises :class:`SelfCheckError`, or whatever the code raises."""
+    view = View(_snapshot().get)
+    plan = _relayed(policy.decide(_call("100"), view, _Idle(), 0.0))
+    _expect([attempt.gateway for attempt in plan.attempts] == ["a", "b"], "a call gets its route's gateways in order")
+    after = _after(Plan.loads(plan.dumps()), 503)
+    _expect(isinstance(after, policy.Retry) and after.plan.attempt.gateway == "b", "a 503 leads to the next gateway")
+    _expect(isinstance(_after(plan, 486), policy.PassOn), "busy is final")
+    refused = policy.decide(_call("666"), view, _Idle(), 0.0).outcome
+    blocked = isinstance(refused, policy.Reject) and refused.refusal.id == "blocked-caller"
+    _expect(blocked, "a blocked caller is refused")
+
+
+def _after(plan: Plan, status: int) -> policy.Retry | policy.PassOn | policy.Reject:
+    return policy.next_attempt(plan, Failure(status=status), _Idle(), 0.0).outcome
+
+
+def _snapshot() -> dict[bytes, bytes]:
+    return layout.build(
+        Policy(
+            trunks=(Trunk("check", ("192.0.2.0/24",)),),
+            gateways={name: Gateway(name, "192.0.2.1") for name in ("a", "b")},
+        ),
+        (Route("check", ("",), ("a", "b")),),
+        (Entry(Kind.CALLER, "666"),),
+    )
+
+
+def _call(caller: str) -> CallFacts:
+    return CallFacts(caller=caller, callee="200", source="192.0.2.9")
+
+
+def _relayed(decision: policy.Decision) -> Plan:
+    _expect(isinstance(decision.outcome, policy.Relay), "a plain call is routed")
+    assert isinstance(decision.outcome, policy.Relay)
+    return decision.outcome.plan
+
+
+def _expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise SelfCheckError(f"self-check failed: {what}")

@@ -1,0 +1,46 @@
+"""The spool of call records: lines of JSON that workers append to one file an hour.
+
+This module holds an open file, so it stays loaded through every reload of the routing code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Spool:
+    """Appends to the spool in ``directory``, in whichever process it is used."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._name = ""
+        self._pid = 0
+        self._file = -1
+
+    def append(self, record: Mapping[str, object]) -> None:
+        """Write one record. Raises OSError where the directory cannot be written."""
+        name = time.strftime("calls-%Y%m%dT%H.jsonl", time.gmtime())
+        if name != self._name or self._pid != os.getpid():
+            self._open(name)
+        # One write of one line to a file opened for appending: lines of several workers never mingle.
+        os.write(self._file, (_encode(record) + "\n").encode())
+
+    def _open(self, name: str) -> None:
+        if self._file >= 0 and self._pid == os.getpid():
+            os.close(self._file)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self._directory / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        self._name, self._pid = name, os.getpid()
+
+
+@cache
+def shared_spool(directory: Path) -> Spool:
+    """The one spool of this process for ``directory``, the same after a reload of the code that asks."""
+    return Spool(directory)

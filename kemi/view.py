@@ -1,0 +1,153 @@
+"""What a decision can look up, over any snapshot: the live one of a node, or one made for a hypothetical call."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from model.entries import KEY_MAX_BYTES, Entry, Kind
+from model.policy import Policy, Route, Trunk
+from state import codec, layout
+
+Get = Callable[[bytes], bytes | None]
+
+
+class NoPolicyError(Exception):
+    """The snapshot holds no policy: none was ever applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    version: int
+    policy: Policy
+    trunks: dict[tuple[int, int, int], Trunk]
+    "By IP version, prefix length and network address."
+    trunk_lengths: tuple[tuple[int, int], ...]
+    "IP version and prefix length, longest first."
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    lengths: dict[str, tuple[int, ...]]
+    "Lengths in use for each table, longest first."
+    user_agents: tuple[str, ...]
+
+
+class View:
+    """One consistent state of the snapshot; ``get`` reads a record."""
+
+    __slots__ = ("_compiled", "_get", "_index")
+
+    def __init__(self, get: Get) -> None:
+        """Raises :class:`NoPolicyError`."""
+        policy, index = get(layout.POLICY), get(layout.INDEX)
+        if policy is None or index is None:
+            raise NoPolicyError
+        self._get = get
+        self._compiled = _compile(policy)
+        self._index = _compile_index(index)
+
+    @property
+    def version(self) -> int:
+        """Version of the policy."""
+        return self._compiled.version
+
+    @property
+    def policy(self) -> Policy:
+        """The policy."""
+        return self._compiled.policy
+
+    def trunk(self, source: str) -> Trunk | None:
+        """The trunk that the IP address ``source`` belongs to: the longest matching network."""
+        version, width, number = _address(source)
+        for family, length in self._compiled.trunk_lengths:
+            if family == version:
+                found = self._compiled.trunks.get((version, length, number >> (width - length)))
+                if found is not None:
+                    return found
+        return None
+
+    def entry(self, kind: Kind, value: str) -> Entry | None:
+        """The entry of exactly this value."""
+        key = layout.entry_key(kind, value)
+        if len(key) > KEY_MAX_BYTES + 20:
+            return None  # longer than any entry, and than a key of the snapshot may be
+        raw = self._get(key)
+        return codec.decode_entry(codec.entry_field(kind, value), raw) if raw is not None else None
+
+    def beginnings(self, kind: Kind, number: str) -> Iterator[Entry]:
+        """The entries that ``number`` begins with, longest first."""
+        for length in self._index.lengths.get(kind.value, ()):
+            if length <= len(number):
+                entry = self.entry(kind, number[:length])
+                if entry is not None:
+                    yield entry
+
+    def sources(self, source: str) -> Iterator[Entry]:
+        """The entries whose network holds the IP address ``source``, longest first."""
+        version, width, number = _address(source)
+        for length in self._index.lengths.get(f"source{version}", ()):
+            shift = width - length
+            entry = self.entry(Kind.SOURCE, _network(version, number >> shift << shift, length))
+            if entry is not None:
+                yield entry
+
+    def user_agents(self, user_agent: str) -> Iterator[Entry]:
+        """The entries whose value is part of ``user_agent``, whatever the case."""
+        if not self._index.user_agents:
+            return
+        lowered = user_agent.lower()
+        for value in self._index.user_agents:
+            if value in lowered:
+                entry = self.entry(Kind.USER_AGENT, value)
+                if entry is not None:
+                    yield entry
+
+    def routes(self, number: str) -> Iterator[tuple[str, Route]]:
+        """The routes whose prefix ``number`` begins with, longest first, each with that prefix."""
+        for length in self._index.lengths.get(layout.ROUTES, ()):
+            if length <= len(number):
+                raw = self._get(layout.route_key(number[:length]))
+                if raw is not None:
+                    yield number[:length], _route(raw)
+
+
+@lru_cache(maxsize=4)
+def _compile(raw: bytes) -> _Compiled:
+    version, policy = layout.decode_policy_record(raw)
+    trunks: dict[tuple[int, int, int], Trunk] = {}
+    for trunk in policy.trunks:
+        for source in trunk.sources:
+            network = ipaddress.ip_network(source)
+            shift = network.max_prefixlen - network.prefixlen
+            trunks[network.version, network.prefixlen, int(network.network_address) >> shift] = trunk
+    lengths = sorted({(family, length) for family, length, _ in trunks}, key=lambda pair: -pair[1])
+    return _Compiled(version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths))
+
+
+@lru_cache(maxsize=4)
+def _compile_index(raw: bytes) -> _Index:
+    data = json.loads(raw)
+    lengths = {table: tuple(sorted(map(int, count), reverse=True)) for table, count in data["lengths"].items()}
+    return _Index(lengths=lengths, user_agents=tuple(data["user_agents"]))
+
+
+# Bounded, so that a worker's memory does not grow with the number of routes.
+@lru_cache(maxsize=4096)
+def _route(raw: bytes) -> Route:
+    return codec.decode_route(raw)
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> tuple[int, int, int]:
+    address = ipaddress.ip_address(text)
+    return address.version, address.max_prefixlen, int(address)
+
+
+@lru_cache(maxsize=4096)
+def _network(version: int, number: int, length: int) -> str:
+    address = ipaddress.IPv4Address(number) if version == 4 else ipaddress.IPv6Address(number)
+    return f"{address}/{length}"

@@ -1,0 +1,24 @@
+"""One call, as policy sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What an INVITE says about itself; text as it came, nothing normalised."""
+
+    caller: str
+    "User part of From."
+    callee: str
+    "User part of the Request-URI."
+    source: str
+    "IP address that the request came from, IPv6 without brackets."
+    asserted: str = ""
+    "User part of P-Asserted-Identity."
+    user_agent: str = ""
+    private: bool = False
+    "The caller asked for privacy (RFC 3323 section 4.2, values id, user or header)."
+    caller_host: str = ""
+    "Host part of From: anonymous.invalid means that the identity is withheld (RFC 3323 section 4.1.1.3)."

@@ -1,0 +1,81 @@
+"""Telephone numbers as the trunks dial them.
+
+A number is carried in one of two spellings only: E.164 with its plus sign (``+442079460000``), or a literal
+(``1001``, ``alice``, ``112``) that belongs to no public plan. Both sides of every comparison go through
+:func:`normalise` first, so that ``+44 20 7946 0000``, ``0044 20 7946 0000`` and, on a British trunk,
+``020 7946 0000`` are one number.
+
+Plain prefixes are used instead of a numbering library: a trunk says how it dials, and that is both cheaper and
+surer than guessing (a library reads ``0442079460000`` as a number of another country).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# E.164 section 6.2.1: at most 15 digits, country code included.
+E164_MAX_DIGITS = 15
+# Longer than any private plan with its routing prefixes; what exceeds it is no number at all.
+LITERAL_MAX_LENGTH = 64
+
+_SEPARATORS = str.maketrans("", "", " -.()/\t\u00a0")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialling:
+    """How one side of a trunk writes numbers."""
+
+    country_code: str = ""
+    "Digits without plus, for instance ``44``; empty: national spellings stay literal."
+    international_prefixes: tuple[str, ...] = ("00",)
+    "What is dialled before a country code."
+    national_prefix: str = "0"
+    "What is dialled before a national number; empty where there is none."
+    national_lengths: tuple[int, ...] = ()
+    "Lengths at which bare digits are a national number, for instance 10 in North America."
+    e164_without_plus: bool = False
+    "Bare digits longer than an extension are E.164 without its plus sign, as many carriers send them."
+    extension_digits: int = 6
+    "Digit strings up to this length stay literal: extensions and short codes."
+
+
+def normalise(number: str, dialling: Dialling) -> str:
+    """The one spelling of ``number``: ``+`` and digits, or the literal itself.
+
+    ``number`` is the user part of a SIP or tel URI, or what an operator typed. Never raises: what is not a
+    dialled number comes back as it is, without visual separators if it consists of digits (RFC 3966 section 5.1.1).
+    """
+    user = number.partition(";")[0]
+    digits = user.translate(_SEPARATORS)
+    if digits.startswith("+"):
+        return digits if _is_digits(digits[1:]) else user
+    if not _is_digits(digits):
+        return user
+    if len(digits) <= dialling.extension_digits:
+        return digits
+    for prefix in dialling.international_prefixes:
+        if digits.startswith(prefix):
+            return "+" + digits[len(prefix) :]
+    return _from_national(digits, dialling)
+
+
+def _from_national(digits: str, dialling: Dialling) -> str:
+    country, prefix = dialling.country_code, dialling.national_prefix
+    if country:
+        if len(digits) in dialling.national_lengths:
+            return f"+{country}{digits}"
+        if prefix and digits.startswith(prefix):
+            return f"+{country}{digits[len(prefix):]}"
+    return "+" + digits if dialling.e164_without_plus else digits
+
+
+def is_dialable(number: str) -> bool:
+    """Whether a normalised number can belong to any plan: not empty, and no longer than plans allow."""
+    if number.startswith("+"):
+        return 1 < len(number) <= E164_MAX_DIGITS + 1
+    return 0 < len(number) <= LITERAL_MAX_LENGTH
+
+
+def _is_digits(text: str) -> bool:
+    # str.isdigit alone accepts other scripts' digits, which no gateway would understand.
+    return text.isascii() and text.isdigit()

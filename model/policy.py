@@ -1,0 +1,157 @@
+"""The policy: what an operator wrote, checked and resolved, as plain frozen values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+
+from model.causes import Failure, classify, hangup_cause
+from model.numbers import Dialling
+
+
+class Strategy(StrEnum):
+    """In which order a route's gateways are tried."""
+
+    PRIORITY = "priority"
+    "As listed, on every call."
+    ALTERNATE = "alternate"
+    "As listed, but each call begins one further than the call before (round-robin)."
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A change of the called number: strip first, then the pattern, then the prefix."""
+
+    strip: int = 0
+    "Leading characters removed; the plus sign is one."
+    match: str = ""
+    "A regular expression, searched once; empty: none."
+    replace: str = ""
+    "What the match becomes; ``\\1`` is its first group."
+    prefix: str = ""
+    "Put in front."
+
+    def apply(self, number: str) -> str:
+        """``number`` rewritten."""
+        number = number[self.strip :]
+        if self.match:
+            number = _compiled(self.match).sub(self.replace, number, count=1)
+        return self.prefix + number
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRule:
+    """Changes to the table of causes, for one route or gateway.
+
+    Each item is a class name (``ambiguous``), a SIP status (``480``) or a Q.850 cause name or number
+    (``NO_ROUTE_DESTINATION``, ``q850:3``).
+    """
+
+    also: tuple[str, ...] = ()
+    "Retried too."
+    never: tuple[str, ...] = ()
+    "Not retried."
+    only: tuple[str, ...] = ()
+    "Exactly these are retried, and nothing else; empty: the table holds."
+    after_ringing: bool | None = None
+    "Whether an attempt that rang (180 to 183) may be followed by another; None: not said here."
+
+    def verdict(self, failure: Failure) -> bool | None:
+        """Whether this rule has the failure retried; None where it does not speak of it."""
+        tokens = _tokens(failure)
+        if any(item in tokens for item in self.never):
+            return False
+        if self.only:
+            return any(item in tokens for item in self.only)
+        return True if any(item in tokens for item in self.also) else None
+
+
+def _tokens(failure: Failure) -> frozenset[str]:
+    return frozenset((classify(failure).value, str(failure.status), f"q850:{hangup_cause(failure)}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """Where calls come from."""
+
+    name: str
+    sources: tuple[str, ...]
+    "Networks in CIDR notation."
+    dialling: Dialling = Dialling()
+    anonymous: bool = True
+    "Whether callers who withhold their identity are accepted."
+    trust_identity: bool = False
+    "Whether P-Asserted-Identity names the caller (RFC 3325 section 4)."
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Where calls go to."""
+
+    name: str
+    address: str
+    "IP address, IPv6 in brackets."
+    port: int = 5060
+    transport: str = "udp"
+    "``udp`` or ``tcp``."
+    enabled: bool = True
+    rewrite: Rewrite = Rewrite()
+    retry: RetryRule = RetryRule()
+    no_reply: float = 2.0
+    "Seconds without any reply before the next gateway is tried."
+    progress: float = 8.0
+    "Seconds without ringing, answer or refusal before the next gateway is tried."
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A call that is not routed, and what its caller is told."""
+
+    id: str
+    "Stable and machine-readable: it stands in the Reason header, the record and the trace."
+    status: int
+    phrase: str
+    cause: int
+    "Q.850."
+    retry_after: int = 0
+    "Seconds; 0 means none is sent."
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What happens to the numbers that begin with one of its prefixes."""
+
+    name: str
+    prefixes: tuple[str, ...]
+    "Normalised beginnings, ``+44`` or ``10``; the empty prefix matches every number."
+    gateways: tuple[str, ...] = ()
+    strategy: Strategy = Strategy.PRIORITY
+    max_attempts: int = 0
+    "At most this many attempts, going round the gateways again if need be; 0: each gateway once."
+    rewrite: Rewrite = Rewrite()
+    retry: RetryRule = RetryRule()
+    post_dial_delay: float = 20.0
+    "Seconds in which some gateway must ring or answer, over all attempts."
+    ring: float = 60.0
+    "Seconds of ringing before the call counts as unanswered."
+    refusal: Refusal | None = None
+    "Set: calls are refused with it, and no gateway is tried."
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything but the routes, which are looked up one by one."""
+
+    trunks: tuple[Trunk, ...] = ()
+    gateways: dict[str, Gateway] = field(default_factory=dict)
+    dialling: Dialling = Dialling()
+    "How operators write numbers in commands and in the policy file."
+    retry_after_max: float = 300.0
+    "Seconds: the longest that a gateway's Retry-After keeps it out of use."

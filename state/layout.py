@@ -1,0 +1,153 @@
+"""How the snapshot is laid out: pure functions from policy, routes and entries to keys and values.
+
+A snapshot is a sorted map of bytes. Four single records, then one record for each route prefix and entry:
+
+====================  =====================================================================
+``meta``              schema, generation and seq of the Redis state that it copies (JSON)
+``policy``            version and policy without routes (JSON)
+``index``             lengths in use for each table of prefixes, and the User-Agent entries (JSON)
+``r`` + prefix        a route (JSON)
+``e`` + kind:value    an entry (JSON)
+====================  =====================================================================
+
+A longest-prefix search asks only for the lengths in use, longest first, so it costs as many look-ups as there are
+different lengths, however many prefixes there are.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from model.entries import Entry, Kind
+from model.policy import Policy, Route
+from state import codec
+
+META = b"meta"
+POLICY = b"policy"
+INDEX = b"index"
+ROUTE = b"r"
+"How the keys of routes begin."
+ROUTES = "routes"
+"Name of the routes' table in the index; the other tables are named after their kinds of entry."
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Which Redis state a snapshot copies."""
+
+    schema: int
+    generation: str
+    seq: int
+    version: int
+    "Of the policy; 0 means that there is none."
+
+    def encode(self) -> bytes:
+        """As stored."""
+        return json.dumps([self.schema, self.generation, self.seq, self.version]).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Meta:
+        """From what :meth:`encode` made."""
+        return cls(*json.loads(raw))
+
+
+def policy_record(policy: Policy, version: int) -> bytes:
+    """The value of ``policy``."""
+    return f"{version}\n{codec.encode_policy(policy)}".encode()
+
+
+def decode_policy_record(raw: bytes) -> tuple[int, Policy]:
+    """Version and policy."""
+    version, _, text = raw.partition(b"\n")
+    return int(version), codec.decode_policy(text)
+
+
+def route_key(prefix: str) -> bytes:
+    """The key of the route for ``prefix``."""
+    return ROUTE + prefix.encode()
+
+
+def entry_key(kind: Kind, value: str) -> bytes:
+    """The key of an entry."""
+    return f"e{kind.value}:{value}".encode()
+
+
+def network_table(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
+    """The table of prefix lengths that a source network belongs to; the two families are kept apart."""
+    return f"source{network.version}"
+
+
+@dataclass(slots=True)
+class Index:
+    """What a search must know beforehand; it changes with the entries, and its record is rewritten then."""
+
+    lengths: dict[str, Counter[int]] = field(default_factory=dict)
+    "Table to length to number of records of that length."
+    user_agents: set[str] = field(default_factory=set)
+
+    def add(self, kind: Kind, value: str) -> None:
+        """Count an entry in that was not there before."""
+        if kind is Kind.USER_AGENT:
+            self.user_agents.add(value)
+        elif (where := _place(kind, value)) is not None:
+            self.lengths.setdefault(where[0], Counter())[where[1]] += 1
+
+    def remove(self, kind: Kind, value: str) -> None:
+        """Count an entry out that was there."""
+        if kind is Kind.USER_AGENT:
+            self.user_agents.discard(value)
+        elif (where := _place(kind, value)) is not None:
+            table = self.lengths[where[0]]
+            table[where[1]] -= 1
+            if not table[where[1]]:
+                del table[where[1]]
+
+    def set_routes(self, prefixes: Iterable[str]) -> None:
+        """Count the routes anew."""
+        self.lengths[ROUTES] = Counter(len(prefix) for prefix in prefixes)
+
+    def encode(self) -> bytes:
+        """As stored."""
+        lengths = {table: {str(length): n for length, n in count.items()} for table, count in self.lengths.items()}
+        return json.dumps({"lengths": lengths, "user_agents": sorted(self.user_agents)}).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Index:
+        """From what :meth:`encode` made."""
+        data = json.loads(raw)
+        lengths = {
+            table: Counter({int(length): n for length, n in count.items()}) for table, count in data["lengths"].items()
+        }
+        return cls(lengths=lengths, user_agents=set(data["user_agents"]))
+
+
+def _place(kind: Kind, value: str) -> tuple[str, int] | None:
+    if kind in (Kind.CALLER_PREFIX, Kind.CALLEE_PREFIX):
+        return kind.value, len(value)
+    if kind is Kind.SOURCE:
+        network = ipaddress.ip_network(value)
+        return network_table(network), network.prefixlen
+    return None
+
+
+def build(policy: Policy, routes: Iterable[Route], entries: Iterable[Entry], version: int = 1) -> dict[bytes, bytes]:
+    """A whole snapshot in memory, as an explanation of a policy that is in force nowhere needs it."""
+    index = Index()
+    records = {POLICY: policy_record(policy, version), **route_records(routes)}
+    index.set_routes(prefix for route in routes for prefix in route.prefixes)
+    for entry in entries:
+        index.add(entry.kind, entry.value)
+        records[entry_key(entry.kind, entry.value)] = codec.encode_entry(entry).encode()
+    records[INDEX] = index.encode()
+    return records
+
+
+def route_records(routes: Iterable[Route]) -> dict[bytes, bytes]:
+    """The records of all routes."""
+    return {
+        route_key(prefix): codec.encode_route(route).encode() for route in routes for prefix in route.prefixes
+    }

@@ -1,0 +1,308 @@
+"""The shared state in Redis, which is the truth: policies, entries, the stream of changes, and who is live.
+
+Every change is one atomic script that also numbers it (``seq``) and appends it to the stream, with its number as its
+id there. A node that sees a number missing knows that it has lost something, whatever the reason, and reads
+everything anew.
+
+Exceptions::
+
+    StoreError
+    +-- StoreAwayError     Redis does not answer
+    +-- ConflictError      somebody else applied a policy meanwhile
+    +-- NoPolicyAppliedError
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import redis
+
+from model.entries import Entry, Kind
+from model.policy import Policy, Route
+from state import codec, keys
+
+# Changes kept for nodes that were away; one that missed more reads everything anew.
+CHANGES_KEPT = 100_000
+# A node that has not renewed its report for this long is not waited for.
+NODE_TTL = 3.0
+# Seconds that a connection or an answer may take.
+TIMEOUT = 2.0
+
+
+class StoreError(Exception):
+    """The shared state cannot be used; the message says why."""
+
+
+class StoreAwayError(StoreError):
+    """Redis does not answer."""
+
+
+class ConflictError(StoreError):
+    """Somebody else applied a policy since the one that this one was made from."""
+
+
+class NoPolicyAppliedError(StoreError):
+    """There is no policy yet, and so no rules for reading numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change, as nodes follow it."""
+
+    seq: int
+    op: str
+    "``put``, ``del`` or ``policy``."
+    field: str = ""
+    "Of an entry."
+    value: str = ""
+    "Of an entry."
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedPolicy:
+    """The policy in force."""
+
+    version: int
+    text: str
+    "The YAML as it was applied."
+    document: str
+    "The same, resolved, as JSON."
+    applied: float
+    "Unix time in seconds."
+    author: str
+
+    def decode(self) -> tuple[Policy, tuple[Route, ...]]:
+        """Policy and routes."""
+        return codec.decode_document(self.document)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What a node agent says of itself, renewed every second."""
+
+    name: str
+    seq: int
+    "Number of the last change in the node's snapshot."
+    version: int
+    "Of the policy in the node's snapshot."
+    pid: int
+    started: float
+    "Unix time in seconds."
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """Which nodes have a change in force."""
+
+    seq: int
+    nodes: tuple[str, ...]
+    missing: tuple[str, ...]
+    "Live nodes that did not confirm in time."
+
+
+_APPEND = """
+local function append(op, field, value)
+  local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], seq .. '-0', 'op', op, 'field', field, 'value', value)
+  return seq
+end
+"""
+_PUT = (
+    _APPEND
+    + """
+if redis.call('HEXISTS', KEYS[1], 'generation') == 0 then return -1 end
+redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
+redis.call('ZREM', KEYS[4], ARGV[2])
+if tonumber(ARGV[4]) > 0 then redis.call('ZADD', KEYS[4], ARGV[4], ARGV[2]) end
+return append('put', ARGV[2], ARGV[3])
+"""
+)
+_DELETE = (
+    _APPEND
+    + """
+if redis.call('HDEL', KEYS[3], ARGV[2]) == 0 then return 0 end
+redis.call('ZREM', KEYS[4], ARGV[2])
+return append('del', ARGV[2], '')
+"""
+)
+# An entry that was renewed meanwhile has another expiry, and stays.
+_SWEEP = (
+    _APPEND
+    + """
+local gone = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', ARGV[2], 'LIMIT', 0, 1000)
+for _, field in ipairs(gone) do
+  redis.call('ZREM', KEYS[4], field)
+  if redis.call('HDEL', KEYS[3], field) == 1 then append('del', field, '') end
+end
+return #gone
+"""
+)
+_APPLY = (
+    _APPEND
+    + """
+local version = tonumber(redis.call('HGET', KEYS[3], 'version') or '0')
+if version ~= tonumber(ARGV[2]) then return {-1, version} end
+redis.call('HSETNX', KEYS[1], 'generation', ARGV[6])
+redis.call('HSET', KEYS[1], 'schema', ARGV[7])
+redis.call('HSET', KEYS[3], 'version', version + 1, 'text', ARGV[3], 'document', ARGV[4], 'applied', ARGV[8],
+           'author', ARGV[5])
+return {append('policy', '', version + 1), version + 1}
+"""
+)
+
+
+class Store:
+    """A blocking client of the shared state; for commands and the node agent, never for a SIP worker."""
+
+    def __init__(self, url: str) -> None:
+        """``url`` as redis-py takes it; nothing is connected before the first call."""
+        self._redis: redis.Redis = redis.Redis.from_url(
+            url, decode_responses=True, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
+        )
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._redis.close()
+
+    def ping(self) -> None:
+        """Raises :class:`StoreAwayError` where Redis does not answer."""
+        with _away():
+            self._redis.ping()
+
+    # Policy
+
+    def policy(self) -> AppliedPolicy:
+        """The policy in force; raises :class:`NoPolicyAppliedError`."""
+        with _away():
+            found = cast("dict[str, str]", self._redis.hgetall(keys.POLICY))
+        if not found:
+            raise NoPolicyAppliedError("no policy was applied yet: see `strowger policy apply`")
+        return AppliedPolicy(
+            version=int(found["version"]),
+            text=found["text"],
+            document=found["document"],
+            applied=float(found["applied"]),
+            author=found["author"],
+        )
+
+    def policy_version(self) -> int:
+        """Version of the policy in force; 0 where there is none."""
+        with _away():
+            return int(cast("str | None", self._redis.hget(keys.POLICY, "version")) or 0)
+
+    def apply(self, *, text: str, policy: Policy, routes: tuple[Route, ...], expected: int, author: str) -> Change:
+        """Put a policy in force if the one in force still has version ``expected``.
+
+        Raises :class:`ConflictError`.
+        """
+        document = codec.encode_document(policy, routes)
+        arguments = (expected, text, document, author, secrets.token_hex(8), keys.SCHEMA, time.time())
+        seq, version = self._script(_APPLY, (keys.POLICY,), arguments)
+        if seq < 0:
+            raise ConflictError(f"version {version} is in force, not {expected}: somebody applied a policy meanwhile")
+        return Change(seq=seq, op="policy", value=str(version))
+
+    # Entries
+
+    def put(self, entry: Entry) -> Change:
+        """Add an entry, or replace the one of the same kind and value; raises :class:`NoPolicyAppliedError`."""
+        field, value = codec.entry_field(entry.kind, entry.value), codec.encode_entry(entry)
+        seq = self._script(_PUT, (keys.ENTRIES, keys.EXPIRIES), (field, value, entry.expires))
+        if seq < 0:
+            raise NoPolicyAppliedError("no policy was applied yet: see `strowger policy apply`")
+        return Change(seq=seq, op="put", field=field, value=value)
+
+    def delete(self, kind: Kind, value: str) -> Change | None:
+        """Remove an entry; None where there was none."""
+        field = codec.entry_field(kind, value)
+        seq = self._script(_DELETE, (keys.ENTRIES, keys.EXPIRIES), (field,))
+        return Change(seq=seq, op="del", field=field) if seq else None
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, expired ones included, in no order."""
+        with _away():
+            for field, value in self._redis.hscan_iter(keys.ENTRIES, count=1000):
+                yield codec.decode_entry(field, value)
+
+    def sweep(self, before: float) -> int:
+        """Remove up to 1,000 entries that expired before the Unix time ``before``; returns how many."""
+        return int(self._script(_SWEEP, (keys.ENTRIES, keys.EXPIRIES), (before,)))
+
+    # Changes, as nodes follow them
+
+    def position(self) -> tuple[str, int]:
+        """Generation (empty: Redis holds no policy) and number of the last change."""
+        with _away():
+            generation, seq = cast("list[str | None]", self._redis.hmget(keys.META, ["generation", "seq"]))
+        return generation or "", int(seq or 0)
+
+    def changes(self, after: int, block: float) -> list[Change]:
+        """Up to 1,000 changes after number ``after``, waiting at most ``block`` seconds for the first."""
+        with _away():
+            answer: Any = self._redis.xread(
+                {keys.CHANGES: f"{after}-0"}, count=1000, block=max(1, int(block * 1000))
+            )
+        found = answer[0][1] if answer else []
+        return [
+            Change(seq=int(stream_id.partition("-")[0]), op=item["op"], field=item["field"], value=item["value"])
+            for stream_id, item in found
+        ]
+
+    def report(self, node: NodeReport) -> None:
+        """Renew a node's report and tell those who wait for its confirmation."""
+        with _away():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.set(keys.node(node.name), json.dumps(asdict(node)), px=int(NODE_TTL * 1000))
+            pipe.sadd(keys.NODES, node.name)
+            pipe.publish(keys.APPLIED, node.name)
+            pipe.execute()
+
+    def retire(self, name: str) -> None:
+        """Withdraw a node's report: it stops."""
+        with _away():
+            self._redis.delete(keys.node(name))
+
+    def nodes(self) -> tuple[list[NodeReport], list[str]]:
+        """The live nodes' reports, and the names of those that were live once."""
+        with _away():
+            names = sorted(cast("set[str]", self._redis.smembers(keys.NODES)))
+            raw = cast("list[str | None]", self._redis.mget([keys.node(name) for name in names])) if names else []
+        live = [NodeReport(**json.loads(item)) for item in raw if item is not None]
+        return live, [name for name, item in zip(names, raw, strict=True) if item is None]
+
+    def confirm(self, seq: int, timeout: float = 5.0) -> Confirmation:
+        """Wait until every live node has change ``seq`` in force, at most ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        pubsub: Callable[..., Any] = self._redis.pubsub
+        with _away(), pubsub(ignore_subscribe_messages=True) as news:
+            news.subscribe(keys.APPLIED)
+            while True:
+                live, _ = self.nodes()
+                missing = tuple(node.name for node in live if node.seq < seq)
+                left = deadline - time.monotonic()
+                if not missing or left <= 0:
+                    return Confirmation(seq, tuple(node.name for node in live if node.seq >= seq), missing)
+                # A node that dies says nothing, so its report is looked for again before it has expired.
+                news.get_message(timeout=min(left, 0.5))
+
+    def _script(self, source: str, names: tuple[str, ...], arguments: tuple[Any, ...]) -> Any:
+        script: Callable[..., Any] = self._redis.register_script(source)
+        with _away():
+            return script(keys=[keys.META, keys.CHANGES, *names], args=[CHANGES_KEPT, *arguments])
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise StoreAwayError(f"Redis does not answer: {error}") from error
+    except redis.RedisError as error:
+        raise StoreError(f"Redis refuses: {error}") from error
