@@ -1,15 +1,39 @@
-"""The `strowger` command."""
+"""The `strowger` command.
+
+Exit statuses: 0 done; 1 not done, the message says why; 2 what was typed is wrong, and nothing was changed.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
+import click
 import typer
 
-from console import serve
-from model.settings import Settings
+from console import explain_command, list_commands, node_commands, policy_commands, run_command, serve
+from console.output import BAD_INPUT, FAILED, CommandFailed, err
+from kemi.explain import FailureSpecError
+from kemi.rpc import RpcError
+from model.entries import Action, EntryError
+from model.settings import SettingError, Settings
+from policyfile import PolicyFileError
+from state.store import StoreError
 
-app = typer.Typer(no_args_is_help=True, add_completion=True)
+app = typer.Typer(no_args_is_help=True, help="Programmable call control.", pretty_exceptions_enable=False)
+app.add_typer(policy_commands.app, name="policy", help="The policy: validate, apply, show.")
+app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The blocklist.")
+app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allow list, which outdoes the blocklist.")
+app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways.")
+app.command("explain")(explain_command.command)
+app.command("reload")(node_commands.reload)
+app.command("kamcmd")(node_commands.kamcmd_command)
+app.command("status")(node_commands.status)
+app.command("run")(run_command.run)
+app.command("demo")(run_command.show_demo)
+
 serve_app = typer.Typer(no_args_is_help=True)
-app.add_typer(serve_app, name="serve", help="Run one process of a node.")
+app.add_typer(serve_app, name="serve", help="Run one process of a node in the foreground.")
 
 
 @serve_app.command("kamailio")
@@ -24,9 +48,33 @@ def serve_agent() -> None:
     serve.serve_agent(Settings.from_env())
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Entry point."""
-    app()
+    sys.exit(run(lambda: app(arguments, standalone_mode=False)))
+
+
+def run(command: Callable[[], object]) -> int:
+    """Run a command; its exit status. Whatever may go wrong ends in one message, not in a traceback."""
+    try:
+        result = command()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return BAD_INPUT
+    except (PolicyFileError, EntryError, FailureSpecError, SettingError) as error:
+        _say(error)
+        return BAD_INPUT
+    except (CommandFailed, StoreError, RpcError, OSError) as error:
+        _say(error)
+        return FAILED
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+
+
+def _say(error: Exception) -> None:
+    err.print(str(error), markup=False, soft_wrap=True, style="red")
 
 
 if __name__ == "__main__":

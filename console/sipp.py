@@ -56,7 +56,8 @@ class SippGateway:
         self.directory.mkdir(parents=True, exist_ok=True)
         command = [
             SIPP, "-sf", str(self.scenario), "-i", "127.0.0.1", "-p", str(self.port), "-t", self.transport,
-            "-nostdin", "-deadcall_wait", "0", "-trace_logs", "-log_file", str(self.calls_file), "-log_overwrite", "false",
+            "-nostdin", "-deadcall_wait", "0",
+            "-trace_logs", "-log_file", str(self.calls_file), "-log_overwrite", "false",
             *_keys(self.keys),
         ]  # fmt: skip
         self.process = Process("sipp", command, {"TERM": "dumb"}, self.directory / f"gateway-{self.port}.log")

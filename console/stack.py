@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from console import serve
 from console.process import Process
@@ -33,7 +34,6 @@ class Stack:
     settings: Settings
     directory: Path
     "Holds Redis's data and the logs."
-    redis_port: int
     processes: dict[str, Process] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -58,7 +58,7 @@ class Stack:
         data = self.directory / "redis"
         data.mkdir(parents=True, exist_ok=True)
         options = {
-            "port": str(self.redis_port),
+            "port": str(urlsplit(self.settings.redis_url).port),
             "bind": "127.0.0.1",
             "dir": str(data),
             "appendonly": "yes",
@@ -128,21 +128,22 @@ class Stack:
     def _kamailio_answers(self) -> bool:
         try:
             with Kamcmd(f"unix:{self.settings.rpc_socket}", timeout=1.0) as kamcmd:
-                kamcmd.call("core.version")
+                kamcmd.version()
         except RpcError:
             return False
         return True
 
 
-def free_port() -> int:
-    """A port that is free now for both UDP and TCP on 127.0.0.1."""
+def free_port(preferred: int = 0) -> int:
+    """A port that is free now for both UDP and TCP on 127.0.0.1: the preferred one if it is, or any."""
     while True:
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = int(tcp.getsockname()[1])
             try:
+                tcp.bind(("127.0.0.1", preferred))
+                port = int(tcp.getsockname()[1])
                 udp.bind(("127.0.0.1", port))
             except OSError:
+                preferred = 0
                 continue
             return port
 

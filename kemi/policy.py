@@ -142,9 +142,7 @@ def _numbers(facts: CallFacts, trunk: Trunk, steps: list[Step]) -> Numbers:
     return numbers
 
 
-def _check_lists(
-    facts: CallFacts, trunk: Trunk, numbers: Numbers, view: View, now: float, steps: list[Step]
-) -> None:
+def _check_lists(facts: CallFacts, trunk: Trunk, numbers: Numbers, view: View, now: float, steps: list[Step]) -> None:
     block: Entry | None = None
     for entry in _entries(facts, numbers, view):
         if not entry.live(now):

@@ -183,6 +183,11 @@ class Failure:
     retry_after: float = 0.0
     "Seconds; 0 means the reply had none."
 
+    def __str__(self) -> str:
+        text = {408: "no reply", 477: "could not be sent"}[self.status] if self.local else str(self.status)
+        cause = f", Q.850 cause {self.q850}" if self.q850 is not None else ""
+        return text + cause + (" after ringing" if self.ringing else "")
+
 
 def classify(failure: Failure) -> Cause:
     """The cause class of a failed attempt."""

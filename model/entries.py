@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
-from model.numbers import Dialling, normalise
+from model.numbers import Dialling, normalise, normalise_beginning
 
 PAIR_SEPARATOR = ">"
 KEY_MAX_BYTES = 200
@@ -74,15 +74,17 @@ def pair_value(caller: str, callee: str) -> str:
 
 
 def _number(text: str, dialling: Dialling) -> str:
-    number = normalise(text, dialling)
-    if any(char.isspace() or char == PAIR_SEPARATOR for char in number):
-        raise EntryError(f"{text!r} is neither a number nor the user part of a SIP address")
-    return number
+    return _checked(text, normalise(text, dialling))
 
 
 def _prefix(text: str, dialling: Dialling) -> str:
-    # A beginning may be shorter than an extension and yet be dialled with the national or international prefix.
-    return _number(text, replace(dialling, extension_digits=0, national_lengths=(), e164_without_plus=False))
+    return _checked(text, normalise_beginning(text, dialling))
+
+
+def _checked(text: str, number: str) -> str:
+    if any(char.isspace() or char == PAIR_SEPARATOR for char in number):
+        raise EntryError(f"{text!r} is neither a number nor the user part of a SIP address")
+    return number
 
 
 def _network(text: str, _: Dialling) -> str:

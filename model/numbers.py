@@ -11,7 +11,7 @@ surer than guessing (a library reads ``0442079460000`` as a number of another co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # E.164 section 6.2.1: at most 15 digits, country code included.
 E164_MAX_DIGITS = 15
@@ -59,13 +59,21 @@ def normalise(number: str, dialling: Dialling) -> str:
     return _from_national(digits, dialling)
 
 
+def normalise_beginning(text: str, dialling: Dialling) -> str:
+    """How the normalised numbers begin that are dialled with the beginning ``text``.
+
+    A beginning may be as short as an extension and yet be part of a national or international number.
+    """
+    return normalise(text, replace(dialling, extension_digits=0, national_lengths=(), e164_without_plus=False))
+
+
 def _from_national(digits: str, dialling: Dialling) -> str:
     country, prefix = dialling.country_code, dialling.national_prefix
     if country:
         if len(digits) in dialling.national_lengths:
             return f"+{country}{digits}"
         if prefix and digits.startswith(prefix):
-            return f"+{country}{digits[len(prefix):]}"
+            return f"+{country}{digits[len(prefix) :]}"
     return "+" + digits if dialling.e164_without_plus else digits
 
 

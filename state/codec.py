@@ -77,9 +77,7 @@ def decode_entry(field: str, text: str | bytes) -> Entry:
     """The entry named ``field`` with the content ``text``."""
     kind, _, value = field.partition(":")
     action, expires, reason, created = json.loads(text)
-    return Entry(
-        kind=Kind(kind), value=value, action=Action(action), expires=expires, reason=reason, created=created
-    )
+    return Entry(kind=Kind(kind), value=value, action=Action(action), expires=expires, reason=reason, created=created)
 
 
 def retry_rule(data: dict[str, Any]) -> RetryRule:

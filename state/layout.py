@@ -148,6 +148,4 @@ def build(policy: Policy, routes: Iterable[Route], entries: Iterable[Entry], ver
 
 def route_records(routes: Iterable[Route]) -> dict[bytes, bytes]:
     """The records of all routes."""
-    return {
-        route_key(prefix): codec.encode_route(route).encode() for route in routes for prefix in route.prefixes
-    }
+    return {route_key(prefix): codec.encode_route(route).encode() for route in routes for prefix in route.prefixes}

@@ -162,10 +162,14 @@ class Store:
     """A blocking client of the shared state; for commands and the node agent, never for a SIP worker."""
 
     def __init__(self, url: str) -> None:
-        """``url`` as redis-py takes it; nothing is connected before the first call."""
-        self._redis: redis.Redis = redis.Redis.from_url(
-            url, decode_responses=True, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
-        )
+        """``url`` as redis-py takes it; nothing is connected before the first call. Raises :class:`StoreError`."""
+        try:
+            self._redis: redis.Redis = redis.Redis.from_url(
+                url, decode_responses=True, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
+            )
+        except ValueError as error:
+            # The address may hold a password, so it is not repeated.
+            raise StoreError(f"the address of Redis is not usable: {error}") from None
 
     def close(self) -> None:
         """Release the connections."""
@@ -246,9 +250,7 @@ class Store:
     def changes(self, after: int, block: float) -> list[Change]:
         """Up to 1,000 changes after number ``after``, waiting at most ``block`` seconds for the first."""
         with _away():
-            answer: Any = self._redis.xread(
-                {keys.CHANGES: f"{after}-0"}, count=1000, block=max(1, int(block * 1000))
-            )
+            answer: Any = self._redis.xread({keys.CHANGES: f"{after}-0"}, count=1000, block=max(1, int(block * 1000)))
         found = answer[0][1] if answer else []
         return [
             Change(seq=int(stream_id.partition("-")[0]), op=item["op"], field=item["field"], value=item["value"])

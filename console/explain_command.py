@@ -1,0 +1,167 @@
+"""`strowger explain`: why a call goes where it goes."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from console import policy_commands
+from console.node_state import live_state
+from console.output import CommandFailed, Json, err, out, print_json
+from kemi.explain import Explanation, Snapshot, explain, parse_failure
+from kemi.rpc import RpcError
+from kemi.view import NoPolicyError, View
+from model.call import CallFacts
+from model.settings import Settings
+from state import layout
+from state.snapshot import NoSnapshotError, SnapshotReader
+
+
+def command(
+    caller: Annotated[str, typer.Option("--from", help="User part of the caller's From.")] = "",
+    callee: Annotated[str, typer.Option("--to", help="User part of the Request-URI: the number dialled.")] = "",
+    call_id: Annotated[str, typer.Option(help="Explain this past call instead, from this node's records.")] = "",
+    source: Annotated[str, typer.Option(help="IP address that the call comes from; default: the first trunk's.")] = "",
+    asserted: Annotated[str, typer.Option(help="User part of P-Asserted-Identity.")] = "",
+    user_agent: Annotated[str, typer.Option(help="User-Agent header.")] = "",
+    private: Annotated[bool, typer.Option("--private", help="The caller asks for privacy.")] = False,
+    at: Annotated[str, typer.Option(help="When, as 2026-01-31T18:00 (local time unless it has a zone).")] = "",
+    fail: Annotated[
+        list[str] | None,
+        typer.Option(help="GATEWAY=503[,q850=34][,location=LN][,retry-after=5][,ringing], =timeout or =unsendable."),
+    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="Decide by this file instead of the policy in force.")] = None,
+    json: Json = False,
+) -> None:
+    """Show how a call is decided: what is read, what matches, the attempts, and what each failure leads to."""
+    settings = Settings.from_env()
+    if call_id:
+        _print_past(call_id, list(past_call(settings.spool, call_id)), json)
+        return
+    if not callee:
+        raise typer.BadParameter("name the number with --to, or a past call with --call-id")
+    failures = dict(parse_failure(spec) for spec in fail or ())
+    now = _parse_time(at)
+    with _view(settings, policy) as view:
+        unknown = sorted(set(failures) - set(view.policy.gateways))
+        if unknown:
+            raise typer.BadParameter(f"--fail: the policy has no gateway {', '.join(unknown)}")
+        facts = CallFacts(
+            caller=caller,
+            callee=callee,
+            source=source or _first_source(view),
+            asserted=asserted,
+            user_agent=user_agent,
+            private=private,
+        )
+        live = Snapshot() if policy else _live(settings)
+        explanation = explain(facts, view, live, now, failures)
+    if json:
+        print_json(explanation.as_dict())
+    else:
+        _print(explanation)
+
+
+@contextmanager
+def _view(settings: Settings, policy: Path | None) -> Iterator[View]:
+    if policy is not None:
+        loaded = policy_commands.read(policy)
+        yield View(layout.build(loaded.policy, loaded.routes, (), version=0).get)
+        return
+    try:
+        with SnapshotReader(settings.snapshot).read() as get:
+            yield View(get)
+    except (NoSnapshotError, NoPolicyError) as error:
+        raise CommandFailed(f"this node has no policy ({error}); --policy FILE explains a file") from error
+
+
+def _first_source(view: View) -> str:
+    for trunk in view.policy.trunks:
+        return trunk.sources[0].partition("/")[0]
+    raise typer.BadParameter("the policy has no trunk: name an address with --source")
+
+
+def _live(settings: Settings) -> Snapshot:
+    try:
+        return live_state(settings)
+    except RpcError as error:
+        err.print(f"Kamailio does not tell which gateways it holds ({error}); none is taken for held")
+        return Snapshot()
+
+
+def _parse_time(text: str) -> float:
+    if not text:
+        return time.time()
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+    except ValueError:
+        raise typer.BadParameter(f"--at {text!r} is not a time such as 2026-01-31T18:00") from None
+
+
+def _print(explanation: Explanation) -> None:
+    out.print(f"[bold]policy[/] version {explanation.version or '(the file)'}")
+    for what, subject, found in explanation.steps:
+        out.print(f"  {what:<14} {subject:<24} {found}", markup=False)
+    for attempt in explanation.attempts:
+        out.print(f"[bold]attempt {attempt.number}[/] {attempt.gateway}  {attempt.uri}", highlight=False)
+        if attempt.cause is None:
+            out.print("  [green]answered[/]")
+        else:
+            out.print(f"  {attempt.result}: {attempt.cause}, {attempt.why} -> {attempt.following}", markup=False)
+        out.print(f"  if it fails: {_grouped(attempt.consequences)}", markup=False, style="dim")
+    result = explanation.gateway or explanation.refusal
+    out.print(f"[bold]outcome[/] {explanation.outcome} {explanation.status or ''} {result}".rstrip())
+
+
+def _grouped(consequences: dict[str, str]) -> str:
+    by_result: dict[str, list[str]] = {}
+    for name, result in consequences.items():
+        by_result.setdefault(result, []).append(name)
+    return "; ".join(f"{', '.join(names)} -> {result}" for result, names in by_result.items())
+
+
+def past_call(spool: Path, call_id: str) -> Iterator[dict[str, Any]]:
+    """The records of the call with this Call-ID, or this id of ours, oldest first."""
+    wanted: set[str] = {call_id}
+    for path in sorted(spool.glob("calls-*.jsonl")):
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                record = jsonlib.loads(line)
+                if record.get("call_id") == call_id:
+                    wanted.add(record["call"])
+                if record["call"] in wanted:
+                    yield record
+
+
+def _print_past(call_id: str, records: list[dict[str, Any]], json: bool) -> None:
+    if not records:
+        raise CommandFailed(f"this node has no record of a call {call_id}")
+    if json:
+        print_json(records)
+        return
+    for record in records:
+        for line in describe(record):
+            out.print(line, markup=False)
+
+
+def describe(record: dict[str, Any]) -> list[str]:
+    """A record as lines for people; the first says what happened, the others why."""
+    at = datetime.fromtimestamp(record["at"], UTC).strftime("%H:%M:%S.%f")[:-3]
+    if record["event"] == "decided":
+        end = f"{record['status']} {record['refusal']}" if "refusal" in record else " then ".join(record["gateways"])
+        facts = record["facts"]
+        steps = [f"  {what:<14} {subject:<24} {found}" for what, subject, found in record["steps"]]
+        return [f"{at} {facts['caller']} calls {facts['callee']}: {end}", *steps]
+    failure = "no reply" if record["local"] else record["status"]
+    following = record.get("next") or record.get("refusal") or "reply passed on"
+    return [
+        f"{at} attempt {record['attempt']} at {record['gateway']} failed: {failure} ({record['cause']}, "
+        f"{record['why']}) -> {following}"
+    ]

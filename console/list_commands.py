@@ -1,0 +1,153 @@
+"""`strowger block` and `strowger allow`: who may not call, and who may in spite of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Annotated
+
+import typer
+
+from console.output import CommandFailed, Json, out, print_json, print_table, when
+from console.waiting import confirmed
+from model.entries import Action, Entry, EntryError, Kind, pair_value, parse_entry_value
+from model.numbers import Dialling
+from model.settings import Settings
+from state.store import Store
+
+Caller = Annotated[str | None, typer.Option(help="Number or user of the caller; with --callee, the pair.")]
+Callee = Annotated[str | None, typer.Option(help="Number or user that is called.")]
+CallerPrefix = Annotated[str | None, typer.Option(help="How the caller's number begins.")]
+CalleePrefix = Annotated[str | None, typer.Option(help="How the called number begins.")]
+Source = Annotated[str | None, typer.Option(help="IP address or network (CIDR) that the call comes from.")]
+UserAgent = Annotated[str | None, typer.Option(help="Part of the User-Agent header, whatever the case.")]
+Ttl = Annotated[str | None, typer.Option(help="How long it is in force: 90, 45s, 30m, 12h or 7d. Default: for good.")]
+Reason = Annotated[str, typer.Option(help="Why, for those who read it later.")]
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_TTL = re.compile(r"(\d{1,9})([smhd]?)")
+# Sensible, and within what Redis and JavaScript take for a time.
+TTL_MAX = 100 * 365 * 86400
+
+
+def commands(action: Action) -> typer.Typer:
+    """The commands for entries that ``action`` calls."""
+    app = typer.Typer(no_args_is_help=True)
+
+    @app.command(help=f"Add an entry; returns when every live node {action}s by it.")
+    def add(
+        caller: Caller = None,
+        callee: Callee = None,
+        caller_prefix: CallerPrefix = None,
+        callee_prefix: CalleePrefix = None,
+        source: Source = None,
+        user_agent: UserAgent = None,
+        ttl: Ttl = None,
+        reason: Reason = "",
+        json: Json = False,
+    ) -> None:
+        store = Store(Settings.from_env().redis_url)
+        dialling = store.policy().decode()[0].dialling
+        kind, value = subject(dialling, caller, callee, caller_prefix, callee_prefix, source, user_agent)
+        now = time.time()
+        expires = now + parse_ttl(ttl) if ttl is not None else 0.0
+        entry = Entry(kind, value, action, expires=expires, reason=reason, created=now)
+        nodes = confirmed(store, store.put(entry)).nodes
+        if json:
+            print_json({**_as_dict(entry), "nodes": nodes})
+        else:
+            until = f" until {when(expires)}" if expires else ""
+            out.print(f"{action} {kind} {value}{until}: in force on {', '.join(nodes) or 'no node yet'}")
+
+    @app.command(help="Remove an entry; returns when no live node goes by it any more.")
+    def rm(
+        caller: Caller = None,
+        callee: Callee = None,
+        caller_prefix: CallerPrefix = None,
+        callee_prefix: CalleePrefix = None,
+        source: Source = None,
+        user_agent: UserAgent = None,
+        json: Json = False,
+    ) -> None:
+        store = Store(Settings.from_env().redis_url)
+        dialling = store.policy().decode()[0].dialling
+        kind, value = subject(dialling, caller, callee, caller_prefix, callee_prefix, source, user_agent)
+        change = store.delete(kind, value)
+        if change is None:
+            raise CommandFailed(f"there is no entry for {kind} {value}")
+        nodes = confirmed(store, change).nodes
+        if json:
+            print_json({"kind": kind, "value": value, "nodes": nodes})
+        else:
+            out.print(f"{kind} {value}: removed on {', '.join(nodes) or 'no node yet'}")
+
+    @app.command("list", help="List the entries in force.")
+    def list_(
+        kind: Annotated[Kind | None, typer.Option(help="Only these.")] = None,
+        expired: Annotated[bool, typer.Option("--expired", help="Those that have expired too.")] = False,
+        json: Json = False,
+    ) -> None:
+        store, now = Store(Settings.from_env().redis_url), time.time()
+        found = [
+            entry
+            for entry in store.entries()
+            if entry.action is action and kind in (None, entry.kind) and (expired or entry.live(now))
+        ]
+        found.sort(key=lambda entry: (entry.kind, entry.value))
+        if json:
+            print_json([_as_dict(entry) for entry in found])
+        else:
+            rows = [(entry.kind, entry.value, when(entry.expires), entry.reason) for entry in found]
+            print_table(("kind", "value", "expires", "reason"), rows, empty="no entries")
+
+    return app
+
+
+def subject(
+    dialling: Dialling,
+    caller: str | None,
+    callee: str | None,
+    caller_prefix: str | None,
+    callee_prefix: str | None,
+    source: str | None,
+    user_agent: str | None,
+) -> tuple[Kind, str]:
+    """Kind and normalised value of the one thing that the options name. Raises :class:`EntryError`."""
+    single = {
+        Kind.CALLER_PREFIX: caller_prefix,
+        Kind.CALLEE_PREFIX: callee_prefix,
+        Kind.SOURCE: source,
+        Kind.USER_AGENT: user_agent,
+        Kind.CALLER: caller,
+        Kind.CALLEE: callee,
+    }
+    named = {kind: text for kind, text in single.items() if text is not None}
+    values = {kind: parse_entry_value(kind, text, dialling) for kind, text in named.items()}
+    if set(values) == {Kind.CALLER, Kind.CALLEE}:
+        return Kind.PAIR, pair_value(values[Kind.CALLER], values[Kind.CALLEE])
+    if len(values) != 1:
+        raise EntryError(
+            "name one of --caller, --callee, --caller-prefix, --callee-prefix, --source, --user-agent, "
+            "or --caller and --callee together"
+        )
+    return values.popitem()
+
+
+def parse_ttl(text: str) -> float:
+    """Seconds. Raises :class:`EntryError`."""
+    found = _TTL.fullmatch(text.strip())
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 0 < seconds <= TTL_MAX:
+        raise EntryError(f"--ttl {text!r} is not a time such as 90, 45s, 30m, 12h or 7d")
+    return float(seconds)
+
+
+def _as_dict(entry: Entry) -> dict[str, object]:
+    return {
+        "action": entry.action,
+        "kind": entry.kind,
+        "value": entry.value,
+        "expires": entry.expires or None,
+        "reason": entry.reason,
+        "created": entry.created,
+    }

@@ -1,0 +1,49 @@
+"""What commands print: tables for people, JSON for programs, errors in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+# Long lines are the terminal's to wrap: a line is a line for grep, too.
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+# Exit statuses.
+FAILED = 1
+BAD_INPUT = 2
+
+
+class CommandFailed(Exception):
+    """A command could not do what it was asked; the message is all that the operator sees."""
+
+
+def print_json(value: object) -> None:
+    """``value`` as JSON on standard output."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "none") -> None:
+    """Rows under headings; ``empty`` where there are none."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print(empty)
+
+
+def when(unix_time: float) -> str:
+    """A Unix time in seconds as people and programs read it, in UTC; ``never`` for 0."""
+    return datetime.fromtimestamp(unix_time, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if unix_time else "never"

@@ -1,0 +1,131 @@
+"""`strowger run` and `strowger demo`: a whole node on this machine, with its first calls."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from console import demo, serve
+from console.explain_command import describe
+from console.node_commands import node_status, status_lines
+from console.output import CommandFailed, err, out
+from console.spool_tail import SpoolTail
+from console.stack import Stack, StackError, free_port
+from model.settings import Settings
+
+DIRECTORY = serve.ROOT / "var"
+Directory = Annotated[Path, typer.Option(help="Where Redis's data, the snapshot, records and logs are.")]
+
+# Ports next to the usual ones, so that the services that Debian's packages start are not in the way.
+SIP_PORT, RPC_PORT, REDIS_PORT = 15060, 15059, 16379
+REFRESH = 0.5
+CALLS_SHOWN = 12
+
+
+def run(directory: Directory = DIRECTORY) -> None:
+    """Start Redis, the node agent and Kamailio, place the first calls, and stay up until Ctrl-C."""
+    with _node(directory) as stack, demo.carriers(stack.settings, directory / "demo"):
+        _write_environment(stack)
+        demo.place_first_calls(stack.settings, directory / "demo")
+        _announce(stack)
+        _watch(stack)
+
+
+def show_demo(directory: Directory = DIRECTORY) -> None:
+    """Start everything, place the first calls, and stop; exit status 0 if each did what it should."""
+    with _node(directory) as stack, demo.carriers(stack.settings, directory / "demo"):
+        right = demo.place_first_calls(stack.settings, directory / "demo")
+    if not right:
+        raise CommandFailed("not every call did what it should")
+    out.print("[green]every call did what it should[/]")
+
+
+@contextlib.contextmanager
+def _node(directory: Path) -> Iterator[Stack]:
+    directory = directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    with _only_one(directory), Stack(_settings(directory), directory) as stack:
+        signal.signal(signal.SIGTERM, _interrupt)
+        began = time.monotonic()
+        try:
+            stack.start(lambda name: err.print(f"starting {name} ..."))
+        except StackError as error:
+            raise CommandFailed(str(error)) from error
+        err.print(f"the node is up after {time.monotonic() - began:.1f} s\n")
+        yield stack
+        err.print("stopping ...")
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _only_one(directory: Path) -> Iterator[None]:
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandFailed(f"a node is running in {directory} already; name another with --directory") from None
+        yield
+
+
+def _settings(directory: Path) -> Settings:
+    own = {
+        "STROWGER_SIP_PORT": str(free_port(SIP_PORT)),
+        "STROWGER_RPC_PORT": str(free_port(RPC_PORT)),
+        "STROWGER_REDIS_URL": f"redis://127.0.0.1:{free_port(REDIS_PORT)}/0",
+        "STROWGER_SNAPSHOT": str(directory / "snapshot"),
+        "STROWGER_SPOOL": str(directory / "spool"),
+        "STROWGER_RUN": str(directory / "run"),
+    }
+    return Settings.from_env({**own, **os.environ})
+
+
+def _announce(stack: Stack) -> None:
+    settings = stack.settings
+    out.rule("up", align="left")
+    out.print(f"SIP       {settings.sip_address}:{settings.sip_port}, UDP and TCP; try 1001 calling 02079460000")
+    out.print(f"commands  . {stack.directory}/env; .venv/bin/strowger status")
+    out.print(f"logs      {stack.directory}/*.log")
+
+
+def _write_environment(stack: Stack) -> None:
+    lines = [f"export {name}={value}" for name, value in stack.settings.to_env().items()]
+    (stack.directory / "env").write_text("\n".join(lines) + "\n")
+
+
+def _watch(stack: Stack) -> None:
+    """Show the node's state and newest calls until interrupted, or until a process ends by itself."""
+    tail = SpoolTail(stack.settings.spool)
+    calls: deque[str] = deque(maxlen=CALLS_SHOWN)
+    with Live(console=out, auto_refresh=False, transient=True) as live:
+        while True:
+            _fail_if_gone(stack)
+            calls.extend(line for record in tail.new() for line in describe(record)[:1])
+            live.update(_screen(stack, calls), refresh=out.is_terminal)
+            time.sleep(REFRESH)
+
+
+def _fail_if_gone(stack: Stack) -> None:
+    for name, process in stack.processes.items():
+        if not process.running:
+            raise CommandFailed(f"{name} has stopped; see {process.log}")
+
+
+def _screen(stack: Stack, calls: Iterable[str]) -> RenderableType:
+    lines = [Text.from_markup(line) for line in status_lines(node_status(stack.settings))]
+    return Group(Text(), *lines, Text(), *(Text(call) for call in calls), Text("Ctrl-C stops everything", style="dim"))

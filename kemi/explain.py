@@ -1,0 +1,194 @@
+"""Why a call goes where it goes: the live decision, walked through without placing a call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+from kemi import policy
+from kemi.plan import Attempt, Plan
+from kemi.view import View
+from model.call import CallFacts
+from model.causes import Cause, Failure
+
+# A failure of each class as gateways show it, to tell what it would lead to.
+TYPICAL: dict[str, Failure] = {
+    "no-reply": Failure(408, local=True),
+    "server-fault": Failure(500),
+    "capacity": Failure(503, q850=34),
+    "gateway-policy": Failure(403),
+    "ambiguous": Failure(404),
+    "loop": Failure(482),
+    "final": Failure(486),
+    "identity": Failure(428),
+    "after-ringing": Failure(503, ringing=True),
+}
+
+
+class FailureSpecError(ValueError):
+    """A failure is not written as it should be; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptTrace:
+    """One attempt, how it ends, and what would follow each class of failure."""
+
+    number: int
+    gateway: str
+    uri: str
+    result: str
+    "``answered``, or the failure."
+    cause: Cause | None
+    why: str
+    following: str
+    "What comes next: a gateway, a refusal's id, or ``reply passed on``."
+    consequences: dict[str, str]
+    "Class of failure to what would follow it."
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything that decides a call."""
+
+    facts: CallFacts
+    version: int
+    "Of the policy."
+    steps: tuple[policy.Step, ...]
+    route: str
+    "Empty where the call is refused before one is found."
+    attempts: tuple[AttemptTrace, ...]
+    outcome: str
+    "``answered``, ``refused`` or ``reply passed on``."
+    gateway: str = ""
+    "Which one answers."
+    refusal: str = ""
+    "Its id."
+    status: int = 0
+    "What the caller gets."
+
+    def as_dict(self) -> dict[str, object]:
+        """As JSON has it."""
+        return {**asdict(self), "steps": [step._asdict() for step in self.steps]}
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What a node knew of its gateways at one moment; nothing, where nothing is said."""
+
+    held: Mapping[str, float] = field(default_factory=dict)
+    "Gateway to Unix time."
+    turns: Mapping[str, int] = field(default_factory=dict)
+    "Route to number of calls so far."
+
+    def held_until(self, gateway: str) -> float:
+        """See :class:`kemi.policy.Live`."""
+        return self.held.get(gateway, 0.0)
+
+    def turn(self, route: str) -> int:
+        """See :class:`kemi.policy.Live`; a look does not count as a call."""
+        return self.turns.get(route, 0)
+
+
+def explain(
+    facts: CallFacts, view: View, live: policy.Live, now: float, failures: Mapping[str, Failure]
+) -> Explanation:
+    """Decide a hypothetical call at Unix time ``now``; ``failures`` says which gateways fail, and how."""
+    decision = policy.decide(facts, view, live, now)
+    base = Explanation(
+        facts=facts, version=view.version, steps=decision.steps, route="", attempts=(), outcome="refused"
+    )
+    if isinstance(decision.outcome, policy.Reject):
+        refusal = decision.outcome.refusal
+        return replace(base, refusal=refusal.id, status=refusal.status)
+    return _walk(replace(base, route=decision.outcome.plan.route), decision.outcome.plan, live, now, failures)
+
+
+def _walk(base: Explanation, plan: Plan, live: policy.Live, now: float, failures: Mapping[str, Failure]) -> Explanation:
+    attempts: list[AttemptTrace] = []
+    while True:
+        attempt = plan.attempt
+        failure = failures.get(attempt.gateway)
+        if failure is None:
+            trace = _trace(len(attempts) + 1, attempt, "answered", None, "", "", _consequences(plan, live, now))
+            answered = replace(base, attempts=(*attempts, trace), outcome="answered", gateway=attempt.gateway)
+            return replace(answered, status=200)
+        now += _duration(plan, failure, now)
+        decision = policy.next_attempt(plan, failure, live, now)
+        attempts.append(
+            _trace(
+                len(attempts) + 1, attempt, str(failure), decision.cause, decision.why,
+                _following(decision), _consequences(plan, live, now),
+            )
+        )  # fmt: skip
+        match decision.outcome:
+            case policy.Retry(plan=following):
+                plan = following
+            case policy.Reject(refusal=refusal):
+                return replace(base, attempts=tuple(attempts), refusal=refusal.id, status=refusal.status)
+            case policy.PassOn():
+                return replace(base, attempts=tuple(attempts), outcome="reply passed on", status=failure.status)
+
+
+def _trace(
+    number: int, attempt: Attempt, result: str, cause: Cause | None, why: str, following: str,
+    consequences: dict[str, str],
+) -> AttemptTrace:  # fmt: skip
+    return AttemptTrace(
+        number=number, gateway=attempt.gateway, uri=attempt.uri, result=result, cause=cause, why=why,
+        following=following, consequences=consequences,
+    )  # fmt: skip
+
+
+def _duration(plan: Plan, failure: Failure, now: float) -> float:
+    """Seconds that the attempt takes to fail: only a timer's failure takes any."""
+    if not failure.local or failure.status != 408:
+        return 0.0
+    return plan.ring if failure.ringing else min(plan.attempt.no_reply, plan.progress_at(now))
+
+
+def _consequences(plan: Plan, live: policy.Live, now: float) -> dict[str, str]:
+    return {name: _following(policy.next_attempt(plan, failure, live, now)) for name, failure in TYPICAL.items()}
+
+
+def _following(decision: policy.FailureDecision) -> str:
+    match decision.outcome:
+        case policy.Retry(plan=plan):
+            return plan.attempt.gateway
+        case policy.Reject(refusal=refusal):
+            return f"{refusal.status} {refusal.id}"
+        case policy.PassOn():
+            return "reply passed on"
+
+
+_SPEC = re.compile(r"(?P<gateway>[^=,]+)=(?P<status>timeout|unsendable|[3-6][0-9]{2})(?P<details>(,[^,]+)*)")
+_DETAIL = re.compile(r"(?P<name>q850|location|retry-after)=(?P<value>\w+)|(?P<flag>ringing)")
+
+
+def parse_failure(spec: str) -> tuple[str, Failure]:
+    """A gateway and its failure, as ``GATEWAY=STATUS[,q850=N][,location=L][,retry-after=SECONDS][,ringing]``.
+
+    STATUS is 300 to 699, ``timeout`` (no reply came) or ``unsendable``. Raises :class:`FailureSpecError`.
+    """
+    found = _SPEC.fullmatch(spec)
+    if found is None:
+        raise FailureSpecError(f"{spec!r} is not GATEWAY=STATUS, as in carrier-a=503,q850=34 or carrier-a=timeout")
+    local = {"timeout": 408, "unsendable": 477}
+    failure = Failure(local.get(found["status"]) or int(found["status"]), local=found["status"] in local)
+    for detail in filter(None, found["details"].split(",")):
+        failure = _detailed(spec, failure, detail)
+    return found["gateway"], failure
+
+
+def _detailed(spec: str, failure: Failure, detail: str) -> Failure:
+    found = _DETAIL.fullmatch(detail)
+    if found is None:
+        raise FailureSpecError(f"{spec!r}: {detail!r} is none of q850=N, location=L, retry-after=SECONDS, ringing")
+    if found["flag"]:
+        return replace(failure, ringing=True)
+    if found["name"] == "location":
+        return replace(failure, location=found["value"].upper())
+    if not found["value"].isdecimal():
+        raise FailureSpecError(f"{spec!r}: {found['name']} is a number")
+    number = int(found["value"])
+    return replace(failure, q850=number) if found["name"] == "q850" else replace(failure, retry_after=float(number))

@@ -1,0 +1,98 @@
+"""The parts of a policy file against one another: names that lead nowhere, and things said twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from policyfile import resolve
+from policyfile.document import RouteSection
+from policyfile.problems import Finding, Path, did_you_mean, quoted
+from policyfile.shape import Shaped
+from policyfile.tree import Tree
+
+
+def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    """What is wrong between the parts of a document that are in order each for itself."""
+    yield from _diallings(shaped, tree)
+    yield from _sources(shaped, tree)
+    yield from _gateways(shaped, tree)
+    yield from _route_names(shaped, tree)
+    yield from _prefixes(shaped, tree)
+
+
+def _routes(shaped: Shaped) -> Iterable[tuple[int, RouteSection]]:
+    return zip(shaped.route_numbers, shaped.document.routes, strict=True)
+
+
+def _names(tree: Tree, section: str) -> tuple[str, ...]:
+    # From the tree: a gateway with a mistake in it is not an unknown one.
+    part = tree.value.get(section) if isinstance(tree.value, dict) else None
+    return tuple(part) if isinstance(part, dict) else ()
+
+
+def _unknown(what: str, name: str, known: tuple[str, ...], path: Path) -> Iterator[Finding]:
+    if name not in known:
+        yield Finding(path, f"unknown {what} {quoted(name)}{did_you_mean(name, known)}")
+
+
+def _diallings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    document, plans = shaped.document, _names(tree, "dialling_plans")
+    if document.default_dialling:
+        yield from _unknown("dialling plan", document.default_dialling, plans, ("default_dialling",))
+    for name, trunk in document.trunks.items():
+        if trunk.dialling:
+            yield from _unknown("dialling plan", trunk.dialling, plans, ("trunks", name, "dialling"))
+
+
+def _gateways(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    known = _names(tree, "gateways")
+    for number, route in _routes(shaped):
+        for index, name in enumerate(route.gateways or ()):
+            yield from _unknown("gateway", name, known, ("routes", number, "gateways", index))
+
+
+def _sources(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    seen: dict[str, tuple[str, Path]] = {}
+    for name, trunk in shaped.document.trunks.items():
+        for index, network in enumerate(trunk.sources):
+            path = ("trunks", name, "sources", index)
+            if network in seen:
+                owner, first = seen[network]
+                yield Finding(path, f"{network} belongs to trunk '{owner}' already (line {tree.line(first)})")
+            seen.setdefault(network, (name, path))
+
+
+def _route_names(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    seen: dict[str, Path] = {}
+    for number, route in _routes(shaped):
+        path = ("routes", number, "name")
+        if route.name in seen:
+            yield Finding(path, f"the name '{route.name}' is taken (line {tree.line(seen[route.name])})")
+        seen.setdefault(route.name, path)
+
+
+def _prefixes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    document = shaped.document
+    if document.default_dialling and document.default_dialling not in document.dialling_plans:
+        # Without the plan there is no telling what the prefixes mean; what is wrong with it is said already.
+        return
+    plan = resolve.default_dialling(document)
+    seen: dict[str, tuple[str, Path]] = {}
+    for number, route in _routes(shaped):
+        for index, text in enumerate(route.prefixes):
+            path = ("routes", number, "prefixes", index)
+            try:
+                beginning = resolve.prefix(text, plan)
+            except ValueError as error:
+                yield Finding(path, str(error))
+                continue
+            if beginning in seen:
+                owner, first = seen[beginning]
+                yield Finding(
+                    path, f"{_shown(beginning)} belongs to route '{owner}' already (line {tree.line(first)})"
+                )
+            seen.setdefault(beginning, (route.name, path))
+
+
+def _shown(beginning: str) -> str:
+    return quoted(beginning) if beginning else "the default prefix, which matches every number,"

@@ -1,0 +1,331 @@
+"""The shape of a policy file: every key with its type, default and meaning.
+
+The descriptions are what operators read: ``docs/policy.md`` is made from them (:mod:`policyfile.reference`).
+Defaults are those of :mod:`model.policy`, so that they are said once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from model.numbers import Dialling
+from model.policy import Gateway, Policy, Route
+from policyfile import values
+from policyfile.patterns import check_replacement
+from policyfile.problems import Path
+
+_DIALLING = Dialling()
+_GATEWAY = Gateway(name="", address="")
+_ROUTE = Route(name="", prefixes=())
+_POLICY = Policy()
+
+# tm branches a call at most 12 times (its parameter max_branches); two are left for what else may fork it.
+MAX_ATTEMPTS = 10
+
+T = TypeVar("T")
+Listed = Annotated[tuple[T, ...], Field(strict=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How the reference calls a type."""
+
+    as_: str
+
+
+def _duration(shortest: float, longest: float) -> PlainValidator:
+    return PlainValidator(values.Duration(shortest, longest))
+
+
+def _matching(pattern: re.Pattern[str], expected: str) -> PlainValidator:
+    return PlainValidator(values.matching(pattern, expected))
+
+
+Name = Annotated[
+    str,
+    _matching(values.NAME, "a name: 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit"),
+    Shown("name"),
+]
+Digits = Annotated[str, _matching(values.DIGITS, "1 to 8 digits"), Shown("digits")]
+Network = Annotated[str, PlainValidator(values.read_network), Shown("network or IP address")]
+RetryItem = Annotated[str, PlainValidator(values.read_retry_item), Shown("cause")]
+UserPart = Annotated[
+    str, _matching(values.USER_PART, "at most 32 of letters, digits and + * # . _ -"), Shown("text")
+]
+
+
+class Section(BaseModel):
+    """A part of the file: nothing unknown is accepted, nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DiallingPlan(Section):
+    """How one side of a trunk writes numbers."""
+
+    country_code: Annotated[
+        str, _matching(values.COUNTRY_CODE, "a country code: 1 to 3 digits"), Shown("digits")
+    ] = Field(
+        default=_DIALLING.country_code,
+        description="Country code without plus. Without it, national spellings stay as they are.",
+    )
+    international_prefixes: Listed[Digits] = Field(
+        default=_DIALLING.international_prefixes, description="What is dialled before a country code."
+    )
+    national_prefix: Annotated[str, _matching(values.TRUNK_CODE, "at most 8 digits"), Shown("digits")] = (
+        Field(
+            default=_DIALLING.national_prefix,
+            description='What is dialled before a national number; `""` where nothing is.',
+        )
+    )
+    national_lengths: Listed[Annotated[int, Field(ge=1, le=15)]] = Field(
+        default=_DIALLING.national_lengths,
+        description="Lengths at which bare digits are a national number: `[10]` in North America.",
+    )
+    e164_without_plus: bool = Field(
+        default=_DIALLING.e164_without_plus,
+        description="Bare digits longer than an extension are E.164 without its plus, as carriers send it.",
+    )
+    extension_digits: int = Field(
+        default=_DIALLING.extension_digits,
+        ge=0,
+        le=15,
+        description="Digit strings up to this length are extensions and short codes, and stay as they are.",
+    )
+
+
+class Rewrite(Section):
+    """A change of the called number, made for each attempt from the number as it arrived.
+
+    First characters are stripped, then the pattern is applied, then the prefix is put in front.
+    """
+
+    strip: int = Field(
+        default=0, ge=0, le=20, description="How many leading characters go; the plus sign is one."
+    )
+    match: Annotated[str, PlainValidator(values.read_pattern), Shown("regular expression")] = Field(
+        default="", description="Searched once in what is left."
+    )
+    replace: Annotated[
+        str,
+        _matching(
+            values.REPLACEMENT, r"a replacement: at most 64 of letters, digits, + * # . _ - and groups (\1)"
+        ),
+        Shown("text"),
+    ] = Field(default="", description=r"What the match becomes; `\1` is its first group.")
+    prefix: UserPart = Field(default="", description="Put in front.")
+
+    @field_validator("replace")
+    @classmethod
+    def _refers_to_groups(cls, replace: str, info: ValidationInfo) -> str:
+        match = info.data.get("match")
+        if match == "":
+            raise ValueError("needs a 'match' to replace")
+        if match is not None:
+            check_replacement(match, replace)
+        return replace
+
+
+class Retry(Section):
+    """Changes to the table of causes. A gateway's rule speaks before its route's, and both before the table.
+
+    Each item is a cause class (`ambiguous`), a SIP status (`480`) or a Q.850 cause (`NO_ROUTE_DESTINATION`,
+    `q850:3`).
+    """
+
+    also: Listed[RetryItem] = Field(default=(), description="Retried too.")
+    never: Listed[RetryItem] = Field(
+        default=(), description="Not retried, even if `also` or `only` of the same rule has it."
+    )
+    only: Listed[RetryItem] | None = Field(
+        default=None, description="Exactly these are retried, and nothing else. Not together with `also`."
+    )
+    after_ringing: bool | None = Field(
+        default=None,
+        description="Whether an attempt that rang (180 to 183) may be followed by another. Said by neither "
+        "gateway nor route: no.",
+    )
+
+    @field_validator("never")
+    @classmethod
+    def _contradicts_nothing(cls, never: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        both = set(never) & set(info.data.get("also", ()))
+        if both:
+            raise ValueError(f"'{min(both)}' stands in 'also' as well")
+        return never
+
+    @field_validator("only")
+    @classmethod
+    def _stands_alone(cls, only: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        if only is not None and info.data.get("also"):
+            raise ValueError("stands for the whole list: put the items of 'also' into it, or leave it out")
+        if only == ():
+            raise ValueError("is empty: leave it out, or set 'max_attempts: 1' on the route to retry nothing")
+        return only
+
+
+class TrunkSection(Section):
+    """Where calls come from. The most specific network that holds a call's source decides on its trunk."""
+
+    sources: Listed[Network] = Field(
+        min_length=1, description="Networks in CIDR notation, or single IP addresses."
+    )
+    dialling: Name | None = Field(
+        default=None,
+        description="Name of the dialling plan by which this side writes numbers; else the default.",
+    )
+    anonymous: Literal["accept", "reject"] = Field(
+        default="accept", description="What happens to callers who withhold their number."
+    )
+    trust_identity: bool = Field(
+        default=False,
+        description="P-Asserted-Identity names the caller (RFC 3325). Only for a peer that vouches for it.",
+    )
+
+
+class GatewaySection(Section):
+    """Where calls go to."""
+
+    address: Annotated[
+        values.Address, PlainValidator(values.read_address), Shown("IP[:port] or [IPv6]:port")
+    ] = Field(
+        description=f"Where it listens; port {values.DEFAULT_PORT} unless given. Not a host name: SIP workers never "
+        "wait for DNS."
+    )
+    transport: Literal["udp", "tcp"] = Field(default="udp", description="How it is reached.")
+    enabled: bool = Field(default=_GATEWAY.enabled, description="`false` takes it out of every route.")
+    no_reply: Annotated[float, _duration(0.1, 30)] = Field(
+        default=_GATEWAY.no_reply, description="Without any reply for this long, the next gateway is tried."
+    )
+    progress: Annotated[float, _duration(0.5, 120)] = Field(
+        default=_GATEWAY.progress,
+        description="Without ringing, answer or refusal for this long, the next gateway is tried.",
+    )
+    rewrite: Rewrite = Field(
+        default=Rewrite(), description="Change of the called number, after the route's own."
+    )
+    retry: Retry = Field(default=Retry(), description="Changes to the table of causes.")
+
+
+class Reject(Section):
+    """What the caller of a refused call is told."""
+
+    id: Annotated[str, _matching(values.REFUSAL_ID, "an id: 1 to 63 of a-z, 0-9 and '-'"), Shown("id")] = (
+        Field(description="Stable and machine-readable: in the Reason header, the call record, the trace.")
+    )
+    status: int = Field(ge=400, le=699, description="SIP status.")
+    phrase: Annotated[str, PlainValidator(values.read_phrase), Shown("text")] = Field(
+        description="SIP reason phrase."
+    )
+    cause: int = Field(default=21, ge=1, le=127, description="Q.850 cause for the Reason header.")
+
+
+class RouteSection(Section):
+    """What happens to the numbers that begin with one of its prefixes. The longest prefix of all wins."""
+
+    name: Name = Field(description="Stands in call records and explanations.")
+    prefixes: Listed[Annotated[str, PlainValidator(values.read_prefix), Shown("beginning of a number")]] = (
+        Field(
+            min_length=1,
+            description='Beginnings of called numbers, best written as `"+44"`; otherwise they are read by '
+            "`default_dialling`. `default` matches every number.",
+        )
+    )
+    gateways: Listed[Name] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_ATTEMPTS,
+        description="Names of the gateways to try. Either these or `reject`.",
+    )
+    reject: Reject | None = Field(default=None, description="Refuse the call.")
+    strategy: Literal["priority", "alternate"] = Field(
+        default=_ROUTE.strategy.value,
+        description="`priority`: as listed; `alternate`: each call begins one gateway further than the last.",
+    )
+    max_attempts: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_ATTEMPTS,
+        description="At most this many attempts, going round the gateways again if need be; otherwise each "
+        "gateway once.",
+    )
+    rewrite: Rewrite = Field(
+        default=Rewrite(), description="Change of the called number, before the gateway's own."
+    )
+    retry: Retry = Field(default=Retry(), description="Changes to the table of causes.")
+    post_dial_delay: Annotated[float, _duration(1, 180)] = Field(
+        default=_ROUTE.post_dial_delay,
+        description="In this time, over all attempts, some gateway must ring or answer.",
+    )
+    ring: Annotated[float, _duration(5, 300)] = Field(
+        default=_ROUTE.ring, description="Ringing for this long, the call counts as unanswered."
+    )
+
+    @model_validator(mode="after")
+    def _either_gateways_or_reject(self) -> Self:
+        if (self.gateways is None) == (self.reject is None):
+            raise ValueError("needs either 'gateways' or 'reject'" + (", not both" if self.reject else ""))
+        idle = self.model_fields_set - {"name", "prefixes", "reject"}
+        if self.reject is not None and idle:
+            raise ValueError(f"a route with 'reject' calls nobody, so '{min(idle)}' means nothing in it")
+        return self
+
+
+class Document(Section):
+    """The keys at the top of the file."""
+
+    strowger: Annotated[int, PlainValidator(values.read_schema_version), Shown("1")] = Field(
+        description="Version of this format."
+    )
+    dialling_plans: dict[Name, DiallingPlan] = Field(
+        default={}, description="Ways to write numbers, by name."
+    )
+    default_dialling: Name | None = Field(
+        default=None,
+        description="Name of the plan by which operators write numbers, in this file and in commands.",
+    )
+    trunks: dict[Name, TrunkSection] = Field(
+        default={}, description="Where calls come from, by name. Calls from elsewhere are refused."
+    )
+    gateways: dict[Name, GatewaySection] = Field(default={}, description="Where calls go to, by name.")
+    retry_after_max: Annotated[float, _duration(0, 3600)] = Field(
+        default=_POLICY.retry_after_max,
+        description="The longest that a gateway's own Retry-After keeps it out of use.",
+    )
+    routes: Listed[RouteSection] = Field(
+        default=(), description="Which called number goes where. Numbers that no route matches are refused."
+    )
+
+
+def section_in(annotation: Any) -> type[Section] | None:
+    """The section that a field's type consists of: itself, optional, or as the items of a list or mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(section_in, get_args(annotation))), None)
+
+
+def section_at(path: Path) -> type[Section]:
+    """The section whose keys stand at ``path`` in a document. Raises LookupError if there is none."""
+    section: type[Section] = Document
+    parts = iter(path)
+    for part in parts:
+        annotation = section.model_fields[str(part)].annotation
+        nested = section_in(annotation)
+        if nested is None:
+            raise LookupError(path)
+        if get_origin(annotation) in (dict, tuple):
+            next(parts, None)
+        section = nested
+    return section

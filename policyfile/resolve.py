@@ -1,0 +1,106 @@
+"""From the document to the values of :mod:`model.policy`: names looked up, numbers normalised."""
+
+from __future__ import annotations
+
+import re
+
+from model.entries import Kind, parse_entry_value
+from model.numbers import E164_MAX_DIGITS, Dialling
+from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from policyfile import document as written
+from policyfile.problems import quoted
+
+_PREFIX = re.compile(rf"\+[0-9]{{0,{E164_MAX_DIGITS}}}|[0-9A-Za-z*#][0-9A-Za-z*#._-]*")
+
+
+def policy_of(document: written.Document) -> Policy:
+    """Everything but the routes of a document that is in order."""
+    plans = {name: dialling(plan) for name, plan in document.dialling_plans.items()}
+    default = default_dialling(document)
+    return Policy(
+        trunks=tuple(
+            _trunk(name, trunk, plans[trunk.dialling] if trunk.dialling else default)
+            for name, trunk in document.trunks.items()
+        ),
+        gateways={name: _gateway(name, gateway) for name, gateway in document.gateways.items()},
+        dialling=default,
+        retry_after_max=document.retry_after_max,
+    )
+
+
+def routes_of(document: written.Document) -> tuple[Route, ...]:
+    """The routes of a document that is in order, in its order."""
+    default = default_dialling(document)
+    return tuple(_route(route, default) for route in document.routes)
+
+
+def default_dialling(document: written.Document) -> Dialling:
+    """How operators write numbers: the default plan, or where none is named that of no country."""
+    name = document.default_dialling
+    return dialling(document.dialling_plans[name]) if name else Dialling()
+
+
+def dialling(plan: written.DiallingPlan) -> Dialling:
+    """A dialling plan as the trunks use it."""
+    return Dialling(**plan.model_dump())
+
+
+def prefix(text: str, plan: Dialling) -> str:
+    """The beginning of a number, normalised; empty: any number. Raises ValueError."""
+    if not text:
+        return ""
+    beginning = parse_entry_value(Kind.CALLEE_PREFIX, text, plan)
+    if not _PREFIX.fullmatch(beginning):
+        raise ValueError(
+            f"{quoted(text)} cannot begin a number (after a plus, {E164_MAX_DIGITS} digits at most)"
+        )
+    return beginning
+
+
+def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
+    return Trunk(
+        name=name,
+        sources=trunk.sources,
+        dialling=plan,
+        anonymous=trunk.anonymous == "accept",
+        trust_identity=trunk.trust_identity,
+    )
+
+
+def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
+    return Gateway(
+        name=name,
+        address=gateway.address.host,
+        port=gateway.address.port,
+        transport=gateway.transport,
+        enabled=gateway.enabled,
+        rewrite=_rewrite(gateway.rewrite),
+        retry=_retry(gateway.retry),
+        no_reply=gateway.no_reply,
+        progress=gateway.progress,
+    )
+
+
+def _route(route: written.RouteSection, plan: Dialling) -> Route:
+    return Route(
+        name=route.name,
+        prefixes=tuple(prefix(text, plan) for text in route.prefixes),
+        gateways=route.gateways or (),
+        strategy=Strategy(route.strategy),
+        max_attempts=route.max_attempts or 0,
+        rewrite=_rewrite(route.rewrite),
+        retry=_retry(route.retry),
+        post_dial_delay=route.post_dial_delay,
+        ring=route.ring,
+        refusal=Refusal(**route.reject.model_dump()) if route.reject else None,
+    )
+
+
+def _rewrite(rewrite: written.Rewrite) -> Rewrite:
+    return Rewrite(**rewrite.model_dump())
+
+
+def _retry(retry: written.Retry) -> RetryRule:
+    return RetryRule(
+        also=retry.also, never=retry.never, only=retry.only or (), after_ringing=retry.after_ringing
+    )

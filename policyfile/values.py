@@ -1,0 +1,210 @@
+"""The small values of a policy file, each with the function that reads it.
+
+Every reader takes what YAML gave. It raises ValueError with a message for the operator, and pydantic's error
+for a value that is not text where text was expected.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic_core import PydanticCustomError
+
+from model.causes import Q850_NAMES, Cause
+from policyfile.patterns import check_pattern
+from policyfile.problems import did_you_mean, quoted
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+REFUSAL_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+# The phrase stands in the status line, and quoted in the Reason header (RFC 3326).
+PHRASE = re.compile(r"[\x20-\x7e]{1,64}")
+# What may stand before the @ of a URI unescaped (RFC 3261 section 25.1, user), and # as carriers use it.
+USER_PART = re.compile(r"[0-9A-Za-z+*#._-]{0,32}")
+REPLACEMENT = re.compile(r"(?:[0-9A-Za-z+*#._-]|\\[1-9]|\\g<\w{1,32}>){0,64}", re.ASCII)
+COUNTRY_CODE = re.compile(r"[1-9][0-9]{0,2}")
+DIGITS = re.compile(r"[0-9]{1,8}")
+TRUNK_CODE = re.compile(r"[0-9]{0,8}")
+
+DEFAULT_PORT = 5060
+SCHEMA_VERSION = 1
+
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h)", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?", re.DOTALL)
+_STATUS = re.compile(r"[3-6][0-9][0-9]")
+_Q850 = re.compile(r"q850:([1-9][0-9]{0,2})")
+_CANCELLED = frozenset({Cause.CANCELLED.value, "487", "ORIGINATOR_CANCEL"})
+_RETRYABLE = tuple(cause.value for cause in Cause if cause is not Cause.CANCELLED)
+
+
+class Address(NamedTuple):
+    """Where a gateway listens."""
+
+    host: str
+    "IP address, IPv6 in brackets."
+    port: int
+
+
+def text(value: object) -> str:
+    """``value`` if it is text."""
+    if not isinstance(value, str):
+        # The name pydantic uses, so that one explanation serves its own checks and these.
+        raise PydanticCustomError("string_type", "should be text")
+    return value
+
+
+def matching(pattern: re.Pattern[str], expected: str) -> Callable[[object], str]:
+    """A reader of texts that match ``pattern`` as a whole; ``expected`` says what such a text is."""
+
+    def read(value: object) -> str:
+        if not pattern.fullmatch(text(value)):
+            raise ValueError(f"{quoted(value)} is not {expected}")
+        return text(value)
+
+    return read
+
+
+def read_schema_version(value: object) -> int:
+    """The version of the file's own format."""
+    if isinstance(value, bool) or value != SCHEMA_VERSION:
+        raise ValueError(
+            f"should be {SCHEMA_VERSION}, the version of the policy format that this program reads"
+        )
+    return SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A reader of durations: seconds, or a number with its unit. Comes back in seconds."""
+
+    shortest: float
+    "Seconds."
+    longest: float
+    "Seconds."
+
+    def __call__(self, value: object) -> float:
+        seconds = _seconds(value)
+        if not self.shortest <= seconds <= self.longest:
+            raise ValueError(f"should be {self}")
+        return seconds
+
+    def __str__(self) -> str:
+        return f"{written_seconds(self.shortest)} to {written_seconds(self.longest)}"
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{quoted(value)} is not a duration: write seconds, or a number with ms, s, m or h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def written_seconds(seconds: float) -> str:
+    """A duration as operators write it."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    return f"{seconds / 60:g}m" if seconds and seconds % 60 == 0 else f"{seconds:g}s"
+
+
+def read_address(value: object) -> Address:
+    """``IP``, ``IP:port``, ``[IPv6]`` or ``[IPv6]:port``."""
+    written = text(value)
+    bracketed = _BRACKETED.fullmatch(written)
+    if bracketed is not None:
+        host = _ip(bracketed[1], written)
+        if host.version != 6:
+            raise ValueError(f"only an IPv6 address stands in brackets: write {host}:port")
+        return Address(f"[{host}]", _port(bracketed[2]))
+    host_text, _, port = written.partition(":")
+    if ":" in port:
+        raise ValueError(f"{quoted(written)}: write an IPv6 address in brackets, as in [2001:db8::1]:5060")
+    return Address(str(_ip(host_text, written)), _port(port if ":" in written else None))
+
+
+def _ip(host: str, written: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(
+            f"{quoted(written)} does not begin with an IP address; host names are refused, since SIP workers "
+            "never wait for DNS"
+        ) from None
+    if address.is_unspecified or address.is_multicast or "%" in host:
+        raise ValueError(f"{quoted(written)} is not the address of one host")
+    return address
+
+
+def _port(written: str | None) -> int:
+    if written is None:
+        return DEFAULT_PORT
+    if not (re.fullmatch(r"[1-9][0-9]{0,4}", written, re.ASCII) and int(written) < 65536):
+        raise ValueError(f"{quoted(written)} is not a port: write a number from 1 to 65535")
+    return int(written)
+
+
+def read_network(value: object) -> str:
+    """A network in CIDR notation, or one IP address; comes back in CIDR notation."""
+    written = text(value)
+    try:
+        interface = ipaddress.ip_interface(written)
+    except ValueError:
+        raise ValueError(
+            f"{quoted(written)} is neither an IP address nor a network such as 192.0.2.0/24"
+        ) from None
+    if "%" in written:
+        raise ValueError(f"{quoted(written)} has a zone, which the source of a request has not")
+    if interface.ip != interface.network.network_address:
+        raise ValueError(
+            f"{quoted(written)} lies within a network: write {interface.network} or {interface.ip}"
+        )
+    return str(interface.network)
+
+
+def read_retry_item(value: object) -> str:
+    """A cause class, a SIP status, or a Q.850 cause by name or as ``q850:N``.
+
+    Comes back as :class:`model.policy.RetryRule` wants it: names of Q.850 causes as ``q850:N``.
+    """
+    item = str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value)
+    if item in _CANCELLED:
+        raise ValueError(f"{item} cannot be retried: the caller hung up, so nobody is left to call for")
+    if item in Q850_NAMES:
+        return f"q850:{Q850_NAMES[item]}"
+    q850 = _Q850.fullmatch(item)
+    if item in _RETRYABLE or _STATUS.fullmatch(item) or (q850 is not None and int(q850[1]) <= 127):
+        return item
+    raise ValueError(
+        f"{quoted(value)} is not a cause class, a SIP status from 300 to 699, a Q.850 cause name or q850:1 "
+        f"to q850:127{did_you_mean(item, (*_RETRYABLE, *Q850_NAMES))}"
+    )
+
+
+def read_pattern(value: object) -> str:
+    """A regular expression that no number can keep busy."""
+    pattern = text(value)
+    if not pattern:
+        raise ValueError("should not be empty")
+    check_pattern(pattern)
+    return pattern
+
+
+def read_phrase(value: object) -> str:
+    """A SIP reason phrase."""
+    phrase = text(value)
+    if not PHRASE.fullmatch(phrase) or any(char in phrase for char in "\"'\\"):
+        raise ValueError(
+            f"{quoted(phrase)} should be 1 to 64 printable ASCII characters without quotes or backslashes"
+        )
+    return phrase
+
+
+def read_prefix(value: object) -> str:
+    """The beginning of a number as operators write it; ``default`` and the empty text match every number."""
+    prefix = text(value).strip()
+    return "" if prefix == "default" else prefix

@@ -1,0 +1,26 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from harness.node import Node
+
+
+@pytest.fixture(scope="session")
+def _session_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    node = Node.create(tmp_path_factory.mktemp("node"))
+    try:
+        node.stack.start()
+        yield node
+    finally:
+        node.close()
+
+
+@pytest.fixture
+def node(_session_node: Node) -> Iterator[Node]:
+    """The shared node, with no gateways and no entries left by another test."""
+    _session_node.clear_entries()
+    yield _session_node
+    _session_node.stop_gateways()

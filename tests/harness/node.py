@@ -1,0 +1,211 @@
+"""A node under test: Redis, agent and Kamailio as `strowger run` starts them, on ports of this run."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from console.sipp import CallResult, SippGateway, place_calls, render
+from console.stack import Stack, free_port
+from harness.explain import Explanation, Live, explain, explain_records
+from kemi.rpc import Kamcmd
+from model.call import CallFacts
+from model.causes import Failure
+from model.entries import Entry, Kind
+from model.numbers import Dialling
+from model.policy import Gateway, Policy, Route, Trunk
+from model.settings import Settings
+from state.store import Confirmation, Store
+
+SCENARIOS = Path(__file__).parent.parent / "sipp"
+GB = Dialling(country_code="44")
+TRUNK = Trunk("lab", ("127.0.0.0/8",), GB)
+
+
+@dataclass(slots=True)
+class Node:
+    """A running node, and what a test does to it."""
+
+    stack: Stack
+    store: Store
+    directory: Path
+    _gateways: list[SippGateway] = field(default_factory=list)
+    _names: Iterator[int] = field(default_factory=itertools.count)
+
+    @classmethod
+    def create(cls, directory: Path, *, workers: int = 4, name: str = "node-under-test") -> Node:
+        """A node that is not started yet."""
+        redis_port = free_port()
+        settings = Settings.from_env(
+            {
+                "STROWGER_NODE": name,
+                "STROWGER_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
+                "STROWGER_SNAPSHOT": str(directory / "snapshot"),
+                "STROWGER_SPOOL": str(directory / "spool"),
+                "STROWGER_RUN": str(directory / "run"),
+                "STROWGER_SIP_PORT": str(free_port()),
+                "STROWGER_RPC_PORT": str(free_port()),
+                "STROWGER_SIP_WORKERS": str(workers),
+            }
+        )
+        return cls(Stack(settings, directory), Store(settings.redis_url), directory)
+
+    @property
+    def sip(self) -> tuple[str, int]:
+        """Where Kamailio listens."""
+        return self.stack.settings.sip_address, self.stack.settings.sip_port
+
+    def apply(
+        self,
+        routes: Sequence[Route],
+        gateways: Sequence[Gateway] = (),
+        *,
+        trunks: Sequence[Trunk] = (TRUNK,),
+        dialling: Dialling = GB,
+    ) -> Confirmation:
+        """Put a policy in force and wait until the node has it."""
+        policy = Policy(tuple(trunks), {gateway.name: gateway for gateway in gateways}, dialling)
+        change = self.store.apply(
+            text="", policy=policy, routes=tuple(routes), expected=self.store.policy_version(), author="test"
+        )
+        return self._confirmed(change.seq)
+
+    def put(self, entry: Entry) -> Confirmation:
+        """Add an entry and wait until the node has it."""
+        return self._confirmed(self.store.put(entry).seq)
+
+    def delete(self, kind: Kind, value: str) -> Confirmation:
+        """Remove an entry and wait until the node has it."""
+        change = self.store.delete(kind, value)
+        assert change is not None, f"there is no {kind} {value}"
+        return self._confirmed(change.seq)
+
+    def clear_entries(self) -> None:
+        """Remove every entry."""
+        for entry in list(self.store.entries()):
+            self.delete(entry.kind, entry.value)
+
+    def _confirmed(self, seq: int) -> Confirmation:
+        confirmation = self.store.confirm(seq)
+        assert not confirmation.missing, f"{confirmation.missing} did not confirm"
+        return confirmation
+
+    def gateway(self, scenario: str, *, transport: str = "u1", **words: str) -> SippGateway:
+        """Start a gateway with a scenario of tests/sipp; ``words`` replace words in it, such as STATUS."""
+        directory = self._directory()
+        path = render(SCENARIOS / scenario, directory, **words)
+        gateway = SippGateway(path, free_port(), directory, transport=transport)
+        self._gateways.append(gateway)
+        gateway.start()
+        return gateway
+
+    def answering(self) -> SippGateway:
+        """Start a gateway that answers."""
+        return self.gateway("uas-answers.xml")
+
+    def refusing(self, status: int) -> SippGateway:
+        """Start a gateway that refuses with ``status`` and the header that the call asks for."""
+        return self.gateway("uas-replies-STATUS.xml", STATUS=str(status))
+
+    def stop_gateways(self) -> None:
+        """Stop all gateways."""
+        while self._gateways:
+            self._gateways.pop().stop()
+
+    def answered(self, caller: str, callee: str, **options: Any) -> CallResult:
+        """Place a call that must be answered."""
+        return self.call("uac-expect-answer.xml", caller, callee, **options)
+
+    def refused(self, caller: str, callee: str, status: int, reason: str = "", **options: Any) -> CallResult:
+        """Place a call that must be refused with ``status``, its text matching the pattern ``reason``."""
+        words = {"STATUS": str(status), "REASON": reason or "SIP/2.0"}
+        return self.call("uac-expect-STATUS.xml", caller, callee, words=words, **options)
+
+    def call(
+        self,
+        scenario: str,
+        caller: str,
+        callee: str,
+        *,
+        words: Mapping[str, str] | None = None,
+        source: str = "127.0.0.1",
+        transport: str = "u1",
+        **keys: str,
+    ) -> CallResult:
+        """Place a call that must go as its scenario says, and as the policy explains it."""
+        directory, live = self._directory(), self.live()
+        result = place_calls(
+            render(SCENARIOS / scenario, directory, **(words or {})),
+            server=self.sip,
+            port=free_port(),
+            directory=directory,
+            keys={"caller": caller, "callee": callee, **keys},
+            source=source,
+            transport=transport,
+        )
+        assert result.passed, f"{scenario} {words or ''}: {result.output}\n{self.explained(result.call_id)}"
+        self._check_explanation(result.call_id, live)
+        return result
+
+    def live(self) -> Live:
+        """What the node knows now besides its snapshot."""
+        with self.kamcmd() as kamcmd:
+            held, turns = kamcmd.htable_dump("held"), kamcmd.htable_dump("turns")
+        return Live(
+            held={gateway: float(until) for gateway, until in held.items()},
+            turns={route: int(count) for route, count in turns.items()},
+        )
+
+    def explain(self, facts: CallFacts, failures: Sequence[Failure] = ()) -> Explanation:
+        """What would become of a call now, its attempts failing with ``failures``."""
+        now = time.time()
+        snapshot = self.stack.settings.snapshot
+        return explain(snapshot, facts, [(now, failure) for failure in failures], live=self.live(), now=now)
+
+    def _check_explanation(self, call_id: str, live: Live) -> None:
+        found = explain_records(self.stack.settings.snapshot, self.records(call_id), live)
+        uris = [attempt.uri for attempt in found.attempts]
+        for gateway in self._gateways:
+            own = [uri for uri in uris if f":{gateway.port}" in uri]
+            assert gateway.calls(call_id) == own, f"gateway {gateway.port} saw another call than explained"
+
+    def kamcmd(self) -> Kamcmd:
+        """A connection to Kamailio's RPC, to be closed."""
+        return Kamcmd(f"unix:{self.stack.settings.rpc_socket}")
+
+    def processes(self) -> dict[int, str]:
+        """Kamailio's processes: what each is by its process id."""
+        with self.kamcmd() as kamcmd:
+            return {int(process["PID"]): str(process["DSC"]) for process in kamcmd.call("core.psx")}
+
+    def attempts(self, call_id: str) -> list[str]:
+        """The gateways that failed a call, in order."""
+        return [record["gateway"] for record in self.records(call_id) if record["event"] == "failed"]
+
+    def records(self, call_id: str) -> list[dict[str, Any]]:
+        """The spooled records of a call, in order."""
+        lines = [
+            json.loads(line)
+            for path in sorted(self.stack.settings.spool.glob("calls-*.jsonl"))
+            for line in path.read_text().splitlines()
+        ]
+        ids = {line["call"] for line in lines if line.get("call_id") == call_id}
+        return [line for line in lines if line["call"] in ids]
+
+    def explained(self, call_id: str) -> str:
+        """The records of a call as text, for the message of a failed assertion."""
+        return "\n".join(map(str, self.records(call_id)))
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.stop_gateways()
+        self.store.close()
+        self.stack.stop()
+
+    def _directory(self) -> Path:
+        return self.directory / f"sipp-{next(self._names)}"
