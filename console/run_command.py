@@ -41,7 +41,8 @@ def run(directory: Directory = DIRECTORY) -> None:
         _write_environment(stack)
         demo.place_first_calls(stack.settings, directory / "demo")
         _announce(stack)
-        _watch(stack)
+        with contextlib.suppress(KeyboardInterrupt):
+            _watch(stack)
 
 
 def show_demo(directory: Directory = DIRECTORY) -> None:

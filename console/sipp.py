@@ -17,6 +17,7 @@ CALL_TIMEOUT = 60.0
 # What the scenarios in tests/sipp may name, and what it is where a call does not say.
 KEYS = {
     "caller": "1001",
+    "caller_host": "127.0.0.1",
     "callee": "1002",
     "user_agent": "SIPp",
     "reply_header": "X-Nothing: none",

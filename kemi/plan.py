@@ -7,10 +7,10 @@ nothing but itself: no gateway or route is looked up again.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 from model.policy import RetryRule
-from state.codec import retry_rule
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -62,18 +62,43 @@ class Plan:
 
     def dumps(self) -> str:
         """As text for the transaction."""
-        return _encode(asdict(self))
+        # By hand: dataclasses.asdict costs more than the whole decision.
+        attempts = [[a.gateway, a.uri, _rule(a.retry), a.no_reply, a.progress] for a in self.attempts]
+        return _encode(
+            [
+                self.route,
+                self.version,
+                attempts,
+                _rule(self.retry),
+                self.deadline,
+                self.ring,
+                self.current,
+                self.excluded,
+                self.retry_after_max,
+            ]
+        )
 
     @classmethod
     def loads(cls, text: str) -> Plan:
         """From the text that :meth:`dumps` made."""
-        data = json.loads(text)
-        attempts = tuple(Attempt(**{**item, "retry": retry_rule(item["retry"])}) for item in data["attempts"])
+        route, version, attempts, rule, deadline, ring, current, excluded, retry_after_max = json.loads(text)
         return cls(
-            **{
-                **data,
-                "attempts": attempts,
-                "retry": retry_rule(data["retry"]),
-                "excluded": tuple(data["excluded"]),
-            }
+            route=route,
+            version=version,
+            attempts=tuple(Attempt(name, uri, _loaded(own), *seconds) for name, uri, own, *seconds in attempts),
+            retry=_loaded(rule),
+            deadline=deadline,
+            ring=ring,
+            current=current,
+            excluded=tuple(excluded),
+            retry_after_max=retry_after_max,
         )
+
+
+def _rule(rule: RetryRule) -> list[object]:
+    return [rule.also, rule.never, rule.only, rule.after_ringing]
+
+
+def _loaded(rule: list[Any]) -> RetryRule:
+    also, never, only, after_ringing = rule
+    return RetryRule(tuple(also), tuple(never), tuple(only), after_ringing)

@@ -176,7 +176,11 @@ def _entries(facts: CallFacts, numbers: Numbers, view: View) -> Iterator[Entry]:
 
 
 def _is_anonymous(facts: CallFacts) -> bool:
-    return facts.private or facts.caller.lower() in ("", "anonymous") or facts.caller_host == "anonymous.invalid"
+    return (
+        facts.private
+        or facts.caller.lower() in ("", "anonymous")
+        or facts.caller_host.lower() == "anonymous.invalid"
+    )
 
 
 def _route(callee: str, view: View, steps: list[Step]) -> Route:

@@ -7,11 +7,11 @@ within a dialog never come this way (kamailio/kamailio.cfg).
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import wraps
 from typing import Any
 
@@ -103,7 +103,8 @@ class Handler:
 def _after(plan: Plan, failure: Failure) -> None:
     now = time.time()
     if seconds := policy.hold(plan, failure):
-        KSR.htable.sht_setxi(HELD, plan.attempt.gateway, int(now + seconds), int(seconds))
+        # Rounded up: a gateway is never called earlier than it asked for.
+        KSR.htable.sht_setxi(HELD, plan.attempt.gateway, math.ceil(now + seconds), math.ceil(seconds) + 1)
     decision = policy.next_attempt(plan, failure, _live, now)
     _record_failure(plan, failure, decision, now)
     match decision.outcome:
@@ -151,14 +152,15 @@ _live = _Live()
 
 
 def _facts() -> CallFacts:
-    privacy = _pv("$hdr(Privacy)").lower()
+    # RFC 3323 section 4.2: values divided by semicolons; RFC 3325 section 9.3 adds id.
+    privacy = {value.strip().lower() for value in _pv("$hdr(Privacy)").split(";")}
     return CallFacts(
         caller=_pv("$fU"),
         callee=_pv("$rU"),
         source=_pv("$si"),
         asserted=_user(_pv("$ai")),
         user_agent=_pv("$ua"),
-        private=any(word in privacy for word in ("id", "user", "header")),
+        private=not privacy.isdisjoint(("id", "user", "header")),
         caller_host=_pv("$fd"),
     )
 
@@ -213,7 +215,7 @@ def _record_decision(call: str, facts: CallFacts, decision: policy.Decision, now
         "call": call,
         "call_id": _pv("$ci"),
         "at": now,
-        "facts": asdict(facts),
+        "facts": {name: getattr(facts, name) for name in CallFacts.__slots__},
         "steps": decision.steps,
     }
     if isinstance(outcome, policy.Reject):
@@ -238,6 +240,8 @@ def _record_failure(plan: Plan, failure: Failure, decision: policy.FailureDecisi
         "status": failure.status,
         "local": failure.local,
         "q850": failure.q850,
+        "location": failure.location,
+        "retry_after": failure.retry_after,
         "ringing": failure.ringing,
         "cause": decision.cause,
         "why": decision.why,

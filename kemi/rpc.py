@@ -132,7 +132,7 @@ class Destination:
     set_id: int
     uri: str
     flags: str
-    "State (A active, I inactive, T trying, D disabled), then P if it is probed, X if not."
+    "State (A active, I inactive, T trying, D disabled), then P if probed, N if never (6.x), X otherwise."
     priority: int
     attributes: str
     "As loaded, such as ``duid=a;weight=50``; empty if there are none."

@@ -11,6 +11,8 @@ surer than guessing (a library reads ``0442079460000`` as a number of another co
 
 from __future__ import annotations
 
+import re
+import string
 from dataclasses import dataclass, replace
 
 # E.164 section 6.2.1: at most 15 digits, country code included.
@@ -18,6 +20,9 @@ E164_MAX_DIGITS = 15
 # Longer than any private plan with its routing prefixes; what exceeds it is no number at all.
 LITERAL_MAX_LENGTH = 64
 
+# RFC 3261 sections 19.1.4 and 25.1: what need not be escaped in a user part means the same when it is.
+_NEVER_ESCAPED = frozenset(string.ascii_letters + string.digits + "-_.!~*'()&=+$,/")
+_ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 _SEPARATORS = str.maketrans("", "", " -.()/\t\u00a0")
 
 
@@ -45,7 +50,7 @@ def normalise(number: str, dialling: Dialling) -> str:
     ``number`` is the user part of a SIP or tel URI, or what an operator typed. Never raises: what is not a
     dialled number comes back as it is, without visual separators if it consists of digits (RFC 3966 section 5.1.1).
     """
-    user = number.partition(";")[0]
+    user = _unescaped(number.partition(";")[0])
     digits = user.translate(_SEPARATORS)
     if digits.startswith("+"):
         return digits if _is_digits(digits[1:]) else user
@@ -82,6 +87,14 @@ def is_dialable(number: str) -> bool:
     if number.startswith("+"):
         return 1 < len(number) <= E164_MAX_DIGITS + 1
     return 0 < len(number) <= LITERAL_MAX_LENGTH
+
+
+def _unescaped(user: str) -> str:
+    def plain(escape: re.Match[str]) -> str:
+        char = chr(int(escape[1], 16))
+        return char if char in _NEVER_ESCAPED else escape[0].upper()
+
+    return _ESCAPE.sub(plain, user) if "%" in user else user
 
 
 def _is_digits(text: str) -> bool:

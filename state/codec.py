@@ -45,7 +45,7 @@ def decode_route(text: str | bytes) -> Route:
             "gateways": tuple(data["gateways"]),
             "strategy": Strategy(data["strategy"]),
             "rewrite": Rewrite(**data["rewrite"]),
-            "retry": retry_rule(data["retry"]),
+            "retry": _retry_rule(data["retry"]),
             "refusal": Refusal(**refusal) if refusal else None,
         }
     )
@@ -80,7 +80,7 @@ def decode_entry(field: str, text: str | bytes) -> Entry:
     return Entry(kind=Kind(kind), value=value, action=Action(action), expires=expires, reason=reason, created=created)
 
 
-def retry_rule(data: dict[str, Any]) -> RetryRule:
+def _retry_rule(data: dict[str, Any]) -> RetryRule:
     """A retry rule from its JSON object."""
     return RetryRule(
         also=tuple(data["also"]),
@@ -95,7 +95,7 @@ def _trunk(data: dict[str, Any]) -> Trunk:
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
-    return Gateway(**{**data, "rewrite": Rewrite(**data["rewrite"]), "retry": retry_rule(data["retry"])})
+    return Gateway(**{**data, "rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"])})
 
 
 def _dialling(data: dict[str, Any]) -> Dialling:
