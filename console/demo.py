@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import policyfile
 from console import serve
@@ -104,9 +105,15 @@ def _place(settings: Settings, directory: Path, number: int, call: DemoCall) -> 
             out.print("  " + line, markup=False)
     failed = tuple(record["gateway"] for record in records if record["event"] == "failed")
     right = result.passed and failed == call.carriers
-    ended = "answered" if call.status == 200 else f"refused with {call.status}"
     if right:
-        out.print(f"[green]as it should be:[/] {ended} in {result.seconds * 1000:.0f} ms\n")
+        out.print(f"[green]as it should be:[/] {_ending(call, records)}\n")
     else:
-        out.print(f"[red]not as it should be:[/] expected {ended} after {call.carriers}\n{result.output}\n")
+        out.print(f"[red]not as it should be:[/] expected {call.status} after {call.carriers}\n{result.output}\n")
     return right
+
+
+def _ending(call: DemoCall, records: list[dict[str, Any]]) -> str:
+    if call.status != 200:
+        return f"refused with {call.status}"
+    last = records[-1]
+    return f"answered by {last['next'] if last['event'] == 'failed' else last['gateways'][0]}"

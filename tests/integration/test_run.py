@@ -1,0 +1,119 @@
+"""`strowger demo` and `strowger run`, as `make demo` and `make run` start them."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(120)
+
+COMMAND = [sys.executable, "-m", "console.cli"]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("STROWGER_")}
+
+
+def processes_of(directory: Path) -> list[str]:
+    """Command lines of the processes that run in or name a directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            surroundings = (process / "environ").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if str(directory) in command or f"STROWGER_RUN={directory}" in surroundings:
+            found.append(command)
+    return found
+
+
+def test_the_demonstration_says_that_every_call_did_what_it_should(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "demo", "--directory", str(tmp_path)],
+        env=environment(), cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("as it should be:") == 4
+    assert "not as it should be" not in done.stdout
+    assert "answered by carrier-b" in done.stdout
+    assert "403 blocked-caller" in done.stdout
+    assert "every call did what it should" in done.stdout
+    assert processes_of(tmp_path) == []
+
+
+def test_the_demonstration_fails_when_a_call_goes_wrong(tmp_path: Path) -> None:
+    # The blocked caller's number changes under the demonstration's feet: the second call is answered then.
+    program = "from console import demo, cli; demo.BLOCKED = '+4411'; cli.main(['demo', '--directory', '{}'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program.format(tmp_path)],
+        env=environment(), cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "not as it should be" in done.stdout
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_run_stays_up_until_stopped_and_leaves_no_process(tmp_path: Path, stop: signal.Signals) -> None:
+    master, slave = pty.openpty()
+    running = subprocess.Popen(
+        [*COMMAND, "run", "--directory", str(tmp_path)],
+        env={**environment(), "TERM": "xterm", "COLUMNS": "120", "LINES": "60"},
+        cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    shown = read_until(master, b"Ctrl-C stops everything")
+    assert shown.count("as it should be:") == 4
+    assert re.search(r"ok.{0,20}kamailio", shown)
+    assert len(processes_of(tmp_path)) > 5
+    second = subprocess.run(
+        [*COMMAND, "run", "--directory", str(tmp_path)],
+        env=environment(), cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert second.returncode == 1
+    assert "running" in second.stderr
+    running.send_signal(stop)
+    read_to_end(master)
+    assert running.wait() == 0
+    assert processes_of(tmp_path) == []
+
+
+def test_killed_outright_it_takes_its_processes_along(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    running = subprocess.Popen(
+        [*COMMAND, "run", "--directory", str(tmp_path)],
+        env={**environment(), "TERM": "xterm"}, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    read_until(master, b"Ctrl-C stops everything")
+    running.kill()
+    running.wait()
+    # The kernel tells them (PR_SET_PDEATHSIG); they end in their own time, within this test's.
+    while processes_of(tmp_path):
+        os.sched_yield()
+
+
+def read_until(terminal: int, wanted: bytes) -> str:
+    """What a program prints until ``wanted`` is among it; the test's own timeout bounds the wait."""
+    shown = b""
+    while wanted not in shown:
+        shown += os.read(terminal, 65536)
+    return shown.decode(errors="replace")
+
+
+def read_to_end(terminal: int) -> None:
+    """Read until the program has closed its terminal, so that it never waits for a reader."""
+    try:
+        while os.read(terminal, 65536):
+            pass
+    except OSError:
+        os.close(terminal)
