@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -109,21 +110,21 @@ def _walk(base: Explanation, plan: Plan, live: policy.Live, now: float, failures
     while True:
         attempt = plan.attempt
         failure = failures.get(attempt.gateway)
+        consequences = _consequences(plan, live, now)
         if failure is None:
-            trace = _trace(len(attempts) + 1, attempt, "answered", None, "", "", _consequences(plan, live, now))
+            trace = _trace(len(attempts) + 1, attempt, "answered", None, "", "", consequences)
             answered = replace(base, attempts=(*attempts, trace), outcome="answered", gateway=attempt.gateway)
             return replace(answered, status=200)
         now += _duration(plan, failure, now)
+        live = _held(live, plan, failure, now)
         decision = policy.next_attempt(plan, failure, live, now)
+        following = _following(decision)
         attempts.append(
-            _trace(
-                len(attempts) + 1, attempt, str(failure), decision.cause, decision.why,
-                _following(decision), _consequences(plan, live, now),
-            )
-        )  # fmt: skip
+            _trace(len(attempts) + 1, attempt, str(failure), decision.cause, decision.why, following, consequences)
+        )
         match decision.outcome:
-            case policy.Retry(plan=following):
-                plan = following
+            case policy.Retry(plan=next_plan):
+                plan = next_plan
             case policy.Reject(refusal=refusal):
                 return replace(base, attempts=tuple(attempts), refusal=refusal.id, status=refusal.status)
             case policy.PassOn():
@@ -147,8 +148,34 @@ def _duration(plan: Plan, failure: Failure, now: float) -> float:
     return plan.ring if failure.ringing else min(plan.attempt.no_reply, plan.progress_at(now))
 
 
-def _consequences(plan: Plan, live: policy.Live, now: float) -> dict[str, str]:
-    return {name: _following(policy.next_attempt(plan, failure, live, now)) for name, failure in TYPICAL.items()}
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """What is known of the gateways, and one more of them held back."""
+
+    live: policy.Live
+    gateway: str
+    until: float
+
+    def held_until(self, gateway: str) -> float:
+        """See :class:`kemi.policy.Live`."""
+        return self.until if gateway == self.gateway else self.live.held_until(gateway)
+
+    def turn(self, route: str) -> int:
+        """See :class:`kemi.policy.Live`."""
+        return self.live.turn(route)
+
+
+def _held(live: policy.Live, plan: Plan, failure: Failure, now: float) -> policy.Live:
+    seconds = policy.hold(plan, failure)
+    return _Holding(live, plan.attempt.gateway, math.ceil(now + seconds)) if seconds else live
+
+
+def _consequences(plan: Plan, live: policy.Live, began: float) -> dict[str, str]:
+    """What would follow each class of failure of the attempt that began at Unix time ``began``."""
+    return {
+        name: _following(policy.next_attempt(plan, failure, live, began + _duration(plan, failure, began)))
+        for name, failure in TYPICAL.items()
+    }
 
 
 def _following(decision: policy.FailureDecision) -> str:
@@ -162,6 +189,8 @@ def _following(decision: policy.FailureDecision) -> str:
 
 
 _SPEC = re.compile(r"(?P<gateway>[^=,]+)=(?P<status>timeout|unsendable|[3-6][0-9]{2})(?P<details>(,[^,]+)*)")
+# As the routing code reads a Retry-After.
+LONGEST_NUMBER = 9
 _DETAIL = re.compile(r"(?P<name>q850|location|retry-after)=(?P<value>\w+)|(?P<flag>ringing)")
 
 
@@ -188,7 +217,7 @@ def _detailed(spec: str, failure: Failure, detail: str) -> Failure:
         return replace(failure, ringing=True)
     if found["name"] == "location":
         return replace(failure, location=found["value"].upper())
-    if not found["value"].isdecimal():
-        raise FailureSpecError(f"{spec!r}: {found['name']} is a number")
+    if not found["value"].isdecimal() or len(found["value"]) > LONGEST_NUMBER:
+        raise FailureSpecError(f"{spec!r}: {found['name']} is a number of at most {LONGEST_NUMBER} digits")
     number = int(found["value"])
     return replace(failure, q850=number) if found["name"] == "q850" else replace(failure, retry_after=float(number))

@@ -60,6 +60,10 @@ class Plan:
         """Seconds that the attempt beginning at Unix time ``now`` has until something must ring or answer."""
         return max(0.0, min(self.attempt.progress, self.deadline - now))
 
+    def no_reply_at(self, now: float) -> float:
+        """Seconds that the attempt beginning at Unix time ``now`` has until something must be replied at all."""
+        return max(0.0, min(self.attempt.no_reply, self.deadline - now))
+
     def dumps(self) -> str:
         """As text for the transaction."""
         # By hand: dataclasses.asdict costs more than the whole decision.

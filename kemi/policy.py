@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, cycle, islice
 from typing import NamedTuple, Protocol
+from urllib.parse import quote
 
 from kemi import refusals
 from kemi.plan import Attempt, Plan
@@ -196,7 +197,7 @@ def _route(callee: str, view: View, steps: list[Step]) -> Route:
 def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
     policy = view.policy
     gateways = _usable(_ordered(route, live, steps), policy, live, now, steps)
-    attempts = [_attempt(policy.gateways[name], route, callee) for name in gateways]
+    attempts = list(_attempts(gateways, route, callee, policy, steps))
     attempts = list(islice(cycle(attempts), route.max_attempts or len(attempts)))
     steps.extend(Step("attempt", attempt.gateway, attempt.uri) for attempt in attempts)
     return Plan(
@@ -234,17 +235,39 @@ def _usable(names: Iterable[str], policy: Policy, live: Live, now: float, steps:
     return usable
 
 
-def _attempt(gateway: Gateway, route: Route, callee: str) -> Attempt:
-    # Always from the number as it arrived: what one attempt rewrote, the next never sees.
-    number = gateway.rewrite.apply(route.rewrite.apply(callee))
+def _attempts(
+    names: Iterable[str], route: Route, callee: str, policy: Policy, steps: list[Step]
+) -> Iterator[Attempt]:
+    nothing_left = True
+    for name in names:
+        gateway = policy.gateways[name]
+        # Always from the number as it arrived: what one attempt rewrote, the next never sees.
+        number = gateway.rewrite.apply(route.rewrite.apply(callee))
+        if number:
+            nothing_left = False
+            yield _attempt(gateway, number)
+        else:
+            steps.append(Step("gateway", name, "rewriting leaves nothing of the number"))
+    if nothing_left:
+        raise _Refused(refusals.INVALID_NUMBER)
+
+
+def _attempt(gateway: Gateway, number: str) -> Attempt:
     transport = "" if gateway.transport == "udp" else f";transport={gateway.transport}"
     return Attempt(
         gateway=gateway.name,
-        uri=f"sip:{number}@{gateway.address}:{gateway.port}{transport}",
+        uri=f"sip:{_escaped(number)}@{gateway.address}:{gateway.port}{transport}",
         retry=gateway.retry,
         no_reply=gateway.no_reply,
         progress=gateway.progress,
     )
+
+
+def _escaped(user: str) -> str:
+    # RFC 3261 section 25.1: what may stand in the user part; anything else could pretend to be another host. The
+    # number sign is not among it, but gateways expect it as it is dialled.
+    plain = user.removeprefix("+").isalnum() and user.isascii()
+    return user if plain else quote(user, safe="+*#-_.!~'()&=$,")
 
 
 def next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> FailureDecision:

@@ -126,10 +126,22 @@ def _relay(plan: Plan) -> None:
     KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
     KSR.tm.t_on_reply(REPLY_ROUTE)
-    KSR.tm.t_set_fr(max(1, int(plan.progress_at(now) * 1000)), int(attempt.no_reply * 1000))
+    # At least a millisecond: for tm, zero means its own default.
+    KSR.tm.t_set_fr(max(1, int(plan.progress_at(now) * 1000)), max(1, int(plan.no_reply_at(now) * 1000)))
     KSR.tm.t_set_disable_internal_reply(1)
-    if KSR.tm.t_relay() < 0:
+    if KSR.tm.t_relay() >= 0:
+        return
+    if KSR.tm.t_is_canceled() > 0:
+        _end_cancelled()
+    else:
         _after(plan, Failure(status=NOTHING_SENT, local=True))
+
+
+def _end_cancelled() -> None:
+    """A CANCEL that another worker handled overtook the INVITE, which therefore was sent nowhere."""
+    if KSR.pv.get("$T_reply_code") < 200:
+        KSR.tm.t_reply(487, "Request Terminated")
+    KSR.tm.t_release()
 
 
 def _refuse(refusal: Refusal) -> None:

@@ -112,14 +112,20 @@ Q850_NAMES: dict[str, int] = {
     "INVALID_NUMBER_FORMAT": 28,
     "NORMAL_UNSPECIFIED": 31,
     "NORMAL_CIRCUIT_CONGESTION": 34,
+    "EXCHANGE_ROUTING_ERROR": 25,
     "NETWORK_OUT_OF_ORDER": 38,
     "NORMAL_TEMPORARY_FAILURE": 41,
     "SWITCH_CONGESTION": 42,
     "REQUESTED_CHAN_UNAVAIL": 44,
-    "SERVICE_UNAVAILABLE": 47,
+    "OUTGOING_CALL_BARRED": 52,
+    "INCOMING_CALL_BARRED": 54,
     "BEARERCAPABILITY_NOTAUTH": 57,
+    "BEARERCAPABILITY_NOTAVAIL": 58,
+    "SERVICE_UNAVAILABLE": 63,
+    "SERVICE_NOT_IMPLEMENTED": 79,
     "INCOMPATIBLE_DESTINATION": 88,
     "RECOVERY_ON_TIMER_EXPIRE": 102,
+    "INTERWORKING": 127,
 }
 
 # The cause FreeSWITCH gives a SIP status that came without one (mod_sofia, sofia_glue.c), so that a rule written
@@ -219,6 +225,8 @@ def hangup_cause(failure: Failure) -> int:
     return _Q850_OF_STATUS.get(failure.status, 31)
 
 
+# Longer than any honest Reason header; a quoted text without its end takes time by the square of its length.
+_REASON_MAX_LENGTH = 1000
 # RFC 3326: Reason = protocol *(";" name ["=" value]); several values may share one header.
 _REASON_VALUE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
 _REASON_PARAM = re.compile(r';\s*([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;,\s]+)')
@@ -235,7 +243,7 @@ def parse_reason(header: str) -> tuple[int | None, str]:
 
 
 def _q850_reasons(header: str) -> Iterator[tuple[int, str]]:
-    for value in _REASON_VALUE.findall(header):
+    for value in _REASON_VALUE.findall(header[:_REASON_MAX_LENGTH]):
         if not value.strip().upper().startswith("Q.850"):
             continue
         params = {name.lower(): text.strip('"') for name, text in _REASON_PARAM.findall(value)}

@@ -51,6 +51,8 @@ def normalise(number: str, dialling: Dialling) -> str:
     dialled number comes back as it is, without visual separators if it consists of digits (RFC 3966 section 5.1.1).
     """
     user = _unescaped(number.partition(";")[0])
+    if "(" in user:
+        user = _without_bracketed_prefix(user, dialling)
     digits = user.translate(_SEPARATORS)
     if digits.startswith("+"):
         return digits if _is_digits(digits[1:]) else user
@@ -70,6 +72,15 @@ def normalise_beginning(text: str, dialling: Dialling) -> str:
     A beginning may be as short as an extension and yet be part of a national or international number.
     """
     return normalise(text, replace(dialling, extension_digits=0, national_lengths=(), e164_without_plus=False))
+
+
+def _without_bracketed_prefix(user: str, dialling: Dialling) -> str:
+    # +44 (0)20 7946 0000 is written for two readers: only the one at home dials what stands in brackets.
+    country, prefix = f"+{dialling.country_code}", f"({dialling.national_prefix})"
+    rest = user.removeprefix(country).lstrip(" .-")
+    if len(country) > 1 and len(prefix) > 2 and user.startswith(country) and rest.startswith(prefix):
+        return country + rest.removeprefix(prefix)
+    return user
 
 
 def _from_national(digits: str, dialling: Dialling) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,7 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the environment; raises :class:`SettingError`."""
-        env = {**_DEFAULTS, "STROWGER_NODE": socket.gethostname(), **(os.environ if environ is None else environ)}
+        env = {**_DEFAULTS, "STROWGER_NODE": os.uname().nodename, **(os.environ if environ is None else environ)}
         return cls(
             node=env["STROWGER_NODE"],
             redis_url=env["STROWGER_REDIS_URL"],

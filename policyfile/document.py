@@ -42,7 +42,7 @@ Listed = Annotated[tuple[T, ...], Field(strict=False)]
 class Shown:
     """How the reference calls a type."""
 
-    as_: str
+    name: str
 
 
 def _duration(shortest: float, longest: float) -> PlainValidator:
@@ -201,8 +201,8 @@ class GatewaySection(Section):
     address: Annotated[
         values.Address, PlainValidator(values.read_address), Shown("IP[:port] or [IPv6]:port")
     ] = Field(
-        description=f"Where it listens; port {values.DEFAULT_PORT} unless given. Not a host name: SIP workers never "
-        "wait for DNS."
+        description=f"Where it listens; port {values.DEFAULT_PORT} unless given. Not a host name: SIP "
+        "workers never wait for DNS."
     )
     transport: Literal["udp", "tcp"] = Field(default="udp", description="How it is reached.")
     enabled: bool = Field(default=_GATEWAY.enabled, description="`false` takes it out of every route.")

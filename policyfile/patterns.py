@@ -8,6 +8,7 @@ multiplies the time by that length.
 from __future__ import annotations
 
 import re
+import warnings
 
 MAX_LENGTH = 200
 MAX_REPETITIONS = 4
@@ -31,8 +32,11 @@ def check_pattern(pattern: str) -> None:
     if len(pattern) > MAX_LENGTH:
         raise ValueError(f"longer than {MAX_LENGTH} characters")
     try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings():
+            # Python warns of what it may read differently one day.
+            warnings.simplefilter("error")
+            re.compile(pattern)
+    except (re.error, OverflowError, RecursionError, Warning) as error:
         raise ValueError(f"not a regular expression: {error}") from None
     _check_repetitions(pattern)
 

@@ -36,8 +36,9 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}"
-        return f"{where}: {self.field}: {self.message}" if self.field else f"{where}: {self.message}"
+        field = f"{self.field}: " if self.field else ""
+        # Some messages quote what was written, or what a library says of it: line breaks may be among it.
+        return " ".join(f"{self.file}:{self.line}: {field}{self.message}".splitlines())
 
 
 class PolicyFileError(ValueError):
@@ -68,4 +69,4 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` with the known word closest to ``word``, or nothing if none is close."""
     by_folded = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold()[:_LONGEST_QUOTE], by_folded, n=1)
-    return f" (did you mean '{by_folded[close[0]]}'?)" if close else ""
+    return f" (did you mean {quoted(by_folded[close[0]])}?)" if close else ""

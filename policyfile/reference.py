@@ -12,7 +12,6 @@ from inspect import getdoc
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Le
 from pydantic import PlainValidator
 from pydantic.fields import FieldInfo
 
@@ -40,7 +39,7 @@ _GROUPS = (3, 4, 5, 6)
 
 def updated(page: str) -> str:
     """``page`` with its marked blocks made anew."""
-    for name, block in {"keys": keys(), "causes": causes()}.items():
+    for name, block in {"keys": key_tables(), "causes": cause_tables()}.items():
         begin, end = f"<!-- {name}: generated -->", f"<!-- end of {name} -->"
         before, _, rest = page.partition(begin)
         _, _, after = rest.partition(end)
@@ -48,7 +47,7 @@ def updated(page: str) -> str:
     return page
 
 
-def keys() -> str:
+def key_tables() -> str:
     """A table for each part of the file: key, type, default and meaning of all its keys."""
     return "\n".join(_section_table(title, section) for title, section in _SECTIONS.items())
 
@@ -97,7 +96,7 @@ def _type_name(annotation: Any, metadata: Iterable[Any] = ()) -> str:
 def _names(metadata: Iterable[Any]) -> Iterator[str]:
     for item in metadata:
         if isinstance(item, Shown):
-            yield item.as_
+            yield item.name
         elif isinstance(item, PlainValidator) and isinstance(item.func, Duration):
             yield f"duration, {item.func}"
 
@@ -110,9 +109,13 @@ def _title(section: type[Section]) -> str:
 def _simple_name(annotation: Any, metadata: Iterable[Any]) -> str:
     if annotation is bool:
         return "`true` or `false`"
-    low = next((item.ge for item in metadata if isinstance(item, Ge)), None)
-    high = next((item.le for item in metadata if isinstance(item, Le)), None)
-    return f"number, {low} to {high}" if annotation is int else str(annotation.__name__)
+    if annotation is int:
+        return f"number, {_bound('ge', metadata)} to {_bound('le', metadata)}"
+    return str(annotation.__name__)
+
+
+def _bound(kind: Literal["ge", "le"], metadata: Iterable[Any]) -> int:
+    return next(int(getattr(item, kind)) for item in metadata if hasattr(item, kind))
 
 
 def _default(field: FieldInfo) -> str:
@@ -130,7 +133,7 @@ def _default(field: FieldInfo) -> str:
     return f"`{value}`"
 
 
-def causes() -> str:
+def cause_tables() -> str:
     """The table of causes, and the names of the Q.850 causes."""
     rows = ((f"`{cause}`", _statuses(cause), _q850(cause), _retried(cause)) for cause in Cause)
     names = ((f"`{name}`", str(number)) for name, number in Q850_NAMES.items())

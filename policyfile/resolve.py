@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from model.entries import Kind, parse_entry_value
-from model.numbers import E164_MAX_DIGITS, Dialling
+from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
 from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
 from policyfile import document as written
 from policyfile.problems import quoted
@@ -49,7 +48,7 @@ def prefix(text: str, plan: Dialling) -> str:
     """The beginning of a number, normalised; empty: any number. Raises ValueError."""
     if not text:
         return ""
-    beginning = parse_entry_value(Kind.CALLEE_PREFIX, text, plan)
+    beginning = normalise_beginning(text, plan)
     if not _PREFIX.fullmatch(beginning):
         raise ValueError(
             f"{quoted(text)} cannot begin a number (after a plus, {E164_MAX_DIGITS} digits at most)"

@@ -45,10 +45,8 @@ def check_shape(tree: Tree) -> tuple[Shaped | None, list[Finding]]:
         *tree.findings,
         *(_finding(detail, tree) for detail in details if _path(detail) not in tree.unread),
     ]
-    if not isinstance(tree.value, dict):
-        return None, findings
     broken = {finding.path for finding in tree.findings}.union(map(_path, details))
-    if document is None:
+    if broken and isinstance(tree.value, dict):
         # What is sound is checked further: all problems are said at once, not one kind after the other.
         document, _ = _validate(_sound(tree.value, broken))
     if document is None:
@@ -60,7 +58,9 @@ def _validate(value: object) -> tuple[Document | None, list[ErrorDetails]]:
     try:
         return Document.model_validate(value), []
     except ValidationError as error:
-        return None, error.errors(include_url=False)
+        # pydantic counts only the sound items of a list, and so calls one with a wrong item too short.
+        details = error.errors(include_url=False)
+        return None, [detail for detail in details if not (detail["type"] == "too_short" and detail["input"])]
 
 
 def _path(detail: ErrorDetails) -> Path:
@@ -82,11 +82,10 @@ def _sound_part(key: str, part: Any, broken: Collection[Path]) -> Any:
     return part
 
 
-def _sound_routes(document: dict[str, Any], broken: Collection[Path]) -> tuple[int, ...]:
-    routes = document.get("routes")
-    count = len(routes) if isinstance(routes, list) else 0
+def _sound_routes(document: Any, broken: Collection[Path]) -> tuple[int, ...]:
     heads = {path[:2] for path in broken}
-    return tuple(index for index in range(count) if ("routes", index) not in heads)
+    routes = [] if ("routes",) in heads else document.get("routes", [])
+    return tuple(index for index in range(len(routes)) if ("routes", index) not in heads)
 
 
 def _finding(detail: ErrorDetails, tree: Tree) -> Finding:

@@ -206,5 +206,5 @@ def read_phrase(value: object) -> str:
 
 def read_prefix(value: object) -> str:
     """The beginning of a number as operators write it; ``default`` and the empty text match every number."""
-    prefix = text(value).strip()
+    prefix = text(value)
     return "" if prefix == "default" else prefix

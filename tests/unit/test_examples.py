@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model.causes import Failure
+from model.numbers import normalise
+from model.policy import Strategy
+from policyfile import LoadedPolicy, load
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = sorted(path.name for path in EXAMPLES.glob("*.yaml"))
+
+
+def example(name: str) -> LoadedPolicy:
+    return load((EXAMPLES / name).read_text(encoding="utf-8"), name=name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_example_is_a_policy(name: str) -> None:
+    loaded = example(name)
+    assert loaded.policy.trunks
+    assert loaded.routes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_example_says_what_it_shows(name: str) -> None:
+    assert (EXAMPLES / name).read_text(encoding="utf-8").startswith("# ")
+
+
+def test_the_docs_name_every_example() -> None:
+    page = (EXAMPLES.parent / "docs" / "policy.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"`{name}`" not in page] == []
+
+
+def test_rewriting_gives_each_gateway_its_spelling() -> None:
+    gateways = example("number-rewriting.yaml").policy.gateways
+    assert {name: gateway.rewrite.apply("+442079460000") for name, gateway in gateways.items()} == {
+        "e164": "+442079460000",
+        "double-zero": "00442079460000",
+        "national": "02079460000",
+        "wholesale": "7788#442079460000",
+    }
+
+
+def test_rewriting_on_routes() -> None:
+    routes = {route.name: route for route in example("number-rewriting.yaml").routes}
+    assert routes["extensions"].rewrite.apply("8001") == "2-8001"
+    assert routes["reading"].rewrite.apply("+441734123456") == "+441189123456"
+
+
+def test_both_sides_dial_the_same_number() -> None:
+    office, wholesale = example("office-and-wholesale.yaml").policy.trunks
+    assert normalise("020 7946 0000", office.dialling) == "+442079460000"
+    assert normalise("011 44 20 7946 0000", wholesale.dialling) == "+442079460000"
+    assert normalise("001 212 555 0100", office.dialling) == "+12125550100"
+    assert normalise("(212) 555-0100", wholesale.dialling) == "+12125550100"
+
+
+class TestRetryByHangupCause:
+    route = example("retry-by-hangup-cause.yaml").routes[0]
+
+    def test_goes_round_two_gateways_in_three_attempts(self) -> None:
+        assert self.route.gateways == ("gw1", "gw2")
+        assert self.route.strategy is Strategy.PRIORITY
+        assert self.route.max_attempts == 3
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            Failure(404, q850=3),
+            Failure(485),
+            Failure(408, local=True),
+            Failure(504),
+            Failure(488),
+            Failure(606),
+            Failure(403),
+            Failure(603),
+            Failure(400),
+            Failure(500),
+            Failure(503),
+        ],
+    )
+    def test_retried(self, failure: Failure) -> None:
+        assert self.route.retry.verdict(failure) is True
+
+    @pytest.mark.parametrize(
+        "failure",
+        [Failure(404), Failure(480), Failure(486), Failure(484), Failure(502), Failure(503, q850=34)],
+    )
+    def test_not_retried(self, failure: Failure) -> None:
+        assert self.route.retry.verdict(failure) is False
