@@ -74,6 +74,7 @@ class NodeAgent:
     def _report(self, replica: Replica, started: float) -> NodeReport:
         return NodeReport(
             name=self.settings.node,
+            generation=replica.meta.generation,
             seq=replica.meta.seq,
             version=replica.meta.version,
             pid=os.getpid(),

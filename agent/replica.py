@@ -9,7 +9,7 @@ from model.entries import Kind
 from state import codec, keys, layout
 from state.layout import Index, Meta
 from state.snapshot import SnapshotWriter
-from state.store import Change, Store
+from state.store import Change, Store, StoreError
 
 log = logging.getLogger("strowger.agent")
 
@@ -30,6 +30,7 @@ class Replica:
         self.meta = Meta.decode(raw) if raw else NOTHING
         "What the snapshot holds."
         self._index = Index.decode(index) if index else Index()
+        self._warned = False
 
     def synchronise(self) -> None:
         """Read everything if the snapshot is not an earlier state of this very Redis.
@@ -38,15 +39,29 @@ class Replica:
         """
         generation, seq = self._store.position()
         if not generation:
-            if self.meta.version:
-                log.warning("Redis holds no policy; policy version %d stays in force here", self.meta.version)
-        elif (generation, keys.SCHEMA) != (self.meta.generation, self.meta.schema) or seq < self.meta.seq:
+            self._warn_of_empty_redis()
+            return
+        self._warned = False
+        if (generation, keys.SCHEMA) != (self.meta.generation, self.meta.schema) or not self._leads_to(seq):
             self._copy()
+
+    def _warn_of_empty_redis(self) -> None:
+        if self.meta.version and not self._warned:
+            log.warning("Redis holds no policy; policy version %d stays in force here", self.meta.version)
+            self._warned = True
+
+    def _leads_to(self, seq: int) -> bool:
+        """Whether the stream still has what lies between the snapshot and change ``seq``."""
+        if seq <= self.meta.seq:
+            return seq == self.meta.seq
+        following = self._store.changes(self.meta.seq, 0)
+        return bool(following) and following[0].seq == self.meta.seq + 1
 
     def advance(self, block: float) -> None:
         """Apply the next changes, waiting at most ``block`` seconds for the first."""
         batch = self._store.changes(self.meta.seq, block)
-        if not batch or not self.meta.generation:
+        # Asked afterwards: a Redis that was emptied and filled again since has other changes of the same numbers.
+        if not batch or self._store.position()[0] != self.meta.generation:
             self.synchronise()
             return
         try:
@@ -102,8 +117,13 @@ class Replica:
             self._writer.clear(txn)
             version = self._write_policy(txn, index)
             for entry in self._store.entries():
-                index.add(entry.kind, entry.value)
-                txn.put(layout.entry_key(entry.kind, entry.value), codec.encode_entry(entry).encode())
+                key = layout.entry_key(entry.kind, entry.value)
+                # Redis may give an entry twice when its table grows meanwhile (SCAN's guarantees).
+                if txn.get(key) is None:
+                    index.add(entry.kind, entry.value)
+                txn.put(key, codec.encode_entry(entry).encode())
+            if self._store.position()[0] != generation:
+                raise StoreError("Redis was emptied while it was read")
             meta = Meta(keys.SCHEMA, generation, seq, version)
             _write_meta(txn, meta, index)
         self.meta, self._index = meta, index

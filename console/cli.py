@@ -50,7 +50,15 @@ def serve_agent() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point."""
-    sys.exit(run(lambda: app(arguments, standalone_mode=False)))
+    sys.exit(run(lambda: _dispatch(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _dispatch(arguments: list[str]) -> object:
+    for argument in arguments:
+        # Bytes that are no text could be stored, and then stop every command that prints them.
+        if any("\ud800" <= char <= "\udfff" for char in argument):
+            raise click.UsageError(f"the argument {argument!r} is not UTF-8")
+    return app(arguments, standalone_mode=False)
 
 
 def run(command: Callable[[], object]) -> int:

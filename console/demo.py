@@ -106,9 +106,10 @@ def _place(settings: Settings, directory: Path, number: int, call: DemoCall) -> 
     failed = tuple(record["gateway"] for record in records if record["event"] == "failed")
     right = result.passed and failed == call.carriers
     if right:
-        out.print(f"[green]as it should be:[/] {_ending(call, records)}\n")
+        out.print("[green]as it should be:[/]", _ending(call, records) + "\n", markup=True)
     else:
-        out.print(f"[red]not as it should be:[/] expected {call.status} after {call.carriers}\n{result.output}\n")
+        out.print("not as it should be:", style="red", end=" ")
+        out.print(f"expected {call.status} after {call.carriers}\n{result.output}\n")
     return right
 
 

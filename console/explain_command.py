@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json as jsonlib
 import time
 from collections.abc import Iterator
@@ -37,7 +38,10 @@ def command(
         list[str] | None,
         typer.Option(help="GATEWAY=503[,q850=34][,location=LN][,retry-after=5][,ringing], =timeout or =unsendable."),
     ] = None,
-    policy: Annotated[Path | None, typer.Option(help="Decide by this file instead of the policy in force.")] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="Decide by this file instead of the policy in force.", exists=True, dir_okay=False),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show how a call is decided: what is read, what matches, the attempts, and what each failure leads to."""
@@ -56,7 +60,7 @@ def command(
         facts = CallFacts(
             caller=caller,
             callee=callee,
-            source=source or _first_source(view),
+            source=_parse_source(source) if source else _first_source(view),
             asserted=asserted,
             user_agent=user_agent,
             private=private,
@@ -88,6 +92,13 @@ def _first_source(view: View) -> str:
     raise typer.BadParameter("the policy has no trunk: name an address with --source")
 
 
+def _parse_source(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.strip()))
+    except ValueError:
+        raise typer.BadParameter(f"--source {text!r} is no IP address") from None
+
+
 def _live(settings: Settings) -> Snapshot:
     try:
         return live_state(settings)
@@ -101,23 +112,28 @@ def _parse_time(text: str) -> float:
         return time.time()
     try:
         return datetime.fromisoformat(text).astimezone(UTC).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise typer.BadParameter(f"--at {text!r} is not a time such as 2026-01-31T18:00") from None
 
 
 def _print(explanation: Explanation) -> None:
-    out.print(f"[bold]policy[/] version {explanation.version or '(the file)'}")
+    _print_line("policy", f"version {explanation.version or '(the file)'}")
     for what, subject, found in explanation.steps:
-        out.print(f"  {what:<14} {subject:<24} {found}", markup=False)
+        out.print(f"  {what:<14} {subject:<24} {found}")
     for attempt in explanation.attempts:
-        out.print(f"[bold]attempt {attempt.number}[/] {attempt.gateway}  {attempt.uri}", highlight=False)
+        _print_line(f"attempt {attempt.number}", f"{attempt.gateway}  {attempt.uri}")
         if attempt.cause is None:
-            out.print("  [green]answered[/]")
+            out.print("  answered", style="green")
         else:
-            out.print(f"  {attempt.result}: {attempt.cause}, {attempt.why} -> {attempt.following}", markup=False)
-        out.print(f"  if it fails: {_grouped(attempt.consequences)}", markup=False, style="dim")
+            out.print(f"  {attempt.result}: {attempt.cause}, {attempt.why} -> {attempt.following}")
+        out.print(f"  if it fails: {_grouped(attempt.consequences)}", style="dim")
     result = explanation.gateway or explanation.refusal
-    out.print(f"[bold]outcome[/] {explanation.outcome} {explanation.status or ''} {result}".rstrip())
+    _print_line("outcome", f"{explanation.outcome} {explanation.status or ''} {result}".rstrip())
+
+
+def _print_line(heading: str, text: str) -> None:
+    out.print(heading, style="bold", end=" ")
+    out.print(text)
 
 
 def _grouped(consequences: dict[str, str]) -> str:
@@ -131,13 +147,21 @@ def past_call(spool: Path, call_id: str) -> Iterator[dict[str, Any]]:
     """The records of the call with this Call-ID, or this id of ours, oldest first."""
     wanted: set[str] = {call_id}
     for path in sorted(spool.glob("calls-*.jsonl")):
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                record = jsonlib.loads(line)
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for record in map(_record, lines):
                 if record.get("call_id") == call_id:
                     wanted.add(record["call"])
                 if record["call"] in wanted:
                     yield record
+
+
+def _record(line: str) -> dict[str, Any]:
+    # A full disk or a power cut may leave part of a line.
+    try:
+        record = jsonlib.loads(line)
+    except ValueError:
+        record = None
+    return record if isinstance(record, dict) and "call" in record else {"call": None}
 
 
 def _print_past(call_id: str, records: list[dict[str, Any]], json: bool) -> None:
@@ -148,7 +172,7 @@ def _print_past(call_id: str, records: list[dict[str, Any]], json: bool) -> None
         return
     for record in records:
         for line in describe(record):
-            out.print(line, markup=False)
+            out.print(line)
 
 
 def describe(record: dict[str, Any]) -> list[str]:

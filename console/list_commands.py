@@ -10,7 +10,7 @@ import typer
 
 from console.output import CommandFailed, Json, out, print_json, print_table, when
 from console.waiting import confirmed
-from model.entries import Action, Entry, EntryError, Kind, pair_value, parse_entry_value
+from model.entries import KEY_MAX_BYTES, Action, Entry, EntryError, Kind, pair_value, parse_entry_value
 from model.numbers import Dialling
 from model.settings import Settings
 from state.store import Store
@@ -124,13 +124,20 @@ def subject(
     named = {kind: text for kind, text in single.items() if text is not None}
     values = {kind: parse_entry_value(kind, text, dialling) for kind, text in named.items()}
     if set(values) == {Kind.CALLER, Kind.CALLEE}:
-        return Kind.PAIR, pair_value(values[Kind.CALLER], values[Kind.CALLEE])
+        return Kind.PAIR, _pair(values[Kind.CALLER], values[Kind.CALLEE])
     if len(values) != 1:
         raise EntryError(
             "name one of --caller, --callee, --caller-prefix, --callee-prefix, --source, --user-agent, "
             "or --caller and --callee together"
         )
     return values.popitem()
+
+
+def _pair(caller: str, callee: str) -> str:
+    value = pair_value(caller, callee)
+    if len(value.encode()) > KEY_MAX_BYTES:
+        raise EntryError(f"{Kind.PAIR}: longer than {KEY_MAX_BYTES} bytes")
+    return value
 
 
 def parse_ttl(text: str) -> float:

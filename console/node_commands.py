@@ -71,7 +71,7 @@ def status(json: Json = False) -> None:
         print_json({"ok": well, **parts})
     else:
         for line in status_lines(parts):
-            out.print(line)
+            out.print(line, markup=True)
     if not well:
         raise typer.Exit(1)
 
@@ -94,10 +94,10 @@ def status_lines(parts: dict[str, dict[str, Any]]) -> list[str]:
 def _redis_status(settings: Settings) -> dict[str, Any]:
     store = Store(settings.redis_url)
     try:
-        version, (_, seq), (nodes, gone) = store.policy_version(), store.position(), store.nodes()
+        version, (generation, seq), (nodes, gone) = store.policy_version(), store.position(), store.nodes()
     except StoreError as error:
         return {"ok": False, "text": str(error)}
-    late = [node.name for node in nodes if node.seq < seq]
+    late = [node.name for node in nodes if not node.has(generation, seq)]
     text = f"policy version {version}, change {seq}; live nodes: {', '.join(node.name for node in nodes) or 'none'}"
     text += f"; gone: {', '.join(gone)}" if gone else ""
     text += f"; behind: {', '.join(late)}" if late else ""
@@ -184,8 +184,11 @@ def kamcmd_command(
 ) -> None:
     """Call any RPC of Kamailio; app_python3.reload is accepted for app_python.reload."""
     settings = Settings.from_env()
-    with Kamcmd(address or f"unix:{settings.rpc_socket}", timeout=timeout) as rpc:
-        result = rpc.call(method, *(parse_argument(argument) for argument in arguments or ()))
+    try:
+        with Kamcmd(address or f"unix:{settings.rpc_socket}", timeout=timeout) as rpc:
+            result = rpc.call(method, *(parse_argument(argument) for argument in arguments or ()))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     if json or isinstance(result, dict | list):
         print_json(result)
     else:

@@ -13,9 +13,10 @@ from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-# Long lines are the terminal's to wrap: a line is a line for grep, too.
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Long lines are the terminal's to wrap: a line is a line for grep, too. Names and addresses may hold brackets, so
+# markup is only where a call says so.
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 # Exit statuses.
 FAILED = 1

@@ -24,8 +24,17 @@ File = Annotated[
 
 def read(path: Path) -> policyfile.LoadedPolicy:
     """The policy in a file. Raises PolicyFileError, OSError."""
-    text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    return policyfile.load(text.decode("utf-8-sig", errors="replace"), name=str(path))
+    raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    return policyfile.load(_decoded(raw, str(path)), name=str(path))
+
+
+def _decoded(raw: bytes, name: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        problem = policyfile.Problem(name, line, "", f"not UTF-8: the byte 0x{error.object[error.start]:02x}")
+        raise policyfile.PolicyFileError([problem]) from None
 
 
 @app.command()

@@ -51,7 +51,7 @@ def show_demo(directory: Directory = DIRECTORY) -> None:
         right = demo.place_first_calls(stack.settings, directory / "demo")
     if not right:
         raise CommandFailed("not every call did what it should")
-    out.print("[green]every call did what it should[/]")
+    out.print("every call did what it should", style="green")
 
 
 @contextlib.contextmanager

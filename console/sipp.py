@@ -21,7 +21,6 @@ KEYS = {
     "callee": "1002",
     "user_agent": "SIPp",
     "reply_header": "X-Nothing: none",
-    "ringing": "180",
     "extra_header": "X-Nothing: none",
 }
 
@@ -76,10 +75,16 @@ class SippGateway:
 
     def calls(self, call_id: str = "") -> list[str]:
         """The Request-URIs of the INVITEs that arrived, of one call or of all."""
+        return [words[1] for words in self._lines() if len(words) == 2 and call_id in ("", words[0])]
+
+    def cancelled(self, call_id: str) -> bool:
+        """Whether a call was cancelled, at a gateway whose scenario logs that."""
+        return ["cancelled", call_id] in (words[:2] for words in self._lines())
+
+    def _lines(self) -> list[list[str]]:
         if not self.calls_file.exists():
             return []
-        lines = (line.split() for line in self.calls_file.read_text().splitlines())
-        return [words[1] for words in lines if len(words) == 2 and call_id in ("", words[0])]
+        return [line.split() for line in self.calls_file.read_text().splitlines()]
 
     def stop(self) -> None:
         """Stop it."""

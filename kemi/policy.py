@@ -178,9 +178,7 @@ def _entries(facts: CallFacts, numbers: Numbers, view: View) -> Iterator[Entry]:
 
 def _is_anonymous(facts: CallFacts) -> bool:
     return (
-        facts.private
-        or facts.caller.lower() in ("", "anonymous")
-        or facts.caller_host.lower() == "anonymous.invalid"
+        facts.private or facts.caller.lower() in ("", "anonymous") or facts.caller_host.lower() == "anonymous.invalid"
     )
 
 
@@ -198,6 +196,8 @@ def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: 
     policy = view.policy
     gateways = _usable(_ordered(route, live, steps), policy, live, now, steps)
     attempts = list(_attempts(gateways, route, callee, policy, steps))
+    if not attempts:
+        raise _Refused(refusals.INVALID_NUMBER)
     attempts = list(islice(cycle(attempts), route.max_attempts or len(attempts)))
     steps.extend(Step("attempt", attempt.gateway, attempt.uri) for attempt in attempts)
     return Plan(
@@ -235,21 +235,15 @@ def _usable(names: Iterable[str], policy: Policy, live: Live, now: float, steps:
     return usable
 
 
-def _attempts(
-    names: Iterable[str], route: Route, callee: str, policy: Policy, steps: list[Step]
-) -> Iterator[Attempt]:
-    nothing_left = True
+def _attempts(names: Iterable[str], route: Route, callee: str, policy: Policy, steps: list[Step]) -> Iterator[Attempt]:
     for name in names:
         gateway = policy.gateways[name]
         # Always from the number as it arrived: what one attempt rewrote, the next never sees.
         number = gateway.rewrite.apply(route.rewrite.apply(callee))
         if number:
-            nothing_left = False
             yield _attempt(gateway, number)
         else:
             steps.append(Step("gateway", name, "rewriting leaves nothing of the number"))
-    if nothing_left:
-        raise _Refused(refusals.INVALID_NUMBER)
 
 
 def _attempt(gateway: Gateway, number: str) -> Attempt:

@@ -20,7 +20,7 @@ CHANGES = f"{_TAG}:changes"
 NODES = f"{_TAG}:nodes"
 "Set of the names of nodes that were ever live."
 APPLIED = f"{_TAG}:applied"
-"Channel: `node seq` whenever a node has a change in its snapshot."
+"Channel: the name of a node whenever it has a change in its snapshot."
 
 
 def node(name: str) -> str:

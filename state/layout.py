@@ -105,6 +105,8 @@ class Index:
             table[where[1]] -= 1
             if not table[where[1]]:
                 del table[where[1]]
+            if not table:
+                del self.lengths[where[0]]
 
     def set_routes(self, prefixes: Iterable[str]) -> None:
         """Count the routes anew."""
@@ -136,7 +138,7 @@ def _place(kind: Kind, value: str) -> tuple[str, int] | None:
 
 def build(policy: Policy, routes: Iterable[Route], entries: Iterable[Entry], version: int = 1) -> dict[bytes, bytes]:
     """A whole snapshot in memory, as an explanation of a policy that is in force nowhere needs it."""
-    index = Index()
+    index, routes = Index(), tuple(routes)
     records = {POLICY: policy_record(policy, version), **route_records(routes)}
     index.set_routes(prefix for route in routes for prefix in route.prefixes)
     for entry in entries:

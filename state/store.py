@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import redis
 
@@ -88,6 +89,8 @@ class NodeReport:
     """What a node agent says of itself, renewed every second."""
 
     name: str
+    generation: str
+    "Of the Redis that the node's snapshot copies."
     seq: int
     "Number of the last change in the node's snapshot."
     version: int
@@ -95,6 +98,10 @@ class NodeReport:
     pid: int
     started: float
     "Unix time in seconds."
+
+    def has(self, generation: str, seq: int) -> bool:
+        """Whether change ``seq`` of a generation is in the node's snapshot."""
+        return self.generation == generation and self.seq >= seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,11 @@ return {append('policy', '', version + 1), version + 1}
 """
 )
 
+_BAD_ADDRESS = (
+    "the address of Redis is not usable: it is redis://HOST:PORT/DB, rediss:// with TLS, or with a password "
+    "redis://:PASSWORD@HOST:PORT/DB, where its special characters are percent-encoded"
+)
+
 
 class Store:
     """A blocking client of the shared state; for commands and the node agent, never for a SIP worker."""
@@ -164,12 +176,15 @@ class Store:
     def __init__(self, url: str) -> None:
         """``url`` as redis-py takes it; nothing is connected before the first call. Raises :class:`StoreError`."""
         try:
+            # Part of a password that is not encoded would be taken for a host or port, and stand in messages.
+            if "@" in "".join(urlsplit(url)[2:]):
+                raise ValueError
             self._redis: redis.Redis = redis.Redis.from_url(
                 url, decode_responses=True, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
             )
-        except ValueError as error:
-            # The address may hold a password, so it is not repeated.
-            raise StoreError(f"the address of Redis is not usable: {error}") from None
+        except ValueError:
+            # The address may hold a password, so neither it nor a message that quotes it is repeated.
+            raise StoreError(_BAD_ADDRESS) from None
 
     def close(self) -> None:
         """Release the connections."""
@@ -242,10 +257,17 @@ class Store:
     # Changes, as nodes follow them
 
     def position(self) -> tuple[str, int]:
-        """Generation (empty: Redis holds no policy) and number of the last change."""
+        """Generation (empty: Redis holds no policy) and number of the last change.
+
+        A Redis that was started again, or that took another one's place, may have lost its last changes and given
+        their numbers to others. So each process of Redis is a generation of its own.
+        """
         with _away():
-            generation, seq = cast("list[str | None]", self._redis.hmget(keys.META, ["generation", "seq"]))
-        return generation or "", int(seq or 0)
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hmget(keys.META, ["generation", "seq"])
+            pipe.info("server")
+            (generation, seq), server = pipe.execute()
+        return f"{generation}/{server['run_id']}" if generation else "", int(seq or 0)
 
     def changes(self, after: int, block: float) -> list[Change]:
         """Up to 1,000 changes after number ``after``, waiting at most ``block`` seconds for the first."""
@@ -286,11 +308,12 @@ class Store:
         with _away(), pubsub(ignore_subscribe_messages=True) as news:
             news.subscribe(keys.APPLIED)
             while True:
+                generation, _ = self.position()
                 live, _ = self.nodes()
-                missing = tuple(node.name for node in live if node.seq < seq)
+                missing = tuple(node.name for node in live if not node.has(generation, seq))
                 left = deadline - time.monotonic()
                 if not missing or left <= 0:
-                    return Confirmation(seq, tuple(node.name for node in live if node.seq >= seq), missing)
+                    return Confirmation(seq, tuple(node.name for node in live if node.has(generation, seq)), missing)
                 # A node that dies says nothing, so its report is looked for again before it has expired.
                 news.get_message(timeout=min(left, 0.5))
 

@@ -20,8 +20,7 @@ from typing import Self
 from console.process import Process
 from console.sipp import KEYS, SIPP, render
 from console.stack import free_port
-from harness.node import ANSWER, SCENARIOS, Node
-from kemi.rpc import Kamcmd
+from harness.node import SCENARIOS, Node
 from model.entries import Entry, Kind
 
 # Seconds after which a call that waits for a reply has failed: longer than any reply of a node in order takes.
@@ -60,8 +59,6 @@ class LoadResult:
     "Calls that did not go as their scenario says, time-outs included."
     timeouts: int
     retransmissions: int
-    watchdogs: int
-    "Times that SIPp itself was not scheduled for a while: the machine was busy with other things."
     setup: tuple[float, ...]
     "Milliseconds from INVITE to final reply, for each call that got one; SIPp counts in steps of 4."
     errors: str
@@ -72,7 +69,6 @@ class LoadResult:
             failed=self.failed + other.failed,
             timeouts=self.timeouts + other.timeouts,
             retransmissions=self.retransmissions + other.retransmissions,
-            watchdogs=self.watchdogs + other.watchdogs,
             setup=self.setup + other.setup,
             errors=self.errors + other.errors,
         )
@@ -132,7 +128,8 @@ class SippLoad:
 
     def stop(self) -> LoadResult:
         """Place no more calls, wait for the end of those under way, and say how all went."""
-        assert self._process is not None and self._process.popen is not None
+        assert self._process is not None
+        assert self._process.popen is not None
         if self._process.running:
             # SIPp's manual: on SIGUSR1 it ends softly.
             self._process.popen.send_signal(signal.SIGUSR1)
@@ -157,7 +154,6 @@ class SippLoad:
             failed=int(last["FailedCall(C)"]),
             timeouts=int(last["FailedTimeoutOnRecv(C)"]) + int(last["FailedMaxUDPRetrans(C)"]),
             retransmissions=int(last["Retransmissions(C)"]),
-            watchdogs=int(last["WatchdogMajor(C)"]) + int(last["WatchdogMinor(C)"]),
             setup=tuple(self._setup_times()),
             errors=self._errors.read_text(errors="replace")[:2000] if self._errors.exists() else "",
         )
@@ -193,12 +189,12 @@ class MixedLoad:
     @classmethod
     def create(cls, node: Node, directory: Path, rate: float) -> MixedLoad:
         """A load of ``rate`` calls a second that is not started yet."""
-        refused = render(
-            SCENARIOS / "uac-expect-STATUS.xml", directory / "refused", STATUS="403", REASON="blocked-caller"
-        )
+        answered, refused = directory / "answered", directory / "refused"
+        answer = render(SCENARIOS / "uac-expect-answer.xml", answered)
+        refusal = render(SCENARIOS / "uac-expect-STATUS.xml", refused, STATUS="403", REASON="blocked-caller")
         return cls(
-            SippLoad(render(ANSWER, directory / "answered"), node.sip, directory / "answered", ALLOWED, rate * 0.8),
-            SippLoad(refused, node.sip, directory / "refused", BLOCKED, rate * 0.2),
+            SippLoad(answer, node.sip, answered, ALLOWED, rate * 0.8),
+            SippLoad(refusal, node.sip, refused, BLOCKED, rate * 0.2),
         )
 
     def __enter__(self) -> Self:
@@ -422,13 +418,6 @@ class Deciders:
             self._pids[record["call_id"]] = int(record["call"].split("-")[1], 16)
 
 
-def rpc(node: Node) -> Kamcmd:
-    """The RPC of a node's Kamailio."""
-    return Kamcmd(f"unix:{node.stack.settings.rpc_socket}", timeout=REPLY_TIMEOUT)
-
-
 def workers(node: Node, transport: str = "UDP") -> set[int]:
     """The processes that take calls over UDP or TCP."""
-    with rpc(node) as kamcmd:
-        processes = kamcmd.call("core.psx")
-    return {one["PID"] for one in processes if one["DSC"].startswith(f"{transport.lower()} receiver")}
+    return {pid for pid, what in node.processes().items() if what.startswith(f"{transport.lower()} receiver")}

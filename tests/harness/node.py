@@ -23,6 +23,7 @@ from model.settings import Settings
 from state.store import Confirmation, Store
 
 SCENARIOS = Path(__file__).parent.parent / "sipp"
+ANSWER = SCENARIOS / "uac-expect-answer.xml"
 GB = Dialling(country_code="44")
 TRUNK = Trunk("lab", ("127.0.0.0/8",), GB)
 
@@ -36,6 +37,8 @@ class Node:
     directory: Path
     _gateways: list[SippGateway] = field(default_factory=list)
     _names: Iterator[int] = field(default_factory=itertools.count)
+    _caller_ports: set[int] = field(default_factory=set)
+    "Those used so far: a caller's port is part of its Call-ID, which must be new."
 
     @classmethod
     def create(cls, directory: Path, *, workers: int = 4, name: str = "node-under-test") -> Node:
@@ -69,7 +72,11 @@ class Node:
         dialling: Dialling = GB,
     ) -> Confirmation:
         """Put a policy in force and wait until the node has it."""
-        policy = Policy(tuple(trunks), {gateway.name: gateway for gateway in gateways}, dialling)
+        by_name = {gateway.name: gateway for gateway in gateways}
+        return self.put_in_force(Policy(tuple(trunks), by_name, dialling), routes)
+
+    def put_in_force(self, policy: Policy, routes: Sequence[Route]) -> Confirmation:
+        """Put a whole policy in force and wait until the node has it."""
         change = self.store.apply(
             text="", policy=policy, routes=tuple(routes), expected=self.store.policy_version(), author="test"
         )
@@ -119,7 +126,7 @@ class Node:
 
     def answered(self, caller: str, callee: str, **options: Any) -> CallResult:
         """Place a call that must be answered."""
-        return self.call("uac-expect-answer.xml", caller, callee, **options)
+        return self.call(ANSWER.name, caller, callee, **options)
 
     def refused(self, caller: str, callee: str, status: int, reason: str = "", **options: Any) -> CallResult:
         """Place a call that must be refused with ``status``, its text matching the pattern ``reason``."""
@@ -142,7 +149,7 @@ class Node:
         result = place_calls(
             render(SCENARIOS / scenario, directory, **(words or {})),
             server=self.sip,
-            port=free_port(),
+            port=self._caller_port(),
             directory=directory,
             keys={"caller": caller, "callee": callee, **keys},
             source=source,
@@ -206,6 +213,12 @@ class Node:
         self.stop_gateways()
         self.store.close()
         self.stack.stop()
+
+    def _caller_port(self) -> int:
+        while (port := free_port()) in self._caller_ports:
+            pass
+        self._caller_ports.add(port)
+        return port
 
     def _directory(self) -> Path:
         return self.directory / f"sipp-{next(self._names)}"

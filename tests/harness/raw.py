@@ -71,7 +71,7 @@ class Endpoint:
         """The final reply to ``request``, which it acknowledges if that is an INVITE."""
         while True:
             reply = self.receive(b"SIP/2.0")
-            if status(reply) >= 200:
+            if status(reply) >= 200 and method_of(reply) != b"CANCEL":
                 break
         if request.startswith(b"INVITE"):
             self.send(acknowledge(request, reply), server)
@@ -79,11 +79,12 @@ class Endpoint:
 
     def refuse_next(self, status_line: bytes, headers: Sequence[bytes] = ()) -> bytes:
         """Be a gateway: refuse the next INVITE and return it."""
-        request, sender = self._next_invite()
+        request, sender = self.next_invite()
         self.send(reply_to(request, status_line, headers), sender)
         return request
 
-    def _next_invite(self) -> tuple[bytes, tuple[str, int]]:
+    def next_invite(self) -> tuple[bytes, tuple[str, int]]:
+        """The next INVITE, and where it came from."""
         while True:
             message, sender = self.socket.recvfrom(65535)
             if message.startswith(b"INVITE"):
@@ -103,12 +104,27 @@ def reply_to(request: bytes, status_line: bytes, headers: Sequence[bytes] = ()) 
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+def cancel(request: bytes) -> bytes:
+    """The CANCEL of ``request`` (RFC 3261 section 9.1)."""
+    return _like(request, b"CANCEL", next(line for line in _head(request) if _name(line) == b"to"))
+
+
 def acknowledge(request: bytes, reply: bytes) -> bytes:
     """The ACK to a reply that refuses ``request`` (RFC 3261 section 17.1.1.3)."""
-    head = _head(request)
-    kept = [line for line in head[1:] if _name(line) in (b"via", b"from", b"call-id")]
-    to = next(line for line in _head(reply) if _name(line) == b"to")
-    lines = (head[0].replace(b"INVITE", b"ACK", 1), *kept, to, b"CSeq: 1 ACK", b"Max-Forwards: 70", b"Content-Length: 0")
+    return _like(request, b"ACK", next(line for line in _head(reply) if _name(line) == b"to"))
+
+
+def method_of(reply: bytes) -> bytes:
+    """The method that a reply is to."""
+    return next(line for line in _head(reply) if _name(line) == b"cseq").split()[-1]
+
+
+def _like(request: bytes, method: bytes, to: bytes) -> bytes:
+    first, *rest = _head(request)
+    kept = (line for line in rest if _name(line) in (b"via", b"from", b"call-id"))
+    lines = (
+        first.replace(b"INVITE", method, 1), *kept, to, b"CSeq: 1 " + method, b"Max-Forwards: 70", b"Content-Length: 0",
+    )  # fmt: skip
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
