@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.replica import Replica
+from kemi import spool
 from model.settings import Settings
 from state.snapshot import SnapshotWriter
 from state.store import NodeReport, Store, StoreError
@@ -68,8 +69,13 @@ class NodeAgent:
                 reported, confirmed = now, replica.meta.seq
             if now - swept >= SWEEP_EVERY:
                 store.sweep(time.time())
+                self._discard_old_records()
                 swept = now
             replica.advance(block=REPORT_EVERY / 2)
+
+    def _discard_old_records(self) -> None:
+        for path in spool.discard(self.settings.spool, time.time() - self.settings.spool_hours * 3600):
+            log.info("removed the call records in %s", path)
 
     def _report(self, replica: Replica, started: float) -> NodeReport:
         return NodeReport(

@@ -41,6 +41,7 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
     return {
         **settings.to_env(),
         "STROWGER_RPC_SOCKET": str(settings.rpc_socket),
+        "STROWGER_CTL_SOCKET": f"unixs:{settings.run / 'kamailio_ctl'}",
         "STROWGER_MAIN_SCRIPT": str(settings.main_script),
         "STROWGER_DISPATCHER_LIST": str(settings.run / "dispatcher.list"),
         "PATH": CLEAN_PATH,

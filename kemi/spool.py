@@ -40,6 +40,14 @@ class Spool:
         self._name, self._pid = name, os.getpid()
 
 
+def discard(directory: Path, before: float) -> list[Path]:
+    """Remove the files of ``directory`` that were last written before Unix time ``before``; returns them."""
+    old = [path for path in directory.glob("calls-*.jsonl") if path.stat().st_mtime < before]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return old
+
+
 @cache
 def shared_spool(directory: Path) -> Spool:
     """The one spool of this process for ``directory``, the same after a reload of the code that asks."""
