@@ -23,6 +23,7 @@ CLEAN_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def kamailio_command(settings: Settings) -> list[str]:
     """The command that starts Kamailio in the foreground."""
+    # No pid file: one left by a crash may hold the number of some other process, and Kamailio would refuse to start.
     return [
         _find("kamailio"),
         "-DD",
@@ -31,8 +32,6 @@ def kamailio_command(settings: Settings) -> list[str]:
         str(CONFIG),
         "-Y",
         str(settings.run),
-        "-P",
-        str(settings.run / "kamailio.pid"),
     ]
 
 

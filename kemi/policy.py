@@ -259,9 +259,9 @@ def _attempt(gateway: Gateway, number: str) -> Attempt:
 
 def _escaped(user: str) -> str:
     # RFC 3261 section 25.1: what may stand in the user part; anything else could pretend to be another host. The
-    # number sign is not among it, but gateways expect it as it is dialled.
+    # number sign is not among it, but gateways expect it as it is dialled. What came escaped stays so.
     plain = user.removeprefix("+").isalnum() and user.isascii()
-    return user if plain else quote(user, safe="+*#-_.!~'()&=$,")
+    return user if plain else quote(user, safe="+*#-_.!~'()&=$,%")
 
 
 def next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> FailureDecision:

@@ -77,17 +77,20 @@ class Endpoint:
             self.send(acknowledge(request, reply), server)
         return reply
 
-    def refuse_next(self, status_line: bytes, headers: Sequence[bytes] = ()) -> bytes:
-        """Be a gateway: refuse the next INVITE and return it."""
-        request, sender = self.next_invite()
+    def refuse_next(
+        self, status_line: bytes, headers: Sequence[bytes] = (), *, to: Endpoint | None = None
+    ) -> bytes:
+        """Be a gateway: refuse the next INVITE, of one caller or of any, and return it."""
+        request, sender = self.next_invite(to)
         self.send(reply_to(request, status_line, headers), sender)
         return request
 
-    def next_invite(self) -> tuple[bytes, tuple[str, int]]:
-        """The next INVITE, and where it came from."""
+    def next_invite(self, caller: Endpoint | None = None) -> tuple[bytes, tuple[str, int]]:
+        """The next INVITE, of one caller or of any, and where it came from."""
+        via = b"127.0.0.1:%d;" % caller.port if caller else b""
         while True:
             message, sender = self.socket.recvfrom(65535)
-            if message.startswith(b"INVITE"):
+            if message.startswith(b"INVITE") and via in message:
                 return message, sender
 
 
