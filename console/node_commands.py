@@ -136,7 +136,7 @@ def _kamailio_status(settings: Settings) -> dict[str, Any]:
 
 
 def reload(json: Json = False) -> None:
-    """Check the routing code on disk, and if it is sound have every worker load it with its next call."""
+    """Check the routing code on disk, and if it is sound have every worker load it within its next calls."""
     settings = Settings.from_env()
     found = _check()
     if found:
@@ -149,7 +149,7 @@ def reload(json: Json = False) -> None:
     if json:
         print_json({"old": done.old, "new": done.new})
     else:
-        out.print(f"the code is sound; each worker loads it with its next call (version {done.old} -> {done.new})")
+        out.print(f"the code is sound; every worker loads it within its next calls (version {done.old} -> {done.new})")
 
 
 def _check() -> list[str]:

@@ -138,8 +138,12 @@ def _relay(plan: Plan) -> None:
 
 
 def _end_cancelled() -> None:
-    """A CANCEL that another worker handled overtook the INVITE, which therefore was sent nowhere."""
-    if KSR.pv.get("$T_reply_code") < 200:
+    """A CANCEL that another worker handled overtook this attempt, which therefore was sent nowhere."""
+    if KSR.tmx.t_is_failure_route() > 0:
+        KSR.tm.t_reply(487, "Request Terminated")
+        return
+    # Here, unlike in a failure route, this is what the caller was told: mostly 487 already.
+    if (KSR.pv.get("$T_reply_code") or 0) < 200:
         KSR.tm.t_reply(487, "Request Terminated")
     KSR.tm.t_release()
 

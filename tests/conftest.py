@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from harness.node import Node
+
+# How long an example takes says nothing on a machine that is busy with something else.
+hypothesis.settings.register_profile("strowger", deadline=None)
+hypothesis.settings.load_profile("strowger")
 
 
 @pytest.fixture(scope="session")

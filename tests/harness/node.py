@@ -28,6 +28,12 @@ GB = Dialling(country_code="44")
 TRUNK = Trunk("lab", ("127.0.0.0/8",), GB)
 
 
+def at(name: str, player: SippGateway, **options: Any) -> Gateway:
+    """A gateway that SIPp plays, waited for patiently, as it may share a busy machine."""
+    patient = {"no_reply": 15.0, "progress": 15.0}
+    return Gateway(**{"name": name, "address": "127.0.0.1", "port": player.port, **patient, **options})
+
+
 @dataclass(slots=True)
 class Node:
     """A running node, and what a test does to it."""

@@ -77,9 +77,7 @@ class Endpoint:
             self.send(acknowledge(request, reply), server)
         return reply
 
-    def refuse_next(
-        self, status_line: bytes, headers: Sequence[bytes] = (), *, to: Endpoint | None = None
-    ) -> bytes:
+    def refuse_next(self, status_line: bytes, headers: Sequence[bytes] = (), *, to: Endpoint | None = None) -> bytes:
         """Be a gateway: refuse the next INVITE, of one caller or of any, and return it."""
         request, sender = self.next_invite(to)
         self.send(reply_to(request, status_line, headers), sender)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from harness.node import Node
+from harness.node import Node, at
 
-from model.policy import Gateway, Route, Strategy
+from model.policy import Route, Strategy
 
 _names = itertools.count()
 
@@ -18,7 +18,7 @@ def alternate(node: Node, *statuses: int, attempts: int = 0) -> None:
     route = Route(
         f"alternate-{next(_names)}", ("",), tuple(gateways), strategy=Strategy.ALTERNATE, max_attempts=attempts
     )
-    node.apply([route], [Gateway(name, "127.0.0.1", gateway.port) for name, gateway in gateways.items()])
+    node.apply([route], [at(name, gateway) for name, gateway in gateways.items()])
 
 
 def attempts_of_calls(node: Node, calls: int) -> list[str]:
@@ -37,9 +37,7 @@ def attempts_of_calls(node: Node, calls: int) -> list[str]:
         (1, 3, ["111", "111"]),
     ],
 )
-def test_each_call_begins_one_gateway_further(
-    node: Node, gateways: int, attempts: int, expected: list[str]
-) -> None:
+def test_each_call_begins_one_gateway_further(node: Node, gateways: int, attempts: int, expected: list[str]) -> None:
     alternate(node, *[503] * gateways, attempts=attempts)
     assert attempts_of_calls(node, len(expected)) == expected
 
@@ -53,7 +51,7 @@ def test_a_final_refusal_ends_the_round(node: Node) -> None:
 def test_calls_are_shared_out_evenly_over_the_workers(node: Node) -> None:
     answering = {name: node.answering() for name in ("left", "right")}
     route = Route("evenly", ("",), tuple(answering), strategy=Strategy.ALTERNATE)
-    node.apply([route], [Gateway(name, "127.0.0.1", gateway.port) for name, gateway in answering.items()])
+    node.apply([route], [at(name, gateway) for name, gateway in answering.items()])
     for _ in range(10):
         node.answered("1001", "1002")
     assert [len(gateway.calls()) for gateway in answering.values()] == [5, 5]

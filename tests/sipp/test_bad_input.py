@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from harness.node import Node
@@ -114,7 +115,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("parts", "expected", "said"), REFUSED, ids=str)
 def test_what_cannot_be_a_call_is_refused(
-    node: Node, caller: Endpoint, gateway: Endpoint, parts: dict[str, bytes], expected: int, said: bytes
+    node: Node, caller: Endpoint, gateway: Endpoint, parts: dict[str, Any], expected: int, said: bytes
 ) -> None:
     request = caller.invite(**parts)
     caller.send(request, node.sip)
@@ -152,7 +153,7 @@ DECIDED = [
 
 @pytest.mark.parametrize("parts", DECIDED, ids=lambda parts: repr(parts)[:60])
 def test_an_odd_call_is_decided_like_any_other(
-    node: Node, caller: Endpoint, gateway: Endpoint, parts: dict[str, bytes]
+    node: Node, caller: Endpoint, gateway: Endpoint, parts: dict[str, Any]
 ) -> None:
     assert decided_call(node, caller, gateway, caller.invite(**parts)) == 486
 
@@ -170,7 +171,7 @@ def test_bytes_that_are_not_utf_8_hide_nothing_from_the_lists(
 ) -> None:
     node.put(Entry(Kind.CALLER, "1001"))
     node.put(Entry(Kind.USER_AGENT, "scanner"))
-    bad = {
+    bad: dict[str, Any] = {
         "sender": b'"' + BAD + b'" <sip:1001@127.0.0.1>',
         "headers": [b"User-Agent: " + BAD + b" Scanner " + BAD],
     }

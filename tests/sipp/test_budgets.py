@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from harness.node import GB, TRUNK, Node
+from harness.node import GB, TRUNK, Node, at
 
 from console.sipp import CallResult, SippGateway
 from model.policy import Gateway, Policy, Route
@@ -24,14 +24,6 @@ _names = itertools.count()
 def route_to(node: Node, *gateways: Gateway, **options: Any) -> None:
     """Send every number to gateways in order."""
     node.apply([Route(name="budgets", prefixes=("",), gateways=tuple(g.name for g in gateways), **options)], gateways)
-
-
-def at(name: str, gateway: SippGateway, **options: Any) -> Gateway:
-    """A gateway that SIPp plays, waited for patiently."""
-    return Gateway(**{"name": name, "address": "127.0.0.1", "port": gateway.port, **PATIENT, **options})
-
-
-PATIENT = {"no_reply": LONG, "progress": LONG}
 
 
 def pending(node: Node, provisional: int) -> SippGateway:
@@ -51,18 +43,18 @@ def test_a_gateway_that_makes_no_progress_is_left_for_the_next(node: Node) -> No
 @pytest.mark.parametrize("provisional", [180, 183])
 def test_ringing_has_a_limit_of_its_own_and_no_second_gateway(node: Node, provisional: int) -> None:
     a, b = pending(node, provisional), node.answering()
-    route_to(node, at("a", a, progress=0.4), at("b", b), ring=1.5, post_dial_delay=0.6)
+    route_to(node, at("a", a, progress=1.5), at("b", b), ring=2.5, post_dial_delay=2.0)
     call = node.refused(CALLER, CALLEE, 408)
     (record,) = node.records(call.call_id)[1:]
     assert (record["local"], record["ringing"]) == (True, True)
-    assert call.seconds >= 1.5
+    assert call.seconds >= 2.5
     assert not b.calls()
     assert a.cancelled(call.call_id)
 
 
 def test_the_post_dial_delay_is_a_budget_over_all_attempts(node: Node) -> None:
     a, b, c = pending(node, 100), pending(node, 100), node.answering()
-    route_to(node, at("a", a, progress=0.6), at("b", b), at("c", c), post_dial_delay=1.5)
+    route_to(node, at("a", a, progress=0.6), at("b", b), at("c", c), post_dial_delay=3.0)
     call = node.refused(CALLER, CALLEE, 408, LATE)
     assert node.attempts(call.call_id) == ["a", "b"]
     assert not c.calls()

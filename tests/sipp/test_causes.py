@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pytest
-from harness.node import Node
+from harness.node import Node, at
 from harness.raw import Endpoint, status
 
-from console.sipp import CallResult, SippGateway
+from console.sipp import CallResult
 from console.stack import free_port
 from model.policy import Gateway, RetryRule, Route
 
@@ -94,11 +94,6 @@ def route_to(node: Node, *gateways: Gateway, names: str = "", **options: Any) ->
     """Send every number to gateways, in the order of ``names`` if that is given."""
     order = tuple(names.split()) or tuple(gateway.name for gateway in gateways)
     node.apply([Route(name="causes", prefixes=("",), gateways=order, **options)], gateways)
-
-
-def at(name: str, gateway: SippGateway, **options: Any) -> Gateway:
-    """A gateway that SIPp plays."""
-    return Gateway(**{"name": name, "address": "127.0.0.1", "port": gateway.port, "no_reply": 5.0, **options})
 
 
 def place(node: Node, status: int, retried: bool, reason: str = "") -> CallResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness.node import Node
+from harness.node import Node, at
 
 from console.stack import free_port
 from model.policy import Gateway, Route
@@ -22,7 +22,7 @@ PAIRS = [
 @pytest.mark.parametrize("far", TRANSPORTS)
 def test_a_call_stands_and_ends(node: Node, caller: str, gateway: str, near: str, far: str) -> None:
     player = node.gateway(gateway, transport=f"{far[0]}1")
-    node.apply([Route("r", ("",), ("g",))], [Gateway("g", "127.0.0.1", player.port, transport=far)])
+    node.apply([Route("r", ("",), ("g",))], [at("g", player, transport=far)])
     call = node.call(caller, "1001", "1002", transport=f"{near[0]}1")
     assert [record["event"] for record in node.records(call.call_id)] == ["decided"]
 
@@ -32,8 +32,8 @@ def test_a_retried_call_may_change_its_transport(node: Node, near: str) -> None:
     first = node.gateway("uas-replies-STATUS.xml", transport="t1", STATUS="503")
     second = node.answering()
     gateways = [
-        Gateway("tcp", "127.0.0.1", first.port, transport="tcp"),
-        Gateway("udp", "127.0.0.1", second.port),
+        at("tcp", first, transport="tcp"),
+        at("udp", second),
     ]
     node.apply([Route("r", ("",), ("tcp", "udp"))], gateways)
     call = node.answered("1001", "1002", transport=f"{near[0]}1")
@@ -44,7 +44,7 @@ def test_a_gateway_that_refuses_connections_is_passed_over(node: Node) -> None:
     answering = node.answering()
     gateways = [
         Gateway("closed", "127.0.0.1", free_port(), transport="tcp", no_reply=0.5),
-        Gateway("open", "127.0.0.1", answering.port),
+        at("open", answering),
     ]
     node.apply([Route("r", ("",), ("closed", "open"))], gateways)
     call = node.answered("1001", "1002")

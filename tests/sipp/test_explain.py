@@ -6,8 +6,9 @@ import time
 from typing import Any, NamedTuple
 
 import pytest
-from harness.node import Node
+from harness.node import Node, at
 
+from console.sipp import SippGateway
 from kemi.explain import Explanation, Snapshot, explain
 from kemi.view import View
 from model.call import CallFacts
@@ -65,14 +66,14 @@ def failure(status: int, header: str) -> Failure:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.statuses)) + case.reason)
 def test_a_call_goes_as_foretold(node: Node, request: pytest.FixtureRequest, case: Case) -> None:
-    players = [node.answering() if status == 200 else node.refusing(status) for status in case.statuses]
     # Named after the case, so that no gateway is left alone for what another case's gateway asked.
-    names = tuple(f"{request.node.callspec.id}-{n}" for n in range(len(players)))
-    gateways = [Gateway(name, "127.0.0.1", player.port, no_reply=10.0) for name, player in zip(names, players, strict=True)]
-    node.apply([Route(**{"name": "explained", "prefixes": ("",), "gateways": names, **case.route})], gateways)
-    failures = {
-        name: failure(status, case.reason) for name, status in zip(names, case.statuses, strict=True) if status != 200
-    }
+    statuses = {f"{request.node.callspec.id}-{n}": status for n, status in enumerate(case.statuses)}
+    names = tuple(statuses)
+    node.apply(
+        [Route(**{"name": "explained", "prefixes": ("",), "gateways": names, **case.route})],
+        [at(name, player(node, status)) for name, status in statuses.items()],
+    )
+    failures = {name: failure(status, case.reason) for name, status in statuses.items() if status != 200}
     expected = foretold(node, failures)
     header = case.reason or "X-Nothing: none"
     if expected.outcome == "answered":
@@ -80,6 +81,11 @@ def test_a_call_goes_as_foretold(node: Node, request: pytest.FixtureRequest, cas
     else:
         call = node.refused(CALLER, CALLEE, expected.status, expected.refusal, reply_header=header)
     assert [attempt.uri for attempt in expected.attempts] == uris_in_order(node, call.call_id)
+
+
+def player(node: Node, status: int) -> SippGateway:
+    """A gateway that replies with ``status``."""
+    return node.answering() if status == 200 else node.refusing(status)
 
 
 def uris_in_order(node: Node, call_id: str) -> list[str]:
@@ -107,8 +113,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("entries", "callee", "refusal"), REFUSALS)
 def test_a_refusal_is_foretold(node: Node, entries: list[Entry], callee: str, refusal: str) -> None:
-    answering = node.answering()
-    gateways = [Gateway("up", "127.0.0.1", answering.port), Gateway("down", "127.0.0.1", enabled=False)]
+    gateways = [at("up", node.answering()), Gateway("down", "127.0.0.1", enabled=False)]
     node.apply([Route("uk", ("+44",), ("up",)), Route("de", ("+49",), ("down",))], gateways)
     for entry in entries:
         node.put(entry)
@@ -121,8 +126,7 @@ def test_a_refusal_is_foretold(node: Node, entries: list[Entry], callee: str, re
 
 
 def test_failures_are_walked_as_they_come(node: Node) -> None:
-    players = [node.refusing(status) for status in (503, 486)]
-    gateways = [Gateway(f"w{n}", "127.0.0.1", player.port) for n, player in enumerate(players)]
+    gateways = [at("w0", node.refusing(503)), at("w1", node.refusing(486))]
     node.apply([Route("walked", ("",), ("w0", "w1"))], gateways)
     walked = node.explain(FACTS, [Failure(503), Failure(486)])
     assert [attempt.gateway for attempt in walked.attempts] == ["w0", "w1"]

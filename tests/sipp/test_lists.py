@@ -6,11 +6,11 @@ import time
 from typing import NamedTuple
 
 import pytest
-from harness.node import GB, TRUNK, Node
+from harness.node import GB, TRUNK, Node, at
 
 from model.entries import Action, Entry, Kind, pair_value, parse_entry_value
 from model.numbers import normalise
-from model.policy import Gateway, Route, Trunk
+from model.policy import Route, Trunk
 
 NOBODY, NUMBER = "1001", "1002"
 # The spellings of one London number: as a person, a carrier and a British phone write it.
@@ -102,17 +102,12 @@ def lab(node: Node) -> Node:
 
 def serve(node: Node, *trunks: Trunk) -> None:
     """Send every number from these trunks to a gateway that answers."""
-    gateway = node.answering()
-    node.apply(
-        [Route("lists", ("",), ("lists",))], [Gateway("lists", "127.0.0.1", gateway.port)], trunks=trunks or (TRUNK,)
-    )
+    node.apply([Route("lists", ("",), ("lists",))], [at("lists", node.answering())], trunks=trunks or (TRUNK,))
 
 
 def blocked(node: Node, kind: Kind, call: Call) -> None:
     """Place a call that an entry of ``kind`` must block."""
-    node.refused(
-        call.caller, call.callee, 403, f"text=.blocked-{kind}", source=call.source, user_agent=call.user_agent
-    )
+    node.refused(call.caller, call.callee, 403, f"text=.blocked-{kind}", source=call.source, user_agent=call.user_agent)
 
 
 def passed(node: Node, call: Call) -> None:

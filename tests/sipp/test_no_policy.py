@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from harness.node import TRUNK, Node
+from harness.node import TRUNK, Node, at
 
-from model.policy import Gateway, Policy, Route
+from model.policy import Policy, Route
 from state import layout
 from state.snapshot import SnapshotWriter
 
@@ -41,8 +41,7 @@ def write_snapshot(node: Node, records: dict[bytes, bytes]) -> None:
 
 def good_snapshot(node: Node) -> dict[bytes, bytes]:
     """A policy that sends every number to a gateway that answers."""
-    gateway = Gateway("g", "127.0.0.1", node.answering().port)
-    return layout.build(Policy((TRUNK,), {"g": gateway}), [Route("r", ("",), ("g",))], ())
+    return layout.build(Policy((TRUNK,), {"g": at("g", node.answering())}), [Route("r", ("",), ("g",))], ())
 
 
 def refused_for_no_policy(node: Node) -> None:

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from harness.node import GB, TRUNK, Node
+from harness.node import GB, TRUNK, Node, at
 from harness.raw import Endpoint, reply_to, status
 
-from console.sipp import SippGateway
 from model.policy import Gateway, Refusal, Rewrite, Route, Trunk
 
 CALLER = "1001"
 LONDON = "02079460000"
-
-
-def at(name: str, gateway: SippGateway, **options: Any) -> Gateway:
-    """A gateway that SIPp plays."""
-    return Gateway(name=name, address="127.0.0.1", port=gateway.port, **options)
 
 
 PREFIXES = {

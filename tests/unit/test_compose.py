@@ -1,0 +1,188 @@
+"""docker-compose.yml and the Dockerfile name only what exists."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer
+import yaml
+
+from console.cli import app
+from model.settings import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+COMPOSE = yaml.safe_load(COMPOSE_TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+IMAGE = f"strowger:{PROJECT['project']['version']}"
+OURS = sorted(name for name, service in SERVICES.items() if service["image"] == IMAGE)
+DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
+INSTRUCTIONS = [line.split(maxsplit=1) for line in DOCKERFILE.splitlines() if line and not line.startswith("#")]
+# A version, or a date; at least two numbers, so that no later build takes the tag over.
+EXACT_TAG = re.compile(r"[\w./-]+:(?:v?\d+\.\d+\.\d+|[a-z]+-\d{8})(?:-[\w.]+)?")
+
+
+def mounts(service: dict[str, Any]) -> list[tuple[str, str]]:
+    """Source and target of each."""
+    return [(words[0], words[1]) for words in (volume.split(":") for volume in service.get("volumes", ()))]
+
+
+def copied() -> list[str]:
+    """What the Dockerfile takes from the checkout."""
+    copies = [shlex.split(rest) for name, rest in INSTRUCTIONS if name == "COPY" and not rest.startswith("--from")]
+    return [source for *sources, _ in copies for source in sources]
+
+
+def test_a_node_is_redis_agent_and_kamailio() -> None:
+    assert OURS == ["agent", "kamailio", "strowger"]
+    assert set(SERVICES) == {*OURS, "redis"}
+    # `docker compose up` starts no command.
+    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["strowger"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_images_are_pinned(name: str) -> None:
+    assert EXACT_TAG.fullmatch(SERVICES[name]["image"])
+
+
+def test_base_images_are_pinned() -> None:
+    froms = [rest.split() for name, rest in INSTRUCTIONS if name == "FROM"]
+    stages = {words[2] for words in froms if len(words) == 3}
+    bases = [words[0] for words in froms if words[0] not in stages]
+    assert bases
+    assert [base for base in bases if not EXACT_TAG.fullmatch(base)] == []
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_builds_from_files_that_exist(name: str) -> None:
+    build = SERVICES[name]["build"]
+    context = ROOT / build["context"]
+    assert context.is_dir()
+    assert (context / build["dockerfile"]).is_file()
+
+
+def test_every_setting_is_known() -> None:
+    known = {setting.name for setting in SETTINGS}
+    assert set(re.findall(r"STROWGER_\w+", COMPOSE_TEXT + DOCKERFILE)) - known == set()
+
+
+def test_every_setting_reaches_a_container_or_is_a_directory_of_the_image() -> None:
+    named = {name for service in OURS for name in SERVICES[service]["environment"]}
+    directories = {
+        setting.name: setting.default for setting in SETTINGS if setting.default.startswith(("/var/", "/run/"))
+    }
+    assert {setting.name for setting in SETTINGS} - named == set(directories)
+    for service in OURS:
+        targets = [Path(target) for _, target in mounts(SERVICES[service])]
+        for directory in directories.values():
+            assert any(Path(directory).is_relative_to(target) for target in targets), f"{service}: {directory}"
+
+
+def test_all_processes_are_one_node_and_see_each_other() -> None:
+    assert len({SERVICES[name]["environment"]["STROWGER_NODE"] for name in OURS}) == 1
+    # LMDB's table of readers, see docker-compose.yml.
+    assert {SERVICES[name].get("pid") for name in OURS} == {"host"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_runs_with_as_little_as_it_can(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "ports" not in service
+    assert "privileged" not in service
+
+
+def test_the_image_is_not_run_by_root() -> None:
+    assert [rest for name, rest in INSTRUCTIONS if name == "USER"] == ["strowger"]
+
+
+def test_no_secret_stands_in_the_file() -> None:
+    # The password comes from outside, and its default is none.
+    assert set(re.findall(r"REDIS_PASSWORD[^}]*", COMPOSE_TEXT)) == {"REDIS_PASSWORD:-"}
+    assert re.findall(r"requirepass(.*)", COMPOSE_TEXT) == [' "${REDIS_PASSWORD:-}"']
+    assert re.findall(r"redis://(.*?)@", COMPOSE_TEXT) == [":${REDIS_PASSWORD:-}"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_mounts_only_what_exists(name: str) -> None:
+    for source, _ in mounts(SERVICES[name]):
+        if source.startswith((".", "/")):
+            assert (ROOT / source).exists(), source
+        else:
+            assert source in COMPOSE["volumes"]
+
+
+def test_every_volume_is_mounted() -> None:
+    assert set(COMPOSE["volumes"]) == {
+        source for service in SERVICES.values() for source, _ in mounts(service) if not source.startswith(".")
+    }
+
+
+def test_depends_on_services_that_exist() -> None:
+    depended = {(name, on) for name, service in SERVICES.items() for on in service.get("depends_on", {})}
+    assert depended
+    for name, on in depended:
+        assert on in SERVICES
+        if SERVICES[name]["depends_on"][on]["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[on]
+
+
+def commands() -> list[list[str]]:
+    """Every `strowger` command line of the file, its comments and docs/docker.md, without the program's name."""
+    found = [SERVICES[name]["command"] for name in OURS if "command" in SERVICES[name]]
+    tests = [SERVICES[name]["healthcheck"]["test"] for name in OURS if "healthcheck" in SERVICES[name]]
+    found += [words[2:] for words in tests if words[:2] == ["CMD", "strowger"]]
+    texts = COMPOSE_TEXT + (ROOT / "docs" / "docker.md").read_text(encoding="utf-8")
+    pattern = r"docker compose (?:run --rm (?:-T )?strowger|exec agent strowger) ([^`\n<…]+)"
+    return [*found, *(shlex.split(text, comments=True) for text in re.findall(pattern, texts))]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_exists(words: list[str]) -> None:
+    command, context = typer.main.get_command(app), click.Context(click.Command("strowger"))
+    rest = list(words)
+    while isinstance(command, click.Group):
+        found = command.get_command(context, rest[0])
+        assert found is not None, f"strowger has no {' '.join(words)}"
+        command, rest = found, rest[1:]
+    # Parses options and arguments, files included; runs nothing.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        command.make_context(command.name or "", rest)
+
+
+def test_policies_named_are_mounted() -> None:
+    (mounted,) = [source for source, target in mounts(SERVICES["strowger"]) if target == "/opt/strowger/examples"]
+    assert (ROOT / mounted).resolve() == ROOT / "examples"
+
+
+def test_the_image_holds_all_that_runs() -> None:
+    sources = copied()
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+    assert {*PROJECT["tool"]["setuptools"]["packages"], "kamailio", "pyproject.toml", "constraints.txt"} <= set(sources)
+
+
+def test_the_build_context_is_what_is_copied() -> None:
+    rules = [rule for rule in (ROOT / ".dockerignore").read_text(encoding="utf-8").split("\n") if rule[:1] not in "#"]
+    assert rules[0] == "*"
+    allowed = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    assert allowed == set(copied())
+    assert not any(fnmatch.fnmatch(".env", rule) for rule in allowed)
+
+
+def test_what_kamailio_is_made_of_is_installed_as_on_a_bare_machine() -> None:
+    script = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
+    (line,) = re.findall(r'PACKAGES="([^"]+)"', script)
+    installed = set(re.findall(r"[\w.-]+", " ".join(rest for name, rest in INSTRUCTIONS if name == "RUN")))
+    assert {package for package in line.split() if package.startswith("kamailio")} <= installed
+    assert os.access(ROOT / "scripts" / "install", os.X_OK)

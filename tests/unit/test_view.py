@@ -1,0 +1,102 @@
+"""What a view finds in a snapshot, compared with looking at every record."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kemi.view import NoPolicyError, View
+from model.entries import Entry, Kind
+from model.policy import Policy, Route, Trunk
+from state import layout
+
+# Few digits, so that prefixes meet numbers often.
+digits = st.text("01", max_size=6)
+prefixes = st.sets(digits, max_size=12)
+
+
+def view_of(routes: tuple[Route, ...] = (), entries: tuple[Entry, ...] = (), *trunks: Trunk) -> View:
+    """A view of a snapshot made of these."""
+    return View(layout.build(Policy(trunks=trunks), routes, entries).get)
+
+
+@given(prefixes, digits)
+def test_routes_are_those_that_the_number_begins_with_longest_first(found: set[str], number: str) -> None:
+    view = view_of(tuple(Route(f"r{prefix}", (prefix,)) for prefix in found))
+    expected = sorted((prefix for prefix in found if number.startswith(prefix)), key=len, reverse=True)
+    assert [(prefix, route.name) for prefix, route in view.routes(number)] == [(p, f"r{p}") for p in expected]
+
+
+@given(prefixes, digits)
+def test_beginnings_are_those_that_the_number_begins_with_longest_first(found: set[str], number: str) -> None:
+    values = found - {""}
+    view = view_of((), tuple(Entry(Kind.CALLER_PREFIX, value) for value in values))
+    expected = sorted((value for value in values if number.startswith(value)), key=len, reverse=True)
+    assert [entry.value for entry in view.beginnings(Kind.CALLER_PREFIX, number)] == expected
+    assert not list(view.beginnings(Kind.CALLEE_PREFIX, number))
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# A few bits at each end, so that networks meet addresses often.
+v4 = st.tuples(st.integers(0, 3), st.integers(0, 3)).map(lambda p: ipaddress.IPv4Address(p[0] << 30 | p[1]))
+v6 = st.tuples(st.integers(0, 3), st.integers(0, 3)).map(lambda p: ipaddress.IPv6Address(p[0] << 126 | p[1]))
+addresses = v4 | v6
+networks = st.one_of(
+    st.tuples(v4, st.integers(0, 32)).map(lambda pair: ipaddress.ip_network(pair, strict=False)),
+    st.tuples(v6, st.integers(0, 128)).map(lambda pair: ipaddress.ip_network(pair, strict=False)),
+)
+
+
+def holding(found: set[Network], address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[str]:
+    """The networks that hold an address, longest first."""
+    inside = [network for network in found if network.version == address.version and address in network]
+    return [str(network) for network in sorted(inside, key=lambda network: -network.prefixlen)]
+
+
+@given(st.sets(networks, max_size=10), addresses)
+def test_sources_are_the_networks_that_hold_the_address_longest_first(
+    found: set[Network], address: ipaddress.IPv4Address | ipaddress.IPv6Address
+) -> None:
+    view = view_of((), tuple(Entry(Kind.SOURCE, str(network)) for network in found))
+    assert [entry.value for entry in view.sources(str(address))] == holding(found, address)
+
+
+@given(st.sets(networks, max_size=10), addresses)
+def test_the_trunk_is_the_longest_network_that_holds_the_address(
+    found: set[Network], address: ipaddress.IPv4Address | ipaddress.IPv6Address
+) -> None:
+    view = view_of((), (), *(Trunk(str(network), (str(network),)) for network in found))
+    trunk = view.trunk(str(address))
+    assert (trunk.name if trunk else None) == next(iter(holding(found, address)), None)
+
+
+@given(st.sets(st.text("ab ", min_size=1, max_size=3), max_size=5), st.text("abAB ", max_size=8))
+def test_user_agents_are_found_in_whatever_case(values: set[str], user_agent: str) -> None:
+    view = view_of((), tuple(Entry(Kind.USER_AGENT, value) for value in values))
+    expected = {value for value in values if value in user_agent.lower()}
+    assert {entry.value for entry in view.user_agents(user_agent)} == expected
+
+
+@given(st.text())
+def test_any_text_may_be_looked_up(text: str) -> None:
+    view = view_of((Route("r", ("",)),), (Entry(Kind.CALLER_PREFIX, "1"), Entry(Kind.USER_AGENT, "x")))
+    for kind in Kind:
+        assert view.entry(kind, text) is None or text
+    list(view.beginnings(Kind.CALLER_PREFIX, text))
+    list(view.user_agents(text))
+    assert [route.name for _, route in view.routes(text)] == ["r"]
+
+
+def test_a_text_longer_than_any_key_is_no_entry() -> None:
+    assert view_of().entry(Kind.CALLER, "9" * 100_000) is None
+
+
+@pytest.mark.parametrize("missing", [layout.POLICY, layout.INDEX])
+def test_a_snapshot_without_a_policy_is_none(missing: bytes) -> None:
+    records = layout.build(Policy(), (), ())
+    del records[missing]
+    with pytest.raises(NoPolicyError):
+        View(records.get)
