@@ -83,7 +83,7 @@ def _view(settings: Settings, policy: Path | None) -> Iterator[View]:
         with SnapshotReader(settings.snapshot).read() as get:
             yield View(get)
     except (NoSnapshotError, NoPolicyError) as error:
-        raise CommandFailed(f"this node has no policy ({error}); --policy FILE explains a file") from error
+        raise CommandFailed("this node has no policy; --policy FILE explains a file") from error
 
 
 def _first_source(view: View) -> str:

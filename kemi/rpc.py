@@ -461,13 +461,14 @@ def _api_functions(result: Any) -> tuple[ApiFunction, ...]:
     return tuple(_api_function(method["func"]) for method in result["methods"])
 
 
-def _api_function(func: dict[str, str]) -> ApiFunction:
-    params = func["params"]
+def _api_function(func: dict[str, Any]) -> ApiFunction:
+    params: str | None = func["params"]
     return ApiFunction(
         module=func["module"],
         name=func["name"],
         returns=func["ret"],
-        params=() if params == "none" else tuple(params.split(", ")),
+        # Kamailio 6 says null of functions that it has no name of types for.
+        params=() if params is None or params == "none" else tuple(params.split(", ")),
     )
 
 

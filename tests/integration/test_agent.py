@@ -129,8 +129,11 @@ def replica_of(store: Store, path: Path) -> Iterator[tuple[Replica, SnapshotWrit
 
 def settle(replica: Replica, store: Store) -> None:
     """Advance until the replica has what Redis has."""
-    while (replica.meta.generation, replica.meta.seq) != store.position():
+    for _ in range(10):
         replica.advance(block=0)
+        if (replica.meta.generation, replica.meta.seq) == store.position():
+            return
+    raise AssertionError(f"{replica.meta} does not reach {store.position()}")
 
 
 entries = st.sampled_from(SUBJECTS).flatmap(

@@ -20,6 +20,7 @@ from model.settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+MANUAL = (ROOT / "docs" / "docker.md").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -27,6 +28,7 @@ IMAGE = f"strowger:{PROJECT['project']['version']}"
 OURS = sorted(name for name, service in SERVICES.items() if service["image"] == IMAGE)
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
 INSTRUCTIONS = [line.split(maxsplit=1) for line in DOCKERFILE.splitlines() if line and not line.startswith("#")]
+KNOWN = {setting.name: setting.default for setting in SETTINGS}
 # A version, or a date; at least two numbers, so that no later build takes the tag over.
 EXACT_TAG = re.compile(r"[\w./-]+:(?:v?\d+\.\d+\.\d+|[a-z]+-\d{8})(?:-[\w.]+)?")
 
@@ -71,16 +73,26 @@ def test_builds_from_files_that_exist(name: str) -> None:
 
 
 def test_every_setting_is_known() -> None:
-    known = {setting.name for setting in SETTINGS}
-    assert set(re.findall(r"STROWGER_\w+", COMPOSE_TEXT + DOCKERFILE)) - known == set()
+    assert set(re.findall(r"STROWGER_\w+", COMPOSE_TEXT + DOCKERFILE + MANUAL)) - set(KNOWN) == set()
+
+
+def test_the_manual_has_every_setting_with_its_default() -> None:
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in MANUAL.splitlines() if line[:1] == "|"]
+    told = {
+        name: default
+        for names, _, defaults in (row for row in rows if "STROWGER_" in row[0])
+        for name, default in zip(re.findall(r"\w+", names), re.findall(r"`([^`]+)`|$", defaults), strict=False)
+    }
+    assert set(told) == {name for service in OURS for name in SERVICES[service]["environment"] if name in KNOWN}
+    for name, default in told.items():
+        if SERVICES["kamailio"]["environment"].get(name, "") is None:
+            assert default == KNOWN[name], name
 
 
 def test_every_setting_reaches_a_container_or_is_a_directory_of_the_image() -> None:
     named = {name for service in OURS for name in SERVICES[service]["environment"]}
-    directories = {
-        setting.name: setting.default for setting in SETTINGS if setting.default.startswith(("/var/", "/run/"))
-    }
-    assert {setting.name for setting in SETTINGS} - named == set(directories)
+    directories = {name: default for name, default in KNOWN.items() if default.startswith(("/var/", "/run/"))}
+    assert set(KNOWN) - named == set(directories)
     for service in OURS:
         targets = [Path(target) for _, target in mounts(SERVICES[service])]
         for directory in directories.values():
@@ -142,9 +154,8 @@ def commands() -> list[list[str]]:
     found = [SERVICES[name]["command"] for name in OURS if "command" in SERVICES[name]]
     tests = [SERVICES[name]["healthcheck"]["test"] for name in OURS if "healthcheck" in SERVICES[name]]
     found += [words[2:] for words in tests if words[:2] == ["CMD", "strowger"]]
-    texts = COMPOSE_TEXT + (ROOT / "docs" / "docker.md").read_text(encoding="utf-8")
     pattern = r"docker compose (?:run --rm (?:-T )?strowger|exec agent strowger) ([^`\n<…]+)"
-    return [*found, *(shlex.split(text, comments=True) for text in re.findall(pattern, texts))]
+    return [*found, *(shlex.split(text, comments=True) for text in re.findall(pattern, COMPOSE_TEXT + MANUAL))]
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)

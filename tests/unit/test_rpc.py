@@ -392,6 +392,13 @@ class TestHelpers:
         ):
             use(kamcmd)
 
+    def test_a_function_without_names_of_types(self, tmp_path: Path) -> None:
+        # Kamailio 6.0 says null for pv.setl.
+        function = {"ret": "int", "module": "pv", "name": "setl", "params": None}
+        result = {"msize": 1, "methods": [{"func": function}]}
+        with datagram_server(tmp_path, lambda request: [ok(request, result)]) as address, Kamcmd(address) as kamcmd:
+            assert kamcmd.api_list() == (rpc.ApiFunction(module="pv", name="setl", returns="int", params=()),)
+
     @pytest.mark.parametrize(
         ("flags", "expected"), [("AP", True), ("TX", True), ("IP", False), ("DX", False), ("", False)]
     )

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.entries import Action, Entry, Kind
+from model.numbers import Dialling
+from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from state import codec
+
+quick = settings(deadline=None, max_examples=60)
+texts = st.text(max_size=12)
+tuples = st.lists(texts, max_size=3).map(tuple)
+seconds = st.floats(0, 4e9, allow_nan=False)
+
+diallings = st.builds(
+    Dialling,
+    country_code=texts,
+    international_prefixes=tuples,
+    national_prefix=texts,
+    national_lengths=st.lists(st.integers(1, 15), max_size=3).map(tuple),
+    e164_without_plus=st.booleans(),
+    extension_digits=st.integers(0, 15),
+)
+rewrites = st.builds(Rewrite, strip=st.integers(0, 9), match=texts, replace=texts, prefix=texts)
+retry_rules = st.builds(
+    RetryRule, also=tuples, never=tuples, only=tuples, after_ringing=st.sampled_from((None, True, False))
+)
+trunks = st.builds(
+    Trunk,
+    name=texts,
+    sources=tuples,
+    dialling=diallings,
+    anonymous=st.booleans(),
+    trust_identity=st.booleans(),
+)
+gateways = st.builds(
+    Gateway,
+    name=texts,
+    address=texts,
+    port=st.integers(1, 65535),
+    transport=st.sampled_from(("udp", "tcp")),
+    enabled=st.booleans(),
+    rewrite=rewrites,
+    retry=retry_rules,
+    no_reply=seconds,
+    progress=seconds,
+)
+refusals = st.builds(
+    Refusal, id=texts, status=st.integers(400, 699), phrase=texts, cause=st.integers(1, 127), retry_after=st.integers(0)
+)
+routes = st.builds(
+    Route,
+    name=texts,
+    prefixes=tuples,
+    gateways=tuples,
+    strategy=st.sampled_from(Strategy),
+    max_attempts=st.integers(0, 10),
+    rewrite=rewrites,
+    retry=retry_rules,
+    post_dial_delay=seconds,
+    ring=seconds,
+    refusal=st.none() | refusals,
+)
+policies = st.builds(
+    Policy,
+    trunks=st.lists(trunks, max_size=3).map(tuple),
+    gateways=st.lists(gateways, max_size=3).map(lambda items: {item.name: item for item in items}),
+    dialling=diallings,
+    retry_after_max=seconds,
+)
+entries = st.builds(
+    Entry,
+    kind=st.sampled_from(Kind),
+    value=texts,
+    action=st.sampled_from(Action),
+    expires=seconds,
+    reason=texts,
+    created=seconds,
+)
+
+
+@quick
+@given(policies)
+def test_a_policy_comes_back_the_same(policy: Policy) -> None:
+    text = codec.encode_policy(policy)
+    assert codec.decode_policy(text) == codec.decode_policy(text.encode()) == policy
+
+
+@quick
+@given(routes)
+def test_a_route_comes_back_the_same(route: Route) -> None:
+    text = codec.encode_route(route)
+    assert codec.decode_route(text) == codec.decode_route(text.encode()) == route
+
+
+@quick
+@given(policies, st.lists(routes, max_size=3).map(tuple))
+def test_a_document_comes_back_the_same(policy: Policy, some: tuple[Route, ...]) -> None:
+    assert codec.decode_document(codec.encode_document(policy, some)) == (policy, some)
+
+
+@quick
+@given(entries)
+def test_an_entry_comes_back_the_same(entry: Entry) -> None:
+    field = codec.entry_field(entry.kind, entry.value)
+    assert codec.decode_entry(field, codec.encode_entry(entry)) == entry
+
+
+@quick
+@given(policies)
+def test_what_decodes_is_of_the_same_types_and_can_be_hashed(policy: Policy) -> None:
+    decoded = codec.decode_policy(codec.encode_policy(policy))
+    for gateway in decoded.gateways.values():
+        assert hash(gateway) == hash(policy.gateways[gateway.name])
+    assert hash(decoded.trunks) == hash(policy.trunks)
+
+
+@quick
+@given(st.tuples(st.sampled_from(Kind), texts), st.tuples(st.sampled_from(Kind), texts))
+def test_two_entries_have_one_name_only_if_they_are_one(one: tuple[Kind, str], other: tuple[Kind, str]) -> None:
+    assert (codec.entry_field(*one) == codec.entry_field(*other)) == (one == other)
+
+
+@quick
+@given(policies)
+def test_the_same_policy_is_written_the_same_whatever_the_order_of_its_gateways(policy: Policy) -> None:
+    turned = Policy(
+        policy.trunks,
+        dict(reversed(policy.gateways.items())),
+        policy.dialling,
+        policy.retry_after_max,
+    )
+    assert codec.encode_policy(turned) == codec.encode_policy(policy)
+
+
+def test_a_value_of_an_entry_may_hold_what_separates_names() -> None:
+    entry = Entry(Kind.USER_AGENT, "sip:vicious")
+    assert codec.decode_entry("user-agent:sip:vicious", codec.encode_entry(entry)) == entry
+
+
+def test_what_is_written_is_ascii_on_one_line() -> None:
+    written = codec.encode_entry(Entry(Kind.CALLER, "x", reason="“é”\n\u2028"))
+    assert written.isascii()
+    assert "\n" not in written
+    assert json.loads(written)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import re
+import socket
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from console import serve
+from model.settings import SETTINGS, SettingError, Settings
+
+DOCUMENT = serve.ROOT / "docs" / "settings.md"
+BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
+NAMES = [setting.name for setting in SETTINGS]
+NUMBERS = {
+    "STROWGER_SPOOL_HOURS": (1, 87600),
+    "STROWGER_SIP_PORT": (1, 65535),
+    "STROWGER_SIP_WORKERS": (1, 256),
+    "STROWGER_RPC_PORT": (1, 65535),
+    "STROWGER_LOG_LEVEL": (-5, 3),
+}
+
+
+def table() -> str:
+    """The settings as docs/settings.md lists them."""
+    rows = [f"| `{setting.name}` | {_default(setting.default)} | {setting.meaning} |" for setting in SETTINGS]
+    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *rows, ""])
+
+
+def _default(text: str) -> str:
+    if not text:
+        return "(none)"
+    return text if text.startswith("(") else f"`{text}`"
+
+
+def test_the_document_lists_every_setting_as_it_is() -> None:
+    before, begin, rest = DOCUMENT.read_text().partition(BEGIN)
+    listed, end, _ = rest.partition(END)
+    assert begin and end, f"{DOCUMENT.name} has no table between its markers"  # noqa: PT018
+    assert listed == table(), f"put this between the markers of {DOCUMENT.name}:\n{table()}"
+    assert before.startswith("# ")
+
+
+def test_the_document_names_what_kamailio_is_given_besides() -> None:
+    settings = Settings.from_env({})
+    derived = set(serve.kamailio_environment(settings)) - set(NAMES)
+    text = DOCUMENT.read_text()
+    missing = sorted(name for name in derived if f"`{name}`" not in text)
+    assert not missing, f"{DOCUMENT.name} does not name {', '.join(missing)}"
+
+
+def test_the_document_names_nothing_that_is_not_there() -> None:
+    known = {*NAMES, *serve.kamailio_environment(Settings.from_env({}))}
+    named = set(re.findall(r"\bSTROWGER_[A-Z_]+\b", DOCUMENT.read_text()))
+    assert named <= known, f"unknown: {', '.join(sorted(named - known))}"
+
+
+def test_every_variable_in_the_code_is_a_setting_or_derived_from_one() -> None:
+    known = {*NAMES, *serve.kamailio_environment(Settings.from_env({}))}
+    packages = ("agent", "console", "kemi", "model", "policyfile", "state")
+    sources = [path for package in packages for path in (serve.ROOT / package).rglob("*.py")]
+    used = {name for path in (*sources, serve.CONFIG) for name in re.findall(r"\bSTROWGER_[A-Z_]+\b", path.read_text())}
+    assert used <= known
+
+
+def test_every_number_is_tested_here() -> None:
+    whole = [field.name for field in fields(Settings) if field.type == "int"]
+    assert len(NUMBERS) == len(whole)
+
+
+def test_every_setting_is_read_and_given_on() -> None:
+    settings = Settings.from_env({})
+    assert list(settings.to_env()) == NAMES
+    assert len(fields(Settings)) == len(SETTINGS)
+
+
+def test_defaults_stand_where_nothing_is_set() -> None:
+    settings = Settings.from_env({})
+    given = settings.to_env()
+    assert given.pop("STROWGER_NODE") == socket.gethostname()
+    assert given == {setting.name: setting.default for setting in SETTINGS if setting.name != "STROWGER_NODE"}
+
+
+def test_the_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    assert Settings.from_env() == Settings.from_env({})
+    monkeypatch.setitem(os.environ, "STROWGER_SIP_PORT", "5070")
+    assert Settings.from_env().sip_port == 5070
+
+
+paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
+
+
+@settings(deadline=None)
+@given(
+    st.builds(
+        Settings,
+        **{field.name: st.text(max_size=9) for field in fields(Settings) if field.type == "str"},
+        **{field.name: paths for field in fields(Settings) if field.type == "Path"},
+        spool_hours=st.integers(1, 87600),
+        sip_port=st.integers(1, 65535),
+        sip_workers=st.integers(1, 256),
+        rpc_port=st.integers(1, 65535),
+        log_level=st.integers(-5, 3),
+    )
+)
+def test_settings_come_back_from_their_variables(settings: Settings) -> None:
+    assert Settings.from_env(settings.to_env()) == settings
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["", "many", "1.5", "0x10", "five thousand"])
+def test_what_is_no_number_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=f"{name}: {re.escape(repr(value))} is not a whole number"):
+        Settings.from_env({name: value})
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_out_of_bounds_is_refused(name: str) -> None:
+    low, high = NUMBERS[name]
+    for value in (low, high):
+        assert Settings.from_env({name: str(value)}).to_env()[name] == str(value)
+    for value in (low - 1, high + 1):
+        with pytest.raises(SettingError, match=f"{name}: {value} is not between {low} and {high}"):
+            Settings.from_env({name: str(value)})
