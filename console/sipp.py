@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import time
 from collections.abc import Mapping
@@ -122,8 +123,9 @@ def place_calls(
     """Place calls and wait until they are over; ``talk`` is in milliseconds, ``rate`` in calls a second."""
     directory.mkdir(parents=True, exist_ok=True)
     errors = directory / f"caller-{port}.errors"
-    command = caller_command(
-        scenario, server=server, port=port, keys=keys or {}, talk=talk,
+    run = secrets.token_hex(4)
+    command = _command(
+        scenario, server=server, port=port, run=run, keys=keys or {}, talk=talk,
         calls=calls, rate=rate, source=source, transport=transport,
         options=("-trace_err", "-error_file", str(errors), *options),
     )  # fmt: skip
@@ -133,14 +135,15 @@ def place_calls(
         timeout=CALL_TIMEOUT + calls / rate,
     )  # fmt: skip
     output = (errors.read_text(errors="replace") if errors.exists() else "") + done.stderr.decode(errors="replace")
-    return CallResult(done.returncode == 0, output, f"1-{port}@{source}", time.monotonic() - began)
+    return CallResult(done.returncode == 0, output, f"1-{run}@{source}", time.monotonic() - began)
 
 
-def caller_command(
+def _command(
     scenario: Path,
     *,
     server: tuple[str, int],
     port: int,
+    run: str,
     keys: Mapping[str, str],
     calls: int,
     rate: float,
@@ -149,10 +152,10 @@ def caller_command(
     talk: int = 0,
     options: tuple[str, ...] = (),
 ) -> list[str]:
-    """The command of a SIPp that places calls; their Call-IDs are ``N-port@source``, N counting from 1."""
+    """The command of a SIPp that places calls; their Call-IDs are ``N-run@source``, N counting from 1."""
     return [
         SIPP, f"{server[0]}:{server[1]}", "-sf", str(scenario), "-i", source, "-p", str(port), "-t", transport,
-        "-nostdin", "-d", str(talk), "-m", str(calls), "-r", str(rate), "-cid_str", f"%u-{port}@%s", "-timeout",
+        "-nostdin", "-d", str(talk), "-m", str(calls), "-r", str(rate), "-cid_str", f"%u-{run}@%s", "-timeout",
         f"{CALL_TIMEOUT - 10 + calls / rate:.0f}s", "-timeout_error", *options, *_keys(keys),
     ]  # fmt: skip
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from kemi import main
 
-_CALLBACK = re.compile(r'^[^#\n]*python_exec\("(\w+)"', re.MULTILINE)
+_COMMENT = re.compile(r"#.*")
+_CALLBACK = re.compile(r'python_exec\("(\w+)"')
 _API_NAME = re.compile(r"\bKSR\.(\w+(?:\.\w+)?)\(")
 
 
@@ -44,7 +45,7 @@ def problems(config: str) -> list[str]:
 
 def callbacks(config: str) -> list[str]:
     """The Python functions that a kamailio.cfg calls."""
-    return sorted(set(_CALLBACK.findall(config)))
+    return sorted(set(_CALLBACK.findall(_COMMENT.sub("", config))))
 
 
 def api_names(source: str) -> list[str]:

@@ -224,6 +224,14 @@ def _new_id(now: float) -> str:
     return f"{int(now * 1000):x}-{os.getpid():x}-{next(_calls):x}"
 
 
+def _spooled(record: dict[str, object]) -> None:
+    try:
+        _spool.append(record)
+    except OSError as error:
+        # A full disk loses records, not calls.
+        KSR.err(f"call record lost: {error}\n")
+
+
 def _record_decision(call: str, facts: CallFacts, decision: policy.Decision, now: float) -> None:
     outcome = decision.outcome
     record: dict[str, object] = {
@@ -242,7 +250,7 @@ def _record_decision(call: str, facts: CallFacts, decision: policy.Decision, now
             "version": outcome.plan.version,
             "gateways": [attempt.gateway for attempt in outcome.plan.attempts],
         }
-    _spool.append(record)
+    _spooled(record)
 
 
 def _record_failure(plan: Plan, failure: Failure, decision: policy.FailureDecision, now: float) -> None:
@@ -266,4 +274,4 @@ def _record_failure(plan: Plan, failure: Failure, decision: policy.FailureDecisi
         record["next"] = outcome.plan.attempt.gateway
     elif isinstance(outcome, policy.Reject):
         record["refusal"] = outcome.refusal.id
-    _spool.append(record)
+    _spooled(record)

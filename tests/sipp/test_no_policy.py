@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from harness.node import TRUNK, Node, at
@@ -74,3 +75,16 @@ def test_an_error_of_ours_is_told_and_logged_once_and_ends_with_its_cause(lonely
     assert not any("Traceback" in line for line in lines)
     write_snapshot(lonely_node, records)
     lonely_node.answered("1001", "1002", explained=False)
+
+
+def test_records_that_cannot_be_written_cost_no_call(tmp_path: Path) -> None:
+    node = Node.create(tmp_path, workers=1)
+    try:
+        node.stack.start_kamailio()
+        write_snapshot(node, good_snapshot(node))
+        node.stack.settings.spool.rmdir()
+        node.stack.settings.spool.write_text("a file, where the directory was")
+        node.answered("1001", "1002", explained=False)
+        assert "call record lost" in node.stack.log("kamailio")
+    finally:
+        node.close()
