@@ -37,7 +37,7 @@ from model.policy import Gateway, Policy, Route, Trunk
 from model.settings import Settings
 from state import keys, layout
 from state.snapshot import NoSnapshotError, SnapshotReader, SnapshotWriter
-from state.store import Confirmation, Store
+from state.store import Confirmation, Store, StoreError
 
 VALUES: dict[Kind, tuple[str, ...]] = {
     Kind.CALLER: ("1001", "+442079460000"),
@@ -303,7 +303,7 @@ def test_a_redis_emptied_while_it_is_read_leaves_the_snapshot_as_it_is(
             yield from ()
 
         monkeypatch.setattr(store, "entries", emptied)
-        with pytest.raises(Exception, match="emptied while it was read"):
+        with pytest.raises(StoreError, match="emptied while it was read"):
             replica.advance(block=0)
         assert written(writer) == before
 
@@ -345,10 +345,10 @@ print("not killed")
 """
 
 
-def python(code: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
+def python(code: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(serve.ROOT)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("after", [1, 400, 1000])
@@ -403,12 +403,9 @@ def test_readers_that_were_killed_do_not_make_the_file_grow(store: Store, tmp_pa
 
 
 def kill_a_reader(path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(serve.ROOT)}
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as reader:
+    with python(HOLD, path) as reader:
         assert reader.stdout is not None
-        assert reader.stdout.readline() == b"reading\n"
+        assert reader.stdout.readline() == "reading\n"
         reader.kill()
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 from harness.redis_server import RedisServer, redis_server
@@ -203,7 +204,7 @@ def test_who_waits_for_a_change_gets_it(server: RedisServer, shared: Store) -> N
 
 def await_blocked_client(server: RedisServer) -> None:
     with server.client() as client:
-        until(lambda: client.info("clients")["blocked_clients"] > 0)
+        until(lambda: cast("dict[str, int]", client.info("clients"))["blocked_clients"] > 0)
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -301,7 +302,7 @@ def test_a_confirmation_waits_for_the_slow_node(server: RedisServer, shared: Sto
 
 def await_subscriber(server: RedisServer) -> None:
     with server.client() as client:
-        until(lambda: dict(client.pubsub_numsub(keys.APPLIED))[keys.APPLIED] > 0)
+        until(lambda: dict(cast("list[tuple[str, int]]", client.pubsub_numsub(keys.APPLIED)))[keys.APPLIED] > 0)
 
 
 def test_a_confirmation_names_the_node_that_is_missing(shared: Store) -> None:

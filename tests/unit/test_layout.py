@@ -33,7 +33,7 @@ subjects = st.one_of(
     st.tuples(st.just(Kind.SOURCE), networks),
 )
 entries = st.builds(
-    lambda subject, action, expires: Entry(*subject, action, expires=expires),
+    lambda subject, action, expires: Entry(subject[0], subject[1], action, expires=expires),
     subjects,
     st.sampled_from(Action),
     st.sampled_from((0.0, 1.5)),

@@ -104,11 +104,11 @@ def test_lines_of_several_processes_never_mingle(tmp_path: Path) -> None:
     # Opened before the fork, as a worker's parent may have done.
     spool.append({"worker": -1, "number": 0})
     fork = multiprocessing.get_context("fork")
-    workers = [fork.Process(target=append_many, args=(spool, worker)) for worker in range(WORKERS)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    processes = [fork.Process(target=append_many, args=(spool, worker)) for worker in range(WORKERS)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
     found = [(record["worker"], record["number"]) for record in read(tmp_path)]
     assert sorted(found) == [(-1, 0), *((worker, n) for worker in range(WORKERS) for n in range(RECORDS))]
     for worker in range(WORKERS):
