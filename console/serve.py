@@ -37,8 +37,11 @@ def kamailio_command(settings: Settings) -> list[str]:
 
 def kamailio_environment(settings: Settings) -> dict[str, str]:
     """The whole environment of Kamailio; nothing is inherited but what is named here."""
+    own = settings.to_env()
+    # Kamailio never asks Redis, and the address may hold a password.
+    del own["STROWGER_REDIS_URL"]
     return {
-        **settings.to_env(),
+        **own,
         "STROWGER_RPC_SOCKET": str(settings.rpc_socket),
         "STROWGER_CTL_SOCKET": f"unixs:{settings.run / 'kamailio_ctl'}",
         "STROWGER_MAIN_SCRIPT": str(settings.main_script),

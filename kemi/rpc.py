@@ -155,9 +155,7 @@ class Kamcmd:
     a time, and not across a fork.
     """
 
-    def __init__(
-        self, address: str, timeout: float = 2.0, *, reply_dir: str | os.PathLike[str] | None = None
-    ) -> None:
+    def __init__(self, address: str, timeout: float = 2.0, *, reply_dir: str | os.PathLike[str] | None = None) -> None:
         self.address = address
         self.timeout = timeout
         self._link = _link(address, reply_dir)

@@ -18,7 +18,7 @@ EXPIRIES = f"{_TAG}:expiries"
 CHANGES = f"{_TAG}:changes"
 "Stream of changes, their numbers as ids: op (put, del, policy), field, value."
 NODES = f"{_TAG}:nodes"
-"Set of the names of nodes that were ever live."
+"Set of the names of nodes that are live or died; one that stops in order is taken out."
 APPLIED = f"{_TAG}:applied"
 "Channel: the name of a node whenever it has a change in its snapshot."
 

@@ -264,9 +264,11 @@ class Store:
         """
         with _away():
             pipe = self._redis.pipeline(transaction=False)
-            pipe.hmget(keys.META, ["generation", "seq"])
+            pipe.hmget(keys.META, ["generation", "seq", "schema"])
             pipe.info("server")
-            (generation, seq), server = pipe.execute()
+            (generation, seq, schema), server = pipe.execute()
+        if generation and int(schema) != keys.SCHEMA:
+            raise StoreError(f"Redis holds schema {schema}, which this version does not know; it knows {keys.SCHEMA}")
         return f"{generation}/{server['run_id']}" if generation else "", int(seq or 0)
 
     def changes(self, after: int, block: float) -> list[Change]:
@@ -289,9 +291,12 @@ class Store:
             pipe.execute()
 
     def retire(self, name: str) -> None:
-        """Withdraw a node's report: it stops."""
+        """Withdraw a node's report: it stops, and nobody is to miss it."""
         with _away():
-            self._redis.delete(keys.node(name))
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.delete(keys.node(name))
+            pipe.srem(keys.NODES, name)
+            pipe.execute()
 
     def nodes(self) -> tuple[list[NodeReport], list[str]]:
         """The live nodes' reports, and the names of those that were live once."""
@@ -302,18 +307,24 @@ class Store:
         return live, [name for name, item in zip(names, raw, strict=True) if item is None]
 
     def confirm(self, seq: int, timeout: float = 5.0) -> Confirmation:
-        """Wait until every live node has change ``seq`` in force, at most ``timeout`` seconds."""
+        """Wait until every live node has change ``seq`` in force, at most ``timeout`` seconds.
+
+        A node that dies or hangs meanwhile is missing; one that retires is not waited for.
+        """
         deadline = time.monotonic() + timeout
         pubsub: Callable[..., Any] = self._redis.pubsub
+        waited_for: set[str] = set()
         with _away(), pubsub(ignore_subscribe_messages=True) as news:
             news.subscribe(keys.APPLIED)
             while True:
                 generation, _ = self.position()
-                live, _ = self.nodes()
-                missing = tuple(node.name for node in live if not node.has(generation, seq))
+                live, gone = self.nodes()
+                have = {node.name for node in live if node.has(generation, seq)}
+                waited_for |= {node.name for node in live}
+                missing = (waited_for - have) & ({node.name for node in live} | set(gone))
                 left = deadline - time.monotonic()
                 if not missing or left <= 0:
-                    return Confirmation(seq, tuple(node.name for node in live if node.has(generation, seq)), missing)
+                    return Confirmation(seq, tuple(sorted(have)), tuple(sorted(missing)))
                 # A node that dies says nothing, so its report is looked for again before it has expired.
                 news.get_message(timeout=min(left, 0.5))
 

@@ -272,9 +272,7 @@ def test_largest_request(kamcmd: Kamcmd) -> None:
         ("core.psx", ()),
     ],
 )
-def test_both_transports_give_equal_results(
-    both: tuple[Kamcmd, Kamcmd], method: str, params: tuple[str, ...]
-) -> None:
+def test_both_transports_give_equal_results(both: tuple[Kamcmd, Kamcmd], method: str, params: tuple[str, ...]) -> None:
     datagram, http = both
     datagram.call("htable.sets", "few", "row", "value")
     assert datagram.call(method, *params) == http.call(method, *params)

@@ -264,12 +264,12 @@ def test_a_node_is_live_while_it_renews_its_report(shared: Store, monkeypatch: p
     assert [node.name for node in shared.nodes()[0]] == ["steady"]
 
 
-def test_a_retired_node_is_gone_at_once(shared: Store) -> None:
+def test_a_retired_node_is_missed_by_nobody(shared: Store) -> None:
     report(shared, "a", 1)
     report(shared, "b", 1)
     shared.retire("a")
     live, gone = shared.nodes()
-    assert ([node.name for node in live], gone) == (["b"], ["a"])
+    assert ([node.name for node in live], gone) == (["b"], [])
 
 
 def test_a_report_comes_back_as_it_was_made(shared: Store) -> None:
@@ -312,11 +312,32 @@ def test_a_confirmation_names_the_node_that_is_missing(shared: Store) -> None:
     assert (confirmation.nodes, confirmation.missing) == (("fast",), ("slow",))
 
 
-def test_a_node_that_dies_is_not_waited_for_any_longer(shared: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_dies_meanwhile_is_missing(shared: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "NODE_TTL", 0.1)
     report(shared, "dying", 1)
+    confirmation = shared.confirm(2, timeout=0.5)
+    assert (confirmation.nodes, confirmation.missing) == ((), ("dying",))
+
+
+def test_a_node_that_was_dead_before_is_not_waited_for(shared: Store) -> None:
+    report(shared, "dead", 1)
+    shared._redis.delete(keys.node("dead"))
     confirmation = shared.confirm(2, timeout=60.0)
     assert (confirmation.nodes, confirmation.missing) == ((), ())
+
+
+def test_a_node_that_retires_meanwhile_is_not_waited_for(shared: Store) -> None:
+    report(shared, "leaving", 1)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(shared.confirm, 2, 60.0)
+        shared.retire("leaving")
+        assert waiting.result().missing == ()
+
+
+def test_another_schema_is_refused(shared: Store) -> None:
+    shared._redis.hset(keys.META, mapping={"generation": "g", "schema": keys.SCHEMA + 1})
+    with pytest.raises(StoreError, match=f"schema {keys.SCHEMA + 1}"):
+        shared.position()
 
 
 def test_a_node_that_copies_another_redis_confirms_nothing(shared: Store) -> None:

@@ -49,9 +49,7 @@ class TestClassify:
 
     @pytest.mark.parametrize("status", REFINED)
     @pytest.mark.parametrize(("q850", "cause"), Q850)
-    def test_the_reason_header_refines_an_unspecific_status(
-        self, status: int, q850: int, cause: Cause
-    ) -> None:
+    def test_the_reason_header_refines_an_unspecific_status(self, status: int, q850: int, cause: Cause) -> None:
         expected = Cause.GATEWAY_POLICY if (status, q850) == (403, 21) else cause
         assert classify(Failure(status, q850=q850)) is expected
 
@@ -86,9 +84,7 @@ class TestClassify:
         assert classify(Failure(480, q850=17, location="LN")) is Cause.FINAL
 
     @given(st.integers(100, 999), st.none() | st.integers(0, 999), st.text(max_size=4), st.booleans())
-    def test_everything_has_a_class(
-        self, status: int, q850: int | None, location: str, ringing: bool
-    ) -> None:
+    def test_everything_has_a_class(self, status: int, q850: int | None, location: str, ringing: bool) -> None:
         assert classify(Failure(status, q850=q850, location=location, ringing=ringing)) in TREATMENTS
 
 

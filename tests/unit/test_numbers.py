@@ -24,9 +24,7 @@ plans = st.sampled_from([GB, US, CARRIER, NOWHERE]) | st.builds(
     extension_digits=st.integers(0, 15),
 )
 # Well-formed: a bare percent sign belongs to no URI (RFC 3261 section 25.1).
-escaped = st.lists(st.sampled_from(["%2B", "%2b", "%34", "%41", "%25", "%20", "4", "44", "A", "+"])).map(
-    "".join
-)
+escaped = st.lists(st.sampled_from(["%2B", "%2b", "%34", "%41", "%25", "%20", "4", "44", "A", "+"])).map("".join)
 users = (
     st.text().filter(lambda user: "%" not in user)
     | escaped
@@ -39,9 +37,7 @@ users = (
 @st.composite
 def spaced(draw: st.DrawFn, number: str) -> str:
     """``number`` as people write it, and perhaps with parameters as phones send it."""
-    separators = draw(
-        st.lists(st.sampled_from(["", "", " ", "-", ".", "(", ")", "/", "\u00a0"]), min_size=len(number))
-    )
+    separators = draw(st.lists(st.sampled_from(["", "", " ", "-", ".", "(", ")", "/", "\u00a0"]), min_size=len(number)))
     written = "".join(chain.from_iterable(zip(number, separators, strict=False)))
     return written + draw(st.sampled_from(["", ";phone-context=example.net", ";npdi"]))
 

@@ -181,11 +181,7 @@ class TestResolved:
             "  a: {address: 192.0.2.1, retry: &careful {never: [503]}}\n"
             "  b: {address: 192.0.2.2, retry: *careful}\n"
         )
-        assert (
-            loaded.policy.gateways["a"].retry
-            == loaded.policy.gateways["b"].retry
-            == RetryRule(never=("503",))
-        )
+        assert loaded.policy.gateways["a"].retry == loaded.policy.gateways["b"].retry == RetryRule(never=("503",))
 
     def test_byte_order_mark_and_windows_line_ends(self) -> None:
         assert load("\ufeffstrowger: 1\r\ntrunks: {}\r\n", name="x").policy == Policy()
@@ -219,9 +215,7 @@ class TestResolved:
         if seconds is None:
             assert "not a duration" in said(gateway(f"no_reply: {written}"))[0]
         else:
-            assert policy(gateway(f"no_reply: {written}")).policy.gateways["a"].no_reply == pytest.approx(
-                seconds
-            )
+            assert policy(gateway(f"no_reply: {written}")).policy.gateways["a"].no_reply == pytest.approx(seconds)
 
     @pytest.mark.parametrize(
         ("item", "token"),
@@ -252,9 +246,7 @@ class TestResolved:
         ],
     )
     def test_prefix(self, prefix: str, normalised: str) -> None:
-        text = (
-            f'dialling_plans: {{gb: {{country_code: "44"}}}}\ndefault_dialling: gb\n{routes(f"[{prefix}]")}'
-        )
+        text = f'dialling_plans: {{gb: {{country_code: "44"}}}}\ndefault_dialling: gb\n{routes(f"[{prefix}]")}'
         assert policy(text).routes[0].prefixes == (normalised,)
 
 
@@ -306,13 +298,11 @@ class TestRefused:
             # Networks.
             (
                 "trunks:\n  t: {sources: [192.0.2.7/24]}",
-                "3: trunks.t.sources[0]: '192.0.2.7/24' lies within a network: write 192.0.2.0/24 "
-                "or 192.0.2.7",
+                "3: trunks.t.sources[0]: '192.0.2.7/24' lies within a network: write 192.0.2.0/24 or 192.0.2.7",
             ),
             (
                 "trunks:\n  t: {sources: [pbx.example.net]}",
-                "3: trunks.t.sources[0]: 'pbx.example.net' is neither an IP address nor a network such as "
-                "192.0.2.0/24",
+                "3: trunks.t.sources[0]: 'pbx.example.net' is neither an IP address nor a network such as 192.0.2.0/24",
             ),
             (
                 "trunks:\n  t: {sources: ['fe80::1%eth0']}",
@@ -366,9 +356,7 @@ class TestRefused:
             ),
             (
                 routes("['+4420794600001234']"),
-                "4: routes[0].prefixes[0]: '+4420794600001234' cannot begin a number (after a plus, "
-                "15 digits at "
-                "most)",
+                "4: routes[0].prefixes[0]: '+4420794600001234' cannot begin a number (after a plus, 15 digits at most)",
             ),
             (routes("[' ']"), "4: routes[0].prefixes[0]: ' ' cannot begin a number"),
             (routes("[;npdi]"), "4: routes[0].prefixes[0]: ';npdi' cannot begin a number"),
@@ -409,8 +397,7 @@ class TestRefused:
             ),
             (
                 "gateways:\n  a: {address: '2001:db8::1'}",
-                "3: gateways.a.address: '2001:db8::1': write an IPv6 address in brackets, as in "
-                "[2001:db8::1]:5060",
+                "3: gateways.a.address: '2001:db8::1': write an IPv6 address in brackets, as in [2001:db8::1]:5060",
             ),
             (
                 "gateways:\n  a: {address: '[192.0.2.1]'}",
@@ -488,8 +475,7 @@ class TestRefused:
             (gateway("rewrite: {replace: x}"), "3: gateways.a.rewrite.replace: needs a 'match' to replace"),
             (
                 gateway(r"rewrite: {match: '(a)', replace: '\2'}"),
-                "3: gateways.a.rewrite.replace: not a replacement for this pattern: invalid group "
-                "reference 2",
+                "3: gateways.a.rewrite.replace: not a replacement for this pattern: invalid group reference 2",
             ),
             (
                 gateway(r"rewrite: {match: '(?P<x>a)', replace: '\g<y>'}"),
@@ -559,17 +545,11 @@ class TestRefused:
         assert len(lines) == 1
 
     def test_the_line_is_that_of_the_value_in_a_block(self) -> None:
-        text = (
-            "gateways:\n  a:\n    address: 192.0.2.1\n"
-            "\n    retry:\n      never:\n        - 503\n        - x\n"
-        )
+        text = "gateways:\n  a:\n    address: 192.0.2.1\n\n    retry:\n      never:\n        - 503\n        - x\n"
         assert said(text)[0].startswith("9: gateways.a.retry.never[1]: 'x' is not")
 
     def test_the_line_of_an_alias_is_that_of_what_it_stands_for(self) -> None:
-        text = (
-            "trunks: {}\ngateways:\n  a: {address: &x bad}\n"
-            "  b:\n    address: 192.0.2.1\n    retry: {never: [*x]}\n"
-        )
+        text = "trunks: {}\ngateways:\n  a: {address: &x bad}\n  b:\n    address: 192.0.2.1\n    retry: {never: [*x]}\n"
         assert [line.partition(":")[0] for line in said(text)] == ["4", "4"]
 
     def test_problems_are_values(self) -> None:
@@ -721,11 +701,7 @@ class TestAnyText:
     def test_text(self, text: str) -> None:
         loads_or_says_why(text)
 
-    @given(
-        st.text(
-            alphabet=st.characters(codec="ascii") | st.sampled_from("{}[]:,-&*!|>'\"%@`#?~\n \t0123456789")
-        )
-    )
+    @given(st.text(alphabet=st.characters(codec="ascii") | st.sampled_from("{}[]:,-&*!|>'\"%@`#?~\n \t0123456789")))
     def test_text_like_yaml(self, text: str) -> None:
         loads_or_says_why(f"strowger: 1\n{text}")
 
@@ -740,9 +716,7 @@ class TestAnyText:
 
     @given(st.sampled_from(WORDS), st.sampled_from(TRAPS), st.sampled_from(WORDS), st.sampled_from(TRAPS))
     @settings(max_examples=300, deadline=None)
-    def test_policy_with_other_words(
-        self, first: re.Match[str], one: str, last: re.Match[str], two: str
-    ) -> None:
+    def test_policy_with_other_words(self, first: re.Match[str], one: str, last: re.Match[str], two: str) -> None:
         text = FULL
         for word, trap in sorted([(first, one), (last, two)], key=lambda item: -item[0].start()):
             text = text[: word.start()] + trap + text[word.end() :]

@@ -98,9 +98,7 @@ def http_server(answer: Callable[[bytes, socket.socket], None]) -> Iterator[str]
             yield f"http://127.0.0.1:{address[1]}/RPC"
 
 
-def response(
-    body: bytes, status: str = "200 OK", kind: str = "application/json", length: int | None = None
-) -> bytes:
+def response(body: bytes, status: str = "200 OK", kind: str = "application/json", length: int | None = None) -> bytes:
     size = len(body) if length is None else length
     return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n".encode() + body
 
