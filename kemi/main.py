@@ -10,6 +10,7 @@ not put on ``sys.path``, where ``policy`` and ``kemi.policy`` would become two m
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import traceback
@@ -29,6 +30,8 @@ def mod_init() -> Any:
     global _handler
     try:
         _handler = load()
+        # Modules are cycles: left to its own pace, the collector keeps some 20 MB of former ones in each worker.
+        gc.collect()
     except BaseException as error:
         if _handler is None:
             raise

@@ -3,7 +3,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model.entries import KEY_MAX_BYTES, Entry, EntryError, Kind, pair_value, parse_entry_value
@@ -88,6 +88,7 @@ def test_what_is_too_long_for_a_key_is_refused(kind: Kind, letter: str) -> None:
 
 @quick
 @given(st.sampled_from(Kind), st.text(max_size=30))
+@example(Kind.CALLER, ";")
 def test_a_value_is_either_refused_or_reads_as_itself(kind: Kind, written: str) -> None:
     try:
         value = parse_entry_value(kind, written, Dialling())
