@@ -8,10 +8,10 @@ READY  := .venv/ready
 .PHONY: run demo test check install clean
 
 run: install
-	@$(PYTHON) -m console.cli run
+	@$(PYTHON) -m console.main run
 
 demo: install
-	@$(PYTHON) -m console.cli demo
+	@$(PYTHON) -m console.main demo
 
 test: install
 	@./scripts/test

@@ -72,7 +72,7 @@ class Stack:
 
     def start_agent(self) -> None:
         """Start the node agent; with Redis up, wait until the node is live."""
-        command = [sys.executable, "-m", "console.cli", "serve", "agent"]
+        command = [sys.executable, "-P", "-m", "console.main", "serve", "agent"]
         self._start("agent", command, {**os.environ, **self.settings.to_env(), "PYTHONPATH": str(serve.ROOT)})
         if self._redis_answers():
             self._until("agent", self._node_is_live)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -277,6 +278,52 @@ def test_broken_code_is_refused_and_the_code_in_force_decides_on(bench: Bench, b
     bench.reload()
     bench.until_every_worker_says("Repaired")
     bench.node.answered("7001", CALLEE)
+
+
+def misspelled_function_of_kamailio(code: Code) -> str:
+    code.replace("kemi/routing.py", "KSR.tm.t_relay()", "KSR.tm.t_rely()")
+    return "Kamailio has no tm.t_rely"
+
+
+def misspelled_callback_in_the_configuration(code: Code) -> str:
+    code.replace("kamailio/kamailio.cfg", 'python_exec("on_call")', 'python_exec("on_cal")')
+    return "kamailio.cfg calls on_cal,"
+
+
+def strowger_reload(bench: Bench) -> subprocess.CompletedProcess[str]:
+    """The command, as the copied code has it."""
+    settings = {**bench.node.stack.settings.to_env(), "PYTHONPATH": str(bench.code.root)}
+    command = [sys.executable, "-P", "-m", "console.main", "reload"]
+    return subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
+
+
+def reloads_so_far(bench: Bench) -> int:
+    """Kamailio's own count, to which the question adds one."""
+    with bench.node.kamcmd() as kamcmd:
+        return kamcmd.reload().old
+
+
+@pytest.mark.parametrize(
+    "breakage", [*BREAKAGES, misspelled_function_of_kamailio, misspelled_callback_in_the_configuration]
+)
+def test_the_command_refuses_broken_code_before_any_worker_sees_it(bench: Bench, breakage: Breakage) -> None:
+    before = reloads_so_far(bench)
+    where = breakage(bench.code)
+    done = strowger_reload(bench)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "refused, the code in force stays" in done.stderr
+    assert where in done.stderr
+    assert "Traceback" not in done.stderr
+    bench.code.restore()
+    assert reloads_so_far(bench) == before + 1
+
+
+def test_the_command_puts_sound_code_in_force(bench: Bench) -> None:
+    bench.code.say("Commands")
+    done = strowger_reload(bench)
+    assert done.returncode == 0, done.stderr
+    assert "within its next calls" in done.stdout
+    bench.until_every_worker_says("Commands")
 
 
 @pytest.mark.timeout(240)
