@@ -156,8 +156,8 @@ def _check() -> list[str]:
     # In a process of its own, which starts as bare as a worker and may crash or hang as it likes.
     try:
         done = subprocess.run(
-            # -P, -S: neither the working directory nor this environment's own idea of where the code is; as in a worker,
-            # PYTHONPATH alone says that.
+            # -P, -S: neither the working directory nor this environment's own idea of where the code is. As in a
+            # worker, PYTHONPATH alone says that.
             [sys.executable, "-P", "-S", "-m", "kemi.check", str(serve.CONFIG)],
             env=serve.kamailio_environment(Settings.from_env()),
             capture_output=True,
