@@ -11,7 +11,15 @@ from collections.abc import Callable
 import click
 import typer
 
-from console import explain_command, list_commands, node_commands, policy_commands, run_command, serve
+from console import (
+    explain_command,
+    history_commands,
+    list_commands,
+    node_commands,
+    policy_commands,
+    run_command,
+    serve,
+)
 from console.output import BAD_INPUT, FAILED, CommandFailed, err
 from kemi.explain import FailureSpecError
 from kemi.rpc import RpcError
@@ -21,7 +29,9 @@ from policyfile import PolicyFileError
 from state.store import StoreError
 
 app = typer.Typer(no_args_is_help=True, help="Programmable call control.", pretty_exceptions_enable=False)
-app.add_typer(policy_commands.app, name="policy", help="The policy: validate, apply, show.")
+app.add_typer(policy_commands.app, name="policy", help="The policy: validate, apply, show, and its history.")
+policy_commands.app.command("history")(history_commands.history)
+policy_commands.app.command("rollback")(history_commands.rollback)
 app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The blocklist.")
 app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allow list, which outdoes the blocklist.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways.")

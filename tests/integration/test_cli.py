@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import threading
 from collections.abc import Iterator
@@ -120,8 +121,8 @@ def test_a_policy_is_shown_as_it_was_applied(node: Node, cli: Cli) -> None:
     assert done.out == policy_text()
     assert f"# version {node.store.policy_version()}, applied 20" in done.err
     data = cli("policy", "show", "--json").data
-    assert set(data) == {"version", "applied", "author", "text"}
-    assert (data["text"], data["author"]) == (policy_text(), "test")
+    assert set(data) == {"version", "applied", "author", "message", "text"}
+    assert (data["text"], data["author"], data["message"]) == (policy_text(), "test", "")
 
 
 def test_a_policy_expected_to_replace_another_version_is_not_applied(node: Node, cli: Cli, file: Path) -> None:
@@ -131,6 +132,64 @@ def test_a_policy_expected_to_replace_another_version_is_not_applied(node: Node,
     assert f"version {version} is in force, not {version - 1}" in done.said
     assert node.store.position() == before
     assert cli("policy", "apply", str(file), "--expect", str(version), "--json").data["version"] == version + 1
+
+
+def test_the_history_tells_who_applied_what_and_why(node: Node, cli: Cli, file: Path) -> None:
+    version = cli("policy", "apply", str(file), "-m", "first [/b] “é”", "--json").data["version"]
+    file.write_text(policy_text("[carrier-b]"))
+    cli("policy", "apply", str(file), "--message", "b only")
+    newest, before = cli("policy", "history", "--limit", "2", "--json").data
+    assert set(newest) == {"version", "applied", "author", "message"}
+    assert (newest["version"], newest["message"], newest["author"]) == (version + 1, "b only", getpass.getuser())
+    assert (before["version"], before["message"]) == (version, "first [/b] “é”")
+    heading, first, *_ = cli("policy", "history").out.splitlines()
+    assert heading.split() == ["version", "applied", "author", "message"]
+    assert first.split()[0] == str(version + 1)
+    shown = cli("policy", "show", "--version", str(version))
+    assert shown.out == policy_text()
+    assert f"# version {version}, " in shown.err
+    assert shown.err.endswith(f"by {getpass.getuser()}: first [/b] “é”\n")
+    assert cli("policy", "show", "--version", str(version + 1), "--json").data["text"] == policy_text("[carrier-b]")
+    assert f"version {version + 2} is not in the history" in cli(
+        "policy", "show", "--version", str(version + 2), status=1
+    ).said
+
+
+def test_a_rollback_is_a_new_version_with_the_earlier_text(node: Node, cli: Cli, file: Path) -> None:
+    version = cli("policy", "apply", str(file), "--json").data["version"]
+    for order in ("[carrier-b]", "[carrier-b, carrier-a]"):
+        file.write_text(policy_text(order))
+        cli("policy", "apply", str(file))
+    done = cli("policy", "rollback", "--json")
+    assert done.data == {"version": version + 3, "nodes": [NAME], "rolled_back_to": version + 1}
+    assert cli("policy", "show").out == policy_text("[carrier-b]")
+    assert cli("explain", "--to", CALLEE, "--json").data["gateway"] == "carrier-b"
+    done = cli("policy", "rollback", "--to", str(version), "-m", "calls fail")
+    assert done.out == f"policy version {version + 4} is in force on {NAME}\n"
+    assert cli("policy", "show").out == policy_text()
+    history = cli("policy", "history", "--limit", "5", "--json").data
+    assert [item["version"] for item in history] == list(range(version + 4, version - 1, -1))
+    assert history[0]["message"] == f"rollback to version {version}: calls fail"
+    assert history[1]["message"] == f"rollback to version {version + 1}"
+
+
+def test_a_rollback_that_cannot_be_is_refused(node: Node, cli: Cli, file: Path) -> None:
+    # As if taken by a Strowger that was less strict.
+    loaded = policyfile.load(policy_text(), name="policy")
+    version = node.store.policy_version() + 1
+    node.store.apply(
+        text="strowger: 0\n", policy=loaded.policy, routes=loaded.routes, expected=version - 1, author="old"
+    )
+    cli("policy", "apply", str(file))
+    before = node.store.position()
+    for arguments, said in (
+        ((), f"version {version} is no valid policy any more, and nothing was applied: version {version}:1: strowger"),
+        (("--to", str(version + 1)), f"version {version + 1} is in force already"),
+        (("--to", str(version + 2)), f"version {version + 2} is not in the history"),
+        (("--to", "0"), "there is nothing before the first version"),
+    ):
+        assert said in cli("policy", "rollback", *arguments, status=1).said
+    assert node.store.position() == before
 
 
 BAD_FILES = {
@@ -253,6 +312,9 @@ BAD_ARGUMENTS: list[tuple[tuple[str | bytes, ...], str]] = [
     (("policy", "apply", "-", "--expect", "one"), "one"),
     (("policy", "apply", "-"), "empty"),
     (("policy", "show", "now"), "now"),
+    (("policy", "show", "--version", "last"), "last"),
+    (("policy", "history", "--limit", "0"), "0"),
+    (("policy", "rollback", "--to", "last"), "last"),
     (("block", "add"), "name one of --caller"),
     (("block", "rm"), "name one of --caller"),
     (("block", "add", "1001"), "1001"),
@@ -594,9 +656,11 @@ def test_a_change_that_a_node_does_not_confirm_ends_with_1_and_names_it(node: No
 def test_before_the_first_policy_an_operator_is_told_what_to_do(node: Node, tmp_path: Path, cli: Cli) -> None:
     # Another database of the same Redis, which holds nothing.
     fresh = cli.where(STROWGER_REDIS_URL=node.stack.settings.redis_url.removesuffix("/0") + "/1")
-    for arguments in (("policy", "show"), ("block", "add", "--caller", "1"), ("gateway", "list")):
+    asked = (("policy", "show"), ("policy", "rollback"), ("block", "add", "--caller", "1"), ("gateway", "list"))
+    for arguments in asked:
         assert fresh(*arguments, status=1).said == "no policy was applied yet: see `strowger policy apply`"
     assert fresh("block", "list").out == "no entries\n"
+    assert fresh("policy", "history").out == "no policy was applied yet\n"
 
 
 # Help and completion
