@@ -1,6 +1,7 @@
 """The `strowger` command.
 
 Exit statuses: 0 done; 1 not done, the message says why; 2 what was typed is wrong, and nothing was changed.
+`strowger policy diff` ends as diff(1) does: 0 the same, 1 different, 2 not compared.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from state.store import StoreError
 
 app = typer.Typer(no_args_is_help=True, help="Programmable call control.", pretty_exceptions_enable=False)
 app.add_typer(policy_commands.app, name="policy", help="The policy: validate, apply, show, and its history.")
+policy_commands.app.command("diff")(history_commands.diff_command)
 policy_commands.app.command("history")(history_commands.history)
 policy_commands.app.command("rollback")(history_commands.rollback)
 app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The blocklist.")
@@ -84,7 +86,10 @@ def run(command: Callable[[], object]) -> int:
     except (PolicyFileError, EntryError, FailureSpecError, SettingError) as error:
         _say(error)
         return BAD_INPUT
-    except (CommandFailed, StoreError, RpcError, OSError) as error:
+    except CommandFailed as error:
+        _say(error)
+        return error.status
+    except (StoreError, RpcError, OSError) as error:
         _say(error)
         return FAILED
     except (KeyboardInterrupt, click.Abort):

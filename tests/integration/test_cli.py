@@ -192,6 +192,59 @@ def test_a_rollback_that_cannot_be_is_refused(node: Node, cli: Cli, file: Path) 
     assert node.store.position() == before
 
 
+def test_a_file_is_compared_with_the_policy_in_force(node: Node, cli: Cli, file: Path) -> None:
+    assert cli("policy", "diff", str(file)).out == "no difference: both decide every call alike\n"
+    text = policy_text("[carrier-b]").replace("name: six", "name: seven")
+    file.write_text(text)
+    done = cli("policy", "diff", str(file), status=1)
+    assert done.out.splitlines() == [
+        "~ route home",
+        '    gateways: ["carrier-a", "carrier-b"] -> ["carrier-b"]',
+        "+ route seven",
+        '    prefixes: ["+6"]',
+        '    gateways: ["carrier-six"]',
+        "- route six",
+        '    prefixes: ["+6"]',
+        '    gateways: ["carrier-six"]',
+    ]
+    data = cli("policy", "diff", "-", "--json", status=1, text=text).data
+    assert data["same"] is False
+    assert data["changes"][0] == {
+        "section": "route",
+        "name": "home",
+        "kind": "changed",
+        "fields": [{"field": "gateways", "old": ["carrier-a", "carrier-b"], "new": ["carrier-b"]}],
+    }
+    # Whether there are colours is settled when the command starts.
+    coloured = Cli(fresh, cli.environment).where(FORCE_COLOR="1", TERM="xterm")
+    shown = coloured("policy", "diff", str(file), status=1).out
+    assert all(line in shown for line in ("\x1b[33m~ route home", "\x1b[32m+ route seven", "\x1b[31m- route six"))
+    assert node.store.policy().text == policy_text()
+
+
+def test_versions_are_compared(node: Node, cli: Cli, file: Path) -> None:
+    first = node.store.policy_version()
+    file.write_text(policy_text("[carrier-b]"))
+    cli("policy", "apply", str(file))
+    older, newer = str(first), str(first + 1)
+    there = cli("policy", "diff", "--from", older, "--to", newer, "--json", status=1).data
+    assert cli("policy", "diff", "--from", older, "--json", status=1).data == there
+    back = cli("policy", "diff", "--to", older, "--json", status=1).data
+    (field,) = back["changes"][0]["fields"]
+    assert (field["old"], field["new"]) == (["carrier-b"], ["carrier-a", "carrier-b"])
+    assert cli("policy", "diff", "--from", newer, "--to", newer, "--json").data == {"same": True, "changes": []}
+    assert cli("policy", "diff", "--from", newer, str(file)).out.startswith("no difference")
+
+
+def test_what_cannot_be_compared_ends_with_2(node: Node, cli: Cli, file: Path) -> None:
+    unknown = str(node.store.policy_version() + 1)
+    assert f"version {unknown} is not in the history" in cli("policy", "diff", "--from", unknown, status=2).said
+    away = cli.where(STROWGER_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert "Redis does not answer" in away("policy", "diff", str(file), status=2).said
+    fresh = cli.where(STROWGER_REDIS_URL=node.stack.settings.redis_url.removesuffix("/0") + "/1")
+    assert "no policy was applied yet" in fresh("policy", "diff", str(file), status=2).said
+
+
 BAD_FILES = {
     "malformed": (b"strowger: 1\nroutes: [\n", "not YAML"),
     "no-policy": (b"hello\n", "policy.yaml:1"),
@@ -213,6 +266,7 @@ def test_a_bad_policy_file_is_refused_by_every_command(node: Node, cli: Cli, fil
         for arguments in (
             ("policy", "validate", str(file)),
             ("policy", "apply", str(file), "--json"),
+            ("policy", "diff", str(file)),
             ("explain", "--to", CALLEE, "--policy", str(file)),
         )
     }
@@ -315,6 +369,8 @@ BAD_ARGUMENTS: list[tuple[tuple[str | bytes, ...], str]] = [
     (("policy", "show", "--version", "last"), "last"),
     (("policy", "history", "--limit", "0"), "0"),
     (("policy", "rollback", "--to", "last"), "last"),
+    (("policy", "diff"), "name a file, or versions"),
+    (("policy", "diff", "-", "--to", "1"), "not both"),
     (("block", "add"), "name one of --caller"),
     (("block", "rm"), "name one of --caller"),
     (("block", "add", "1001"), "1001"),
