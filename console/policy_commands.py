@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 import policyfile
+from console import dryrun_output
+from console.list_commands import parse_ttl
 from console.output import Json, err, out, print_json, when
 from console.waiting import confirmed
 from model.settings import Settings
@@ -68,10 +70,25 @@ def apply(
         int | None, typer.Option(help="Apply only if this version is in force: no one else's change is undone.")
     ] = None,
     message: Message = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Apply nothing: tell which past calls of this node would go elsewhere.")
+    ] = False,
+    since: Annotated[str, typer.Option(help="With --dry-run: how far back, as 90, 45s, 30m, 12h or 7d.")] = "1h",
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="With --dry-run: show whole numbers; otherwise they are masked.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Put a policy file in force on every node; returns when every live node decides by it."""
+    if dry_run and (expect is not None or message):
+        raise typer.BadParameter("--expect and --message say how to apply: --dry-run applies nothing")
+    if numbers and not dry_run:
+        raise typer.BadParameter("--numbers belongs to --dry-run")
+    seconds = parse_ttl(since, "--since")
     loaded = read(file)
+    if dry_run:
+        dryrun_output.dry_run(loaded, seconds, numbers=numbers, json=json)
+        return
     store = Store(Settings.from_env().redis_url)
     expected = store.policy_version() if expect is None else expect
     print_applied(put_in_force(store, loaded, expected, message), json)

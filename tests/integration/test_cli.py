@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -245,6 +246,62 @@ def test_what_cannot_be_compared_ends_with_2(node: Node, cli: Cli, file: Path) -
     assert "no policy was applied yet" in fresh("policy", "diff", str(file), status=2).said
 
 
+@pytest.fixture
+def spool(cli: Cli, tmp_path: Path) -> Path:
+    """Records of a node: two calls of the last hour, one from before, a line that is torn."""
+    directory = tmp_path / "spool"
+    directory.mkdir()
+    now = time.time()
+    with (directory / "calls-20260131T09.jsonl").open("w") as file:
+        for number, ago in enumerate((7200, 60, 30)):
+            facts = {"caller": "07700900123", "callee": f"0207946000{number}", "source": "127.0.0.1"}
+            file.write(json.dumps({"event": "decided", "call": f"c-{number}", "at": now - ago, "facts": facts}) + "\n")
+        file.write('{"event": "deci')
+    return directory
+
+
+def test_a_dry_run_tells_which_calls_would_have_gone_elsewhere(
+    node: Node, cli: Cli, file: Path, spool: Path
+) -> None:
+    here = cli.where(STROWGER_SPOOL=str(spool))
+    before, version = node.store.position(), node.store.policy_version()
+    only = ", ".join(["carrier-b"] * 4)
+    file.write_text(policy_text("[carrier-b]"))
+    done = here("policy", "apply", str(file), "--dry-run")
+    first, group, example, _, skipped = done.out.splitlines()
+    assert first.startswith("2 of 2 calls since 20")
+    assert first.endswith(f"would have gone elsewhere than under version {version}; nothing was applied")
+    # Four attempts each.
+    assert group.split(maxsplit=1) == ["2", f"{', '.join(['carrier-a, carrier-b'] * 2)} -> {only}"]
+    assert "0770••••••• calls 0207••••••• (c-1)" in example
+    assert skipped == "1 lines were skipped: no records, or not whole"
+    data = here("policy", "apply", str(file), "--dry-run", "--since", "3h", "--numbers", "--json").data
+    assert (data["calls"], data["changed"], data["skipped"], data["version"]) == (3, 3, 1, version)
+    (found,) = data["groups"]
+    assert (found["old"][:20], found["new"], found["calls"]) == ("carrier-a, carrier-b", only, 3)
+    assert [item["callee"] for item in found["examples"]] == ["02079460000", "02079460001", "02079460002"]
+    assert "07700" not in here("policy", "apply", str(file), "--dry-run", "--json").out
+    assert node.store.position() == before
+
+
+def test_a_dry_run_goes_by_the_lists_of_the_node(cli: Cli, file: Path, spool: Path) -> None:
+    here = cli.where(STROWGER_SPOOL=str(spool))
+    file.write_text(policy_text("[carrier-b]"))
+    cli("block", "add", "--callee", "02079460001")
+    assert here("policy", "apply", str(file), "--dry-run", "--json").data["changed"] == 1
+    file.write_text(policy_text())
+    assert here("policy", "apply", str(file), "--dry-run").out.startswith("0 of 2 calls since")
+
+
+def test_a_dry_run_needs_a_node_but_no_redis(cli: Cli, file: Path, spool: Path) -> None:
+    alone = cli.where(STROWGER_SPOOL=str(spool), STROWGER_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert alone("policy", "apply", str(file), "--dry-run", "--json").data["calls"] == 2
+    nowhere = alone.where(STROWGER_SNAPSHOT=str(spool / "none"))
+    assert "no policy to compare with" in nowhere("policy", "apply", str(file), "--dry-run", status=1).said
+    silent = alone.where(STROWGER_SPOOL=str(spool / "none"))
+    assert silent("policy", "apply", str(file), "--dry-run", "--json").data["calls"] == 0
+
+
 BAD_FILES = {
     "malformed": (b"strowger: 1\nroutes: [\n", "not YAML"),
     "no-policy": (b"hello\n", "policy.yaml:1"),
@@ -369,6 +426,9 @@ BAD_ARGUMENTS: list[tuple[tuple[str | bytes, ...], str]] = [
     (("policy", "show", "--version", "last"), "last"),
     (("policy", "history", "--limit", "0"), "0"),
     (("policy", "rollback", "--to", "last"), "last"),
+    (("policy", "apply", "-", "--dry-run", "--since", "soon"), "--since 'soon' is not a time such as 90"),
+    (("policy", "apply", "-", "--dry-run", "--expect", "1"), "--dry-run applies nothing"),
+    (("policy", "apply", "-", "--numbers"), "--numbers belongs to --dry-run"),
     (("policy", "diff"), "name a file, or versions"),
     (("policy", "diff", "-", "--to", "1"), "not both"),
     (("block", "add"), "name one of --caller"),
