@@ -13,6 +13,7 @@ import click
 import typer
 
 from console import (
+    edit_command,
     explain_command,
     history_commands,
     list_commands,
@@ -32,6 +33,7 @@ from state.store import StoreError
 app = typer.Typer(no_args_is_help=True, help="Programmable call control.", pretty_exceptions_enable=False)
 app.add_typer(policy_commands.app, name="policy", help="The policy: validate, apply, show, and its history.")
 policy_commands.app.command("diff")(history_commands.diff_command)
+policy_commands.app.command("edit")(edit_command.edit)
 policy_commands.app.command("history")(history_commands.history)
 policy_commands.app.command("rollback")(history_commands.rollback)
 app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The blocklist.")

@@ -12,6 +12,7 @@ import policyfile
 from console.diff_output import print_diff
 from console.output import BAD_INPUT, CommandFailed, Json, out, print_json, print_table, when
 from console.policy_commands import Message, print_applied, put_in_force, read
+from model.policy import Policy, Route
 from model.settings import Settings
 from policyfile.diff import PartChange, diff
 from state.store import HISTORY_KEPT, AppliedPolicy, Store, StoreError
@@ -66,13 +67,17 @@ def _compared(file: Path | None, older: int | None, newer: int | None) -> tuple[
     # The file first: what is wrong with it can be told without Redis.
     loaded = read(file) if file is not None else None
     store = Store(Settings.from_env().redis_url)
-    old = _version(store, older).decode()
-    new = (loaded.policy, loaded.routes) if loaded is not None else _version(store, newer).decode()
-    return diff(old, new)
+    new = (loaded.policy, loaded.routes) if loaded is not None else _content(store, newer)
+    return diff(_content(store, older), new)
 
 
-def _version(store: Store, version: int | None) -> AppliedPolicy:
-    return store.policy() if version is None else store.policy_of(version)
+def _content(store: Store, version: int | None) -> tuple[Policy, tuple[Route, ...]]:
+    applied = store.policy() if version is None else store.policy_of(version)
+    try:
+        return applied.decode()
+    except (KeyError, TypeError, ValueError) as error:
+        # A version can be older than the release that reads it.
+        raise StoreError(f"version {applied.version} was stored by another release and cannot be compared") from error
 
 
 def rollback(

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
+import shlex
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -174,6 +179,25 @@ def test_a_rollback_is_a_new_version_with_the_earlier_text(node: Node, cli: Cli,
     assert history[1]["message"] == f"rollback to version {version + 1}"
 
 
+def test_rollbacks_at_once_undo_nobodys_change_unseen(node: Node, cli: Cli, file: Path) -> None:
+    first = node.store.policy_version()
+    cli("policy", "apply", str(file))
+
+    def roll_back(_: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "console.cli", "policy", "rollback", "--to", str(first), "--json"]
+        return subprocess.run(
+            command, env={**os.environ, **cli.environment}, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        ended = list(pool.map(roll_back, range(3)))
+    won = [json.loads(done.stdout)["version"] for done in ended if done.returncode == 0]
+    assert sorted(won) == list(range(first + 2, first + 2 + len(won)))
+    assert won
+    assert all("somebody applied a policy meanwhile" in done.stderr for done in ended if done.returncode)
+    assert node.store.policy_version() == max(won)
+
+
 def test_a_rollback_that_cannot_be_is_refused(node: Node, cli: Cli, file: Path) -> None:
     # As if taken by a Strowger that was less strict.
     loaded = policyfile.load(policy_text(), name="policy")
@@ -238,6 +262,11 @@ def test_versions_are_compared(node: Node, cli: Cli, file: Path) -> None:
 
 
 def test_what_cannot_be_compared_ends_with_2(node: Node, cli: Cli, file: Path) -> None:
+    version = str(node.store.policy_version())
+    cli("policy", "apply", str(file))
+    with redis.Redis.from_url(node.stack.settings.redis_url) as client:
+        client.hset(keys.HISTORY, f"document:{version}", '{"novel": 1}')
+    assert "another release" in cli("policy", "diff", "--from", version, status=2).said
     unknown = str(node.store.policy_version() + 1)
     assert f"version {unknown} is not in the history" in cli("policy", "diff", "--from", unknown, status=2).said
     away = cli.where(STROWGER_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
@@ -300,6 +329,85 @@ def test_a_dry_run_needs_a_node_but_no_redis(cli: Cli, file: Path, spool: Path) 
     assert "no policy to compare with" in nowhere("policy", "apply", str(file), "--dry-run", status=1).said
     silent = alone.where(STROWGER_SPOOL=str(spool / "none"))
     assert silent("policy", "apply", str(file), "--dry-run", "--json").data["calls"] == 0
+
+
+def editing(cli: Cli, directory: Path, script: str) -> Cli:
+    """The command with an editor that does what ``script`` says to the file ``$1``."""
+    editor = directory / "an editor"
+    editor.write_text(f"#!/bin/sh\n{script}\n")
+    editor.chmod(0o755)
+    return cli.where(EDITOR=shlex.join([str(editor)]), VISUAL="", TMPDIR=str(directory))
+
+
+def kept(directory: Path) -> list[Path]:
+    return list(directory.glob("strowger-policy-*"))
+
+
+TURN = "sed -i 's/\\[carrier-a, carrier-b\\]/[carrier-b]/' \"$1\""
+
+
+def test_the_policy_in_force_is_edited_and_applied(node: Node, cli: Cli, tmp_path: Path) -> None:
+    version = node.store.policy_version()
+    done = editing(cli, tmp_path, TURN)("policy", "edit", "-m", "b only")
+    assert done.out.splitlines() == [
+        "~ route home",
+        '    gateways: ["carrier-a", "carrier-b"] -> ["carrier-b"]',
+        f"policy version {version + 1} is in force on {NAME}",
+    ]
+    assert (node.store.policy().text, node.store.policy().message) == (policy_text("[carrier-b]"), "b only")
+    assert kept(tmp_path) == []
+
+
+def test_an_edit_that_changes_no_decision_is_applied_and_one_that_changes_nothing_is_not(
+    node: Node, cli: Cli, tmp_path: Path
+) -> None:
+    before = node.store.position()
+    assert editing(cli, tmp_path, "true")("policy", "edit").out == "nothing was changed, and nothing applied\n"
+    assert node.store.position() == before
+    done = editing(cli, tmp_path, 'echo "# why" >> "$1"')("policy", "edit")
+    assert done.out.startswith("no difference in what is decided")
+    assert node.store.policy().text == policy_text() + "# why\n"
+    assert kept(tmp_path) == []
+
+
+def test_an_edit_that_somebody_overtook_is_kept_and_not_applied(
+    node: Node, cli: Cli, tmp_path: Path, file: Path
+) -> None:
+    version = node.store.policy_version()
+    file.write_text(policy_text("[carrier-a]"))
+    meanwhile = f"{shlex.join([sys.executable, '-m', 'console.cli', 'policy', 'apply', str(file)])} >&2"
+    done = editing(cli, tmp_path, f"{TURN}\n{meanwhile}")("policy", "edit", status=1)
+    assert f"version {version + 1} is in force, not {version}" in done.said
+    (path,) = kept(tmp_path)
+    assert str(path) in done.said
+    assert path.read_text() == policy_text("[carrier-b]")
+    assert path.stat().st_mode & 0o077 == 0
+    assert node.store.policy().text == policy_text("[carrier-a]")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("sed -i 's/carrier-a, /carrier-z, /' \"$1\"", "unknown gateway 'carrier-z'"),
+        ("printf '\\377' > \"$1\"", "not UTF-8"),
+        (f"{TURN}; exit 3", "the editor ended with 3"),
+    ],
+)
+def test_an_edit_that_is_no_policy_is_kept_and_not_applied(
+    node: Node, cli: Cli, tmp_path: Path, script: str, said: str
+) -> None:
+    before = node.store.position()
+    done = editing(cli, tmp_path, script)("policy", "edit", status=1)
+    (path,) = kept(tmp_path)
+    assert said in done.said
+    assert str(path) in done.said
+    assert node.store.position() == before
+
+
+def test_without_an_editor_nothing_is_left_behind(cli: Cli, tmp_path: Path) -> None:
+    nowhere = editing(cli, tmp_path, "").where(EDITOR="/nowhere/editor --wait")
+    assert "the editor /nowhere/editor --wait cannot be run" in nowhere("policy", "edit", status=1).said
+    assert kept(tmp_path) == []
 
 
 BAD_FILES = {
