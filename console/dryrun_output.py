@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -34,15 +35,26 @@ def dry_run(loaded: policyfile.LoadedPolicy, seconds: float, *, numbers: bool, j
 
 def _lines(spool: Path, since: float) -> Iterator[bytes]:
     """The records of the files written to since Unix time ``since``, with a progress bar on a terminal."""
-    # A file that is removed meanwhile was too old anyway.
-    sizes = {path: path.stat().st_size for path in spool.glob("calls-*.jsonl") if path.stat().st_mtime >= since}
+    sizes = _sizes(spool, since)
     with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("deciding", total=sum(sizes.values()))
-        for path in sorted(sizes):
-            with path.open("rb") as file:
+        for path in sizes:
+            with suppress(FileNotFoundError), path.open("rb") as file:
                 for line in file:
                     progress.advance(task, len(line))
                     yield line
+
+
+def _sizes(spool: Path, since: float) -> dict[Path, int]:
+    """The files written to since Unix time ``since``, oldest first, and their sizes in bytes."""
+    # One that is removed meanwhile is older than any record that counts. The names tell the hour.
+    sizes = {}
+    for path in sorted(spool.glob("calls-*.jsonl")):
+        with suppress(FileNotFoundError):
+            found = path.stat()
+            if found.st_mtime >= since:
+                sizes[path] = found.st_size
+    return sizes
 
 
 def _print(report: dryrun.Report, version: int, since: float, numbers: bool) -> None:

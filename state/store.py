@@ -255,17 +255,18 @@ class Store:
     def history(self, limit: int = HISTORY_KEPT) -> list[Version]:
         """The last versions, newest first, at most ``limit``; none where no policy was applied yet."""
         newest = self.policy_version()
-        names = ("applied", "author", "message")
+        versions = range(newest, max(newest - min(limit, HISTORY_KEPT), 0), -1)
         with _away():
             pipe = self._redis.pipeline(transaction=False)
-            for version in range(newest, max(newest - min(limit, HISTORY_KEPT), 0), -1):
-                pipe.hmget(keys.HISTORY, [f"{name}:{version}" for name in names])
-            rows = zip(range(newest, 0, -1), pipe.execute(), strict=False)
-        return [
-            Version(version, float(applied), author, message)
-            for version, (applied, author, message) in rows
-            if applied is not None
-        ]
+            for version in versions:
+                pipe.hmget(keys.HISTORY, [f"{name}:{version}" for name in ("applied", "author", "message")])
+            rows = zip(versions, pipe.execute(), strict=True)
+        kept = [Version(version, float(row[0]), *row[1:]) for version, row in rows if row[0] is not None]
+        if newest and not kept:
+            # It was applied before there was a history, and enters it with the next one.
+            current = self.policy()
+            return [Version(current.version, current.applied, current.author, current.message)]
+        return kept
 
     def policy_version(self) -> int:
         """Version of the policy in force; 0 where there is none."""

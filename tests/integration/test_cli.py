@@ -322,6 +322,22 @@ def test_a_dry_run_goes_by_the_lists_of_the_node(cli: Cli, file: Path, spool: Pa
     assert here("policy", "apply", str(file), "--dry-run").out.startswith("0 of 2 calls since")
 
 
+def test_a_dry_run_takes_the_calls_that_kamailio_recorded(node: Node, cli: Cli, file: Path, tmp_path: Path) -> None:
+    file.write_text(policy_text(first=node.answering().port))
+    cli("policy", "apply", str(file))
+    other = tmp_path / "other.yaml"
+    other.write_text(file.read_text().replace("[carrier-a, carrier-b]", "[carrier-b]"))
+
+    def compared() -> tuple[int, int, int]:
+        data = cli("policy", "apply", str(other), "--dry-run", "--json").data
+        return data["calls"], data["changed"], data["skipped"]
+
+    calls, changed, skipped = compared()
+    node.answered(CALLER, CALLEE)
+    assert compared() == (calls + 1, changed + 1, skipped)
+    assert cli("policy", "apply", str(file), "--dry-run", "--json").data["changed"] == 0
+
+
 def test_a_dry_run_needs_a_node_but_no_redis(cli: Cli, file: Path, spool: Path) -> None:
     alone = cli.where(STROWGER_SPOOL=str(spool), STROWGER_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert alone("policy", "apply", str(file), "--dry-run", "--json").data["calls"] == 2
