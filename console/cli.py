@@ -1,6 +1,7 @@
 """The `strowger` command.
 
 Exit statuses: 0 done; 1 not done, the message says why; 2 what was typed is wrong, and nothing was changed.
+`strowger policy diff` ends as diff(1) does: 0 the same, 1 different, 2 not compared.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ from collections.abc import Callable
 import click
 import typer
 
-from console import explain_command, list_commands, node_commands, policy_commands, run_command, serve
+from console import (
+    edit_command,
+    explain_command,
+    history_commands,
+    list_commands,
+    node_commands,
+    policy_commands,
+    run_command,
+    serve,
+)
 from console.output import BAD_INPUT, FAILED, CommandFailed, err
 from kemi.explain import FailureSpecError
 from kemi.rpc import RpcError
@@ -21,7 +31,11 @@ from policyfile import PolicyFileError
 from state.store import StoreError
 
 app = typer.Typer(no_args_is_help=True, help="Programmable call control.", pretty_exceptions_enable=False)
-app.add_typer(policy_commands.app, name="policy", help="The policy: validate, apply, show.")
+app.add_typer(policy_commands.app, name="policy", help="The policy: validate, apply, show, and its history.")
+policy_commands.app.command("diff")(history_commands.diff_command)
+policy_commands.app.command("edit")(edit_command.edit)
+policy_commands.app.command("history")(history_commands.history)
+policy_commands.app.command("rollback")(history_commands.rollback)
 app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The blocklist.")
 app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allow list, which outdoes the blocklist.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways.")
@@ -74,7 +88,10 @@ def run(command: Callable[[], object]) -> int:
     except (PolicyFileError, EntryError, FailureSpecError, SettingError) as error:
         _say(error)
         return BAD_INPUT
-    except (CommandFailed, StoreError, RpcError, OSError) as error:
+    except CommandFailed as error:
+        _say(error)
+        return error.status
+    except (StoreError, RpcError, OSError) as error:
         _say(error)
         return FAILED
     except (KeyboardInterrupt, click.Abort):

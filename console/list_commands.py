@@ -140,12 +140,12 @@ def _pair(caller: str, callee: str) -> str:
     return value
 
 
-def parse_ttl(text: str) -> float:
-    """Seconds. Raises :class:`EntryError`."""
+def parse_ttl(text: str, option: str = "--ttl") -> float:
+    """Seconds. Raises :class:`EntryError`, which names the option."""
     found = _TTL.fullmatch(text.strip())
     seconds = int(found[1]) * _UNITS[found[2]] if found else 0
     if not 0 < seconds <= TTL_MAX:
-        raise EntryError(f"--ttl {text!r} is not a time such as 90, 45s, 30m, 12h or 7d")
+        raise EntryError(f"{option} {text!r} is not a time such as 90, 45s, 30m, 12h or 7d")
     return float(seconds)
 
 

@@ -26,6 +26,11 @@ BAD_INPUT = 2
 class CommandFailed(Exception):
     """A command could not do what it was asked; the message is all that the operator sees."""
 
+    def __init__(self, message: str, status: int = FAILED) -> None:
+        super().__init__(message)
+        self.status = status
+        "Exit status."
+
 
 def print_json(value: object) -> None:
     """``value`` as JSON on standard output."""

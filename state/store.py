@@ -10,6 +10,7 @@ Exceptions::
     +-- StoreAwayError     Redis does not answer
     +-- ConflictError      somebody else applied a policy meanwhile
     +-- NoPolicyAppliedError
+    +-- NotKeptError       the history does not hold this version
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from state import codec, keys
 
 # Changes kept for nodes that were away; one that missed more reads everything anew.
 CHANGES_KEPT = 100_000
+# Versions of the policy in the history, the one in force among them. Each costs its text and its document.
+HISTORY_KEPT = 100
 # A node that has not renewed its report for this long is not waited for.
 NODE_TTL = 3.0
 # Seconds that a connection or an answer may take.
@@ -53,6 +56,10 @@ class NoPolicyAppliedError(StoreError):
     """There is no policy yet, and so no rules for reading numbers."""
 
 
+class NotKeptError(StoreError):
+    """The history does not hold this version: it is too old, or never was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change, as nodes follow it."""
@@ -67,8 +74,20 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """A version of the policy, without its content."""
+
+    version: int
+    applied: float
+    "Unix time in seconds."
+    author: str
+    message: str
+    "Why it was applied, in its author's words; empty where nothing was said."
+
+
+@dataclass(frozen=True, slots=True)
 class AppliedPolicy:
-    """The policy in force."""
+    """A policy that is in force, or was."""
 
     version: int
     text: str
@@ -78,6 +97,8 @@ class AppliedPolicy:
     applied: float
     "Unix time in seconds."
     author: str
+    message: str = ""
+    "Why it was applied, in its author's words."
 
     def decode(self) -> tuple[Policy, tuple[Route, ...]]:
         """Policy and routes."""
@@ -151,15 +172,26 @@ end
 return #gone
 """
 )
+# The history gets what the policy's hash holds. A policy that was applied before there was a history enters it when
+# the next one takes its place.
 _APPLY = (
     _APPEND
     + """
+local names = {'text', 'document', 'applied', 'author', 'message'}
+local function keep(version)
+  for _, name in ipairs(names) do
+    redis.call('HSET', KEYS[4], name .. ':' .. version, redis.call('HGET', KEYS[3], name) or '')
+  end
+end
 local version = tonumber(redis.call('HGET', KEYS[3], 'version') or '0')
 if version ~= tonumber(ARGV[2]) then return {-1, version} end
+if version > 0 and redis.call('HEXISTS', KEYS[4], 'text:' .. version) == 0 then keep(version) end
 redis.call('HSETNX', KEYS[1], 'generation', ARGV[6])
 redis.call('HSET', KEYS[1], 'schema', ARGV[7])
 redis.call('HSET', KEYS[3], 'version', version + 1, 'text', ARGV[3], 'document', ARGV[4], 'applied', ARGV[8],
-           'author', ARGV[5])
+           'author', ARGV[5], 'message', ARGV[9])
+keep(version + 1)
+for _, name in ipairs(names) do redis.call('HDEL', KEYS[4], name .. ':' .. version + 1 - ARGV[10]) end
 return {append('policy', '', version + 1), version + 1}
 """
 )
@@ -203,27 +235,57 @@ class Store:
             found = cast("dict[str, str]", self._redis.hgetall(keys.POLICY))
         if not found:
             raise NoPolicyAppliedError("no policy was applied yet: see `strowger policy apply`")
-        return AppliedPolicy(
-            version=int(found["version"]),
-            text=found["text"],
-            document=found["document"],
-            applied=float(found["applied"]),
-            author=found["author"],
-        )
+        return _applied(int(found["version"]), found)
+
+    def policy_of(self, version: int) -> AppliedPolicy:
+        """An earlier policy, or the one in force; raises :class:`NoPolicyAppliedError`, :class:`NotKeptError`."""
+        current = self.policy()
+        if version == current.version:
+            return current
+        names = ("text", "document", "applied", "author", "message")
+        with _away():
+            values = self._redis.hmget(keys.HISTORY, [f"{name}:{version}" for name in names])
+        found = dict(zip(names, cast("list[str | None]", values), strict=True))
+        if found["text"] is None:
+            raise NotKeptError(
+                f"version {version} is not in the history, which keeps the last {HISTORY_KEPT} up to {current.version}"
+            )
+        return _applied(version, cast("dict[str, str]", found))
+
+    def history(self, limit: int = HISTORY_KEPT) -> list[Version]:
+        """The last versions, newest first, at most ``limit``; none where no policy was applied yet."""
+        newest = self.policy_version()
+        versions = range(newest, max(newest - min(limit, HISTORY_KEPT), 0), -1)
+        with _away():
+            pipe = self._redis.pipeline(transaction=False)
+            for version in versions:
+                pipe.hmget(keys.HISTORY, [f"{name}:{version}" for name in ("applied", "author", "message")])
+            rows = zip(versions, pipe.execute(), strict=True)
+        kept = [Version(version, float(row[0]), *row[1:]) for version, row in rows if row[0] is not None]
+        if newest and not kept:
+            # It was applied before there was a history, and enters it with the next one.
+            current = self.policy()
+            return [Version(current.version, current.applied, current.author, current.message)]
+        return kept
 
     def policy_version(self) -> int:
         """Version of the policy in force; 0 where there is none."""
         with _away():
             return int(cast("str | None", self._redis.hget(keys.POLICY, "version")) or 0)
 
-    def apply(self, *, text: str, policy: Policy, routes: tuple[Route, ...], expected: int, author: str) -> Change:
-        """Put a policy in force if the one in force still has version ``expected``.
+    def apply(
+        self, *, text: str, policy: Policy, routes: tuple[Route, ...], expected: int, author: str, message: str = ""
+    ) -> Change:
+        """Put a policy in force, and in the history, if the one in force still has version ``expected``.
 
         Raises :class:`ConflictError`.
         """
         document = codec.encode_document(policy, routes)
-        arguments = (expected, text, document, author, secrets.token_hex(8), keys.SCHEMA, time.time())
-        seq, version = self._script(_APPLY, (keys.POLICY,), arguments)
+        generation = secrets.token_hex(8)
+        arguments = (
+            expected, text, document, author, generation, keys.SCHEMA, time.time(), message, HISTORY_KEPT
+        )  # fmt: skip
+        seq, version = self._script(_APPLY, (keys.POLICY, keys.HISTORY), arguments)
         if seq < 0:
             raise ConflictError(f"version {version} is in force, not {expected}: somebody applied a policy meanwhile")
         return Change(seq=seq, op="policy", value=str(version))
@@ -332,6 +394,18 @@ class Store:
         script: Callable[..., Any] = self._redis.register_script(source)
         with _away():
             return script(keys=[keys.META, keys.CHANGES, *names], args=[CHANGES_KEPT, *arguments])
+
+
+def _applied(version: int, found: dict[str, str]) -> AppliedPolicy:
+    return AppliedPolicy(
+        version=version,
+        text=found["text"],
+        document=found["document"],
+        applied=float(found["applied"]),
+        author=found["author"],
+        # A policy that was applied before there were messages has none.
+        message=found.get("message", ""),
+    )
 
 
 @contextmanager

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
+import shlex
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -120,8 +127,8 @@ def test_a_policy_is_shown_as_it_was_applied(node: Node, cli: Cli) -> None:
     assert done.out == policy_text()
     assert f"# version {node.store.policy_version()}, applied 20" in done.err
     data = cli("policy", "show", "--json").data
-    assert set(data) == {"version", "applied", "author", "text"}
-    assert (data["text"], data["author"]) == (policy_text(), "test")
+    assert set(data) == {"version", "applied", "author", "message", "text"}
+    assert (data["text"], data["author"], data["message"]) == (policy_text(), "test", "")
 
 
 def test_a_policy_expected_to_replace_another_version_is_not_applied(node: Node, cli: Cli, file: Path) -> None:
@@ -131,6 +138,292 @@ def test_a_policy_expected_to_replace_another_version_is_not_applied(node: Node,
     assert f"version {version} is in force, not {version - 1}" in done.said
     assert node.store.position() == before
     assert cli("policy", "apply", str(file), "--expect", str(version), "--json").data["version"] == version + 1
+
+
+def test_the_history_tells_who_applied_what_and_why(node: Node, cli: Cli, file: Path) -> None:
+    version = cli("policy", "apply", str(file), "-m", "first [/b] “é”", "--json").data["version"]
+    file.write_text(policy_text("[carrier-b]"))
+    cli("policy", "apply", str(file), "--message", "b only")
+    newest, before = cli("policy", "history", "--limit", "2", "--json").data
+    assert set(newest) == {"version", "applied", "author", "message"}
+    assert (newest["version"], newest["message"], newest["author"]) == (version + 1, "b only", getpass.getuser())
+    assert (before["version"], before["message"]) == (version, "first [/b] “é”")
+    heading, first, *_ = cli("policy", "history").out.splitlines()
+    assert heading.split() == ["version", "applied", "author", "message"]
+    assert first.split()[0] == str(version + 1)
+    shown = cli("policy", "show", "--version", str(version))
+    assert shown.out == policy_text()
+    assert f"# version {version}, " in shown.err
+    assert shown.err.endswith(f"by {getpass.getuser()}: first [/b] “é”\n")
+    assert cli("policy", "show", "--version", str(version + 1), "--json").data["text"] == policy_text("[carrier-b]")
+    assert f"version {version + 2} is not in the history" in cli(
+        "policy", "show", "--version", str(version + 2), status=1
+    ).said
+
+
+def test_a_rollback_is_a_new_version_with_the_earlier_text(node: Node, cli: Cli, file: Path) -> None:
+    version = cli("policy", "apply", str(file), "--json").data["version"]
+    for order in ("[carrier-b]", "[carrier-b, carrier-a]"):
+        file.write_text(policy_text(order))
+        cli("policy", "apply", str(file))
+    done = cli("policy", "rollback", "--json")
+    assert done.data == {"version": version + 3, "nodes": [NAME], "rolled_back_to": version + 1}
+    assert cli("policy", "show").out == policy_text("[carrier-b]")
+    assert cli("explain", "--to", CALLEE, "--json").data["gateway"] == "carrier-b"
+    done = cli("policy", "rollback", "--to", str(version), "-m", "calls fail")
+    assert done.out == f"policy version {version + 4} is in force on {NAME}\n"
+    assert cli("policy", "show").out == policy_text()
+    history = cli("policy", "history", "--limit", "5", "--json").data
+    assert [item["version"] for item in history] == list(range(version + 4, version - 1, -1))
+    assert history[0]["message"] == f"rollback to version {version}: calls fail"
+    assert history[1]["message"] == f"rollback to version {version + 1}"
+
+
+def test_rollbacks_at_once_undo_nobodys_change_unseen(node: Node, cli: Cli, file: Path) -> None:
+    first = node.store.policy_version()
+    cli("policy", "apply", str(file))
+
+    def roll_back(_: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "console.cli", "policy", "rollback", "--to", str(first), "--json"]
+        return subprocess.run(
+            command, env={**os.environ, **cli.environment}, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        ended = list(pool.map(roll_back, range(3)))
+    won = [json.loads(done.stdout)["version"] for done in ended if done.returncode == 0]
+    assert sorted(won) == list(range(first + 2, first + 2 + len(won)))
+    assert won
+    assert all("somebody applied a policy meanwhile" in done.stderr for done in ended if done.returncode)
+    assert node.store.policy_version() == max(won)
+
+
+def test_a_rollback_that_cannot_be_is_refused(node: Node, cli: Cli, file: Path) -> None:
+    # As if taken by a Strowger that was less strict.
+    loaded = policyfile.load(policy_text(), name="policy")
+    version = node.store.policy_version() + 1
+    node.store.apply(
+        text="strowger: 0\n", policy=loaded.policy, routes=loaded.routes, expected=version - 1, author="old"
+    )
+    cli("policy", "apply", str(file))
+    before = node.store.position()
+    for arguments, said in (
+        ((), f"version {version} is no valid policy any more, and nothing was applied: version {version}:1: strowger"),
+        (("--to", str(version + 1)), f"version {version + 1} is in force already"),
+        (("--to", str(version + 2)), f"version {version + 2} is not in the history"),
+        (("--to", "0"), "there is nothing before the first version"),
+    ):
+        assert said in cli("policy", "rollback", *arguments, status=1).said
+    assert node.store.position() == before
+
+
+def test_a_file_is_compared_with_the_policy_in_force(node: Node, cli: Cli, file: Path) -> None:
+    assert cli("policy", "diff", str(file)).out == "no difference: both decide every call alike\n"
+    text = policy_text("[carrier-b]").replace("name: six", "name: seven")
+    file.write_text(text)
+    done = cli("policy", "diff", str(file), status=1)
+    assert done.out.splitlines() == [
+        "~ route home",
+        '    gateways: ["carrier-a", "carrier-b"] -> ["carrier-b"]',
+        "+ route seven",
+        '    prefixes: ["+6"]',
+        '    gateways: ["carrier-six"]',
+        "- route six",
+        '    prefixes: ["+6"]',
+        '    gateways: ["carrier-six"]',
+    ]
+    data = cli("policy", "diff", "-", "--json", status=1, text=text).data
+    assert data["same"] is False
+    assert data["changes"][0] == {
+        "section": "route",
+        "name": "home",
+        "kind": "changed",
+        "fields": [{"field": "gateways", "old": ["carrier-a", "carrier-b"], "new": ["carrier-b"]}],
+    }
+    # Whether there are colours is settled when the command starts.
+    coloured = Cli(fresh, cli.environment).where(FORCE_COLOR="1", TERM="xterm")
+    shown = coloured("policy", "diff", str(file), status=1).out
+    assert all(line in shown for line in ("\x1b[33m~ route home", "\x1b[32m+ route seven", "\x1b[31m- route six"))
+    assert node.store.policy().text == policy_text()
+
+
+def test_versions_are_compared(node: Node, cli: Cli, file: Path) -> None:
+    first = node.store.policy_version()
+    file.write_text(policy_text("[carrier-b]"))
+    cli("policy", "apply", str(file))
+    older, newer = str(first), str(first + 1)
+    there = cli("policy", "diff", "--from", older, "--to", newer, "--json", status=1).data
+    assert cli("policy", "diff", "--from", older, "--json", status=1).data == there
+    back = cli("policy", "diff", "--to", older, "--json", status=1).data
+    (field,) = back["changes"][0]["fields"]
+    assert (field["old"], field["new"]) == (["carrier-b"], ["carrier-a", "carrier-b"])
+    assert cli("policy", "diff", "--from", newer, "--to", newer, "--json").data == {"same": True, "changes": []}
+    assert cli("policy", "diff", "--from", newer, str(file)).out.startswith("no difference")
+
+
+def test_what_cannot_be_compared_ends_with_2(node: Node, cli: Cli, file: Path) -> None:
+    version = str(node.store.policy_version())
+    cli("policy", "apply", str(file))
+    with redis.Redis.from_url(node.stack.settings.redis_url) as client:
+        client.hset(keys.HISTORY, f"document:{version}", '{"novel": 1}')
+    assert "another release" in cli("policy", "diff", "--from", version, status=2).said
+    unknown = str(node.store.policy_version() + 1)
+    assert f"version {unknown} is not in the history" in cli("policy", "diff", "--from", unknown, status=2).said
+    away = cli.where(STROWGER_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert "Redis does not answer" in away("policy", "diff", str(file), status=2).said
+    fresh = cli.where(STROWGER_REDIS_URL=node.stack.settings.redis_url.removesuffix("/0") + "/1")
+    assert "no policy was applied yet" in fresh("policy", "diff", str(file), status=2).said
+
+
+@pytest.fixture
+def spool(cli: Cli, tmp_path: Path) -> Path:
+    """Records of a node: two calls of the last hour, one from before, a line that is torn."""
+    directory = tmp_path / "spool"
+    directory.mkdir()
+    now = time.time()
+    with (directory / "calls-20260131T09.jsonl").open("w") as file:
+        for number, ago in enumerate((7200, 60, 30)):
+            facts = {"caller": "07700900123", "callee": f"0207946000{number}", "source": "127.0.0.1"}
+            file.write(json.dumps({"event": "decided", "call": f"c-{number}", "at": now - ago, "facts": facts}) + "\n")
+        file.write('{"event": "deci')
+    return directory
+
+
+def test_a_dry_run_tells_which_calls_would_have_gone_elsewhere(
+    node: Node, cli: Cli, file: Path, spool: Path
+) -> None:
+    here = cli.where(STROWGER_SPOOL=str(spool))
+    before, version = node.store.position(), node.store.policy_version()
+    only = ", ".join(["carrier-b"] * 4)
+    file.write_text(policy_text("[carrier-b]"))
+    done = here("policy", "apply", str(file), "--dry-run")
+    first, group, example, _, skipped = done.out.splitlines()
+    assert first.startswith("2 of 2 calls since 20")
+    assert first.endswith(f"would have gone elsewhere than under version {version}; nothing was applied")
+    # Four attempts each.
+    assert group.split(maxsplit=1) == ["2", f"{', '.join(['carrier-a, carrier-b'] * 2)} -> {only}"]
+    assert "0770••••••• calls 0207••••••• (c-1)" in example
+    assert skipped == "1 lines were skipped: no records, or not whole"
+    data = here("policy", "apply", str(file), "--dry-run", "--since", "3h", "--numbers", "--json").data
+    assert (data["calls"], data["changed"], data["skipped"], data["version"]) == (3, 3, 1, version)
+    (found,) = data["groups"]
+    assert (found["old"][:20], found["new"], found["calls"]) == ("carrier-a, carrier-b", only, 3)
+    assert [item["callee"] for item in found["examples"]] == ["02079460000", "02079460001", "02079460002"]
+    assert "07700" not in here("policy", "apply", str(file), "--dry-run", "--json").out
+    assert node.store.position() == before
+
+
+def test_a_dry_run_goes_by_the_lists_of_the_node(cli: Cli, file: Path, spool: Path) -> None:
+    here = cli.where(STROWGER_SPOOL=str(spool))
+    file.write_text(policy_text("[carrier-b]"))
+    cli("block", "add", "--callee", "02079460001")
+    assert here("policy", "apply", str(file), "--dry-run", "--json").data["changed"] == 1
+    file.write_text(policy_text())
+    assert here("policy", "apply", str(file), "--dry-run").out.startswith("0 of 2 calls since")
+
+
+def test_a_dry_run_takes_the_calls_that_kamailio_recorded(node: Node, cli: Cli, file: Path, tmp_path: Path) -> None:
+    file.write_text(policy_text(first=node.answering().port))
+    cli("policy", "apply", str(file))
+    other = tmp_path / "other.yaml"
+    other.write_text(file.read_text().replace("[carrier-a, carrier-b]", "[carrier-b]"))
+
+    def compared() -> tuple[int, int, int]:
+        data = cli("policy", "apply", str(other), "--dry-run", "--json").data
+        return data["calls"], data["changed"], data["skipped"]
+
+    calls, changed, skipped = compared()
+    node.answered(CALLER, CALLEE)
+    assert compared() == (calls + 1, changed + 1, skipped)
+    assert cli("policy", "apply", str(file), "--dry-run", "--json").data["changed"] == 0
+
+
+def test_a_dry_run_needs_a_node_but_no_redis(cli: Cli, file: Path, spool: Path) -> None:
+    alone = cli.where(STROWGER_SPOOL=str(spool), STROWGER_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert alone("policy", "apply", str(file), "--dry-run", "--json").data["calls"] == 2
+    nowhere = alone.where(STROWGER_SNAPSHOT=str(spool / "none"))
+    assert "no policy to compare with" in nowhere("policy", "apply", str(file), "--dry-run", status=1).said
+    silent = alone.where(STROWGER_SPOOL=str(spool / "none"))
+    assert silent("policy", "apply", str(file), "--dry-run", "--json").data["calls"] == 0
+
+
+def editing(cli: Cli, directory: Path, script: str) -> Cli:
+    """The command with an editor that does what ``script`` says to the file ``$1``."""
+    editor = directory / "an editor"
+    editor.write_text(f"#!/bin/sh\n{script}\n")
+    editor.chmod(0o755)
+    return cli.where(EDITOR=shlex.join([str(editor)]), VISUAL="", TMPDIR=str(directory))
+
+
+def kept(directory: Path) -> list[Path]:
+    return list(directory.glob("strowger-policy-*"))
+
+
+TURN = "sed -i 's/\\[carrier-a, carrier-b\\]/[carrier-b]/' \"$1\""
+
+
+def test_the_policy_in_force_is_edited_and_applied(node: Node, cli: Cli, tmp_path: Path) -> None:
+    version = node.store.policy_version()
+    done = editing(cli, tmp_path, TURN)("policy", "edit", "-m", "b only")
+    assert done.out.splitlines() == [
+        "~ route home",
+        '    gateways: ["carrier-a", "carrier-b"] -> ["carrier-b"]',
+        f"policy version {version + 1} is in force on {NAME}",
+    ]
+    assert (node.store.policy().text, node.store.policy().message) == (policy_text("[carrier-b]"), "b only")
+    assert kept(tmp_path) == []
+
+
+def test_an_edit_that_changes_no_decision_is_applied_and_one_that_changes_nothing_is_not(
+    node: Node, cli: Cli, tmp_path: Path
+) -> None:
+    before = node.store.position()
+    assert editing(cli, tmp_path, "true")("policy", "edit").out == "nothing was changed, and nothing applied\n"
+    assert node.store.position() == before
+    done = editing(cli, tmp_path, 'echo "# why" >> "$1"')("policy", "edit")
+    assert done.out.startswith("no difference in what is decided")
+    assert node.store.policy().text == policy_text() + "# why\n"
+    assert kept(tmp_path) == []
+
+
+def test_an_edit_that_somebody_overtook_is_kept_and_not_applied(
+    node: Node, cli: Cli, tmp_path: Path, file: Path
+) -> None:
+    version = node.store.policy_version()
+    file.write_text(policy_text("[carrier-a]"))
+    meanwhile = f"{shlex.join([sys.executable, '-m', 'console.cli', 'policy', 'apply', str(file)])} >&2"
+    done = editing(cli, tmp_path, f"{TURN}\n{meanwhile}")("policy", "edit", status=1)
+    assert f"version {version + 1} is in force, not {version}" in done.said
+    (path,) = kept(tmp_path)
+    assert str(path) in done.said
+    assert path.read_text() == policy_text("[carrier-b]")
+    assert path.stat().st_mode & 0o077 == 0
+    assert node.store.policy().text == policy_text("[carrier-a]")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("sed -i 's/carrier-a, /carrier-z, /' \"$1\"", "unknown gateway 'carrier-z'"),
+        ("printf '\\377' > \"$1\"", "not UTF-8"),
+        (f"{TURN}; exit 3", "the editor ended with 3"),
+    ],
+)
+def test_an_edit_that_is_no_policy_is_kept_and_not_applied(
+    node: Node, cli: Cli, tmp_path: Path, script: str, said: str
+) -> None:
+    before = node.store.position()
+    done = editing(cli, tmp_path, script)("policy", "edit", status=1)
+    (path,) = kept(tmp_path)
+    assert said in done.said
+    assert str(path) in done.said
+    assert node.store.position() == before
+
+
+def test_without_an_editor_nothing_is_left_behind(cli: Cli, tmp_path: Path) -> None:
+    nowhere = editing(cli, tmp_path, "").where(EDITOR="/nowhere/editor --wait")
+    assert "the editor /nowhere/editor --wait cannot be run" in nowhere("policy", "edit", status=1).said
+    assert kept(tmp_path) == []
 
 
 BAD_FILES = {
@@ -154,6 +447,7 @@ def test_a_bad_policy_file_is_refused_by_every_command(node: Node, cli: Cli, fil
         for arguments in (
             ("policy", "validate", str(file)),
             ("policy", "apply", str(file), "--json"),
+            ("policy", "diff", str(file)),
             ("explain", "--to", CALLEE, "--policy", str(file)),
         )
     }
@@ -253,6 +547,14 @@ BAD_ARGUMENTS: list[tuple[tuple[str | bytes, ...], str]] = [
     (("policy", "apply", "-", "--expect", "one"), "one"),
     (("policy", "apply", "-"), "empty"),
     (("policy", "show", "now"), "now"),
+    (("policy", "show", "--version", "last"), "last"),
+    (("policy", "history", "--limit", "0"), "0"),
+    (("policy", "rollback", "--to", "last"), "last"),
+    (("policy", "apply", "-", "--dry-run", "--since", "soon"), "--since 'soon' is not a time such as 90"),
+    (("policy", "apply", "-", "--dry-run", "--expect", "1"), "--dry-run applies nothing"),
+    (("policy", "apply", "-", "--numbers"), "--numbers belongs to --dry-run"),
+    (("policy", "diff"), "name a file, or versions"),
+    (("policy", "diff", "-", "--to", "1"), "not both"),
     (("block", "add"), "name one of --caller"),
     (("block", "rm"), "name one of --caller"),
     (("block", "add", "1001"), "1001"),
@@ -594,9 +896,11 @@ def test_a_change_that_a_node_does_not_confirm_ends_with_1_and_names_it(node: No
 def test_before_the_first_policy_an_operator_is_told_what_to_do(node: Node, tmp_path: Path, cli: Cli) -> None:
     # Another database of the same Redis, which holds nothing.
     fresh = cli.where(STROWGER_REDIS_URL=node.stack.settings.redis_url.removesuffix("/0") + "/1")
-    for arguments in (("policy", "show"), ("block", "add", "--caller", "1"), ("gateway", "list")):
+    asked = (("policy", "show"), ("policy", "rollback"), ("block", "add", "--caller", "1"), ("gateway", "list"))
+    for arguments in asked:
         assert fresh(*arguments, status=1).said == "no policy was applied yet: see `strowger policy apply`"
     assert fresh("block", "list").out == "no entries\n"
+    assert fresh("policy", "history").out == "no policy was applied yet\n"
 
 
 # Help and completion

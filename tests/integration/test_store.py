@@ -22,6 +22,7 @@ from state.store import (
     ConflictError,
     NodeReport,
     NoPolicyAppliedError,
+    NotKeptError,
     Store,
     StoreAwayError,
     StoreError,
@@ -129,6 +130,73 @@ def test_the_generation_is_made_once_and_anew_after_a_flush(server: RedisServer,
         client.flushall()
     apply(shared)
     assert shared.position()[0] not in ("", generation)
+
+
+# History
+
+
+def test_every_policy_stays_in_the_history_as_it_was_applied(shared: Store) -> None:
+    other = Policy(retry_after_max=7.0)
+    shared.apply(text="# “two”\n", policy=other, routes=(), expected=1, author="ann", message="quieter: “é”")
+    first, second = shared.policy_of(1), shared.policy_of(2)
+    assert (first.text, first.author, first.message, first.decode()) == ("strowger: 1\n", "test", "", (POLICY, ROUTES))
+    assert (second.text, second.author, second.message) == ("# “two”\n", "ann", "quieter: “é”")
+    assert second.decode() == (other, ())
+    assert second == shared.policy()
+    assert [(item.version, item.author, item.message) for item in shared.history()] == [
+        (2, "ann", "quieter: “é”"),
+        (1, "test", ""),
+    ]
+    assert [item.version for item in shared.history(limit=1)] == [2]
+    assert [item.applied for item in shared.history()] == [second.applied, first.applied]
+
+
+def test_the_history_is_bounded(server: RedisServer, empty: Store) -> None:
+    kept = store.HISTORY_KEPT
+    for version in range(kept + 3):
+        apply(empty, version)
+    assert [item.version for item in empty.history(limit=10 * kept)] == list(range(kept + 3, 3, -1))
+    assert empty.policy_of(4).version == 4
+    for unknown in (3, 0, -1, kept + 4):
+        with pytest.raises(NotKeptError, match=f"version {unknown} is not .* the last {kept} up to {kept + 3}"):
+            empty.policy_of(unknown)
+    with server.client() as client:
+        assert client.hlen(keys.HISTORY) == kept * 5
+
+
+def test_there_is_no_history_before_the_first_policy(empty: Store) -> None:
+    assert empty.history() == []
+    with pytest.raises(NoPolicyAppliedError):
+        empty.policy_of(1)
+
+
+def test_a_policy_from_before_there_was_a_history_enters_it_with_the_next(server: RedisServer, shared: Store) -> None:
+    with server.client() as client:
+        client.delete(keys.HISTORY)
+        client.hdel(keys.POLICY, "message")
+    before = shared.policy()
+    assert [(item.version, item.author, item.message) for item in shared.history()] == [(1, "test", "")]
+    apply(shared, 1, Policy())
+    assert [item.version for item in shared.history()] == [2, 1]
+    assert shared.policy_of(1) == before
+
+
+def test_a_policy_that_lost_the_race_is_in_no_history(server: RedisServer, shared: Store) -> None:
+    def attempt(number: int) -> bool:
+        own = Store(server.url)
+        try:
+            own.apply(text=str(number), policy=POLICY, routes=ROUTES, expected=1, author=str(number))
+        except ConflictError:
+            return False
+        finally:
+            own.close()
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(attempt, range(8)))
+    assert sum(won) == 1
+    assert [item.author for item in shared.history()] == [str(won.index(True)), "test"]
+    assert shared.policy_of(2).text == str(won.index(True))
 
 
 # Entries
