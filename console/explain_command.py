@@ -111,7 +111,11 @@ def _parse_time(text: str) -> float:
     if not text:
         return time.time()
     try:
-        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+        when = datetime.fromisoformat(text).astimezone(UTC)
+        # The calendar ends with the year 9999, in some time zones a day earlier than here.
+        if not 1 < when.year < 9999:
+            raise ValueError
+        return when.timestamp()
     except (ValueError, OverflowError):
         raise typer.BadParameter(f"--at {text!r} is not a time such as 2026-01-31T18:00") from None
 

@@ -24,6 +24,9 @@ from model.policy import Gateway, Policy, Refusal, Route, Strategy, Trunk
 # With less of the budget left, another attempt could only be cut short.
 SHORTEST_ATTEMPT = 0.5
 
+# The step that tells of a route which has a prefix of the number and yet is not there for the call.
+PASSED_OVER = "passed over"
+
 
 class Live(Protocol):
     """What changes from call to call on a node, and is in no policy."""
@@ -112,7 +115,7 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
         trunk = _trunk(facts, view, steps)
         numbers = _numbers(facts, trunk, steps)
         _check_lists(facts, trunk, numbers, view, now, steps)
-        route = _route(numbers.callee, view, steps)
+        route = _route(numbers, trunk, view, now, steps)
         outcome: Relay | Reject = Relay(_plan(route, numbers.callee, view, live, now, steps))
     except _Refused as refused:
         outcome = Reject(refused.refusal)
@@ -182,13 +185,20 @@ def _is_anonymous(facts: CallFacts) -> bool:
     )
 
 
-def _route(callee: str, view: View, steps: list[Step]) -> Route:
-    for prefix, route in view.routes(callee):
+def _route(numbers: Numbers, trunk: Trunk, view: View, now: float, steps: list[Step]) -> Route:
+    for prefix, route in view.routes(numbers.callee):
+        narrowing = route.narrowing
+        # Who a trusted peer says is calling, where one says so.
+        why = narrowing.mismatch(numbers.callers[0], trunk.name, trunk.tags, now) if narrowing is not None else ""
+        if why:
+            steps.append(Step(PASSED_OVER, prefix or "any number", f"{route.name}: {why}"))
+            continue
         steps.append(Step("route", prefix or "any number", route.name))
         if route.refusal is not None:
             raise _Refused(route.refusal)
         return route
-    steps.append(Step("route", callee, "no prefix matches"))
+    passed_over = steps[-1].what == PASSED_OVER
+    steps.append(Step("route", numbers.callee, f"no {'other ' if passed_over else ''}prefix matches"))
     raise _Refused(refusals.NO_ROUTE)
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from model.causes import Failure, classify, hangup_cause
+from model.narrowing import Narrowing
 from model.numbers import Dialling
 
 
@@ -89,6 +90,8 @@ class Trunk:
     "Whether callers who withhold their identity are accepted."
     trust_identity: bool = False
     "Whether P-Asserted-Identity names the caller (RFC 3325 section 4)."
+    tags: tuple[str, ...] = ()
+    "What routes may ask for."
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What happens to the numbers that begin with one of its prefixes."""
+    """What happens to the numbers that begin with one of its prefixes.
+
+    Of several routes with one prefix, the first in the policy's order decides that is there for the call.
+    """
 
     name: str
     prefixes: tuple[str, ...]
@@ -143,6 +149,8 @@ class Route:
     "Seconds of ringing before the call counts as unanswered."
     refusal: Refusal | None = None
     "Set: calls are refused with it, and no gateway is tried."
+    narrowing: Narrowing | None = None
+    "Which calls it is there for; None: all."
 
 
 @dataclass(frozen=True, slots=True)

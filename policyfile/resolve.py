@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
 from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
 from policyfile import document as written
@@ -63,6 +64,7 @@ def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
         dialling=plan,
         anonymous=trunk.anonymous == "accept",
         trust_identity=trunk.trust_identity,
+        tags=trunk.tags,
     )
 
 
@@ -92,6 +94,32 @@ def _route(route: written.RouteSection, plan: Dialling) -> Route:
         post_dial_delay=route.post_dial_delay,
         ring=route.ring,
         refusal=Refusal(**route.reject.model_dump()) if route.reject else None,
+        narrowing=_narrowing(route, plan) if is_narrowed(route) else None,
+    )
+
+
+def is_narrowed(route: written.RouteSection) -> bool:
+    """Whether a route is there for some calls only."""
+    return any(getattr(route, key) for key in written.NARROWING)
+
+
+def _narrowing(route: written.RouteSection, plan: Dialling) -> Narrowing:
+    return Narrowing(
+        callers=tuple(prefix(text, plan) for text in route.callers),
+        trunks=route.trunks,
+        tags=route.tags,
+        times=tuple(map(_window, route.times)),
+    )
+
+
+def _window(window: written.WindowSection) -> Window:
+    return Window(
+        zone=window.zone,
+        days=tuple(sorted({day for days in window.days for day in days})) or EVERY_DAY,
+        start=window.begins,
+        end=window.ends,
+        first=window.first,
+        last=window.last,
     )
 
 

@@ -14,6 +14,7 @@ from kemi.plan import Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.entries import Action, Entry, Kind, pair_value
+from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
 from model.policy import Gateway, Policy, Refusal, Rewrite, Route, Strategy, Trunk
 from state import layout
@@ -269,3 +270,54 @@ def test_any_text_is_decided(caller: str, callee: str, asserted: str, user_agent
         assert rest == "192.0.2.1:5060"
         assert user.isascii()
         assert not set(user) & set('@ \r\n\t<>"')
+
+
+# Routes that share a prefix
+
+
+def took(decision: policy.Decision) -> str:
+    """The name of the route that a call took."""
+    return plan(decision).route
+
+
+def only(name: str, narrowing: Narrowing | None = None, prefix: str = "") -> Route:
+    """A route, narrowed."""
+    return Route(name, (prefix,), ("a",), narrowing=narrowing)
+
+
+STAFF = replace(TRUNK, tags=("staff",))
+
+
+def test_the_first_route_of_a_prefix_that_is_there_for_the_call_takes_it() -> None:
+    routes = only("none", Narrowing(tags=("gold",))), only("staff", Narrowing(tags=("staff",))), only("all")
+    assert took(decide(routes=routes, trunk=STAFF)) == "staff"
+    assert took(decide(routes=routes)) == "all"
+    assert took(decide(routes=tuple(reversed(routes)), trunk=STAFF)) == "all"
+
+
+def test_where_no_route_of_a_prefix_is_there_the_next_shorter_is_looked_at() -> None:
+    routes = only("any"), only("london", Narrowing(callers=("+33",)), "+4420"), only("uk", Narrowing(("10",)), "+44")
+    decision = decide(routes=routes)
+    assert took(decision) == "uk"
+    assert [step for step in decision.steps if step.what in ("route", "passed over")] == [
+        ("passed over", "+4420", "london: the caller begins with none of +33"),
+        ("route", "+44", "uk"),
+    ]
+
+
+def test_where_none_is_there_at_all_each_is_named() -> None:
+    night = Narrowing(times=(Window("UTC", start=0, end=60),))
+    decision = decide(routes=(only("gold", Narrowing(tags=("gold",))), only("night", night)))
+    assert refused_as(decision) == "no-route"
+    assert decision.steps[-3:] == (
+        ("passed over", "any number", "gold: trunk lab has no tag gold"),
+        ("passed over", "any number", "night: not at this time: Mon 1970-01-12 13:46 in UTC"),
+        ("route", "+442079460000", "no other prefix matches"),
+    )
+
+
+@pytest.mark.parametrize(("trusted", "expected"), [(True, "asserted"), (False, "from")])
+def test_who_calls_is_the_asserted_number_where_the_trunk_is_trusted_with_it(trusted: bool, expected: str) -> None:
+    routes = only("asserted", Narrowing(callers=("+4416",))), only("from", Narrowing(callers=("1001",)))
+    call = replace(CALL, asserted="01611234567")
+    assert took(decide(call, routes=routes, trunk=replace(TRUNK, trust_identity=trusted))) == expected
