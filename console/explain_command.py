@@ -7,6 +7,7 @@ import json as jsonlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +39,9 @@ def command(
         list[str] | None,
         typer.Option(help="GATEWAY=503[,q850=34][,location=LN][,retry-after=5][,ringing], =timeout or =unsendable."),
     ] = None,
+    draw: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="What a weighted route draws, as the trace of a past call has it.")
+    ] = 0.0,
     policy: Annotated[
         Path | None,
         typer.Option(help="Decide by this file instead of the policy in force.", exists=True, dir_okay=False),
@@ -65,7 +69,7 @@ def command(
             user_agent=user_agent,
             private=private,
         )
-        live = Snapshot() if policy else _live(settings)
+        live = replace(Snapshot() if policy else _live(settings), drawn=draw)
         explanation = explain(facts, view, live, now, failures)
     if json:
         print_json(explanation.as_dict())

@@ -81,6 +81,8 @@ class Snapshot:
     "Gateway to Unix time."
     turns: Mapping[str, int] = field(default_factory=dict)
     "Route to number of calls so far."
+    drawn: float = 0.0
+    "What a weighted route draws, from 0 to 1; 0 hits the first gateway that has a weight."
 
     def held_until(self, gateway: str) -> float:
         """See :class:`kemi.policy.Live`."""
@@ -89,6 +91,10 @@ class Snapshot:
     def turn(self, route: str) -> int:
         """See :class:`kemi.policy.Live`; a look does not count as a call."""
         return self.turns.get(route, 0)
+
+    def draw(self) -> float:
+        """See :class:`kemi.policy.Live`."""
+        return self.drawn
 
 
 def explain(
@@ -163,6 +169,10 @@ class _Holding:
     def turn(self, route: str) -> int:
         """See :class:`kemi.policy.Live`."""
         return self.live.turn(route)
+
+    def draw(self) -> float:
+        """See :class:`kemi.policy.Live`."""
+        return self.live.draw()
 
 
 def _held(live: policy.Live, plan: Plan, failure: Failure, now: float) -> policy.Live:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from kemi import refusals
 from kemi.plan import Attempt, Plan
 from kemi.view import View
+from kemi.weighting import weighted_order
 from model.call import CallFacts
 from model.causes import TREATMENTS, Cause, Failure, classify
 from model.entries import Action, Entry, Kind, pair_value
@@ -36,6 +37,9 @@ class Live(Protocol):
 
     def turn(self, route: str) -> int:
         """How many calls took ``route`` before this one."""
+
+    def draw(self) -> float:
+        """A number for this call, at least 0 and at most 1, any as likely as any other."""
 
 
 class Step(NamedTuple):
@@ -224,6 +228,12 @@ def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: 
 def _ordered(route: Route, live: Live, steps: list[Step]) -> tuple[str, ...]:
     if route.strategy is Strategy.PRIORITY:
         return route.gateways
+    if route.strategy is Strategy.WEIGHTED:
+        draw = live.draw()
+        order = weighted_order(route.gateways, route.weights, draw)
+        # In full: the same number leads to the same order when the call is explained.
+        steps.append(Step("draw", repr(draw), f"begins with {order[0]}"))
+        return order
     first = live.turn(route.name) % len(route.gateways)
     steps.append(Step("turn", route.name, f"begins with {route.gateways[first]}"))
     return route.gateways[first:] + route.gateways[:first]

@@ -19,6 +19,8 @@ class Strategy(StrEnum):
     "As listed, on every call."
     ALTERNATE = "alternate"
     "As listed, but each call begins one further than the call before (round-robin)."
+    WEIGHTED = "weighted"
+    "Drawn for each call, each gateway with the odds of its weight."
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,8 @@ class Route:
     "Normalised beginnings, ``+44`` or ``10``; the empty prefix matches every number."
     gateways: tuple[str, ...] = ()
     strategy: Strategy = Strategy.PRIORITY
+    weights: tuple[int, ...] = ()
+    "One for each gateway where the strategy is ``weighted``; 0: only after all others."
     max_attempts: int = 0
     "At most this many attempts, going round the gateways again if need be; 0: each gateway once."
     rewrite: Rewrite = Rewrite()

@@ -19,6 +19,7 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     yield from _sources(shaped, tree)
     yield from _gateways(shaped, tree)
     yield from _route_names(shaped, tree)
+    yield from _weights(shaped)
     yield from _narrowings(shaped, tree)
     yield from _prefixes(shaped, tree)
 
@@ -52,6 +53,27 @@ def _gateways(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     for number, route in _routes(shaped):
         for index, name in enumerate(route.gateways or ()):
             yield from _unknown("gateway", name, known, ("routes", number, "gateways", index))
+
+
+def _weights(shaped: Shaped) -> Iterator[Finding]:
+    for number, route in _routes(shaped):
+        path, gateways = ("routes", number, "weights"), route.gateways or ()
+        if route.strategy != "weighted":
+            if "weights" in route.model_fields_set:
+                yield Finding(path, "means nothing without 'strategy: weighted'")
+            continue
+        if "weights" not in route.model_fields_set:
+            yield Finding(("routes", number, "strategy"), "'weighted' needs 'weights', a number for each gateway")
+            continue
+        for name in route.weights:
+            if name not in gateways:
+                unlisted = f"{quoted(name)} is not among the gateways of this route{did_you_mean(name, gateways)}"
+                yield Finding((*path, name), unlisted)
+        for name in dict.fromkeys(gateways):
+            if name not in route.weights:
+                yield Finding(path, f"gateway {quoted(name)} has no weight")
+        if not any(route.weights.values()):
+            yield Finding(path, "some gateway needs a weight above 0")
 
 
 def _narrowings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:

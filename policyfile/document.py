@@ -327,9 +327,17 @@ class RouteSection(Section):
         default=(), min_length=1, description="Only for calls by a trunk that has every one of these tags."
     )
     times: Listed[WindowSection] = Field(default=(), min_length=1, description="Only at these times.")
-    strategy: Literal["priority", "alternate"] = Field(
+    strategy: Literal["priority", "alternate", "weighted"] = Field(
         default=_ROUTE.strategy.value,
-        description="`priority`: as listed; `alternate`: each call begins one gateway further than the last.",
+        description="`priority`: as listed; `alternate`: each call begins one gateway further than the last; "
+        "`weighted`: drawn for each call, with the odds of `weights`.",
+    )
+    weights: Annotated[
+        dict[Name, Annotated[int, Field(ge=0, le=1000)]], Shown("mapping of gateway to number, 0 to 1000")
+    ] = Field(
+        default={},
+        description="With `strategy: weighted`, the share of each gateway: `{carrier-a: 70, carrier-b: 30}`. One of "
+        "weight 0 is tried only after all others.",
     )
     max_attempts: int | None = Field(
         default=None,

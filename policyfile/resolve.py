@@ -88,6 +88,7 @@ def _route(route: written.RouteSection, plan: Dialling) -> Route:
         prefixes=tuple(prefix(text, plan) for text in route.prefixes),
         gateways=route.gateways or (),
         strategy=Strategy(route.strategy),
+        weights=tuple(route.weights[name] for name in route.gateways or ()) if route.weights else (),
         max_attempts=route.max_attempts or 0,
         rewrite=_rewrite(route.rewrite),
         retry=_retry(route.retry),

@@ -61,6 +61,7 @@ def _route(data: dict[str, Any]) -> Route:
             "prefixes": tuple(data["prefixes"]),
             "gateways": tuple(data["gateways"]),
             "strategy": Strategy(data["strategy"]),
+            "weights": tuple(data.get("weights", ())),
             "rewrite": Rewrite(**data["rewrite"]),
             "retry": _retry_rule(data["retry"]),
             "refusal": Refusal(**refusal) if refusal else None,

@@ -354,6 +354,20 @@ def test_a_call_is_explained_for_programs(cli: Cli) -> None:
     assert {"what", "subject", "found"} == set(data["steps"][0])
 
 
+def test_what_a_weighted_route_draws_may_be_given(cli: Cli, tmp_path: Path) -> None:
+    written = (
+        "strowger: 1\ntrunks: {t: {sources: [192.0.2.1]}}\n"
+        "gateways: {a: {address: 192.0.2.2}, b: {address: 192.0.2.3}}\n"
+        "routes: [{name: r, prefixes: [default], gateways: [a, b], strategy: weighted, weights: {a: 7, b: 3}}]\n"
+    )
+    file = tmp_path / "weighted.yaml"
+    file.write_text(written)
+    asked = ("explain", "--policy", str(file), "--to", CALLEE, "--json")
+    drawn = {draw: cli(*asked, "--draw", draw).data["gateway"] for draw in ("0", "0.69", "0.7", "1")}
+    assert drawn == {"0": "a", "0.69": "a", "0.7": "b", "1": "b"}
+    assert cli(*asked).data["gateway"] == "a"
+
+
 def test_a_call_is_explained_as_of_another_time(node: Node, cli: Cli) -> None:
     node.put(Entry(Kind.CALLER, CALLER, expires=1_900_000_000.0))
     asked = ("explain", "--from", CALLER, "--to", CALLEE, "--json", "--at")

@@ -1,4 +1,4 @@
-"""Routes that share a prefix: which of them is there for a call, told by the calls themselves."""
+"""Routes that share a prefix, and gateways that share a route: which take a call, told by the calls themselves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from harness.node import GB, TRUNK, Node, at
 
 from model.narrowing import Narrowing, Window
-from model.policy import Refusal, Route, Trunk
+from model.policy import Refusal, Route, Strategy, Trunk
 
 CALLER, LONDON = "1001", "02079460000"
 OFFICE = Trunk("office", ("127.0.0.7/32",), GB, trust_identity=True, tags=("staff", "london"))
@@ -108,3 +108,39 @@ def test_a_route_is_there_at_its_times(node: Node, zone: str, offset: int) -> No
     (why,) = passed_over(node, call.call_id)
     assert why.startswith("closed: not at this time: ")
     assert why.endswith(f" in {zone}")
+
+
+# Weights
+
+
+def first_of(draw: float) -> str:
+    """Where a call goes that draws this number, by the weights below."""
+    return "left" if draw < 0.75 else "right"
+
+
+def test_calls_are_shared_out_as_they_draw(node: Node) -> None:
+    players = {name: node.answering() for name in ("left", "right")}
+    route = Route("drawn", ("",), tuple(players), strategy=Strategy.WEIGHTED, weights=(3, 1))
+    node.apply([route], [at(name, player) for name, player in players.items()])
+    draws = []
+    for _ in range(60):
+        call = node.answered(CALLER, LONDON)
+        decided = node.records(call.call_id)[0]
+        draws.append(next(float(step[1]) for step in decided["steps"] if step[0] == "draw"))
+        assert decided["gateways"][0] == first_of(draws[-1])
+        assert players[first_of(draws[-1])].calls(call.call_id)
+    # No two workers draw the same numbers.
+    assert len(set(draws)) == len(draws)
+    # 45 are to be expected; fewer than 20 in one of many billions of runs.
+    assert sum(draw < 0.75 for draw in draws) >= 20
+
+
+def test_the_rest_of_a_weighted_route_follows_in_the_order_that_was_drawn(node: Node) -> None:
+    names = ("w1", "w2", "last")
+    gateways = [at(name, node.refusing(503)) for name in names]
+    node.apply([Route("drawn", ("",), names, strategy=Strategy.WEIGHTED, weights=(1, 1, 0))], gateways)
+    call = node.refused(CALLER, LONDON, 500, "text=.gateways-failed")
+    tried = node.attempts(call.call_id)
+    assert tried == node.records(call.call_id)[0]["gateways"]
+    assert sorted(tried[:2]) == ["w1", "w2"]
+    assert tried[2] == "last"

@@ -29,6 +29,10 @@ class Live:
         """As :class:`kemi.policy.Live` has it."""
         return 0
 
+    def draw(self) -> float:
+        """As :class:`kemi.policy.Live` has it."""
+        return 0.0
+
 
 seconds = st.floats(0.1, 100.0)
 names = st.sampled_from(["a", "b", "c", "d"])

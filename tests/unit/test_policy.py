@@ -33,6 +33,7 @@ class Live:
 
     held: dict[str, float] = field(default_factory=dict)
     turns: int = 0
+    drawn: float = 0.0
 
     def held_until(self, gateway: str) -> float:
         """As :class:`kemi.policy.Live` has it."""
@@ -41,6 +42,10 @@ class Live:
     def turn(self, route: str) -> int:
         """As :class:`kemi.policy.Live` has it."""
         return self.turns
+
+    def draw(self) -> float:
+        """As :class:`kemi.policy.Live` has it."""
+        return self.drawn
 
 
 def decide(
@@ -321,3 +326,23 @@ def test_who_calls_is_the_asserted_number_where_the_trunk_is_trusted_with_it(tru
     routes = only("asserted", Narrowing(callers=("+4416",))), only("from", Narrowing(callers=("1001",)))
     call = replace(CALL, asserted="01611234567")
     assert took(decide(call, routes=routes, trunk=replace(TRUNK, trust_identity=trusted))) == expected
+
+
+# Weights
+
+WEIGHTED = replace(ROUTE, strategy=Strategy.WEIGHTED, weights=(5, 3, 2))
+
+
+@pytest.mark.parametrize(
+    ("drawn", "order"), [(0.0, "abc"), (0.499, "acb"), (0.5, "bac"), (0.79, "bca"), (0.8, "cab"), (1.0, "cba")]
+)
+def test_a_draw_decides_on_the_order(drawn: float, order: str) -> None:
+    decision = decide(routes=(WEIGHTED,), live=Live(drawn=drawn))
+    assert gateways_of(decision) == order
+    assert ("draw", repr(drawn), f"begins with {order[0]}") in decision.steps
+
+
+def test_the_order_that_was_drawn_goes_round_and_passes_over_who_is_away() -> None:
+    route = replace(WEIGHTED, max_attempts=5)
+    assert gateways_of(decide(routes=(route,), live=Live(drawn=0.5))) == "bacba"
+    assert gateways_of(decide(routes=(route,), live=Live({"b": NOW + 1}, drawn=0.5))) == "acaca"

@@ -963,3 +963,43 @@ class TestNarrowing:
     def test_refused(self, text: str, message: str) -> None:
         lines = said(text)
         assert any(message in line for line in lines), lines
+
+
+def weighted(body: str) -> str:
+    return (
+        "gateways: {a: {address: 192.0.2.1}, b: {address: 192.0.2.2}}\n"
+        "routes:\n"
+        "  - name: r\n"
+        "    prefixes: ['+44']\n"
+        "    gateways: [a, b]\n" + body
+    )
+
+
+class TestWeights:
+    def test_resolved(self) -> None:
+        (found,) = policy(weighted("    strategy: weighted\n    weights: {b: 0, a: 70}\n")).routes
+        assert (found.strategy, found.weights) == (Strategy.WEIGHTED, (70, 0))
+
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            ("    strategy: weighted\n", "7: routes[0].strategy: 'weighted' needs 'weights'"),
+            ("    weights: {a: 1, b: 1}\n", "7: routes[0].weights: means nothing without 'strategy: weighted'"),
+            ("    weights: {a: 1}\n    strategy: weighted\n", "7: routes[0].weights: gateway 'b' has no weight"),
+            (
+                "    strategy: weighted\n    weights:\n      a: 1\n      b: 1\n      aa: 1\n",
+                "11: routes[0].weights.aa: 'aa' is not among the gateways of this route (did you mean 'a'?)",
+            ),
+            ("    strategy: weighted\n    weights: {a: 0, b: 0}\n", "8: routes[0].weights: some gateway needs"),
+            (
+                "    strategy: weighted\n    weights: {a: 1.5, b: 1}\n",
+                "8: routes[0].weights.a: should be a whole number",
+            ),
+            ("    strategy: weighted\n    weights: {a: -1, b: 1}\n", "8: routes[0].weights.a: should be greater"),
+            ("    strategy: weighted\n    weights: {a: 1001, b: 1}\n", "8: routes[0].weights.a: should be less"),
+            ("    strategy: weighted\n    weights: [1, 2]\n", "8: routes[0].weights: should be a mapping"),
+        ],
+    )
+    def test_refused(self, body: str, message: str) -> None:
+        lines = said(weighted(body))
+        assert any(line.startswith(message) for line in lines), lines
