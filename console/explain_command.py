@@ -190,7 +190,8 @@ def describe(record: dict[str, Any]) -> list[str]:
         end = f"{record['status']} {record['refusal']}" if "refusal" in record else " then ".join(record["gateways"])
         facts = record["facts"]
         steps = [f"  {what:<14} {subject:<24} {found}" for what, subject, found in record["steps"]]
-        return [f"{at} {facts['caller']} calls {facts['callee']}: {end}", *steps]
+        what = "emergency call, " if record.get("emergency") else ""
+        return [f"{at} {what}{facts['caller']} calls {facts['callee']}: {end}", *steps]
     failure = "no reply" if record["local"] else record["status"]
     following = record.get("next") or record.get("refusal") or "reply passed on"
     return [

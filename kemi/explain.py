@@ -67,6 +67,8 @@ class Explanation:
     "Its id."
     status: int = 0
     "What the caller gets."
+    emergency: bool = False
+    "Whether the call is an emergency call."
 
     def as_dict(self) -> dict[str, object]:
         """As JSON has it."""
@@ -103,8 +105,9 @@ def explain(
     """Decide a hypothetical call at Unix time ``now``; ``failures`` says which gateways fail, and how."""
     decision = policy.decide(facts, view, live, now)
     base = Explanation(
-        facts=facts, version=view.version, steps=decision.steps, route="", attempts=(), outcome="refused"
-    )
+        facts=facts, version=view.version, steps=decision.steps, route="", attempts=(), outcome="refused",
+        emergency=decision.emergency,
+    )  # fmt: skip
     if isinstance(decision.outcome, policy.Reject):
         refusal = decision.outcome.refusal
         return replace(base, refusal=refusal.id, status=refusal.status)

@@ -247,6 +247,7 @@ def _record_decision(call: str, facts: CallFacts, decision: policy.Decision, now
         "at": now,
         "facts": {name: getattr(facts, name) for name in CallFacts.__slots__},
         "steps": decision.steps,
+        "emergency": decision.emergency,
     }
     if isinstance(outcome, policy.Reject):
         record |= {"refusal": outcome.refusal.id, "status": outcome.refusal.status}

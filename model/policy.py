@@ -158,6 +158,21 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Emergency:
+    """Which calls are emergency calls, and where they go instead of where routes would send them."""
+
+    numbers: tuple[str, ...]
+    "Digits as they are dialled, ``112``."
+    gateways: tuple[str, ...]
+    rewrite: Rewrite = Rewrite()
+    "The only change of the number: what gateways do to others is not meant for ``112``."
+
+    def number(self, *spellings: str) -> str:
+        """Which of the numbers a call is for that is dialled in one of these spellings; empty if none."""
+        return next((spelling for spelling in spellings if spelling in self.numbers), "")
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything but the routes, which are looked up one by one."""
 
@@ -167,3 +182,5 @@ class Policy:
     "How operators write numbers in commands and in the policy file."
     retry_after_max: float = 300.0
     "Seconds: the longest that a gateway's Retry-After keeps it out of use."
+    emergency: Emergency | None = None
+    "None: no call is an emergency call."

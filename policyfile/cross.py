@@ -19,6 +19,7 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     yield from _sources(shaped, tree)
     yield from _gateways(shaped, tree)
     yield from _route_names(shaped, tree)
+    yield from _emergency(shaped, tree)
     yield from _weights(shaped)
     yield from _narrowings(shaped, tree)
     yield from _prefixes(shaped, tree)
@@ -53,6 +54,17 @@ def _gateways(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     for number, route in _routes(shaped):
         for index, name in enumerate(route.gateways or ()):
             yield from _unknown("gateway", name, known, ("routes", number, "gateways", index))
+
+
+def _emergency(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    emergency, gateways = shaped.document.emergency, shaped.document.gateways
+    if emergency is None:
+        return
+    known = _names(tree, "gateways")
+    for index, name in enumerate(emergency.gateways):
+        yield from _unknown("gateway", name, known, ("emergency", "gateways", index))
+    if all(name in gateways and not gateways[name].enabled for name in emergency.gateways):
+        yield Finding(("emergency", "gateways"), "every one of them is disabled: no emergency call could be made")
 
 
 def _weights(shaped: Shaped) -> Iterator[Finding]:

@@ -368,6 +368,20 @@ class RouteSection(Section):
         return self
 
 
+class EmergencySection(Section):
+    """Calls to emergency numbers. They pass blocklists and the refusal of anonymous callers, and take no route."""
+
+    numbers: Listed[Digits] = Field(
+        min_length=1, description='Numbers as they are dialled, on every trunk: `["112", "999"]`.'
+    )
+    gateways: Listed[Name] = Field(
+        min_length=1, max_length=MAX_ATTEMPTS, description="Names of the gateways to try, in this order."
+    )
+    rewrite: Rewrite = Field(
+        default=Rewrite(), description="Change of the number. That of the gateway is not made for these calls."
+    )
+
+
 class Document(Section):
     """The keys at the top of the file."""
 
@@ -388,6 +402,9 @@ class Document(Section):
     retry_after_max: Annotated[float, _duration(0, 3600)] = Field(
         default=_POLICY.retry_after_max,
         description="The longest that a gateway's own Retry-After keeps it out of use.",
+    )
+    emergency: EmergencySection | None = Field(
+        default=None, description="Which calls are emergency calls, and where they go."
     )
     routes: Listed[RouteSection] = Field(
         default=(), description="Which called number goes where. Numbers that no route matches are refused."

@@ -6,7 +6,7 @@ import re
 
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
-from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
 from policyfile import document as written
 from policyfile.problems import quoted
 
@@ -25,6 +25,7 @@ def policy_of(document: written.Document) -> Policy:
         gateways={name: _gateway(name, gateway) for name, gateway in document.gateways.items()},
         dialling=default,
         retry_after_max=document.retry_after_max,
+        emergency=_emergency(document.emergency) if document.emergency else None,
     )
 
 
@@ -66,6 +67,10 @@ def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
         trust_identity=trunk.trust_identity,
         tags=trunk.tags,
     )
+
+
+def _emergency(emergency: written.EmergencySection) -> Emergency:
+    return Emergency(emergency.numbers, emergency.gateways, _rewrite(emergency.rewrite))
 
 
 def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:

@@ -69,7 +69,8 @@ def _path(detail: ErrorDetails) -> Path:
 
 
 def _sound(document: dict[str, Any], broken: Collection[Path]) -> dict[str, Any]:
-    heads = {path[:2] for path in broken}
+    # Half an emergency section would be none: it goes as a whole.
+    heads = {path[:1] if path[:1] == ("emergency",) else path[:2] for path in broken}
     sound = {key: _sound_part(key, part, heads) for key, part in document.items() if (key,) not in heads}
     return {**sound, "strowger": SCHEMA_VERSION}
 

@@ -10,7 +10,7 @@ from typing import Any
 from model.entries import Action, Entry, Kind
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
-from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -28,6 +28,7 @@ def decode_policy(text: str | bytes) -> Policy:
         gateways={name: _gateway(item) for name, item in data["gateways"].items()},
         dialling=_dialling(data["dialling"]),
         retry_after_max=data["retry_after_max"],
+        emergency=_emergency(data["emergency"]) if data.get("emergency") else None,
     )
 
 
@@ -114,6 +115,10 @@ def _narrowing(data: dict[str, Any]) -> Narrowing:
     return Narrowing(
         callers=tuple(data["callers"]), trunks=tuple(data["trunks"]), tags=tuple(data["tags"]), times=times
     )
+
+
+def _emergency(data: dict[str, Any]) -> Emergency:
+    return Emergency(tuple(data["numbers"]), tuple(data["gateways"]), Rewrite(**data["rewrite"]))
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:

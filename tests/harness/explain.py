@@ -77,6 +77,7 @@ def explain_records(snapshot: Path, records: list[dict[str, Any]], live: Live) -
     live.drawn = next((float(subject) for what, subject, _ in decided["steps"] if what == "draw"), 0.0)
     found = explain(snapshot, CallFacts(**decided["facts"]), failures, live=live, now=decided["at"])
     assert json.loads(json.dumps(found.decision.steps)) == decided["steps"]
+    assert decided["emergency"] == found.decision.emergency
     if isinstance(found.decision.outcome, policy.Reject):
         assert decided["refusal"] == found.decision.outcome.refusal.id
         assert decided["status"] == found.decision.outcome.refusal.status

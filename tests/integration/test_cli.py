@@ -337,7 +337,7 @@ def test_a_call_is_explained_for_programs(cli: Cli) -> None:
         "carrier-b=486,location=U", "--json",
     ).data  # fmt: skip
     assert set(data) == {
-        "facts", "version", "steps", "route", "attempts", "outcome", "gateway", "refusal", "status",
+        "facts", "version", "steps", "route", "attempts", "outcome", "gateway", "refusal", "status", "emergency",
     }  # fmt: skip
     assert data["facts"] == {
         "caller": CALLER, "callee": CALLEE, "source": "127.0.0.9", "asserted": "1002", "user_agent": "Phone",
@@ -366,6 +366,15 @@ def test_what_a_weighted_route_draws_may_be_given(cli: Cli, tmp_path: Path) -> N
     drawn = {draw: cli(*asked, "--draw", draw).data["gateway"] for draw in ("0", "0.69", "0.7", "1")}
     assert drawn == {"0": "a", "0.69": "a", "0.7": "b", "1": "b"}
     assert cli(*asked).data["gateway"] == "a"
+
+
+def test_an_emergency_call_is_explained_as_such(cli: Cli) -> None:
+    file = str(ROOT / "examples" / "emergency.yaml")
+    found = {number: cli("explain", "--policy", file, "--to", number, "--json").data for number in ("112", CALLEE)}
+    assert {number: data["emergency"] for number, data in found.items()} == {"112": True, CALLEE: False}
+    assert (found["112"]["route"], found["112"]["gateway"]) == ("emergency", "psap-a")
+    lines = cli("explain", "--policy", file, "--to", "112").out.splitlines()
+    assert any(line.split()[:2] == ["emergency", "112"] for line in lines)
 
 
 def test_a_call_is_explained_as_of_another_time(node: Node, cli: Cli) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from model.entries import Action, Entry, Kind
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
-from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
 from state import codec
 
 quick = settings(deadline=None, max_examples=60)
@@ -86,6 +86,7 @@ policies = st.builds(
     gateways=st.lists(gateways, max_size=3).map(lambda items: {item.name: item for item in items}),
     dialling=diallings,
     retry_after_max=seconds,
+    emergency=st.none() | st.builds(Emergency, numbers=tuples, gateways=tuples, rewrite=rewrites),
 )
 entries = st.builds(
     Entry,
@@ -125,7 +126,7 @@ def test_what_was_written_before_routes_could_be_narrowed_is_read() -> None:
     del route["narrowing"], route["weights"]
     assert codec.decode_routes(json.dumps(route)) == (Route("r", ("+44",)),)
     old = json.loads(codec.encode_policy(policy))
-    del old["trunks"][0]["tags"]
+    del old["trunks"][0]["tags"], old["emergency"]
     assert codec.decode_policy(json.dumps(old)) == policy
 
 
@@ -165,6 +166,7 @@ def test_the_same_policy_is_written_the_same_whatever_the_order_of_its_gateways(
         dict(reversed(policy.gateways.items())),
         policy.dialling,
         policy.retry_after_max,
+        policy.emergency,
     )
     assert codec.encode_policy(turned) == codec.encode_policy(policy)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model.causes import Q850_NAMES, Cause
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
-from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
 from policyfile import LoadedPolicy, PolicyFileError, load, reference, tree
 from policyfile.document import DiallingPlan, Section, keys_of, section_at
 from policyfile.patterns import check_pattern, check_replacement
@@ -840,7 +840,7 @@ class TestDocs:
 
     def test_every_key_is_described(self) -> None:
         sections, tables = Section.__subclasses__(), reference.key_tables()
-        assert len(sections) == 9
+        assert len(sections) == 10
         for section in sections:
             assert all(field.description for field in section.model_fields.values())
             assert all(f"| `{name}` |" in tables for name in keys_of(section))
@@ -1003,3 +1003,38 @@ class TestWeights:
     def test_refused(self, body: str, message: str) -> None:
         lines = said(weighted(body))
         assert any(line.startswith(message) for line in lines), lines
+
+
+def emergency(body: str) -> str:
+    return (
+        "gateways: {a: {address: 192.0.2.1}, 'off': {address: 192.0.2.2, enabled: false}}\n"
+        "emergency: {" + body + "}\n"
+        "routes: [{name: r, prefixes: [default], gateways: [a]}]\n"
+    )
+
+
+class TestEmergency:
+    def test_resolved(self) -> None:
+        loaded = policy(emergency("numbers: ['112', '999'], gateways: ['off', a], rewrite: {prefix: '9'}"))
+        assert loaded.policy.emergency == Emergency(("112", "999"), ("off", "a"), Rewrite(prefix="9"))
+
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            ("numbers: ['112']", "3: emergency.gateways: is missing"),
+            ("gateways: [a]", "3: emergency.numbers: is missing"),
+            ("numbers: [112], gateways: [a]", '112 without quotes is a number to YAML: write "112"'),
+            ("numbers: ['+112'], gateways: [a]", "3: emergency.numbers[0]: '+112' is not 1 to 8 digits"),
+            ("numbers: [], gateways: [a]", "3: emergency.numbers: should not be empty"),
+            ("numbers: ['112'], gateways: [b]", "3: emergency.gateways[0]: unknown gateway 'b'"),
+            ("numbers: ['112'], gateways: ['off']", "3: emergency.gateways: every one of them is disabled"),
+            ("numbers: ['112'], gateways: [a], gateway: x", "3: emergency: unknown key 'gateway' (did you mean"),
+        ],
+    )
+    def test_refused(self, body: str, message: str) -> None:
+        lines = said(emergency(body))
+        assert any(message in line for line in lines), lines
+
+    def test_what_is_wrong_in_it_hides_nothing_else(self) -> None:
+        text = emergency("numbers: ['x'], gateways: [a]").replace("gateways: [a]}]", "gateways: [b]}]")
+        assert [line.split(":")[1] for line in said(text)] == [" emergency.numbers[0]", " routes[0].gateways[0]"]
