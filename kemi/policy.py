@@ -128,9 +128,7 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
     try:
         trunk = _trunk(facts, view, steps)
         numbers = _numbers(facts, trunk, steps)
-        if emergency is not None:
-            number = emergency.number(numbers.callee, as_dialled(facts.callee))
-        if emergency is not None and number:
+        if emergency is not None and (number := emergency.number(numbers.callee, as_dialled(facts.callee))):
             plan = _emergency_plan(emergency, number, view, live, now, steps)
         else:
             _check_lists(facts, trunk, numbers, view, now, steps)
@@ -139,7 +137,7 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
         outcome: Relay | Reject = Relay(plan)
     except _Refused as refused:
         outcome = Reject(refused.refusal)
-    return Decision(outcome=outcome, steps=tuple(steps), emergency=bool(number))
+    return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "")
 
 
 def _trunk(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
@@ -207,12 +205,12 @@ def _is_anonymous(facts: CallFacts) -> bool:
 
 def _route(numbers: Numbers, trunk: Trunk, view: View, now: float, steps: list[Step]) -> Route:
     for prefix, route in view.routes(numbers.callee):
-        narrowing = route.narrowing
-        # Who a trusted peer says is calling, where one says so.
-        why = narrowing.mismatch(numbers.callers[0], trunk.name, trunk.tags, now) if narrowing is not None else ""
-        if why:
-            steps.append(Step(PASSED_OVER, prefix or "any number", f"{route.name}: {why}"))
-            continue
+        if route.narrowing is not None:
+            # Who a trusted peer says is calling, where one says so.
+            why = route.narrowing.mismatch(numbers.callers[0], trunk.name, trunk.tags, now)
+            if why:
+                steps.append(Step(PASSED_OVER, prefix or "any number", f"{route.name}: {why}"))
+                continue
         steps.append(Step("route", prefix or "any number", route.name))
         if route.refusal is not None:
             raise _Refused(route.refusal)

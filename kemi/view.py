@@ -115,8 +115,9 @@ class View:
             if length <= len(number):
                 raw = self._get(layout.route_key(number[:length]))
                 if raw is not None:
+                    prefix = number[:length]
                     for route in _routes(raw):
-                        yield number[:length], route
+                        yield prefix, route
 
 
 @lru_cache(maxsize=4)

@@ -123,7 +123,7 @@ def test_routes_come_back_in_their_order(some: tuple[Route, ...]) -> None:
 def test_what_was_written_before_routes_could_be_narrowed_is_read() -> None:
     """A record then held the one route of its prefix, and the policy in force is read by whatever version runs."""
     route, policy = json.loads(codec.encode_route(Route("r", ("+44",)))), Policy(trunks=(Trunk("t", ()),))
-    del route["narrowing"], route["weights"]
+    assert not {"narrowing", "weights"} & set(route)
     assert codec.decode_routes(json.dumps(route)) == (Route("r", ("+44",)),)
     old = json.loads(codec.encode_policy(policy))
     del old["trunks"][0]["tags"], old["emergency"]
