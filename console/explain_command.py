@@ -7,6 +7,7 @@ import json as jsonlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +39,9 @@ def command(
         list[str] | None,
         typer.Option(help="GATEWAY=503[,q850=34][,location=LN][,retry-after=5][,ringing], =timeout or =unsendable."),
     ] = None,
+    draw: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="What a weighted route draws, as the trace of a past call has it.")
+    ] = 0.0,
     policy: Annotated[
         Path | None,
         typer.Option(help="Decide by this file instead of the policy in force.", exists=True, dir_okay=False),
@@ -65,7 +69,7 @@ def command(
             user_agent=user_agent,
             private=private,
         )
-        live = Snapshot() if policy else _live(settings)
+        live = replace(Snapshot() if policy else _live(settings), drawn=draw)
         explanation = explain(facts, view, live, now, failures)
     if json:
         print_json(explanation.as_dict())
@@ -111,7 +115,11 @@ def _parse_time(text: str) -> float:
     if not text:
         return time.time()
     try:
-        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+        when = datetime.fromisoformat(text).astimezone(UTC)
+        # The calendar ends with the year 9999, in some time zones a day earlier than here.
+        if not 1 < when.year < 9999:
+            raise ValueError
+        return when.timestamp()
     except (ValueError, OverflowError):
         raise typer.BadParameter(f"--at {text!r} is not a time such as 2026-01-31T18:00") from None
 
@@ -182,7 +190,8 @@ def describe(record: dict[str, Any]) -> list[str]:
         end = f"{record['status']} {record['refusal']}" if "refusal" in record else " then ".join(record["gateways"])
         facts = record["facts"]
         steps = [f"  {what:<14} {subject:<24} {found}" for what, subject, found in record["steps"]]
-        return [f"{at} {facts['caller']} calls {facts['callee']}: {end}", *steps]
+        what = "emergency call, " if record.get("emergency") else ""
+        return [f"{at} {what}{facts['caller']} calls {facts['callee']}: {end}", *steps]
     failure = "no reply" if record["local"] else record["status"]
     following = record.get("next") or record.get("refusal") or "reply passed on"
     return [

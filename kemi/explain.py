@@ -67,6 +67,8 @@ class Explanation:
     "Its id."
     status: int = 0
     "What the caller gets."
+    emergency: bool = False
+    "Whether the call is an emergency call."
 
     def as_dict(self) -> dict[str, object]:
         """As JSON has it."""
@@ -81,6 +83,8 @@ class Snapshot:
     "Gateway to Unix time."
     turns: Mapping[str, int] = field(default_factory=dict)
     "Route to number of calls so far."
+    drawn: float = 0.0
+    "What a weighted route draws, from 0 to 1; 0 hits the first gateway that has a weight."
 
     def held_until(self, gateway: str) -> float:
         """See :class:`kemi.policy.Live`."""
@@ -90,6 +94,10 @@ class Snapshot:
         """See :class:`kemi.policy.Live`; a look does not count as a call."""
         return self.turns.get(route, 0)
 
+    def draw(self) -> float:
+        """See :class:`kemi.policy.Live`."""
+        return self.drawn
+
 
 def explain(
     facts: CallFacts, view: View, live: policy.Live, now: float, failures: Mapping[str, Failure]
@@ -97,8 +105,9 @@ def explain(
     """Decide a hypothetical call at Unix time ``now``; ``failures`` says which gateways fail, and how."""
     decision = policy.decide(facts, view, live, now)
     base = Explanation(
-        facts=facts, version=view.version, steps=decision.steps, route="", attempts=(), outcome="refused"
-    )
+        facts=facts, version=view.version, steps=decision.steps, route="", attempts=(), outcome="refused",
+        emergency=decision.emergency,
+    )  # fmt: skip
     if isinstance(decision.outcome, policy.Reject):
         refusal = decision.outcome.refusal
         return replace(base, refusal=refusal.id, status=refusal.status)
@@ -163,6 +172,10 @@ class _Holding:
     def turn(self, route: str) -> int:
         """See :class:`kemi.policy.Live`."""
         return self.live.turn(route)
+
+    def draw(self) -> float:
+        """See :class:`kemi.policy.Live`."""
+        return self.live.draw()
 
 
 def _held(live: policy.Live, plan: Plan, failure: Failure, now: float) -> policy.Live:

@@ -50,6 +50,8 @@ class Plan:
     "Gateways that must not be tried again in this call."
     retry_after_max: float = 300.0
     "Seconds."
+    emergency: bool = False
+    "Tried even at gateways that asked to be left alone."
 
     @property
     def attempt(self) -> Attempt:
@@ -79,13 +81,14 @@ class Plan:
                 self.current,
                 self.excluded,
                 self.retry_after_max,
+                self.emergency,
             ]
         )
 
     @classmethod
     def loads(cls, text: str) -> Plan:
         """From the text that :meth:`dumps` made."""
-        route, version, attempts, rule, deadline, ring, current, excluded, retry_after_max = json.loads(text)
+        route, version, attempts, rule, deadline, ring, current, excluded, retry_after_max, *more = json.loads(text)
         return cls(
             route=route,
             version=version,
@@ -96,6 +99,8 @@ class Plan:
             current=current,
             excluded=tuple(excluded),
             retry_after_max=retry_after_max,
+            # A call under way over an upgrade has the plan of a version that knew none.
+            emergency=bool(more and more[0]),
         )
 
 

@@ -15,14 +15,26 @@ from urllib.parse import quote
 from kemi import refusals
 from kemi.plan import Attempt, Plan
 from kemi.view import View
+from kemi.weighting import weighted_order
 from model.call import CallFacts
 from model.causes import TREATMENTS, Cause, Failure, classify
 from model.entries import Action, Entry, Kind, pair_value
-from model.numbers import is_dialable, normalise
-from model.policy import Gateway, Policy, Refusal, Route, Strategy, Trunk
+from model.numbers import as_dialled, is_dialable, normalise
+from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Route, Strategy, Trunk
 
 # With less of the budget left, another attempt could only be cut short.
 SHORTEST_ATTEMPT = 0.5
+
+# How an emergency call is tried: on and on, unless the caller hangs up. What one gateway says of the called number,
+# another need not say of it, and neither routes nor gateways have rules that were made with such a call in mind.
+EMERGENCY = Route(
+    name="emergency",
+    prefixes=(),
+    retry=RetryRule(also=("ambiguous", "final", "identity", "redirect"), after_ringing=True),
+)
+
+# The step that tells of a route which has a prefix of the number and yet is not there for the call.
+PASSED_OVER = "passed over"
 
 
 class Live(Protocol):
@@ -33,6 +45,9 @@ class Live(Protocol):
 
     def turn(self, route: str) -> int:
         """How many calls took ``route`` before this one."""
+
+    def draw(self) -> float:
+        """A number for this call, at least 0 and at most 1, any as likely as any other."""
 
 
 class Step(NamedTuple):
@@ -77,6 +92,7 @@ class Decision:
 
     outcome: Relay | Reject
     steps: tuple[Step, ...]
+    emergency: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +124,20 @@ class _Refused(Exception):
 def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
     """What happens to a new call at Unix time ``now``."""
     steps: list[Step] = []
+    emergency, number = view.policy.emergency, ""
     try:
         trunk = _trunk(facts, view, steps)
         numbers = _numbers(facts, trunk, steps)
-        _check_lists(facts, trunk, numbers, view, now, steps)
-        route = _route(numbers.callee, view, steps)
-        outcome: Relay | Reject = Relay(_plan(route, numbers.callee, view, live, now, steps))
+        if emergency is not None and (number := emergency.number(numbers.callee, as_dialled(facts.callee))):
+            plan = _emergency_plan(emergency, number, view, live, now, steps)
+        else:
+            _check_lists(facts, trunk, numbers, view, now, steps)
+            route = _route(numbers, trunk, view, now, steps)
+            plan = _plan(route, numbers.callee, view, live, now, steps)
+        outcome: Relay | Reject = Relay(plan)
     except _Refused as refused:
         outcome = Reject(refused.refusal)
-    return Decision(outcome=outcome, steps=tuple(steps))
+    return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "")
 
 
 def _trunk(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
@@ -182,13 +203,20 @@ def _is_anonymous(facts: CallFacts) -> bool:
     )
 
 
-def _route(callee: str, view: View, steps: list[Step]) -> Route:
-    for prefix, route in view.routes(callee):
+def _route(numbers: Numbers, trunk: Trunk, view: View, now: float, steps: list[Step]) -> Route:
+    for prefix, route in view.routes(numbers.callee):
+        if route.narrowing is not None:
+            # Who a trusted peer says is calling, where one says so.
+            why = route.narrowing.mismatch(numbers.callers[0], trunk.name, trunk.tags, now)
+            if why:
+                steps.append(Step(PASSED_OVER, prefix or "any number", f"{route.name}: {why}"))
+                continue
         steps.append(Step("route", prefix or "any number", route.name))
         if route.refusal is not None:
             raise _Refused(route.refusal)
         return route
-    steps.append(Step("route", callee, "no prefix matches"))
+    passed_over = steps[-1].what == PASSED_OVER
+    steps.append(Step("route", numbers.callee, f"no {'other ' if passed_over else ''}prefix matches"))
     raise _Refused(refusals.NO_ROUTE)
 
 
@@ -199,6 +227,10 @@ def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: 
     if not attempts:
         raise _Refused(refusals.INVALID_NUMBER)
     attempts = list(islice(cycle(attempts), route.max_attempts or len(attempts)))
+    return _planned(route, attempts, view, now, steps)
+
+
+def _planned(route: Route, attempts: list[Attempt], view: View, now: float, steps: list[Step]) -> Plan:
     steps.extend(Step("attempt", attempt.gateway, attempt.uri) for attempt in attempts)
     return Plan(
         route=route.name,
@@ -207,13 +239,47 @@ def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: 
         retry=route.retry,
         deadline=now + route.post_dial_delay,
         ring=route.ring,
-        retry_after_max=policy.retry_after_max,
+        retry_after_max=view.policy.retry_after_max,
     )
+
+
+def _emergency_plan(
+    emergency: Emergency, number: str, view: View, live: Live, now: float, steps: list[Step]
+) -> Plan:
+    steps.append(Step("emergency", number, "passes lists and routes, takes its own gateways"))
+    names = _reachable(emergency.gateways, view.policy, live, now, steps)
+    gateways = (view.policy.gateways[name] for name in names)
+    # A rewriting that leaves nothing of the number must not cost the call.
+    number = emergency.rewrite.apply(number) or number
+    attempts = [replace(_attempt(gateway, number), retry=RetryRule()) for gateway in gateways]
+    if not attempts:
+        raise _Refused(refusals.GATEWAYS_DOWN)
+    return replace(_planned(EMERGENCY, attempts, view, now, steps), emergency=True)
+
+
+def _reachable(names: Iterable[str], policy: Policy, live: Live, now: float, steps: list[Step]) -> list[str]:
+    """Every gateway that is not disabled; one that asked to be left alone comes last, and yet is tried."""
+    free, held = [], []
+    for name in names:
+        if not policy.gateways[name].enabled:
+            steps.append(Step("gateway", name, "disabled"))
+        elif live.held_until(name) > now:
+            steps.append(Step("gateway", name, "asked to be left alone, so it comes last"))
+            held.append(name)
+        else:
+            free.append(name)
+    return free + held
 
 
 def _ordered(route: Route, live: Live, steps: list[Step]) -> tuple[str, ...]:
     if route.strategy is Strategy.PRIORITY:
         return route.gateways
+    if route.strategy is Strategy.WEIGHTED:
+        draw = live.draw()
+        order = weighted_order(route.gateways, route.weights, draw)
+        # In full: the same number leads to the same order when the call is explained.
+        steps.append(Step("draw", repr(draw), f"begins with {order[0]}"))
+        return order
     first = live.turn(route.name) % len(route.gateways)
     steps.append(Step("turn", route.name, f"begins with {route.gateways[first]}"))
     return route.gateways[first:] + route.gateways[:first]
@@ -276,7 +342,7 @@ def next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> Failur
         plan = replace(plan, excluded=(*plan.excluded, plan.attempt.gateway))
     for index in range(plan.current + 1, len(plan.attempts)):
         name = plan.attempts[index].gateway
-        if name not in plan.excluded and live.held_until(name) <= now:
+        if name not in plan.excluded and (plan.emergency or live.held_until(name) <= now):
             return FailureDecision(Retry(replace(plan, current=index)), cause, why)
     return FailureDecision(_exhausted(failure, cause), cause, "no attempt is left")
 

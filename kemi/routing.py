@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import random
 import time
 import traceback
 from collections.abc import Callable
@@ -43,6 +44,8 @@ _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
 _calls = itertools.count()
+# The kernel's: workers are forks of one process, and must not draw the same numbers as one another.
+_random = random.SystemRandom()
 
 Callback = Callable[["Handler", Any, Any], int]
 
@@ -163,6 +166,9 @@ class _Live:
     def turn(self, route: str) -> int:
         return int(KSR.htable.sht_inc(TURNS, route)) - 1
 
+    def draw(self) -> float:
+        return _random.random()
+
 
 _live = _Live()
 
@@ -241,6 +247,7 @@ def _record_decision(call: str, facts: CallFacts, decision: policy.Decision, now
         "at": now,
         "facts": {name: getattr(facts, name) for name in CallFacts.__slots__},
         "steps": decision.steps,
+        "emergency": decision.emergency,
     }
     if isinstance(outcome, policy.Reject):
         record |= {"refusal": outcome.refusal.id, "status": outcome.refusal.status}

@@ -23,6 +23,9 @@ class _Idle:
     def turn(self, route: str) -> int:
         return 0
 
+    def draw(self) -> float:
+        return 0.0
+
 
 def run() -> None:
     """Decide three plain cases; raises :class:`SelfCheckError`, or whatever the code raises."""

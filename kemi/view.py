@@ -107,12 +107,17 @@ class View:
                     yield entry
 
     def routes(self, number: str) -> Iterator[tuple[str, Route]]:
-        """The routes whose prefix ``number`` begins with, longest first, each with that prefix."""
+        """The routes whose prefix ``number`` begins with, longest first, each with that prefix.
+
+        Those of one prefix are in the policy's order, and cost one look-up.
+        """
         for length in self._index.lengths.get(layout.ROUTES, ()):
             if length <= len(number):
                 raw = self._get(layout.route_key(number[:length]))
                 if raw is not None:
-                    yield number[:length], _route(raw)
+                    prefix = number[:length]
+                    for route in _routes(raw):
+                        yield prefix, route
 
 
 @lru_cache(maxsize=4)
@@ -137,8 +142,8 @@ def _compile_index(raw: bytes) -> _Index:
 
 # Bounded, so that a worker's memory does not grow with the number of routes.
 @lru_cache(maxsize=4096)
-def _route(raw: bytes) -> Route:
-    return codec.decode_route(raw)
+def _routes(raw: bytes) -> tuple[Route, ...]:
+    return codec.decode_routes(raw)
 
 
 @lru_cache(maxsize=4096)

@@ -63,6 +63,9 @@ def parse_entry_value(kind: Kind, text: str, dialling: Dialling) -> str:
     if not text:
         raise EntryError(f"{kind}: empty")
     value = _parsers.get(kind, _number)(text, dialling)
+    if not value:
+        # All of it was parameters or separators. As a prefix, nothing would match everything.
+        raise EntryError(f"{kind}: {text!r} leaves nothing of a number")
     if len(value.encode()) > KEY_MAX_BYTES:
         raise EntryError(f"{kind}: longer than {KEY_MAX_BYTES} bytes")
     return value

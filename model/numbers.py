@@ -44,6 +44,15 @@ class Dialling:
     "Digit strings up to this length stay literal: extensions and short codes."
 
 
+# No digits are long enough to be anything else than an extension.
+_LITERAL = Dialling(extension_digits=LITERAL_MAX_LENGTH)
+
+
+def as_dialled(number: str) -> str:
+    """The literal ``number`` without visual separators and parameters, whatever plan it was dialled by."""
+    return normalise(number, _LITERAL)
+
+
 def normalise(number: str, dialling: Dialling) -> str:
     """The one spelling of ``number``: ``+`` and digits, or the literal itself.
 

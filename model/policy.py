@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from model.causes import Failure, classify, hangup_cause
+from model.narrowing import Narrowing
 from model.numbers import Dialling
 
 
@@ -18,6 +19,8 @@ class Strategy(StrEnum):
     "As listed, on every call."
     ALTERNATE = "alternate"
     "As listed, but each call begins one further than the call before (round-robin)."
+    WEIGHTED = "weighted"
+    "Drawn for each call, each gateway with the odds of its weight."
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,8 @@ class Trunk:
     "Whether callers who withhold their identity are accepted."
     trust_identity: bool = False
     "Whether P-Asserted-Identity names the caller (RFC 3325 section 4)."
+    tags: tuple[str, ...] = ()
+    "What routes may ask for."
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +131,18 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What happens to the numbers that begin with one of its prefixes."""
+    """What happens to the numbers that begin with one of its prefixes.
+
+    Of several routes with one prefix, the first in the policy's order decides that is there for the call.
+    """
 
     name: str
     prefixes: tuple[str, ...]
     "Normalised beginnings, ``+44`` or ``10``; the empty prefix matches every number."
     gateways: tuple[str, ...] = ()
     strategy: Strategy = Strategy.PRIORITY
+    weights: tuple[int, ...] = ()
+    "One for each gateway where the strategy is ``weighted``; 0: only after all others."
     max_attempts: int = 0
     "At most this many attempts, going round the gateways again if need be; 0: each gateway once."
     rewrite: Rewrite = Rewrite()
@@ -143,6 +153,23 @@ class Route:
     "Seconds of ringing before the call counts as unanswered."
     refusal: Refusal | None = None
     "Set: calls are refused with it, and no gateway is tried."
+    narrowing: Narrowing | None = None
+    "Which calls it is there for; None: all."
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """Which calls are emergency calls, and where they go instead of where routes would send them."""
+
+    numbers: tuple[str, ...]
+    "Digits as they are dialled, ``112``."
+    gateways: tuple[str, ...]
+    rewrite: Rewrite = Rewrite()
+    "The only change of the number: what gateways do to others is not meant for ``112``."
+
+    def number(self, *spellings: str) -> str:
+        """Which of the numbers a call is for that is dialled in one of these spellings; empty if none."""
+        return next((spelling for spelling in spellings if spelling in self.numbers), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +182,5 @@ class Policy:
     "How operators write numbers in commands and in the policy file."
     retry_after_max: float = 300.0
     "Seconds: the longest that a gateway's Retry-After keeps it out of use."
+    emergency: Emergency | None = None
+    "None: no call is an emergency call."

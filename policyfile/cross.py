@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import yaml
+
 from policyfile import resolve
 from policyfile.document import RouteSection
 from policyfile.problems import Finding, Path, did_you_mean, quoted
@@ -17,6 +19,9 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     yield from _sources(shaped, tree)
     yield from _gateways(shaped, tree)
     yield from _route_names(shaped, tree)
+    yield from _emergency(shaped, tree)
+    yield from _weights(shaped)
+    yield from _narrowings(shaped, tree)
     yield from _prefixes(shaped, tree)
 
 
@@ -51,6 +56,58 @@ def _gateways(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
             yield from _unknown("gateway", name, known, ("routes", number, "gateways", index))
 
 
+def _emergency(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    emergency, gateways = shaped.document.emergency, shaped.document.gateways
+    if emergency is None:
+        return
+    known = _names(tree, "gateways")
+    for index, name in enumerate(emergency.gateways):
+        yield from _unknown("gateway", name, known, ("emergency", "gateways", index))
+    if all(name in gateways and not gateways[name].enabled for name in emergency.gateways):
+        yield Finding(("emergency", "gateways"), "every one of them is disabled: no emergency call could be made")
+
+
+def _weights(shaped: Shaped) -> Iterator[Finding]:
+    for number, route in _routes(shaped):
+        path, gateways = ("routes", number, "weights"), route.gateways or ()
+        if route.strategy != "weighted":
+            if "weights" in route.model_fields_set:
+                yield Finding(path, "means nothing without 'strategy: weighted'")
+            continue
+        if "weights" not in route.model_fields_set:
+            yield Finding(("routes", number, "strategy"), "'weighted' needs 'weights', a number for each gateway")
+            continue
+        for name in route.weights:
+            if name not in gateways:
+                unlisted = f"{quoted(name)} is not among the gateways of this route{did_you_mean(name, gateways)}"
+                yield Finding((*path, name), unlisted)
+        for name in dict.fromkeys(gateways):
+            if name not in route.weights:
+                yield Finding(path, f"gateway {quoted(name)} has no weight")
+        if not any(route.weights.values()):
+            yield Finding(path, "some gateway needs a weight above 0")
+
+
+def _narrowings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    known, tags = _names(tree, "trunks"), _tags(tree)
+    for number, route in _routes(shaped):
+        for index, name in enumerate(route.trunks):
+            yield from _unknown("trunk", name, known, ("routes", number, "trunks", index))
+        for index, tag in enumerate(route.tags):
+            if tag not in tags:
+                path = ("routes", number, "tags", index)
+                yield Finding(path, f"no trunk has the tag {quoted(tag)}{did_you_mean(tag, tags)}")
+
+
+def _tags(tree: Tree) -> tuple[str, ...]:
+    # From the tree, as the names are: what a trunk with a mistake in it has is not unknown either.
+    return tuple(
+        str(node.value)
+        for path, node in tree.nodes.items()
+        if len(path) == 4 and (path[0], path[2]) == ("trunks", "tags") and isinstance(node, yaml.ScalarNode)
+    )
+
+
 def _sources(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     seen: dict[str, tuple[str, Path]] = {}
     for name, trunk in shaped.document.trunks.items():
@@ -77,21 +134,32 @@ def _prefixes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
         # Without the plan there is no telling what the prefixes mean; what is wrong with it is said already.
         return
     plan = resolve.default_dialling(document)
+    # Of each beginning, the route after which no other can be reached.
     seen: dict[str, tuple[str, Path]] = {}
     for number, route in _routes(shaped):
-        for index, text in enumerate(route.prefixes):
-            path = ("routes", number, "prefixes", index)
+        own: dict[str, tuple[str, Path]] = {}
+        for path, text in _written_prefixes(number, route):
             try:
                 beginning = resolve.prefix(text, plan)
             except ValueError as error:
                 yield Finding(path, str(error))
                 continue
-            if beginning in seen:
-                owner, first = seen[beginning]
+            if path[2] == "callers":
+                continue
+            if beginning in seen or beginning in own:
+                owner, first = seen.get(beginning) or own[beginning]
                 yield Finding(
                     path, f"{_shown(beginning)} belongs to route '{owner}' already (line {tree.line(first)})"
                 )
-            seen.setdefault(beginning, (route.name, path))
+            own.setdefault(beginning, (route.name, path))
+        if not resolve.is_narrowed(route):
+            seen = {**own, **seen}
+
+
+def _written_prefixes(number: int, route: RouteSection) -> Iterator[tuple[Path, str]]:
+    for key, texts in (("prefixes", route.prefixes), ("callers", route.callers)):
+        for index, text in enumerate(texts):
+            yield ("routes", number, key, index), text
 
 
 def _shown(beginning: str) -> str:

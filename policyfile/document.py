@@ -19,7 +19,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
+from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
 from model.policy import Gateway, Policy, Route
 from policyfile import values
@@ -33,6 +35,11 @@ _POLICY = Policy()
 
 # tm branches a call at most 12 times (its parameter max_branches); two are left for what else may fork it.
 MAX_ATTEMPTS = 10
+
+# The keys of a route that narrow it.
+NARROWING = ("callers", "trunks", "tags", "times")
+
+_WINDOW = Window(zone="")
 
 T = TypeVar("T")
 Listed = Annotated[tuple[T, ...], Field(strict=False)]
@@ -61,6 +68,8 @@ Name = Annotated[
 Digits = Annotated[str, _matching(values.DIGITS, "1 to 8 digits"), Shown("digits")]
 Network = Annotated[str, PlainValidator(values.read_network), Shown("network or IP address")]
 RetryItem = Annotated[str, PlainValidator(values.read_retry_item), Shown("cause")]
+Clock = Annotated[int, PlainValidator(values.read_clock), Shown("time of day")]
+Date = Annotated[str, PlainValidator(values.read_date), Shown("date")]
 UserPart = Annotated[
     str, _matching(values.USER_PART, "at most 32 of letters, digits and + * # . _ -"), Shown("text")
 ]
@@ -193,6 +202,7 @@ class TrunkSection(Section):
         default=False,
         description="P-Asserted-Identity names the caller (RFC 3325). Only for a peer that vouches for it.",
     )
+    tags: Listed[Name] = Field(default=(), description="What a route's own `tags` may ask for.")
 
 
 class GatewaySection(Section):
@@ -232,8 +242,60 @@ class Reject(Section):
     cause: int = Field(default=21, ge=1, le=127, description="Q.850 cause for the Reason header.")
 
 
+class WindowSection(Section):
+    """A stretch of time that comes again, by the clock on the wall in its zone, summer time and all.
+
+    One over midnight belongs to the day on which it begins: `days: [fri]` from `"22:00"` to `"06:00"` ends on Saturday.
+    """
+
+    zone: Annotated[str, PlainValidator(values.read_zone), Shown("time zone")] = Field(
+        description="Name of a time zone, as in `Europe/London`."
+    )
+    days: Annotated[
+        tuple[Annotated[tuple[int, ...], PlainValidator(values.read_days), Shown("day or range of days")], ...],
+        Field(strict=False),
+    ] = Field(
+        default=(), description="Days of the week on which it begins: `[mon-thu, sun]`. Otherwise every day."
+    )
+    start: Clock | None = Field(
+        default=None, alias="from", description='When it begins: `"09:00"`. Otherwise as the day does.'
+    )
+    end: Clock | None = Field(
+        default=None,
+        alias="to",
+        description='When it ends, this minute not included: `"17:30"`; if that is earlier than `from`, on the next '
+        "day. Otherwise as the day does.",
+    )
+    first: Date = Field(default=_WINDOW.first, description="The first date on which it begins: `2026-12-24`.")
+    last: Date = Field(default=_WINDOW.last, description="The last date on which it begins.")
+
+    @property
+    def begins(self) -> int:
+        """Minutes after midnight."""
+        return _WINDOW.start if self.start is None else self.start
+
+    @property
+    def ends(self) -> int:
+        """Minutes after midnight."""
+        return _WINDOW.end if self.end is None else self.end
+
+    @model_validator(mode="after")
+    def _has_a_length(self) -> Self:
+        if self.begins == DAY_MINUTES:
+            raise ValueError("""cannot begin at 24:00: write "00:00" and the next day""")
+        if self.begins == self.ends:
+            raise ValueError("is empty: leave 'from' and 'to' out for the whole day")
+        if self.first and self.last and self.last < self.first:
+            raise ValueError("ends before it begins: 'last' is earlier than 'first'")
+        return self
+
+
 class RouteSection(Section):
-    """What happens to the numbers that begin with one of its prefixes. The longest prefix of all wins."""
+    """What happens to the numbers that begin with one of its prefixes. The longest prefix of all wins.
+
+    Of the routes that share a prefix, the first decides that is there for the call: `callers`, `trunks`, `tags` and
+    `times` narrow a route, and all that are given must fit. Where none is, the next shorter prefix is looked at.
+    """
 
     name: Name = Field(description="Stands in call records and explanations.")
     prefixes: Listed[Annotated[str, PlainValidator(values.read_prefix), Shown("beginning of a number")]] = (
@@ -250,9 +312,32 @@ class RouteSection(Section):
         description="Names of the gateways to try. Either these or `reject`.",
     )
     reject: Reject | None = Field(default=None, description="Refuse the call.")
-    strategy: Literal["priority", "alternate"] = Field(
+    callers: Listed[Annotated[str, PlainValidator(values.read_caller), Shown("beginning of a number")]] = (
+        Field(
+            default=(),
+            min_length=1,
+            description="Only for callers whose number begins with one of these: the asserted number where the trunk "
+            "is trusted with it, otherwise that of From.",
+        )
+    )
+    trunks: Listed[Name] = Field(
+        default=(), min_length=1, description="Only for calls by one of these trunks."
+    )
+    tags: Listed[Name] = Field(
+        default=(), min_length=1, description="Only for calls by a trunk that has every one of these tags."
+    )
+    times: Listed[WindowSection] = Field(default=(), min_length=1, description="Only at these times.")
+    strategy: Literal["priority", "alternate", "weighted"] = Field(
         default=_ROUTE.strategy.value,
-        description="`priority`: as listed; `alternate`: each call begins one gateway further than the last.",
+        description="`priority`: as listed; `alternate`: each call begins one gateway further than the last; "
+        "`weighted`: drawn for each call, with the odds of `weights`.",
+    )
+    weights: Annotated[
+        dict[Name, Annotated[int, Field(ge=0, le=1000)]], Shown("mapping of gateway to number, 0 to 1000")
+    ] = Field(
+        default={},
+        description="With `strategy: weighted`, the share of each gateway: `{carrier-a: 70, carrier-b: 30}`. One of "
+        "weight 0 is tried only after all others.",
     )
     max_attempts: int | None = Field(
         default=None,
@@ -277,10 +362,24 @@ class RouteSection(Section):
     def _either_gateways_or_reject(self) -> Self:
         if (self.gateways is None) == (self.reject is None):
             raise ValueError("needs either 'gateways' or 'reject'" + (", not both" if self.reject else ""))
-        idle = self.model_fields_set - {"name", "prefixes", "reject"}
+        idle = self.model_fields_set - {"name", "prefixes", "reject", *NARROWING}
         if self.reject is not None and idle:
             raise ValueError(f"a route with 'reject' calls nobody, so '{min(idle)}' means nothing in it")
         return self
+
+
+class EmergencySection(Section):
+    """Calls to emergency numbers. They pass blocklists and the refusal of anonymous callers, and take no route."""
+
+    numbers: Listed[Digits] = Field(
+        min_length=1, description='Numbers as they are dialled, on every trunk: `["112", "999"]`.'
+    )
+    gateways: Listed[Name] = Field(
+        min_length=1, max_length=MAX_ATTEMPTS, description="Names of the gateways to try, in this order."
+    )
+    rewrite: Rewrite = Field(
+        default=Rewrite(), description="Change of the number. That of the gateway is not made for these calls."
+    )
 
 
 class Document(Section):
@@ -304,6 +403,9 @@ class Document(Section):
         default=_POLICY.retry_after_max,
         description="The longest that a gateway's own Retry-After keeps it out of use.",
     )
+    emergency: EmergencySection | None = Field(
+        default=None, description="Which calls are emergency calls, and where they go."
+    )
     routes: Listed[RouteSection] = Field(
         default=(), description="Which called number goes where. Numbers that no route matches are refused."
     )
@@ -316,12 +418,17 @@ def section_in(annotation: Any) -> type[Section] | None:
     return next(filter(None, map(section_in, get_args(annotation))), None)
 
 
+def keys_of(section: type[Section]) -> dict[str, FieldInfo]:
+    """The keys of a section as they are written."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
 def section_at(path: Path) -> type[Section]:
     """The section whose keys stand at ``path`` in a document. Raises LookupError if there is none."""
     section: type[Section] = Document
     parts = iter(path)
     for part in parts:
-        annotation = section.model_fields[str(part)].annotation
+        annotation = keys_of(section)[str(part)].annotation
         nested = section_in(annotation)
         if nested is None:
             raise LookupError(path)

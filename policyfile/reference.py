@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from model.causes import Q850_NAMES, TREATMENTS, Cause, Failure, classify
 from policyfile import document
-from policyfile.document import Section, Shown, section_in
+from policyfile.document import Section, Shown, keys_of, section_in
 from policyfile.values import Duration, written_seconds
 
 _SECTIONS: dict[str, type[Section]] = {
@@ -25,7 +25,9 @@ _SECTIONS: dict[str, type[Section]] = {
     "A dialling plan": document.DiallingPlan,
     "A trunk": document.TrunkSection,
     "A gateway": document.GatewaySection,
+    "emergency": document.EmergencySection,
     "A route": document.RouteSection,
+    "times": document.WindowSection,
     "reject": document.Reject,
     "rewrite": document.Rewrite,
     "retry": document.Retry,
@@ -55,7 +57,7 @@ def key_tables() -> str:
 def _section_table(title: str, section: type[Section]) -> str:
     rows = (
         (f"`{name}`", _type(field), _default(field), field.description or "")
-        for name, field in section.model_fields.items()
+        for name, field in keys_of(section).items()
     )
     return f"### {title}\n\n{getdoc(section)}\n\n{_table(('key', 'type', 'default', 'meaning'), rows)}"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
-from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
 from policyfile import document as written
 from policyfile.problems import quoted
 
@@ -24,6 +25,7 @@ def policy_of(document: written.Document) -> Policy:
         gateways={name: _gateway(name, gateway) for name, gateway in document.gateways.items()},
         dialling=default,
         retry_after_max=document.retry_after_max,
+        emergency=_emergency(document.emergency) if document.emergency else None,
     )
 
 
@@ -63,7 +65,12 @@ def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
         dialling=plan,
         anonymous=trunk.anonymous == "accept",
         trust_identity=trunk.trust_identity,
+        tags=trunk.tags,
     )
+
+
+def _emergency(emergency: written.EmergencySection) -> Emergency:
+    return Emergency(emergency.numbers, emergency.gateways, _rewrite(emergency.rewrite))
 
 
 def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
@@ -86,12 +93,39 @@ def _route(route: written.RouteSection, plan: Dialling) -> Route:
         prefixes=tuple(prefix(text, plan) for text in route.prefixes),
         gateways=route.gateways or (),
         strategy=Strategy(route.strategy),
+        weights=tuple(route.weights[name] for name in route.gateways or ()) if route.weights else (),
         max_attempts=route.max_attempts or 0,
         rewrite=_rewrite(route.rewrite),
         retry=_retry(route.retry),
         post_dial_delay=route.post_dial_delay,
         ring=route.ring,
         refusal=Refusal(**route.reject.model_dump()) if route.reject else None,
+        narrowing=_narrowing(route, plan) if is_narrowed(route) else None,
+    )
+
+
+def is_narrowed(route: written.RouteSection) -> bool:
+    """Whether a route is there for some calls only."""
+    return any(getattr(route, key) for key in written.NARROWING)
+
+
+def _narrowing(route: written.RouteSection, plan: Dialling) -> Narrowing:
+    return Narrowing(
+        callers=tuple(prefix(text, plan) for text in route.callers),
+        trunks=route.trunks,
+        tags=route.tags,
+        times=tuple(map(_window, route.times)),
+    )
+
+
+def _window(window: written.WindowSection) -> Window:
+    return Window(
+        zone=window.zone,
+        days=tuple(sorted({day for days in window.days for day in days})) or EVERY_DAY,
+        start=window.begins,
+        end=window.ends,
+        first=window.first,
+        last=window.last,
     )
 
 

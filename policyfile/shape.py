@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from policyfile.document import Document, section_at
+from policyfile.document import Document, keys_of, section_at
 from policyfile.problems import Finding, Path, did_you_mean, quoted
 from policyfile.tree import Tree, misread
 from policyfile.values import SCHEMA_VERSION
@@ -69,7 +69,8 @@ def _path(detail: ErrorDetails) -> Path:
 
 
 def _sound(document: dict[str, Any], broken: Collection[Path]) -> dict[str, Any]:
-    heads = {path[:2] for path in broken}
+    # Half an emergency section would be none: it goes as a whole.
+    heads = {path[:1] if path[:1] == ("emergency",) else path[:2] for path in broken}
     sound = {key: _sound_part(key, part, heads) for key, part in document.items() if (key,) not in heads}
     return {**sound, "strowger": SCHEMA_VERSION}
 
@@ -92,7 +93,7 @@ def _finding(detail: ErrorDetails, tree: Tree) -> Finding:
     path = _path(detail)
     if detail["type"] == "extra_forbidden":
         key = str(path[-1])
-        known = section_at(path[:-1]).model_fields
+        known = keys_of(section_at(path[:-1]))
         return Finding(path[:-1], f"unknown key {quoted(key)}{did_you_mean(key, known)}", tree.line(path))
     return Finding(path, _message(detail, tree.plain(path)))
 

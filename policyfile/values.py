@@ -10,11 +10,14 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
+from zoneinfo import available_timezones
 
 from pydantic_core import PydanticCustomError
 
 from model.causes import Q850_NAMES, Cause
+from model.narrowing import is_zone
 from policyfile.patterns import check_pattern
 from policyfile.problems import did_you_mean, quoted
 
@@ -34,6 +37,10 @@ SCHEMA_VERSION = 1
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_ZONE = re.compile(r"[A-Za-z0-9+_-]{1,32}(?:/[A-Za-z0-9+_-]{1,32}){0,2}")
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", re.ASCII)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?", re.DOTALL)
 _STATUS = re.compile(r"[3-6][0-9][0-9]")
 _Q850 = re.compile(r"q850:([1-9][0-9]{0,2})")
@@ -208,3 +215,52 @@ def read_prefix(value: object) -> str:
     """The beginning of a number as operators write it; ``default`` and the empty text match every number."""
     prefix = text(value)
     return "" if prefix == "default" else prefix
+
+
+def read_caller(value: object) -> str:
+    """The beginning of a caller's number as operators write it."""
+    prefix = text(value)
+    if prefix in ("", "default"):
+        raise ValueError("every caller matches: leave 'callers' out")
+    return prefix
+
+
+def read_zone(value: object) -> str:
+    """The name of a time zone that this machine knows."""
+    name = text(value)
+    if not (_ZONE.fullmatch(name) and is_zone(name)):
+        raise ValueError(
+            f"{quoted(name)} is not a time zone such as Europe/London{did_you_mean(name, available_timezones())}"
+        )
+    return name
+
+
+def read_days(value: object) -> tuple[int, ...]:
+    """``mon`` or ``mon-fri``, as days of the week from 0 for Monday; ``fri-mon`` goes over the week's end."""
+    first, dash, last = text(value).partition("-")
+    if first not in WEEKDAYS or (dash and last not in WEEKDAYS):
+        raise ValueError(f"{quoted(value)} is not a day or range of days: write mon, or mon-fri")
+    begin = WEEKDAYS.index(first)
+    length = (WEEKDAYS.index(last) - begin) % 7 if dash else 0
+    return tuple((begin + day) % 7 for day in range(length + 1))
+
+
+def read_clock(value: object) -> int:
+    """``09:00``, as minutes after midnight; ``24:00`` is the end of the day."""
+    written = text(value)
+    match = _CLOCK.fullmatch(written)
+    if match is None:
+        raise ValueError(f'{quoted(written)} is not a time of day: write "09:00", or "24:00" for the end of the day')
+    return int(match[1]) * 60 + int(match[2]) if match[1] else 24 * 60
+
+
+def read_date(value: object) -> str:
+    """``2026-12-24``."""
+    written = text(value)
+    try:
+        if not _DATE.fullmatch(written):
+            raise ValueError
+        date.fromisoformat(written)
+    except ValueError:
+        raise ValueError(f"{quoted(written)} is not a date such as 2026-12-24") from None
+    return written

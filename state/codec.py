@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from model.entries import Action, Entry, Kind
+from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
-from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -26,27 +28,50 @@ def decode_policy(text: str | bytes) -> Policy:
         gateways={name: _gateway(item) for name, item in data["gateways"].items()},
         dialling=_dialling(data["dialling"]),
         retry_after_max=data["retry_after_max"],
+        emergency=_emergency(data["emergency"]) if data.get("emergency") else None,
     )
 
 
 def encode_route(route: Route) -> str:
     """A route as JSON text."""
-    return _encode(asdict(route))
+    data = asdict(route)
+    # What few routes have is left out of the others: each call hashes the record that it reads.
+    for name in ("narrowing", "weights"):
+        if not data[name]:
+            del data[name]
+    return _encode(data)
 
 
 def decode_route(text: str | bytes) -> Route:
     """The route in JSON text made by :func:`encode_route`."""
+    return _route(json.loads(text))
+
+
+def join_routes(routes: Iterable[str]) -> str:
+    """Routes, each made by :func:`encode_route`, as one JSON text."""
+    return f"[{','.join(routes)}]"
+
+
+def decode_routes(text: str | bytes) -> tuple[Route, ...]:
+    """The routes in JSON text made by :func:`join_routes`."""
     data = json.loads(text)
-    refusal = data["refusal"]
+    # Records of versions in which no two routes shared a prefix hold the one route itself.
+    return tuple(map(_route, data if isinstance(data, list) else [data]))
+
+
+def _route(data: dict[str, Any]) -> Route:
+    refusal, narrowing = data["refusal"], data.get("narrowing")
     return Route(
         **{
             **data,
             "prefixes": tuple(data["prefixes"]),
             "gateways": tuple(data["gateways"]),
             "strategy": Strategy(data["strategy"]),
+            "weights": tuple(data.get("weights", ())),
             "rewrite": Rewrite(**data["rewrite"]),
             "retry": _retry_rule(data["retry"]),
             "refusal": Refusal(**refusal) if refusal else None,
+            "narrowing": _narrowing(narrowing) if narrowing else None,
         }
     )
 
@@ -59,7 +84,7 @@ def encode_document(policy: Policy, routes: tuple[Route, ...]) -> str:
 def decode_document(text: str | bytes) -> tuple[Policy, tuple[Route, ...]]:
     """The policy and routes in JSON text made by :func:`encode_document`."""
     data = json.loads(text)
-    routes = tuple(decode_route(_encode(item)) for item in data["routes"])
+    routes = tuple(_route(item) for item in data["routes"])
     return decode_policy(_encode(data["policy"])), routes
 
 
@@ -90,8 +115,20 @@ def _retry_rule(data: dict[str, Any]) -> RetryRule:
     )
 
 
+def _narrowing(data: dict[str, Any]) -> Narrowing:
+    times = tuple(Window(**{**window, "days": tuple(window["days"])}) for window in data["times"])
+    return Narrowing(
+        callers=tuple(data["callers"]), trunks=tuple(data["trunks"]), tags=tuple(data["tags"]), times=times
+    )
+
+
+def _emergency(data: dict[str, Any]) -> Emergency:
+    return Emergency(tuple(data["numbers"]), tuple(data["gateways"]), Rewrite(**data["rewrite"]))
+
+
 def _trunk(data: dict[str, Any]) -> Trunk:
-    return Trunk(**{**data, "sources": tuple(data["sources"]), "dialling": _dialling(data["dialling"])})
+    lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
+    return Trunk(**{**data, **lists, "dialling": _dialling(data["dialling"])})
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:

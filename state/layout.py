@@ -6,7 +6,7 @@ A snapshot is a sorted map of bytes. Four single records, then one record for ea
 ``meta``              schema, generation and seq of the Redis state that it copies (JSON)
 ``policy``            version and policy without routes (JSON)
 ``index``             lengths in use for each table of prefixes, and the User-Agent entries (JSON)
-``r`` + prefix        a route (JSON)
+``r`` + prefix        the routes with that prefix, in the policy's order (JSON)
 ``e`` + kind:value    an entry (JSON)
 ====================  =====================================================================
 
@@ -67,7 +67,7 @@ def decode_policy_record(raw: bytes) -> tuple[int, Policy]:
 
 
 def route_key(prefix: str) -> bytes:
-    """The key of the route for ``prefix``."""
+    """The key of the routes for ``prefix``."""
     return ROUTE + prefix.encode()
 
 
@@ -109,8 +109,8 @@ class Index:
                 del self.lengths[where[0]]
 
     def set_routes(self, prefixes: Iterable[str]) -> None:
-        """Count the routes anew."""
-        self.lengths[ROUTES] = Counter(len(prefix) for prefix in prefixes)
+        """Count the routes' records anew; a prefix of several routes has one record."""
+        self.lengths[ROUTES] = Counter(len(prefix) for prefix in set(prefixes))
 
     def encode(self) -> bytes:
         """As stored."""
@@ -149,5 +149,10 @@ def build(policy: Policy, routes: Iterable[Route], entries: Iterable[Entry], ver
 
 
 def route_records(routes: Iterable[Route]) -> dict[bytes, bytes]:
-    """The records of all routes."""
-    return {route_key(prefix): codec.encode_route(route).encode() for route in routes for prefix in route.prefixes}
+    """The records of all routes, which are given in the policy's order."""
+    by_prefix: dict[str, list[str]] = {}
+    for route in routes:
+        text = codec.encode_route(route)
+        for prefix in route.prefixes:
+            by_prefix.setdefault(prefix, []).append(text)
+    return {route_key(prefix): codec.join_routes(texts).encode() for prefix, texts in by_prefix.items()}

@@ -25,6 +25,8 @@ class Live:
     "Gateway to the Unix time until which it asked to be left alone."
     turns: Mapping[str, int] = field(default_factory=dict)
     "Route to the number of calls that took it."
+    drawn: float = 0.0
+    "What the call drew, told by its trace."
 
     def held_until(self, gateway: str) -> float:
         """As :class:`kemi.policy.Live` has it."""
@@ -33,6 +35,10 @@ class Live:
     def turn(self, route: str) -> int:
         """As :class:`kemi.policy.Live` has it."""
         return self.turns.get(route, 0)
+
+    def draw(self) -> float:
+        """As :class:`kemi.policy.Live` has it."""
+        return self.drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +74,10 @@ def explain_records(snapshot: Path, records: list[dict[str, Any]], live: Live) -
     """Explain a call from its spooled records, and fail if they tell another story."""
     decided, *failed = records
     failures = [(record["at"], failure_of(record)) for record in failed]
+    live.drawn = next((float(subject) for what, subject, _ in decided["steps"] if what == "draw"), 0.0)
     found = explain(snapshot, CallFacts(**decided["facts"]), failures, live=live, now=decided["at"])
     assert json.loads(json.dumps(found.decision.steps)) == decided["steps"]
+    assert decided["emergency"] == found.decision.emergency
     if isinstance(found.decision.outcome, policy.Reject):
         assert decided["refusal"] == found.decision.outcome.refusal.id
         assert decided["status"] == found.decision.outcome.refusal.status

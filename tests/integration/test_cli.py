@@ -639,7 +639,7 @@ def test_a_call_is_explained_for_programs(cli: Cli) -> None:
         "carrier-b=486,location=U", "--json",
     ).data  # fmt: skip
     assert set(data) == {
-        "facts", "version", "steps", "route", "attempts", "outcome", "gateway", "refusal", "status",
+        "facts", "version", "steps", "route", "attempts", "outcome", "gateway", "refusal", "status", "emergency",
     }  # fmt: skip
     assert data["facts"] == {
         "caller": CALLER, "callee": CALLEE, "source": "127.0.0.9", "asserted": "1002", "user_agent": "Phone",
@@ -654,6 +654,29 @@ def test_a_call_is_explained_for_programs(cli: Cli) -> None:
     assert (second["gateway"], second["cause"]) == ("carrier-b", "final")
     assert first["consequences"]["capacity"] == "carrier-b"
     assert {"what", "subject", "found"} == set(data["steps"][0])
+
+
+def test_what_a_weighted_route_draws_may_be_given(cli: Cli, tmp_path: Path) -> None:
+    written = (
+        "strowger: 1\ntrunks: {t: {sources: [192.0.2.1]}}\n"
+        "gateways: {a: {address: 192.0.2.2}, b: {address: 192.0.2.3}}\n"
+        "routes: [{name: r, prefixes: [default], gateways: [a, b], strategy: weighted, weights: {a: 7, b: 3}}]\n"
+    )
+    file = tmp_path / "weighted.yaml"
+    file.write_text(written)
+    asked = ("explain", "--policy", str(file), "--to", CALLEE, "--json")
+    drawn = {draw: cli(*asked, "--draw", draw).data["gateway"] for draw in ("0", "0.69", "0.7", "1")}
+    assert drawn == {"0": "a", "0.69": "a", "0.7": "b", "1": "b"}
+    assert cli(*asked).data["gateway"] == "a"
+
+
+def test_an_emergency_call_is_explained_as_such(cli: Cli) -> None:
+    file = str(ROOT / "examples" / "emergency.yaml")
+    found = {number: cli("explain", "--policy", file, "--to", number, "--json").data for number in ("112", CALLEE)}
+    assert {number: data["emergency"] for number, data in found.items()} == {"112": True, CALLEE: False}
+    assert (found["112"]["route"], found["112"]["gateway"]) == ("emergency", "psap-a")
+    lines = cli("explain", "--policy", file, "--to", "112").out.splitlines()
+    assert any(line.split()[:2] == ["emergency", "112"] for line in lines)
 
 
 def test_a_call_is_explained_as_of_another_time(node: Node, cli: Cli) -> None:

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.entries import Action, Entry, Kind
+from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
-from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
 from state import codec
 
 quick = settings(deadline=None, max_examples=60)
@@ -35,6 +36,7 @@ trunks = st.builds(
     dialling=diallings,
     anonymous=st.booleans(),
     trust_identity=st.booleans(),
+    tags=tuples,
 )
 gateways = st.builds(
     Gateway,
@@ -51,18 +53,32 @@ gateways = st.builds(
 refusals = st.builds(
     Refusal, id=texts, status=st.integers(400, 699), phrase=texts, cause=st.integers(1, 127), retry_after=st.integers(0)
 )
+windows = st.builds(
+    Window,
+    zone=texts,
+    days=st.lists(st.integers(0, 6), max_size=3).map(tuple),
+    start=st.integers(0, 1440),
+    end=st.integers(0, 1440),
+    first=texts,
+    last=texts,
+)
+narrowings = st.builds(
+    Narrowing, callers=tuples, trunks=tuples, tags=tuples, times=st.lists(windows, max_size=2).map(tuple)
+)
 routes = st.builds(
     Route,
     name=texts,
     prefixes=tuples,
     gateways=tuples,
     strategy=st.sampled_from(Strategy),
+    weights=st.lists(st.integers(0, 1000), max_size=3).map(tuple),
     max_attempts=st.integers(0, 10),
     rewrite=rewrites,
     retry=retry_rules,
     post_dial_delay=seconds,
     ring=seconds,
     refusal=st.none() | refusals,
+    narrowing=st.none() | narrowings,
 )
 policies = st.builds(
     Policy,
@@ -70,6 +86,7 @@ policies = st.builds(
     gateways=st.lists(gateways, max_size=3).map(lambda items: {item.name: item for item in items}),
     dialling=diallings,
     retry_after_max=seconds,
+    emergency=st.none() | st.builds(Emergency, numbers=tuples, gateways=tuples, rewrite=rewrites),
 )
 entries = st.builds(
     Entry,
@@ -94,6 +111,23 @@ def test_a_policy_comes_back_the_same(policy: Policy) -> None:
 def test_a_route_comes_back_the_same(route: Route) -> None:
     text = codec.encode_route(route)
     assert codec.decode_route(text) == codec.decode_route(text.encode()) == route
+
+
+@quick
+@given(st.lists(routes, max_size=3).map(tuple))
+def test_routes_come_back_in_their_order(some: tuple[Route, ...]) -> None:
+    text = codec.join_routes(map(codec.encode_route, some))
+    assert codec.decode_routes(text) == codec.decode_routes(text.encode()) == some
+
+
+def test_what_was_written_before_routes_could_be_narrowed_is_read() -> None:
+    """A record then held the one route of its prefix, and the policy in force is read by whatever version runs."""
+    route, policy = json.loads(codec.encode_route(Route("r", ("+44",)))), Policy(trunks=(Trunk("t", ()),))
+    assert not {"narrowing", "weights"} & set(route)
+    assert codec.decode_routes(json.dumps(route)) == (Route("r", ("+44",)),)
+    old = json.loads(codec.encode_policy(policy))
+    del old["trunks"][0]["tags"], old["emergency"]
+    assert codec.decode_policy(json.dumps(old)) == policy
 
 
 @quick
@@ -132,6 +166,7 @@ def test_the_same_policy_is_written_the_same_whatever_the_order_of_its_gateways(
         dict(reversed(policy.gateways.items())),
         policy.dialling,
         policy.retry_after_max,
+        policy.emergency,
     )
     assert codec.encode_policy(turned) == codec.encode_policy(policy)
 

@@ -86,6 +86,12 @@ def test_what_is_too_long_for_a_key_is_refused(kind: Kind, letter: str) -> None:
         parse_entry_value(kind, letter * (longest + 1), GB)
 
 
+@pytest.mark.parametrize("kind", [Kind.CALLER, Kind.CALLEE, Kind.CALLER_PREFIX, Kind.CALLEE_PREFIX])
+def test_what_leaves_nothing_of_a_number_is_refused(kind: Kind) -> None:
+    with pytest.raises(EntryError, match="nothing of a number"):
+        parse_entry_value(kind, ";ext=1", Dialling())
+
+
 @quick
 @given(st.sampled_from(Kind), st.text(max_size=30))
 @example(Kind.CALLER, ";")

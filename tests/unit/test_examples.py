@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from kemi.explain import Snapshot, explain
+from kemi.view import View
+from model.call import CallFacts
 from model.causes import Failure
 from model.numbers import normalise
 from model.policy import Strategy
 from policyfile import LoadedPolicy, load
+from state import layout
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.yaml"))
@@ -56,6 +61,30 @@ def test_both_sides_dial_the_same_number() -> None:
     assert normalise("011 44 20 7946 0000", wholesale.dialling) == "+442079460000"
     assert normalise("001 212 555 0100", office.dialling) == "+12125550100"
     assert normalise("(212) 555-0100", wholesale.dialling) == "+12125550100"
+
+
+@pytest.mark.parametrize(
+    ("source", "caller", "callee", "moment", "route"),
+    [
+        ("192.0.2.1", "1001", "02079460100", "2026-01-29T12:00", "support-by-day"),
+        ("192.0.2.1", "1001", "02079460100", "2026-01-31T13:00", "support-by-day"),
+        ("192.0.2.1", "1001", "02079460100", "2026-01-31T18:00", "support-by-night"),
+        ("192.0.2.1", "1001", "02079460100", "2026-12-25T12:00", "support-closed"),
+        ("198.51.100.1", "1001", "0161", "2026-07-30T21:30+01:00", "abroad-barred"),
+        ("198.51.100.1", "1001", "01611234567", "2026-07-30T22:00+01:00", "uk-at-night"),
+        ("198.51.100.1", "1001", "01611234567", "2026-07-30T21:59+01:00", "uk"),
+        ("192.0.2.1", "02079460001", "0033123456789", "2026-07-30T21:59", "abroad"),
+        ("192.0.2.1", "02079461001", "0033123456789", "2026-07-30T21:59", "abroad-barred"),
+        ("198.51.100.1", "02079460001", "0033123456789", "2026-07-30T21:59", "abroad-barred"),
+    ],
+)
+def test_office_hours(source: str, caller: str, callee: str, moment: str, route: str) -> None:
+    loaded = example("office-hours.yaml")
+    view = View(layout.build(loaded.policy, loaded.routes, ()).get)
+    when = datetime.fromisoformat(moment)
+    now = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    found = explain(CallFacts(caller, callee, source), view, Snapshot(), now, {})
+    assert (found.route or found.refusal) == route
 
 
 class TestRetryByHangupCause:

@@ -234,6 +234,7 @@ routes = st.builds(
     prefixes=st.just(("",)),
     gateways=st.permutations("abc").map(tuple),
     strategy=st.sampled_from(Strategy),
+    weights=st.sampled_from(((1, 1, 1), (5, 0, 3))),
     max_attempts=st.sampled_from((0, 2, 5, 8)),
     retry=st.builds(
         RetryRule,
@@ -250,7 +251,7 @@ class Replay:
 
     def __init__(self, plan: Plan, failing: Mapping[str, Failure], live: Snapshot) -> None:
         self.now, self.failing = NOW, failing
-        self.live = Snapshot(dict(live.held), live.turns)
+        self.live = Snapshot(dict(live.held), live.turns, live.drawn)
         self.rows: list[tuple[str, str]] = []
         while (next_plan := self.attempt(plan)) is not None:
             plan = next_plan
@@ -281,11 +282,12 @@ class Replay:
     st.dictionaries(st.sampled_from("abc"), failures, min_size=2),
     st.dictionaries(st.sampled_from("abc"), st.sampled_from((NOW - 1, NOW + 1.5, NOW + 900))),
     st.integers(0, 5),
+    st.floats(0, 1),
 )
 def test_the_walk_is_what_becomes_of_the_call(
-    route: Route, failing: dict[str, Failure], held: dict[str, float], turn: int
+    route: Route, failing: dict[str, Failure], held: dict[str, float], turn: int, drawn: float
 ) -> None:
-    live = Snapshot(held, {"any": turn})
+    live = Snapshot(held, {"any": turn}, drawn)
     found = explained(failing, route, live)
     outcome = policy.decide(CALL, view(route), live, NOW).outcome
     if isinstance(outcome, policy.Reject):
@@ -293,7 +295,7 @@ def test_the_walk_is_what_becomes_of_the_call(
         return
     rows = [(trace.gateway, trace.following or trace.result) for trace in found.attempts]
     assert rows == Replay(outcome.plan, failing, live).rows
-    assert live == Snapshot(held, {"any": turn})
+    assert live == Snapshot(held, {"any": turn}, drawn)
 
 
 @settings(deadline=None, max_examples=100)

@@ -114,11 +114,23 @@ def test_a_snapshot_holds_every_route_and_entry_under_its_key(prefixes: tuple[st
     assert (index.lengths, index.user_agents) == counted([(entry.kind, entry.value) for entry in listed], prefixes)
     assert layout.decode_policy_record(records.pop(layout.POLICY)) == (7, POLICY)
     for prefix in prefixes:
-        assert codec.decode_route(records.pop(layout.route_key(prefix))) == route
+        assert codec.decode_routes(records.pop(layout.route_key(prefix))) == (route,)
     for entry in listed:
         raw = records.pop(layout.entry_key(entry.kind, entry.value))
         assert codec.decode_entry(codec.entry_field(entry.kind, entry.value), raw) == entry
     assert records == {}
+
+
+def test_routes_that_share_a_prefix_share_its_record_in_their_order() -> None:
+    of = {"one": ("+44", "+1"), "two": ("+44",), "three": ("+1", "+44")}
+    routes = [Route(name, prefixes, ("a",)) for name, prefixes in of.items()]
+    records = layout.build(POLICY, routes, ())
+    names = {
+        prefix: [route.name for route in codec.decode_routes(records[layout.route_key(prefix)])]
+        for prefix in ("+44", "+1")
+    }
+    assert names == {"+44": ["one", "two", "three"], "+1": ["one", "three"]}
+    assert Index.decode(records[layout.INDEX]).lengths[layout.ROUTES] == Counter({3: 1, 2: 1})
 
 
 def test_a_snapshot_can_be_built_of_what_is_read_once() -> None:

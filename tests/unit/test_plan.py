@@ -29,6 +29,10 @@ class Live:
         """As :class:`kemi.policy.Live` has it."""
         return 0
 
+    def draw(self) -> float:
+        """As :class:`kemi.policy.Live` has it."""
+        return 0.0
+
 
 seconds = st.floats(0.1, 100.0)
 names = st.sampled_from(["a", "b", "c", "d"])
@@ -53,6 +57,7 @@ plans = st.builds(
     deadline=seconds.map(lambda left: NOW + left),
     ring=seconds,
     retry_after_max=seconds,
+    emergency=st.booleans(),
 )
 failures = st.builds(
     Failure,
@@ -140,11 +145,23 @@ def test_no_attempt_begins_when_the_budget_is_nearly_used_up(plan: Plan, ways: l
 
 @given(plans, endings)
 def test_a_gateway_that_asked_to_be_left_alone_is_not_tried_again(plan: Plan, ways: list[Failure]) -> None:
-    live = Live()
+    live, plan = Live(), replace(plan, emergency=False)
     seen = walk(plan, ways, live)
     for number, failure in enumerate(ways[: len(seen.causes)]):
         if failure.status in (500, 503) and failure.retry_after:
             assert seen.tried[number].gateway not in [attempt.gateway for attempt in seen.tried[number + 1 :]]
+
+
+def test_an_emergency_call_is_tried_even_there() -> None:
+    attempts = tuple(Attempt(name, "sip:112@192.0.2.1", RetryRule(), 1.0, 1.0) for name in "ab")
+    plan = Plan("emergency", 1, attempts, RetryRule(), NOW + 9, 1.0, emergency=True)
+    assert len(walk(plan, [Failure(503)], Live({"b": NOW + 99})).tried) == 2
+    assert len(walk(replace(plan, emergency=False), [Failure(503)], Live({"b": NOW + 99})).tried) == 1
+
+
+def test_a_plan_of_a_version_without_emergency_calls_is_read() -> None:
+    plan = Plan("r", 1, (Attempt("a", "sip:1@192.0.2.1", RetryRule(), 1.0, 1.0),), RetryRule(), NOW, 1.0)
+    assert Plan.loads(plan.dumps().replace(",false]", "]")) == plan
 
 
 @given(plans, endings)

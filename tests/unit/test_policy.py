@@ -13,9 +13,11 @@ from kemi import policy
 from kemi.plan import Plan
 from kemi.view import View
 from model.call import CallFacts
+from model.causes import Failure
 from model.entries import Action, Entry, Kind, pair_value
+from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
-from model.policy import Gateway, Policy, Refusal, Rewrite, Route, Strategy, Trunk
+from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
 from state import layout
 
 NOW = 1_000_000.0
@@ -32,6 +34,7 @@ class Live:
 
     held: dict[str, float] = field(default_factory=dict)
     turns: int = 0
+    drawn: float = 0.0
 
     def held_until(self, gateway: str) -> float:
         """As :class:`kemi.policy.Live` has it."""
@@ -41,6 +44,10 @@ class Live:
         """As :class:`kemi.policy.Live` has it."""
         return self.turns
 
+    def draw(self) -> float:
+        """As :class:`kemi.policy.Live` has it."""
+        return self.drawn
+
 
 def decide(
     call: CallFacts = CALL,
@@ -49,9 +56,10 @@ def decide(
     trunk: Trunk = TRUNK,
     gateways: dict[str, Gateway] = GATEWAYS,
     live: Live | None = None,
+    emergency: Emergency | None = None,
 ) -> policy.Decision:
     """Decide one call over a snapshot made of these."""
-    records = layout.build(Policy((trunk,), gateways), routes, entries, version=7)
+    records = layout.build(Policy((trunk,), gateways, emergency=emergency), routes, entries, version=7)
     return policy.decide(call, View(records.get), live or Live(), NOW)
 
 
@@ -269,3 +277,159 @@ def test_any_text_is_decided(caller: str, callee: str, asserted: str, user_agent
         assert rest == "192.0.2.1:5060"
         assert user.isascii()
         assert not set(user) & set('@ \r\n\t<>"')
+
+
+# Routes that share a prefix
+
+
+def took(decision: policy.Decision) -> str:
+    """The name of the route that a call took."""
+    return plan(decision).route
+
+
+def only(name: str, narrowing: Narrowing | None = None, prefix: str = "") -> Route:
+    """A route, narrowed."""
+    return Route(name, (prefix,), ("a",), narrowing=narrowing)
+
+
+STAFF = replace(TRUNK, tags=("staff",))
+
+
+def test_the_first_route_of_a_prefix_that_is_there_for_the_call_takes_it() -> None:
+    routes = only("none", Narrowing(tags=("gold",))), only("staff", Narrowing(tags=("staff",))), only("all")
+    assert took(decide(routes=routes, trunk=STAFF)) == "staff"
+    assert took(decide(routes=routes)) == "all"
+    assert took(decide(routes=tuple(reversed(routes)), trunk=STAFF)) == "all"
+
+
+def test_where_no_route_of_a_prefix_is_there_the_next_shorter_is_looked_at() -> None:
+    routes = only("any"), only("london", Narrowing(callers=("+33",)), "+4420"), only("uk", Narrowing(("10",)), "+44")
+    decision = decide(routes=routes)
+    assert took(decision) == "uk"
+    assert [step for step in decision.steps if step.what in ("route", "passed over")] == [
+        ("passed over", "+4420", "london: the caller begins with none of +33"),
+        ("route", "+44", "uk"),
+    ]
+
+
+def test_where_none_is_there_at_all_each_is_named() -> None:
+    night = Narrowing(times=(Window("UTC", start=0, end=60),))
+    decision = decide(routes=(only("gold", Narrowing(tags=("gold",))), only("night", night)))
+    assert refused_as(decision) == "no-route"
+    assert decision.steps[-3:] == (
+        ("passed over", "any number", "gold: trunk lab has no tag gold"),
+        ("passed over", "any number", "night: not at this time: Mon 1970-01-12 13:46 in UTC"),
+        ("route", "+442079460000", "no other prefix matches"),
+    )
+
+
+@pytest.mark.parametrize(("trusted", "expected"), [(True, "asserted"), (False, "from")])
+def test_who_calls_is_the_asserted_number_where_the_trunk_is_trusted_with_it(trusted: bool, expected: str) -> None:
+    routes = only("asserted", Narrowing(callers=("+4416",))), only("from", Narrowing(callers=("1001",)))
+    call = replace(CALL, asserted="01611234567")
+    assert took(decide(call, routes=routes, trunk=replace(TRUNK, trust_identity=trusted))) == expected
+
+
+# Weights
+
+WEIGHTED = replace(ROUTE, strategy=Strategy.WEIGHTED, weights=(5, 3, 2))
+
+
+@pytest.mark.parametrize(
+    ("drawn", "order"), [(0.0, "abc"), (0.499, "acb"), (0.5, "bac"), (0.79, "bca"), (0.8, "cab"), (1.0, "cba")]
+)
+def test_a_draw_decides_on_the_order(drawn: float, order: str) -> None:
+    decision = decide(routes=(WEIGHTED,), live=Live(drawn=drawn))
+    assert gateways_of(decision) == order
+    assert ("draw", repr(drawn), f"begins with {order[0]}") in decision.steps
+
+
+def test_the_order_that_was_drawn_goes_round_and_passes_over_who_is_away() -> None:
+    route = replace(WEIGHTED, max_attempts=5)
+    assert gateways_of(decide(routes=(route,), live=Live(drawn=0.5))) == "bacba"
+    assert gateways_of(decide(routes=(route,), live=Live({"b": NOW + 1}, drawn=0.5))) == "acaca"
+
+
+# Emergency calls
+
+EMERGENCY = Emergency(("112", "999"), ("c", "b"))
+HELP = replace(CALL, callee="112")
+
+
+def test_an_emergency_call_takes_its_own_gateways_and_no_route() -> None:
+    decision = decide(HELP, routes=(replace(ROUTE, gateways=("a",)),), emergency=EMERGENCY)
+    assert decision.emergency
+    assert gateways_of(decision) == "cb"
+    assert (plan(decision).route, plan(decision).emergency) == ("emergency", True)
+    assert ("emergency", "112", "passes lists and routes, takes its own gateways") in decision.steps
+    other = decide(CALL, emergency=EMERGENCY)
+    assert not other.emergency
+    assert not plan(other).emergency
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_an_emergency_call_passes_every_list(kind: Kind) -> None:
+    matching = {**MATCHING, Kind.CALLEE: "112", Kind.PAIR: pair_value("1001", "112"), Kind.CALLEE_PREFIX: "1"}
+    assert refused_as(decide(HELP, Entry(kind, matching[kind]))) == f"blocked-{kind}"
+    assert not refused_as(decide(HELP, Entry(kind, matching[kind]), emergency=EMERGENCY))
+
+
+def test_an_emergency_call_needs_no_identity_and_no_route_but_a_trunk() -> None:
+    silent = replace(TRUNK, anonymous=False)
+    assert not refused_as(decide(replace(HELP, private=True), trunk=silent, routes=(), emergency=EMERGENCY))
+    stranger = decide(replace(HELP, source="198.51.100.1"), emergency=EMERGENCY)
+    assert (refused_as(stranger), stranger.emergency) == ("unknown-source", False)
+
+
+@pytest.mark.parametrize(
+    "dialling",
+    [
+        Dialling(),
+        Dialling("44", extension_digits=2, e164_without_plus=True),
+        Dialling("1", ("1",), "9", (3,), extension_digits=0),
+    ],
+)
+@pytest.mark.parametrize("callee", ["112", "1-1-2", "112;phone-context=+44", "9%399"])
+def test_an_emergency_number_is_known_as_it_is_dialled_whatever_the_plan(dialling: Dialling, callee: str) -> None:
+    trunk = replace(TRUNK, dialling=dialling)
+    assert decide(replace(HELP, callee=callee), trunk=trunk, emergency=EMERGENCY).emergency
+
+
+@pytest.mark.parametrize("callee", ["1121", "11", "+112", "00112", "0112", "sip112"])
+def test_what_only_looks_like_an_emergency_number_is_none(callee: str) -> None:
+    assert not decide(replace(HELP, callee=callee), emergency=EMERGENCY).emergency
+
+
+def test_only_the_sections_own_rewriting_is_made() -> None:
+    gateways = {name: replace(gateway, rewrite=Rewrite(prefix="00")) for name, gateway in GATEWAYS.items()}
+    plain = plan(decide(HELP, gateways=gateways, emergency=EMERGENCY))
+    assert plain.attempt.uri == "sip:112@192.0.2.1:5062"
+    rewritten = replace(EMERGENCY, rewrite=Rewrite(prefix="1"))
+    assert plan(decide(HELP, gateways=gateways, emergency=rewritten)).attempt.uri == "sip:1112@192.0.2.1:5062"
+    nothing = replace(EMERGENCY, rewrite=Rewrite(strip=3))
+    assert plan(decide(HELP, gateways=gateways, emergency=nothing)).attempt.uri == "sip:112@192.0.2.1:5062"
+
+
+def test_a_gateway_that_asked_to_be_left_alone_comes_last_and_is_tried() -> None:
+    assert gateways_of(decide(HELP, live=Live({"c": NOW + 9}), emergency=EMERGENCY)) == "bc"
+    assert gateways_of(decide(HELP, live=Live({"b": NOW + 9, "c": NOW + 9}), emergency=EMERGENCY)) == "cb"
+
+
+def test_a_disabled_gateway_is_out_of_use_for_emergency_calls_too() -> None:
+    def with_disabled(*names: str) -> policy.Decision:
+        gateways = {name: replace(gateway, enabled=name not in names) for name, gateway in GATEWAYS.items()}
+        return decide(HELP, gateways=gateways, emergency=EMERGENCY)
+
+    assert gateways_of(with_disabled("c")) == "b"
+    down = with_disabled("b", "c")
+    assert (refused_as(down), down.emergency) == ("gateways-down", True)
+
+
+@pytest.mark.parametrize("status", [302, 403, 404, 408, 428, 482, 486, 500, 503, 603])
+@pytest.mark.parametrize("ringing", [False, True])
+def test_an_emergency_call_goes_on_after_any_failure_but_the_callers(status: int, ringing: bool) -> None:
+    never = {name: replace(gateway, retry=RetryRule(never=(str(status),))) for name, gateway in GATEWAYS.items()}
+    made = plan(decide(HELP, gateways=never, emergency=EMERGENCY))
+    outcome = policy.next_attempt(made, Failure(status, ringing=ringing), Live(), NOW).outcome
+    assert isinstance(outcome, policy.Retry)
+    assert isinstance(policy.next_attempt(made, Failure(487), Live(), NOW).outcome, policy.PassOn)

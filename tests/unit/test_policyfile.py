@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.causes import Q850_NAMES, Cause
+from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
-from model.policy import Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
 from policyfile import LoadedPolicy, PolicyFileError, load, reference, tree
-from policyfile.document import DiallingPlan, Section, section_at
+from policyfile.document import DiallingPlan, Section, keys_of, section_at
 from policyfile.patterns import check_pattern, check_replacement
 from policyfile.problems import Problem, did_you_mean, field_of
 from policyfile.tree import MAX_DEPTH, MAX_TEXT
@@ -839,10 +840,10 @@ class TestDocs:
 
     def test_every_key_is_described(self) -> None:
         sections, tables = Section.__subclasses__(), reference.key_tables()
-        assert len(sections) == 8
+        assert len(sections) == 10
         for section in sections:
             assert all(field.description for field in section.model_fields.values())
-            assert all(f"| `{name}` |" in tables for name in section.model_fields)
+            assert all(f"| `{name}` |" in tables for name in keys_of(section))
 
     def test_every_cause_is_listed(self) -> None:
         table = reference.cause_tables()
@@ -864,8 +865,176 @@ class TestDocs:
         assert text.endswith("-->\nend\n")
 
     def test_the_worked_example_is_a_policy(self) -> None:
-        (example,) = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+        example, *_ = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
         loaded = load(example, name="docs/policy.md")
         assert [route.name for route in loaded.routes] == ["uk", "uk-premium", "abroad"]
         carrier = loaded.policy.gateways["carrier-a"]
         assert carrier.rewrite.apply("+442079460000") == "00442079460000"
+
+
+def window(body: str) -> str:
+    return route("gateways: [a], times: [{zone: Europe/London, " + body + "}]")
+
+
+class TestNarrowing:
+    def test_resolved(self) -> None:
+        loaded = policy(
+            'dialling_plans: {gb: {country_code: "44"}}\n'
+            "default_dialling: gb\n"
+            "trunks: {t: {sources: [192.0.2.1], tags: [staff, gold]}, u: {sources: [192.0.2.2]}}\n"
+            "gateways: {a: {address: 192.0.2.1}}\n"
+            "routes:\n"
+            "  - name: narrow\n"
+            "    prefixes: [default]\n"
+            "    callers: ['020 7', '1001']\n"
+            "    trunks: [u, t]\n"
+            "    tags: [gold]\n"
+            "    times:\n"
+            "      - {zone: Europe/London, days: [mon-fri, sun], from: '09:00', to: '17:30'}\n"
+            "      - {zone: America/New_York, from: '22:00', to: '06:00', first: 2026-12-24, last: 2026-12-26}\n"
+            "      - {zone: UTC, days: [sat-mon]}\n"
+            "    gateways: [a]\n"
+        )
+        assert [trunk.tags for trunk in loaded.policy.trunks] == [("staff", "gold"), ()]
+        assert loaded.routes[0].narrowing == Narrowing(
+            callers=("+44207", "1001"),
+            trunks=("u", "t"),
+            tags=("gold",),
+            times=(
+                Window("Europe/London", (0, 1, 2, 3, 4, 6), 540, 1050),
+                Window("America/New_York", start=1320, end=360, first="2026-12-24", last="2026-12-26"),
+                Window("UTC", (0, 5, 6)),
+            ),
+        )
+
+    def test_a_route_that_refuses_may_be_narrowed(self) -> None:
+        body = "reject: {id: x, status: 403, phrase: Barred}, callers: ['+33']"
+        assert policy(route(body)).routes[0].narrowing == Narrowing(callers=("+33",))
+
+    def test_narrowed_routes_share_prefixes(self) -> None:
+        lines = "".join(
+            f"  - {{name: r{number}, prefixes: ['+44'], gateways: [a]{narrowing}}}\n"
+            for number, narrowing in enumerate((", callers: ['1']", ", callers: ['2']", ""))
+        )
+        text = "gateways: {a: {address: 192.0.2.1}}\nroutes:\n" + lines
+        assert [loaded.prefixes for loaded in policy(text).routes] == [("+44",)] * 3
+        after = text + "  - {name: late, prefixes: ['+1', '+44'], gateways: [a], callers: ['3']}\n"
+        assert said(after) == ["7: routes[3].prefixes[1]: '+44' belongs to route 'r2' already (line 6)"]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (route("gateways: [a], callers: []"), "4: routes[0].callers: should not be empty"),
+            (route("gateways: [a], callers: [default]"), "every caller matches: leave 'callers' out"),
+            (route("gateways: [a], callers: ['a b']"), "4: routes[0].callers[0]: 'a b' cannot begin a number"),
+            (
+                "trunks: {office: {sources: [192.0.2.1]}}\n" + route("gateways: [a], trunks: [offise]"),
+                "5: routes[0].trunks[0]: unknown trunk 'offise' (did you mean 'office'?)",
+            ),
+            (
+                "trunks: {office: {sources: [192.0.2.1], tags: [gold]}}\n" + route("gateways: [a], tags: [golt]"),
+                "5: routes[0].tags[0]: no trunk has the tag 'golt' (did you mean 'gold'?)",
+            ),
+            (route("gateways: [a], times: []"), "4: routes[0].times: should not be empty"),
+            (route("gateways: [a], times: [{days: [mon]}]"), "4: routes[0].times[0].zone: is missing"),
+            (
+                route("gateways: [a], times: [{zone: Europe/Londn}]"),
+                "4: routes[0].times[0].zone: 'Europe/Londn' is not a time zone such as Europe/London "
+                "(did you mean 'Europe/London'?)",
+            ),
+            (route("gateways: [a], times: [{zone: ../x}]"), "times[0].zone: '../x' is not a time zone"),
+            (route("gateways: [a], times: [{zone: Europe}]"), "times[0].zone: 'Europe' is not a time zone"),
+            (window("days: [monday]"), "days[0]: 'monday' is not a day or range of days: write mon, or mon-fri"),
+            (window("days: [mon-]"), "times[0].days[0]: 'mon-' is not a day"),
+            (window("days: mon-fri"), "times[0].days: should be a list"),
+            (window("from: 9am"), "times[0].from: '9am' is not a time of day"),
+            (window("from: '24:01'"), "times[0].from: '24:01' is not a time of day"),
+            (window("to: 17:30"), '17:30 without quotes is a number to YAML: write "17:30"'),
+            (window("from: '24:00', to: '06:00'"), "4: routes[0].times[0]: cannot begin at 24:00"),
+            (window("from: '09:00', to: '09:00'"), "4: routes[0].times[0]: is empty"),
+            (window("until: '09:00'"), "4: routes[0].times[0]: unknown key 'until'"),
+            (window("form: '09:00'"), "4: routes[0].times[0]: unknown key 'form' (did you mean 'from'?)"),
+            (window("start: 540"), "4: routes[0].times[0]: unknown key 'start'"),
+            (window("first: 2026-02-30"), "times[0].first: '2026-02-30' is not a date such as 2026-12-24"),
+            (window("first: 2026-1-1"), "times[0].first: '2026-1-1' is not a date"),
+            (window("first: 2026-12-24, last: 2026-12-23"), "ends before it begins: 'last' is earlier than 'first'"),
+        ],
+    )
+    def test_refused(self, text: str, message: str) -> None:
+        lines = said(text)
+        assert any(message in line for line in lines), lines
+
+
+def weighted(body: str) -> str:
+    return (
+        "gateways: {a: {address: 192.0.2.1}, b: {address: 192.0.2.2}}\n"
+        "routes:\n"
+        "  - name: r\n"
+        "    prefixes: ['+44']\n"
+        "    gateways: [a, b]\n" + body
+    )
+
+
+class TestWeights:
+    def test_resolved(self) -> None:
+        (found,) = policy(weighted("    strategy: weighted\n    weights: {b: 0, a: 70}\n")).routes
+        assert (found.strategy, found.weights) == (Strategy.WEIGHTED, (70, 0))
+
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            ("    strategy: weighted\n", "7: routes[0].strategy: 'weighted' needs 'weights'"),
+            ("    weights: {a: 1, b: 1}\n", "7: routes[0].weights: means nothing without 'strategy: weighted'"),
+            ("    weights: {a: 1}\n    strategy: weighted\n", "7: routes[0].weights: gateway 'b' has no weight"),
+            (
+                "    strategy: weighted\n    weights:\n      a: 1\n      b: 1\n      aa: 1\n",
+                "11: routes[0].weights.aa: 'aa' is not among the gateways of this route (did you mean 'a'?)",
+            ),
+            ("    strategy: weighted\n    weights: {a: 0, b: 0}\n", "8: routes[0].weights: some gateway needs"),
+            (
+                "    strategy: weighted\n    weights: {a: 1.5, b: 1}\n",
+                "8: routes[0].weights.a: should be a whole number",
+            ),
+            ("    strategy: weighted\n    weights: {a: -1, b: 1}\n", "8: routes[0].weights.a: should be greater"),
+            ("    strategy: weighted\n    weights: {a: 1001, b: 1}\n", "8: routes[0].weights.a: should be less"),
+            ("    strategy: weighted\n    weights: [1, 2]\n", "8: routes[0].weights: should be a mapping"),
+        ],
+    )
+    def test_refused(self, body: str, message: str) -> None:
+        lines = said(weighted(body))
+        assert any(line.startswith(message) for line in lines), lines
+
+
+def emergency(body: str) -> str:
+    return (
+        "gateways: {a: {address: 192.0.2.1}, 'off': {address: 192.0.2.2, enabled: false}}\n"
+        "emergency: {" + body + "}\n"
+        "routes: [{name: r, prefixes: [default], gateways: [a]}]\n"
+    )
+
+
+class TestEmergency:
+    def test_resolved(self) -> None:
+        loaded = policy(emergency("numbers: ['112', '999'], gateways: ['off', a], rewrite: {prefix: '9'}"))
+        assert loaded.policy.emergency == Emergency(("112", "999"), ("off", "a"), Rewrite(prefix="9"))
+
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            ("numbers: ['112']", "3: emergency.gateways: is missing"),
+            ("gateways: [a]", "3: emergency.numbers: is missing"),
+            ("numbers: [112], gateways: [a]", '112 without quotes is a number to YAML: write "112"'),
+            ("numbers: ['+112'], gateways: [a]", "3: emergency.numbers[0]: '+112' is not 1 to 8 digits"),
+            ("numbers: [], gateways: [a]", "3: emergency.numbers: should not be empty"),
+            ("numbers: ['112'], gateways: [b]", "3: emergency.gateways[0]: unknown gateway 'b'"),
+            ("numbers: ['112'], gateways: ['off']", "3: emergency.gateways: every one of them is disabled"),
+            ("numbers: ['112'], gateways: [a], gateway: x", "3: emergency: unknown key 'gateway' (did you mean"),
+        ],
+    )
+    def test_refused(self, body: str, message: str) -> None:
+        lines = said(emergency(body))
+        assert any(message in line for line in lines), lines
+
+    def test_what_is_wrong_in_it_hides_nothing_else(self) -> None:
+        text = emergency("numbers: ['x'], gateways: [a]").replace("gateways: [a]}]", "gateways: [b]}]")
+        assert [line.split(":")[1] for line in said(text)] == [" emergency.numbers[0]", " routes[0].gateways[0]"]

@@ -30,6 +30,23 @@ def test_routes_are_those_that_the_number_begins_with_longest_first(found: set[s
     assert [(prefix, route.name) for prefix, route in view.routes(number)] == [(p, f"r{p}") for p in expected]
 
 
+@given(st.lists(st.lists(st.text("01", max_size=2), max_size=3, unique=True), max_size=6), digits)
+def test_routes_of_one_prefix_come_in_the_policys_order(shared: list[list[str]], number: str) -> None:
+    routes = tuple(Route(f"r{index}", tuple(found)) for index, found in enumerate(shared))
+    matching = [(p, route.name) for route in routes for p in route.prefixes if number.startswith(p)]
+    expected = sorted(matching, key=lambda pair: -len(pair[0]))
+    assert [(prefix, route.name) for prefix, route in view_of(routes).routes(number)] == expected
+
+
+def test_routes_of_one_prefix_cost_one_look_up() -> None:
+    asked: list[bytes] = []
+    records = layout.build(Policy(), [Route(f"r{n}", ("1", "")) for n in range(9)], ())
+    view = View(lambda key: asked.append(key) or records.get(key))  # type: ignore[func-returns-value]
+    asked.clear()
+    assert len(list(view.routes("123"))) == 18
+    assert asked == [layout.route_key("1"), layout.route_key("")]
+
+
 @given(prefixes, digits)
 def test_beginnings_are_those_that_the_number_begins_with_longest_first(found: set[str], number: str) -> None:
     values = found - {""}
