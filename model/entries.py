@@ -85,7 +85,7 @@ def _prefix(text: str, dialling: Dialling) -> str:
 
 
 def _checked(text: str, number: str) -> str:
-    if not number or any(char.isspace() or char == PAIR_SEPARATOR for char in number):
+    if any(char.isspace() or char == PAIR_SEPARATOR for char in number):
         raise EntryError(f"{text!r} is neither a number nor the user part of a SIP address")
     return number
 
