@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from model.entries import Kind
-from state import codec, keys, layout
+from state import bulk, keys, layout
 from state.layout import Index, Meta
 from state.snapshot import SnapshotWriter
 from state.store import Change, Store, StoreError
 
 log = logging.getLogger("strowger.agent")
 
+# Entries that are looked up as they are, so that no index counts them: nearly all of a large list.
+UNCOUNTED = tuple(f"{kind}:" for kind in (Kind.CALLER, Kind.CALLEE, Kind.PAIR))
 NOTHING = Meta(schema=keys.SCHEMA, generation="", seq=0, version=0)
 
 
@@ -23,8 +26,10 @@ class _GapError(Exception):
 class Replica:
     """The snapshot as a follower of Redis."""
 
-    def __init__(self, store: Store, writer: SnapshotWriter) -> None:
+    def __init__(self, store: Store, writer: SnapshotWriter, busy: Callable[[], None] = lambda: None) -> None:
+        """``busy`` is called again and again while many records are written."""
         self._store = store
+        self._busy = busy
         self._writer = writer
         raw, index = writer.get(layout.META), writer.get(layout.INDEX)
         self.meta = Meta.decode(raw) if raw else NOTHING
@@ -86,6 +91,9 @@ class Replica:
         """Apply one change; returns the policy's version if it changed, else 0."""
         if change.op == "policy":
             return self._write_policy(txn, index)
+        if change.op == "import":
+            self._import(txn, index, change)
+            return 0
         kind, value = _kind_and_value(change.field)
         key = layout.entry_key(kind, value)
         if change.op == "put":
@@ -95,6 +103,35 @@ class Replica:
         elif txn.delete(key):
             index.remove(kind, value)
         return 0
+
+    def _import(self, txn: Any, index: Index, change: Change) -> None:
+        plan = bulk.Plan.decode(change.value)
+        if plan.replace:
+            self._remove(txn, index, plan.action)
+        try:
+            for chunk in bulk.chunks(self._store, change):
+                _write_entries(txn, index, zip(chunk[::2], chunk[1::2], strict=True))
+                self._busy()
+        except LookupError:
+            log.warning("import %s is not in Redis any more", change.field)
+            raise _GapError from None
+
+    def _remove(self, txn: Any, index: Index, action: str) -> None:
+        beginning = f'["{action}"'.encode()
+        cursor = txn.cursor()
+        more, seen = cursor.set_range(layout.ENTRY), 0
+        while more and cursor.key().startswith(layout.ENTRY):
+            seen += 1
+            if not seen % bulk.CHUNK:
+                self._busy()
+            if cursor.value().startswith(beginning):
+                field = cursor.key()[len(layout.ENTRY) :].decode()
+                if not field.startswith(UNCOUNTED):
+                    index.remove(*_kind_and_value(field))
+                # Leaves the cursor at the record that follows.
+                more = cursor.delete()
+            else:
+                more = cursor.next()
 
     def _write_policy(self, txn: Any, index: Index) -> int:
         applied = self._store.policy()
@@ -116,17 +153,30 @@ class Replica:
         with self._writer.begin() as txn:
             self._writer.clear(txn)
             version = self._write_policy(txn, index)
-            for entry in self._store.entries():
-                key = layout.entry_key(entry.kind, entry.value)
-                # Redis may give an entry twice when its table grows meanwhile (SCAN's guarantees).
-                if txn.get(key) is None:
-                    index.add(entry.kind, entry.value)
-                txn.put(key, codec.encode_entry(entry).encode())
+            # Redis may give an entry twice when its table grows meanwhile (SCAN's guarantees).
+            _write_entries(txn, index, self._reported(self._store.records(keys.ENTRIES)))
             if self._store.position()[0] != generation:
                 raise StoreError("Redis was emptied while it was read")
             meta = Meta(keys.SCHEMA, generation, seq, version)
             _write_meta(txn, meta, index)
         self.meta, self._index = meta, index
+
+
+    def _reported(self, records: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        for number, record in enumerate(records):
+            if not number % bulk.CHUNK:
+                self._busy()
+            yield record
+
+
+def _write_entries(txn: Any, index: Index, records: Iterable[tuple[str, str]]) -> None:
+    """Write entries as Redis has them, and count those in that are new."""
+    for field, value in records:
+        key, content = layout.ENTRY + field.encode(), value.encode()
+        if not txn.put(key, content, overwrite=False):
+            txn.put(key, content)
+        elif not field.startswith(UNCOUNTED):
+            index.add(*_kind_and_value(field))
 
 
 def _kind_and_value(field: str) -> tuple[Kind, str]:

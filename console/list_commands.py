@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Annotated
 
 import typer
 
+from console import list_files
 from console.output import CommandFailed, Json, out, print_json, print_table, when
 from console.waiting import confirmed
-from model.entries import KEY_MAX_BYTES, Action, Entry, EntryError, Kind, pair_value, parse_entry_value
+from model.entries import Action, Entry, EntryError, Kind, parse_entry_value, parse_pair, parse_ttl
 from model.numbers import Dialling
 from model.settings import Settings
 from state.store import Store
@@ -23,11 +23,6 @@ Source = Annotated[str | None, typer.Option(help="IP address or network (CIDR) t
 UserAgent = Annotated[str | None, typer.Option(help="Part of the User-Agent header, whatever the case.")]
 Ttl = Annotated[str | None, typer.Option(help="How long it is in force: 90, 45s, 30m, 12h or 7d. Default: for good.")]
 Reason = Annotated[str, typer.Option(help="Why, for those who read it later.")]
-
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_TTL = re.compile(r"(\d{1,9})([smhd]?)")
-# Sensible, and within what Redis and JavaScript take for a time.
-TTL_MAX = 100 * 365 * 86400
 
 
 def commands(action: Action) -> typer.Typer:
@@ -50,7 +45,7 @@ def commands(action: Action) -> typer.Typer:
         dialling = store.policy().decode()[0].dialling
         kind, value = subject(dialling, caller, callee, caller_prefix, callee_prefix, source, user_agent)
         now = time.time()
-        expires = now + parse_ttl(ttl) if ttl is not None else 0.0
+        expires = now + _seconds(ttl) if ttl is not None else 0.0
         entry = Entry(kind, value, action, expires=expires, reason=reason, created=now)
         nodes = confirmed(store, store.put(entry)).nodes
         if json:
@@ -100,6 +95,7 @@ def commands(action: Action) -> typer.Typer:
             rows = [(entry.kind, entry.value, when(entry.expires), entry.reason) for entry in found]
             print_table(("kind", "value", "expires", "reason"), rows, empty="no entries")
 
+    list_files.add_commands(app, action)
     return app
 
 
@@ -124,7 +120,7 @@ def subject(
     named = {kind: text for kind, text in single.items() if text is not None}
     values = {kind: parse_entry_value(kind, text, dialling) for kind, text in named.items()}
     if set(values) == {Kind.CALLER, Kind.CALLEE}:
-        return Kind.PAIR, _pair(values[Kind.CALLER], values[Kind.CALLEE])
+        return Kind.PAIR, parse_pair(values[Kind.CALLER], values[Kind.CALLEE])
     if len(values) != 1:
         raise EntryError(
             "name one of --caller, --callee, --caller-prefix, --callee-prefix, --source, --user-agent, "
@@ -133,20 +129,11 @@ def subject(
     return values.popitem()
 
 
-def _pair(caller: str, callee: str) -> str:
-    value = pair_value(caller, callee)
-    if len(value.encode()) > KEY_MAX_BYTES:
-        raise EntryError(f"{Kind.PAIR}: longer than {KEY_MAX_BYTES} bytes")
-    return value
-
-
-def parse_ttl(text: str) -> float:
-    """Seconds. Raises :class:`EntryError`."""
-    found = _TTL.fullmatch(text.strip())
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 0 < seconds <= TTL_MAX:
-        raise EntryError(f"--ttl {text!r} is not a time such as 90, 45s, 30m, 12h or 7d")
-    return float(seconds)
+def _seconds(ttl: str) -> float:
+    try:
+        return parse_ttl(ttl)
+    except EntryError as error:
+        raise EntryError(f"--ttl {error}") from None
 
 
 def _as_dict(entry: Entry) -> dict[str, object]:

@@ -31,6 +31,8 @@ POLICY = b"policy"
 INDEX = b"index"
 ROUTE = b"r"
 "How the keys of routes begin."
+ENTRY = b"e"
+"How the keys of entries begin."
 ROUTES = "routes"
 "Name of the routes' table in the index; the other tables are named after their kinds of entry."
 

@@ -33,6 +33,8 @@ from state import codec, keys
 CHANGES_KEPT = 100_000
 # A node that has not renewed its report for this long is not waited for.
 NODE_TTL = 3.0
+# Seconds that a node may be busy with an import before a command gives up waiting for it.
+BUSY_TIMEOUT = 120.0
 # Seconds that a connection or an answer may take.
 TIMEOUT = 2.0
 
@@ -59,11 +61,11 @@ class Change:
 
     seq: int
     op: str
-    "``put``, ``del`` or ``policy``."
+    "``put``, ``del``, ``import`` or ``policy``."
     field: str = ""
-    "Of an entry."
+    "Of an entry; or the id of an import."
     value: str = ""
-    "Of an entry."
+    "Of an entry; or what an import does (JSON, see :mod:`state.bulk`)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class NodeReport:
     pid: int
     started: float
     "Unix time in seconds."
+    busy: bool = False
+    "Whether the node is bringing in many changes at once, and is to be waited for."
 
     def has(self, generation: str, seq: int) -> bool:
         """Whether change ``seq`` of a generation is in the node's snapshot."""
@@ -118,6 +122,7 @@ _APPEND = """
 local function append(op, field, value)
   local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], seq .. '-0', 'op', op, 'field', field, 'value', value)
+  if field ~= '' and redis.call('EXISTS', KEYS[#KEYS - 1]) == 1 then redis.call('SADD', KEYS[#KEYS], field) end
   return seq
 end
 """
@@ -246,9 +251,24 @@ class Store:
 
     def entries(self) -> Iterator[Entry]:
         """All entries, expired ones included, in no order."""
+        for field, value in self.records(keys.ENTRIES):
+            yield codec.decode_entry(field, value)
+
+    def records(self, table: str) -> Iterator[tuple[str, str]]:
+        """The fields of a hash as they are, in no order; one may come twice.
+
+        Raises :class:`StoreError` at the end where an import replaced the hash meanwhile.
+        """
         with _away():
-            for field, value in self._redis.hscan_iter(keys.ENTRIES, count=1000):
-                yield codec.decode_entry(field, value)
+            swaps = self._redis.hget(keys.META, "swaps")
+            yield from self._redis.hscan_iter(table, count=1000)
+            if self._redis.hget(keys.META, "swaps") != swaps:
+                raise StoreError("an import took effect while the list was read: try again")
+
+    def count(self, table: str) -> int:
+        """How many fields a hash has."""
+        with _away():
+            return int(cast("int", self._redis.hlen(table)))
 
     def sweep(self, before: float) -> int:
         """Remove up to 1,000 entries that expired before the Unix time ``before``; returns how many."""
@@ -309,9 +329,11 @@ class Store:
     def confirm(self, seq: int, timeout: float = 5.0) -> Confirmation:
         """Wait until every live node has change ``seq`` in force, at most ``timeout`` seconds.
 
-        A node that dies or hangs meanwhile is missing; one that retires is not waited for.
+        A node that dies or hangs meanwhile is missing; one that retires is not waited for. One that is busy with an
+        import has ``BUSY_TIMEOUT``.
         """
-        deadline = time.monotonic() + timeout
+        started = time.monotonic()
+        deadline = started + timeout
         pubsub: Callable[..., Any] = self._redis.pubsub
         waited_for: set[str] = set()
         with _away(), pubsub(ignore_subscribe_messages=True) as news:
@@ -322,6 +344,8 @@ class Store:
                 have = {node.name for node in live if node.has(generation, seq)}
                 waited_for |= {node.name for node in live}
                 missing = (waited_for - have) & ({node.name for node in live} | set(gone))
+                if any(node.busy and node.name in missing for node in live):
+                    deadline = max(deadline, min(time.monotonic() + timeout, started + BUSY_TIMEOUT))
                 left = deadline - time.monotonic()
                 if not missing or left <= 0:
                     return Confirmation(seq, tuple(sorted(have)), tuple(sorted(missing)))
@@ -331,7 +355,9 @@ class Store:
     def _script(self, source: str, names: tuple[str, ...], arguments: tuple[Any, ...]) -> Any:
         script: Callable[..., Any] = self._redis.register_script(source)
         with _away():
-            return script(keys=[keys.META, keys.CHANGES, *names], args=[CHANGES_KEPT, *arguments])
+            # Last, what tells an import that is under way of a change.
+            touched = (keys.IMPORT, keys.TOUCHED)
+            return script(keys=[keys.META, keys.CHANGES, *names, *touched], args=[CHANGES_KEPT, *arguments])
 
 
 @contextmanager

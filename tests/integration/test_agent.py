@@ -35,7 +35,7 @@ from console.stack import Stack, free_port
 from model.entries import Action, Entry, Kind
 from model.policy import Gateway, Policy, Route, Trunk
 from model.settings import Settings
-from state import keys, layout
+from state import codec, keys, layout
 from state.snapshot import NoSnapshotError, SnapshotReader, SnapshotWriter
 from state.store import Confirmation, Store, StoreError
 
@@ -281,7 +281,8 @@ def test_an_entry_that_redis_lists_twice_is_counted_once(
     entry = Entry(Kind.CALLER_PREFIX, "+44")
     store.put(entry)
     with replica_of(store, tmp_path) as (replica, writer):
-        monkeypatch.setattr(store, "entries", lambda: iter((entry, entry)))
+        record = (codec.entry_field(entry.kind, entry.value), codec.encode_entry(entry))
+        monkeypatch.setattr(store, "records", lambda _: iter((record, record)))
         settle(replica, store)
         monkeypatch.undo()
         assert written(writer) == truth(store)
@@ -298,11 +299,11 @@ def test_a_redis_emptied_while_it_is_read_leaves_the_snapshot_as_it_is(
         flush(server)
         apply(store, gateway="b")
 
-        def emptied() -> Iterator[Entry]:
+        def emptied(_: str) -> Iterator[tuple[str, str]]:
             flush(server)
             yield from ()
 
-        monkeypatch.setattr(store, "entries", emptied)
+        monkeypatch.setattr(store, "records", emptied)
         with pytest.raises(StoreError, match="emptied while it was read"):
             replica.advance(block=0)
         assert written(writer) == before
