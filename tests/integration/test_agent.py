@@ -366,7 +366,7 @@ def test_a_writer_killed_in_the_middle_leaves_a_whole_snapshot(
         flush(server)
         apply(store, gateway="b")
     for number in range(1000):
-        store.put(Entry(Kind.CALLER, str(number)))
+        store.put(Entry(Kind.CALLER_PREFIX, str(number)))
     with python(CRASH, server.url, tmp_path, after) as crashing:
         assert crashing.wait() == -signal.SIGKILL
     assert contents(tmp_path) == before

@@ -393,3 +393,73 @@ def test_a_command_waits_for_a_node_that_is_busy(node: Node, monkeypatch: pytest
     begun = time.monotonic()
     assert node.store.confirm(1, timeout=0.1).missing == ("busy",)
     assert time.monotonic() - begun >= 0.9
+
+
+# Searching
+
+
+def listed(node: Node, *options: str) -> list[str]:
+    return [entry["value"] for entry in node.cli("block", "list", *options, "--json").data]
+
+
+def test_a_long_list_is_read_page_by_page(node: Node, tmp_path: Path) -> None:
+    node.cli("block", "import", str(numbers(tmp_path / "list.csv")))
+    node.store.put(Entry(Kind.SOURCE, "192.0.2.0/24"))
+    node.store.put(Entry(Kind.CALLER, "friend", Action.ALLOW))
+    node.store.put(Entry(Kind.CALLEE, "gone", expires=1.0))
+    expected = [f"+44770{number:07d}" for number in range(SIZE)] + ["192.0.2.0/24"]
+    assert len(listed(node)) == 100
+    assert listed(node, "--limit", "0") == expected
+    pages, after = [], ""
+    while True:
+        done = node.cli("block", "list", "--limit", "7000", "--after", after, "--json")
+        pages.append([entry["value"] for entry in done.data])
+        if "the next: --after " not in done.err:
+            break
+        assert f"of {SIZE + 1:,}" in done.err
+        after = done.err.split("--after ")[1].strip()
+    assert [value for page in pages for value in page] == expected
+    assert listed(node, "--offset", "19998", "--limit", "2") == expected[19998:20000]
+    assert listed(node, "--kind", "source") == ["192.0.2.0/24"]
+    assert node.cli("block", "list", "--count").out == f"{SIZE + 1:,}\n"
+    assert node.cli("block", "list", "--count", "--kind", "caller", "--json").data == {"count": SIZE}
+    assert node.cli("block", "list", "--after", "z").out == "no entries\n"
+
+
+def test_a_list_is_searched_for_numbers_as_they_are_dialled_and_for_reasons(node: Node) -> None:
+    reason = "“Ärger” 100% [x"
+    for value, why in (("+442079460000", reason), ("+442079460001", "other"), ("Alice", ""), ("+33199", "é")):
+        node.store.put(Entry(Kind.CALLER, value, reason=why))
+    for text, found in (
+        ("020 7946 0000", ["+442079460000"]), ("0207", ["+442079460000", "+442079460001"]), ("alice", ["Alice"]),
+        ("OTHER", ["+442079460001"]), ("“Ärger”", ["+442079460000"]), ("0% [X", ["+442079460000"]),
+        ("é", ["+33199"]), (".*", []), ("9946", []),
+    ):  # fmt: skip
+        assert listed(node, "--search", text) == found, text
+
+
+def test_what_a_call_meets_is_told(node: Node) -> None:
+    for entry in (
+        Entry(Kind.CALLER, "+442079460000"),
+        Entry(Kind.CALLER_PREFIX, "+4420", Action.ALLOW),
+        Entry(Kind.CALLER_PREFIX, "+33"),
+        Entry(Kind.CALLEE, "1001", expires=1.0),
+        Entry(Kind.PAIR, "+442079460000>1001"),
+        Entry(Kind.SOURCE, "192.0.2.0/24"),
+        Entry(Kind.SOURCE, "2001:db8::/32"),
+        Entry(Kind.USER_AGENT, "scanner"),
+    ):
+        node.store.put(entry)
+
+    def met(*options: str) -> list[tuple[str, str]]:
+        return [(entry["kind"], entry["value"]) for entry in node.cli("block", "check", *options, "--json").data]
+
+    number = ("--caller", "02079460000")
+    assert met(*number) == [("caller-prefix", "+4420"), ("caller", "+442079460000")]
+    assert met(*number, "--callee", "1001")[1:] == [("caller", "+442079460000"), ("pair", "+442079460000>1001")]
+    assert met("--source", "192.0.2.9") == [("source", "192.0.2.0/24")]
+    assert met("--source", "2001:db8::1") == [("source", "2001:db8::/32")]
+    assert met("--user-agent", "A Scanner 2") == [("user-agent", "scanner")]
+    assert met("--callee", "1002") == []
+    assert "name what a call has" in node.cli("block", "check", status=2).said
+    assert "is no IP address" in node.cli("block", "check", "--source", "x", status=2).said
