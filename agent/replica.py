@@ -92,8 +92,7 @@ class Replica:
         if change.op == "policy":
             return self._write_policy(txn, index)
         if change.op == "import":
-            self._import(txn, index, change)
-            return 0
+            return self._import(txn, index, change)
         kind, value = _kind_and_value(change.field)
         key = layout.entry_key(kind, value)
         if change.op == "put":
@@ -104,17 +103,25 @@ class Replica:
             index.remove(kind, value)
         return 0
 
-    def _import(self, txn: Any, index: Index, change: Change) -> None:
-        plan = bulk.Plan.decode(change.value)
+    def _import(self, txn: Any, index: Index, change: Change) -> int:
+        plan, version = bulk.Plan.decode(change.value), 0
+        write = _write_entries
+        if plan.table == "prefixes":
+            # The routes by name, which a snapshot of an earlier version of this program has not.
+            write, version = _write_prefixes, self._write_policy(txn, index)
         if plan.replace:
-            self._remove(txn, index, plan.action)
+            if plan.table == "prefixes":
+                _remove_prefixes(txn, index)
+            else:
+                self._remove(txn, index, plan.action)
         try:
             for chunk in bulk.chunks(self._store, change):
-                _write_entries(txn, index, zip(chunk[::2], chunk[1::2], strict=True))
+                write(txn, index, zip(chunk[::2], chunk[1::2], strict=True))
                 self._busy()
         except LookupError:
             log.warning("import %s is not in Redis any more", change.field)
             raise _GapError from None
+        return version
 
     def _remove(self, txn: Any, index: Index, action: str) -> None:
         beginning = f'["{action}"'.encode()
@@ -136,11 +143,13 @@ class Replica:
     def _write_policy(self, txn: Any, index: Index) -> int:
         applied = self._store.policy()
         policy, routes = applied.decode()
-        cursor = txn.cursor()
-        while cursor.set_range(layout.ROUTE) and cursor.key().startswith(layout.ROUTE):
-            cursor.delete()
-        for key, value in layout.route_records(routes).items():
-            txn.put(key, value)
+        for key in [*_keys(txn, layout.ROUTE, imported=False), *_keys(txn, layout.NAMED, imported=False)]:
+            txn.delete(key)
+        for key, value in {**layout.route_records(routes), **layout.named_records(routes)}.items():
+            if not txn.put(key, value, overwrite=False):
+                # Imported before, and not any more: the change that says so comes later.
+                index.count_imported(key[len(layout.ROUTE) :].decode(), -1)
+                txn.put(key, value)
         index.set_routes(prefix for route in routes for prefix in route.prefixes)
         txn.put(layout.POLICY, layout.policy_record(policy, applied.version))
         return applied.version
@@ -155,6 +164,7 @@ class Replica:
             version = self._write_policy(txn, index)
             # Redis may give an entry twice when its table grows meanwhile (SCAN's guarantees).
             _write_entries(txn, index, self._reported(self._store.records(keys.ENTRIES)))
+            _write_prefixes(txn, index, self._reported(self._store.records(keys.PREFIXES)))
             if self._store.position()[0] != generation:
                 raise StoreError("Redis was emptied while it was read")
             meta = Meta(keys.SCHEMA, generation, seq, version)
@@ -177,6 +187,33 @@ def _write_entries(txn: Any, index: Index, records: Iterable[tuple[str, str]]) -
             txn.put(key, content)
         elif not field.startswith(UNCOUNTED):
             index.add(*_kind_and_value(field))
+
+
+def _write_prefixes(txn: Any, index: Index, records: Iterable[tuple[str, str]]) -> None:
+    """Write imported prefixes; the policy's own stay as they are."""
+    for prefix, name in records:
+        key, value = layout.route_key(prefix), layout.reference(name)
+        if txn.put(key, value, overwrite=False):
+            index.count_imported(prefix)
+        elif txn.get(key).startswith(layout.REFERENCE):
+            txn.put(key, value)
+
+
+def _remove_prefixes(txn: Any, index: Index) -> None:
+    for key in _keys(txn, layout.ROUTE, imported=True):
+        txn.delete(key)
+    index.lengths.pop(layout.IMPORTED, None)
+
+
+def _keys(txn: Any, beginning: bytes, *, imported: bool) -> list[bytes]:
+    """The keys of the routes' records that are, or are not, of imported prefixes."""
+    found, cursor = [], txn.cursor()
+    more = cursor.set_range(beginning)
+    while more and cursor.key().startswith(beginning):
+        if cursor.value().startswith(layout.REFERENCE) is imported:
+            found.append(cursor.key())
+        more = cursor.next()
+    return found
 
 
 def _kind_and_value(field: str) -> tuple[Kind, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import click
 import typer
 
-from console import explain_command, list_commands, node_commands, policy_commands, run_command, serve
+from console import explain_command, list_commands, node_commands, policy_commands, route_commands, run_command, serve
 from console.output import BAD_INPUT, FAILED, CommandFailed, err
 from kemi.explain import FailureSpecError
 from kemi.rpc import RpcError
@@ -24,6 +24,7 @@ app = typer.Typer(no_args_is_help=True, help="Programmable call control.", prett
 app.add_typer(policy_commands.app, name="policy", help="The policy: validate, apply, show.")
 app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The blocklist.")
 app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allow list, which outdoes the blocklist.")
+app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways.")
 app.command("explain")(explain_command.command)
 app.command("reload")(node_commands.reload)

@@ -69,6 +69,8 @@ def parse_entry_value(kind: Kind, text: str, dialling: Dialling) -> str:
     if not text:
         raise EntryError(f"{kind}: empty")
     value = _parsers.get(kind, _number)(text, dialling)
+    if not value:
+        raise EntryError(f"{kind}: nothing is left of {text!r}")
     if len(value.encode()) > KEY_MAX_BYTES:
         raise EntryError(f"{kind}: longer than {KEY_MAX_BYTES} bytes")
     return value

@@ -10,6 +10,7 @@ Exceptions::
     +-- StoreAwayError     Redis does not answer
     +-- ConflictError      somebody else applied a policy meanwhile
     +-- NoPolicyAppliedError
+    +-- ImportedPrefixError
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class ConflictError(StoreError):
 
 class NoPolicyAppliedError(StoreError):
     """There is no policy yet, and so no rules for reading numbers."""
+
+
+class ImportedPrefixError(StoreError):
+    """A policy does not go with the prefixes that were imported (`strowger route import`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,16 @@ _APPLY = (
     + """
 local version = tonumber(redis.call('HGET', KEYS[3], 'version') or '0')
 if version ~= tonumber(ARGV[2]) then return {-1, version} end
+local named, lost, twice = {}, {}, {}
+for _, name in ipairs(cjson.decode(ARGV[9])) do named[name] = true end
+for _, name in ipairs(redis.call('HKEYS', KEYS[5])) do
+  if not named[name] then lost[#lost + 1] = name end
+end
+if #lost > 0 then return {-2, table.concat(lost, ', ')} end
+for _, prefix in ipairs(cjson.decode(ARGV[10])) do
+  if redis.call('HEXISTS', KEYS[4], prefix) == 1 then twice[#twice + 1] = prefix end
+end
+if #twice > 0 then return {-3, table.concat(twice, ', ')} end
 redis.call('HSETNX', KEYS[1], 'generation', ARGV[6])
 redis.call('HSET', KEYS[1], 'schema', ARGV[7])
 redis.call('HSET', KEYS[3], 'version', version + 1, 'text', ARGV[3], 'document', ARGV[4], 'applied', ARGV[8],
@@ -224,11 +239,19 @@ class Store:
     def apply(self, *, text: str, policy: Policy, routes: tuple[Route, ...], expected: int, author: str) -> Change:
         """Put a policy in force if the one in force still has version ``expected``.
 
-        Raises :class:`ConflictError`.
+        Raises :class:`ConflictError`, :class:`ImportedPrefixError`.
         """
         document = codec.encode_document(policy, routes)
-        arguments = (expected, text, document, author, secrets.token_hex(8), keys.SCHEMA, time.time())
-        seq, version = self._script(_APPLY, (keys.POLICY,), arguments)
+        arguments = (
+            expected, text, document, author, secrets.token_hex(8), keys.SCHEMA, time.time(),
+            json.dumps([route.name for route in routes]),
+            json.dumps([prefix for route in routes for prefix in route.prefixes]),
+        )  # fmt: skip
+        seq, version = self._script(_APPLY, (keys.POLICY, keys.PREFIXES, keys.PREFIX_ROUTES), arguments)
+        if seq == -2:
+            raise ImportedPrefixError(f"imported prefixes lead to routes that this policy has not: {version}")
+        if seq == -3:
+            raise ImportedPrefixError(f"prefixes of this policy are imported, too: {version}")
         if seq < 0:
             raise ConflictError(f"version {version} is in force, not {expected}: somebody applied a policy meanwhile")
         return Change(seq=seq, op="policy", value=str(version))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,11 +25,12 @@ from harness.redis_server import RedisServer, redis_server
 import policyfile
 from console import serve
 from console.stack import Stack
+from kemi.view import View
 from model.entries import Action, Entry, Kind
 from model.settings import Settings
 from state import bulk, keys, layout
 from state.bulk import Import, ImportBusyError
-from state.store import NodeReport, Store, StoreError
+from state.store import ConflictError, NodeReport, Store, StoreError
 
 SIZE = 20_000
 NAME = "node-under-test"
@@ -463,3 +465,115 @@ def test_what_a_call_meets_is_told(node: Node) -> None:
     assert met("--callee", "1002") == []
     assert "name what a call has" in node.cli("block", "check", status=2).said
     assert "is no IP address" in node.cli("block", "check", "--source", "x", status=2).said
+
+
+# Prefixes
+
+
+def routes_of(node: Node) -> dict[str, str]:
+    """Prefix to name of the route, as a call would find it in the snapshot, of the imported ones."""
+    assert node.store.confirm(node.store.position()[1], timeout=60.0).nodes == (NAME,)
+    records = node.records()
+    found = {
+        key[1:].decode(): value[1:].decode() for key, value in records.items()
+        if key.startswith(layout.ROUTE) and value.startswith(layout.REFERENCE)
+    }  # fmt: skip
+    with node.server.client() as client:
+        assert client.hgetall(keys.PREFIXES) == found
+        uses = {name: int(count) for name, count in client.hgetall(keys.PREFIX_ROUTES).items()}
+    assert uses == Counter(found.values())
+    lengths = layout.Index.decode(records[layout.INDEX]).lengths
+    assert lengths.get(layout.IMPORTED, Counter()) == Counter(map(len, found))
+    return found
+
+
+def prefixes(path: Path, routes: dict[str, str]) -> Path:
+    path.write_text("prefix,route\n" + "".join(f"{prefix},{name}\n" for prefix, name in routes.items()))
+    return path
+
+
+def test_imported_prefixes_stand_beside_those_of_the_policy(node: Node, tmp_path: Path) -> None:
+    many = {f"+44{number}": "far" if number % 2 else "home" for number in range(100_000, 105_000)}
+    file = prefixes(tmp_path / "routes.csv", {**many, "+12": "home"})
+    before = node.store.position()[1]
+    assert node.cli("route", "import", str(file), "--json").data["imported"] == 5001
+    assert node.store.position()[1] == before + 1
+    assert routes_of(node) == {**many, "+12": "home"}
+    sizes = [len(value) for key, value in node.records().items() if key.startswith(b"r+44100")]
+    assert max(sizes) == len("@home")
+    view = View(node.records().get)
+    found = [(prefix, route.name) for prefix, route in view.routes("+4410000100")]
+    assert found == [("+44100001", "far"), ("+44", "home"), ("", "rest")]
+    again = prefixes(tmp_path / "again.csv", {"020": "far", "+12": "far"})
+    node.cli("route", "import", str(again))
+    assert routes_of(node) == {**many, "+12": "far", "+4420": "far"}
+    node.cli("route", "export", str(tmp_path / "copy.csv"))
+    node.cli("route", "import", str(again), "--replace")
+    assert routes_of(node) == {"+4420": "far", "+12": "far"}
+    node.cli("route", "import", str(tmp_path / "copy.csv"))
+    assert routes_of(node) == {**many, "+12": "far", "+4420": "far"}
+    apply(node.store, POLICY.replace("gateways: [b]", "gateways: [a]"))
+    assert len(routes_of(node)) == 5002
+    node.stack.processes["agent"].kill()
+    with node.server.client() as client:
+        client.delete(keys.CHANGES)
+    apply(node.store)
+    node.stack.start_agent()
+    assert len(routes_of(node)) == 5002
+
+
+def test_prefixes_are_listed(node: Node, tmp_path: Path) -> None:
+    node.cli("route", "import", str(prefixes(tmp_path / "routes.csv", {"+4420": "far", "+12": "home"})))
+    rows = [(row["prefix"], row["route"], row["from"]) for row in node.cli("route", "list", "--json").data]
+    assert rows == [
+        ("", "rest", "policy"), ("+1", "far", "policy"), ("+12", "home", "import"), ("+2", "far", "policy"),
+        ("+44", "home", "policy"), ("+4420", "far", "import"),
+    ]  # fmt: skip
+
+    def listed_prefixes(*options: str) -> list[str]:
+        return [row["prefix"] for row in node.cli("route", "list", *options, "--json").data]
+
+    assert listed_prefixes("--prefix", "02") == ["+4420"] == listed_prefixes("--search", "442")
+    assert listed_prefixes("--search", "FAR") == ["+1", "+2", "+4420"]
+    assert listed_prefixes("--limit", "2", "--offset", "1") == ["+1", "+12"]
+    assert "2 of 6; the next: --offset 2" in node.cli("route", "list", "--limit", "2").err
+    assert "any number" in node.cli("route", "list").out
+
+
+def test_prefixes_that_do_not_go_with_the_policy_are_refused(node: Node, tmp_path: Path) -> None:
+    file = prefixes(tmp_path / "routes.csv", {"+4420": "nowhere", "+44": "far", "+45": "far", "": "far"})
+    before = node.store.position()
+    said = node.cli("route", "import", str(file), status=2).said
+    assert f"{file}:2: route: the policy in force has no route 'nowhere'" in said
+    assert f"{file}:3: prefix: +44 stands in the policy file, at route 'home'" in said
+    assert f"{file}:5: prefix: empty: the default prefix belongs in the policy file" in said
+    assert (node.store.position(), routes_of(node)) == (before, {})
+    assert "the first line is: prefix,route" in node.cli("route", "import", "-", text="+44,home\n", status=2).said
+    assert "no prefixes" in node.cli("route", "import", "-", text="prefix,route\n", status=2).said
+
+
+def test_a_policy_that_does_not_go_with_imported_prefixes_is_refused(node: Node, tmp_path: Path) -> None:
+    node.cli("route", "import", str(prefixes(tmp_path / "routes.csv", {"+45": "far"})))
+    before = node.store.position()
+    policy = tmp_path / "policy.yaml"
+    for old, new, said in (
+        ("name: far", "name: away", "imported prefixes lead to routes that this policy has not: far"),
+        ('"+2"', '"+45"', "prefixes of this policy are imported, too: +45"),
+    ):
+        policy.write_text(POLICY.replace(old, new))
+        assert said in node.cli("policy", "apply", str(policy), status=1).said
+    assert node.store.position() == before
+    node.cli("route", "import", "-", "--replace", text="prefix,route\n")
+    node.cli("policy", "apply", str(policy))
+    assert routes_of(node) == {}
+
+
+def test_prefixes_are_not_imported_for_a_policy_that_is_not_in_force_any_more(node: Node) -> None:
+    with pytest.raises(ConflictError, match="applied a policy meanwhile"):  # noqa: PT012, SIM117
+        with Import(node.store, table="prefixes", replace=False, created=0.0) as work:
+            work.send([("+45", "far")])
+            for _ in work.build():
+                pass
+            apply(node.store)
+            work.commit(1)
+    assert (routes_of(node), node.staged()) == ({}, 0)
