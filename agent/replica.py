@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -116,7 +117,7 @@ class Replica:
                 self._remove(txn, index, plan.action)
         try:
             for chunk in bulk.chunks(self._store, change):
-                write(txn, index, zip(chunk[::2], chunk[1::2], strict=True))
+                write(txn, index, _mixed(chunk))
                 self._busy()
         except LookupError:
             log.warning("import %s is not in Redis any more", change.field)
@@ -187,6 +188,13 @@ def _write_entries(txn: Any, index: Index, records: Iterable[tuple[str, str]]) -
             txn.put(key, content)
         elif not field.startswith(UNCOUNTED):
             index.add(*_kind_and_value(field))
+
+
+def _mixed(chunk: list[str]) -> list[tuple[str, str]]:
+    """The records of a chunk in no order: in rising order, each page of the file would stay half empty."""
+    records = list(dict(zip(chunk[::2], chunk[1::2], strict=True)).items())
+    random.shuffle(records)
+    return records
 
 
 def _write_prefixes(txn: Any, index: Index, records: Iterable[tuple[str, str]]) -> None:

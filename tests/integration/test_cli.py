@@ -639,4 +639,4 @@ def test_a_completion_script_can_be_produced(shell: str) -> None:
 
 def test_a_shell_is_given_the_words_that_may_follow() -> None:
     completing = Cli(fresh).where(_STROWGER_COMPLETE="complete_bash", COMP_WORDS="strowger block ", COMP_CWORD="2")
-    assert completing().out.split() == ["add", "rm", "list"]
+    assert completing().out.split() == ["add", "rm", "list", "check", "import", "export"]
