@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.replica import Replica
 from kemi import spool
@@ -34,13 +34,14 @@ class NodeAgent:
 
     settings: Settings
     stopped: Callable[[], bool]
+    _reported_busy: float = 0.0
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within about a second."""
         writer = SnapshotWriter(self.settings.snapshot)
         store = Store(self.settings.redis_url)
-        replica = Replica(store, writer)
         started, away = time.time(), False
+        replica = Replica(store, writer, lambda: self._report_busy(store, replica, started))
         try:
             while not self.stopped():
                 try:
@@ -72,6 +73,13 @@ class NodeAgent:
                 self._discard_old_records()
                 swept = now
             replica.advance(block=REPORT_EVERY / 2)
+
+    def _report_busy(self, store: Store, replica: Replica, started: float) -> None:
+        # Often enough not to count as gone; a command that waits for a change is told that it will take a while.
+        now = time.monotonic()
+        if now - self._reported_busy >= REPORT_EVERY / 2:
+            store.report(replace(self._report(replica, started), busy=True))
+            self._reported_busy = now
 
     def _discard_old_records(self) -> None:
         for path in spool.discard(self.settings.spool, time.time() - self.settings.spool_hours * 3600):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import random
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from model.entries import Kind
-from state import codec, keys, layout
+from state import bulk, keys, layout
 from state.layout import Index, Meta
 from state.snapshot import SnapshotWriter
 from state.store import Change, Store, StoreError
 
 log = logging.getLogger("strowger.agent")
 
+# Entries that are looked up as they are, so that no index counts them: nearly all of a large list.
+UNCOUNTED = tuple(f"{kind}:" for kind in (Kind.CALLER, Kind.CALLEE, Kind.PAIR))
 NOTHING = Meta(schema=keys.SCHEMA, generation="", seq=0, version=0)
 
 
@@ -23,8 +27,10 @@ class _GapError(Exception):
 class Replica:
     """The snapshot as a follower of Redis."""
 
-    def __init__(self, store: Store, writer: SnapshotWriter) -> None:
+    def __init__(self, store: Store, writer: SnapshotWriter, busy: Callable[[], None] = lambda: None) -> None:
+        """``busy`` is called again and again while many records are written."""
         self._store = store
+        self._busy = busy
         self._writer = writer
         raw, index = writer.get(layout.META), writer.get(layout.INDEX)
         self.meta = Meta.decode(raw) if raw else NOTHING
@@ -86,6 +92,8 @@ class Replica:
         """Apply one change; returns the policy's version if it changed, else 0."""
         if change.op == "policy":
             return self._write_policy(txn, index)
+        if change.op == "import":
+            return self._import(txn, index, change)
         kind, value = _kind_and_value(change.field)
         key = layout.entry_key(kind, value)
         if change.op == "put":
@@ -96,14 +104,53 @@ class Replica:
             index.remove(kind, value)
         return 0
 
+    def _import(self, txn: Any, index: Index, change: Change) -> int:
+        plan, version = bulk.Plan.decode(change.value), 0
+        write = _write_entries
+        if plan.table == "prefixes":
+            # The routes by name, which a snapshot of an earlier version of this program has not.
+            write, version = _write_prefixes, self._write_policy(txn, index)
+        if plan.replace:
+            if plan.table == "prefixes":
+                _remove_prefixes(txn, index)
+            else:
+                self._remove(txn, index, plan.action)
+        try:
+            for chunk in bulk.chunks(self._store, change):
+                write(txn, index, _mixed(chunk))
+                self._busy()
+        except LookupError:
+            log.warning("import %s is not in Redis any more", change.field)
+            raise _GapError from None
+        return version
+
+    def _remove(self, txn: Any, index: Index, action: str) -> None:
+        beginning = f'["{action}"'.encode()
+        cursor = txn.cursor()
+        more, seen = cursor.set_range(layout.ENTRY), 0
+        while more and cursor.key().startswith(layout.ENTRY):
+            seen += 1
+            if not seen % bulk.CHUNK:
+                self._busy()
+            if cursor.value().startswith(beginning):
+                field = cursor.key()[len(layout.ENTRY) :].decode()
+                if not field.startswith(UNCOUNTED):
+                    index.remove(*_kind_and_value(field))
+                # Leaves the cursor at the record that follows.
+                more = cursor.delete()
+            else:
+                more = cursor.next()
+
     def _write_policy(self, txn: Any, index: Index) -> int:
         applied = self._store.policy()
         policy, routes = applied.decode()
-        cursor = txn.cursor()
-        while cursor.set_range(layout.ROUTE) and cursor.key().startswith(layout.ROUTE):
-            cursor.delete()
-        for key, value in layout.route_records(routes).items():
-            txn.put(key, value)
+        for key in [*_keys(txn, layout.ROUTE, imported=False), *_keys(txn, layout.NAMED, imported=False)]:
+            txn.delete(key)
+        for key, value in {**layout.route_records(routes), **layout.named_records(routes)}.items():
+            if not txn.put(key, value, overwrite=False):
+                # Imported before, and not any more: the change that says so comes later.
+                index.count_imported(key[len(layout.ROUTE) :].decode(), -1)
+                txn.put(key, value)
         index.set_routes(prefix for route in routes for prefix in route.prefixes)
         txn.put(layout.POLICY, layout.policy_record(policy, applied.version))
         return applied.version
@@ -116,17 +163,64 @@ class Replica:
         with self._writer.begin() as txn:
             self._writer.clear(txn)
             version = self._write_policy(txn, index)
-            for entry in self._store.entries():
-                key = layout.entry_key(entry.kind, entry.value)
-                # Redis may give an entry twice when its table grows meanwhile (SCAN's guarantees).
-                if txn.get(key) is None:
-                    index.add(entry.kind, entry.value)
-                txn.put(key, codec.encode_entry(entry).encode())
+            # Redis may give an entry twice when its table grows meanwhile (SCAN's guarantees).
+            _write_entries(txn, index, self._reported(self._store.records(keys.ENTRIES)))
+            _write_prefixes(txn, index, self._reported(self._store.records(keys.PREFIXES)))
             if self._store.position()[0] != generation:
                 raise StoreError("Redis was emptied while it was read")
             meta = Meta(keys.SCHEMA, generation, seq, version)
             _write_meta(txn, meta, index)
         self.meta, self._index = meta, index
+
+    def _reported(self, records: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        for number, record in enumerate(records):
+            if not number % bulk.CHUNK:
+                self._busy()
+            yield record
+
+
+def _write_entries(txn: Any, index: Index, records: Iterable[tuple[str, str]]) -> None:
+    """Write entries as Redis has them, and count those in that are new."""
+    for field, value in records:
+        key, content = layout.ENTRY + field.encode(), value.encode()
+        if not txn.put(key, content, overwrite=False):
+            txn.put(key, content)
+        elif not field.startswith(UNCOUNTED):
+            index.add(*_kind_and_value(field))
+
+
+def _mixed(chunk: list[str]) -> list[tuple[str, str]]:
+    """The records of a chunk in no order: in rising order, each page of the file would stay half empty."""
+    records = list(dict(zip(chunk[::2], chunk[1::2], strict=True)).items())
+    random.shuffle(records)
+    return records
+
+
+def _write_prefixes(txn: Any, index: Index, records: Iterable[tuple[str, str]]) -> None:
+    """Write imported prefixes; the policy's own stay as they are."""
+    for prefix, name in records:
+        key, value = layout.route_key(prefix), layout.reference(name)
+        if txn.put(key, value, overwrite=False):
+            index.count_imported(prefix)
+        elif txn.get(key).startswith(layout.REFERENCE):
+            txn.put(key, value)
+
+
+def _remove_prefixes(txn: Any, index: Index) -> None:
+    for key in _keys(txn, layout.ROUTE, imported=True):
+        txn.delete(key)
+    index.lengths.pop(layout.IMPORTED, None)
+
+
+def _keys(txn: Any, beginning: bytes, *, imported: bool) -> list[bytes]:
+    """The keys of the routes' records that are, or are not, of imported prefixes."""
+    found, cursor = [], txn.cursor()
+    more = cursor.set_range(beginning)
+    while more and cursor.key().startswith(beginning):
+        if cursor.value().startswith(layout.REFERENCE) is imported:
+            found.append(cursor.key())
+        more = cursor.next()
+    return found
 
 
 def _kind_and_value(field: str) -> tuple[Kind, str]:

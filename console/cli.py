@@ -19,6 +19,7 @@ from console import (
     list_commands,
     node_commands,
     policy_commands,
+    route_commands,
     run_command,
     serve,
 )
@@ -38,6 +39,7 @@ policy_commands.app.command("history")(history_commands.history)
 policy_commands.app.command("rollback")(history_commands.rollback)
 app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The blocklist.")
 app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allow list, which outdoes the blocklist.")
+app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways.")
 app.command("explain")(explain_command.command)
 app.command("reload")(node_commands.reload)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import re
+import ipaddress
+import shlex
 import time
 from typing import Annotated
 
 import typer
 
-from console.output import CommandFailed, Json, out, print_json, print_table, when
+from console import list_files
+from console.output import CommandFailed, Json, err, out, print_json, print_table, when
 from console.waiting import confirmed
-from model.entries import KEY_MAX_BYTES, Action, Entry, EntryError, Kind, pair_value, parse_entry_value
-from model.numbers import Dialling
+from model.entries import Action, Entry, EntryError, Kind, parse_entry_value, parse_pair, parse_ttl
+from model.numbers import Dialling, normalise, normalise_beginning
 from model.settings import Settings
+from state import search as searching
 from state.store import Store
 
 Caller = Annotated[str | None, typer.Option(help="Number or user of the caller; with --callee, the pair.")]
@@ -24,10 +27,8 @@ UserAgent = Annotated[str | None, typer.Option(help="Part of the User-Agent head
 Ttl = Annotated[str | None, typer.Option(help="How long it is in force: 90, 45s, 30m, 12h or 7d. Default: for good.")]
 Reason = Annotated[str, typer.Option(help="Why, for those who read it later.")]
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_TTL = re.compile(r"(\d{1,9})([smhd]?)")
-# Sensible, and within what Redis and JavaScript take for a time.
-TTL_MAX = 100 * 365 * 86400
+# Entries that are listed at once unless another number is asked for.
+PAGE = 100
 
 
 def commands(action: Action) -> typer.Typer:
@@ -50,7 +51,7 @@ def commands(action: Action) -> typer.Typer:
         dialling = store.policy().decode()[0].dialling
         kind, value = subject(dialling, caller, callee, caller_prefix, callee_prefix, source, user_agent)
         now = time.time()
-        expires = now + parse_ttl(ttl) if ttl is not None else 0.0
+        expires = now + parse_option(ttl, "--ttl") if ttl is not None else 0.0
         entry = Entry(kind, value, action, expires=expires, reason=reason, created=now)
         nodes = confirmed(store, store.put(entry)).nodes
         if json:
@@ -81,25 +82,61 @@ def commands(action: Action) -> typer.Typer:
         else:
             out.print(f"{kind} {value}: removed on {', '.join(nodes) or 'no node yet'}")
 
-    @app.command("list", help="List the entries in force.")
+    @app.command("list", help="List the entries in force, a page at a time.")
     def list_(
         kind: Annotated[Kind | None, typer.Option(help="Only these.")] = None,
+        search: Annotated[str, typer.Option(help="Only those whose value or reason holds this text or number.")] = "",
+        limit: Annotated[int, typer.Option(min=0, help="At most so many; 0: all.")] = PAGE,
+        offset: Annotated[int, typer.Option(min=0, help="Leave out the first so many.")] = 0,
+        after: Annotated[str, typer.Option(help="Begin after this one, KIND:VALUE, as the page before says.")] = "",
+        count: Annotated[bool, typer.Option("--count", help="Only say how many there are.")] = False,
         expired: Annotated[bool, typer.Option("--expired", help="Those that have expired too.")] = False,
         json: Json = False,
     ) -> None:
+        store, live_at = Store(Settings.from_env().redis_url), None if expired else time.time()
+        texts = _spellings(store, search)
+        if count:
+            number = searching.count(store, action=action, kind=kind, texts=texts, live_at=live_at)
+            print_json({"count": number}) if json else out.print(f"{number:,}")
+            return
+        page = searching.search(
+            store, action=action, kind=kind, texts=texts, live_at=live_at, after=after, offset=offset, limit=limit
+        )
+        if json:
+            print_json([_as_dict(entry) for entry in page.entries])
+        else:
+            rows = [(entry.kind, entry.value, when(entry.expires), entry.reason) for entry in page.entries]
+            print_table(("kind", "value", "expires", "reason"), rows, empty="no entries")
+        if page.after:
+            err.print(f"{len(page.entries):,} of {page.total:,}; the next: --after {shlex.quote(page.after)}")
+
+    @app.command(help="Show the entries of either list that a call would meet, those of the allow list first.")
+    def check(
+        caller: Annotated[str, typer.Option(help="Number or user of the caller.")] = "",
+        callee: Annotated[str, typer.Option(help="Number or user that is called.")] = "",
+        source: Annotated[str, typer.Option(help="IP address that the call comes from.")] = "",
+        user_agent: Annotated[str, typer.Option(help="User-Agent header.")] = "",
+        json: Json = False,
+    ) -> None:
         store, now = Store(Settings.from_env().redis_url), time.time()
-        found = [
-            entry
-            for entry in store.entries()
-            if entry.action is action and kind in (None, entry.kind) and (expired or entry.live(now))
-        ]
-        found.sort(key=lambda entry: (entry.kind, entry.value))
+        if not (caller or callee or source or user_agent):
+            raise EntryError("name what a call has: --caller, --callee, --source or --user-agent")
+        dialling = store.policy().decode()[0].dialling
+        found = searching.matching(
+            store,
+            caller=parse_entry_value(Kind.CALLER, caller, dialling) if caller else "",
+            callee=parse_entry_value(Kind.CALLEE, callee, dialling) if callee else "",
+            source=_address(source) if source else "",
+            user_agent=user_agent,
+        )
+        found = sorted((entry for entry in found if entry.live(now)), key=lambda entry: entry.action)
         if json:
             print_json([_as_dict(entry) for entry in found])
         else:
-            rows = [(entry.kind, entry.value, when(entry.expires), entry.reason) for entry in found]
-            print_table(("kind", "value", "expires", "reason"), rows, empty="no entries")
+            rows = [(entry.action, entry.kind, entry.value, when(entry.expires), entry.reason) for entry in found]
+            print_table(("list", "kind", "value", "expires", "reason"), rows, empty="no entry matches")
 
+    list_files.add_commands(app, action)
     return app
 
 
@@ -124,7 +161,7 @@ def subject(
     named = {kind: text for kind, text in single.items() if text is not None}
     values = {kind: parse_entry_value(kind, text, dialling) for kind, text in named.items()}
     if set(values) == {Kind.CALLER, Kind.CALLEE}:
-        return Kind.PAIR, _pair(values[Kind.CALLER], values[Kind.CALLEE])
+        return Kind.PAIR, parse_pair(values[Kind.CALLER], values[Kind.CALLEE])
     if len(values) != 1:
         raise EntryError(
             "name one of --caller, --callee, --caller-prefix, --callee-prefix, --source, --user-agent, "
@@ -133,20 +170,27 @@ def subject(
     return values.popitem()
 
 
-def _pair(caller: str, callee: str) -> str:
-    value = pair_value(caller, callee)
-    if len(value.encode()) > KEY_MAX_BYTES:
-        raise EntryError(f"{Kind.PAIR}: longer than {KEY_MAX_BYTES} bytes")
-    return value
+def _spellings(store: Store, text: str) -> tuple[str, ...]:
+    """What to search for: the text, and how entries hold it if it is a number."""
+    if not text:
+        return ()
+    dialling = store.policy().decode()[0].dialling
+    return tuple(dict.fromkeys((text, normalise(text, dialling), normalise_beginning(text, dialling))))
 
 
-def parse_ttl(text: str, option: str = "--ttl") -> float:
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise EntryError(f"--source {text!r} is no IP address") from None
+
+
+def parse_option(text: str, option: str) -> float:
     """Seconds. Raises :class:`EntryError`, which names the option."""
-    found = _TTL.fullmatch(text.strip())
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 0 < seconds <= TTL_MAX:
-        raise EntryError(f"{option} {text!r} is not a time such as 90, 45s, 30m, 12h or 7d")
-    return float(seconds)
+    try:
+        return parse_ttl(text)
+    except EntryError as error:
+        raise EntryError(f"{option} {error}") from None
 
 
 def _as_dict(entry: Entry) -> dict[str, object]:

@@ -12,7 +12,7 @@ import typer
 
 import policyfile
 from console import dryrun_output
-from console.list_commands import parse_ttl
+from console.list_commands import parse_option
 from console.output import Json, err, out, print_json, when
 from console.waiting import confirmed
 from model.settings import Settings
@@ -84,7 +84,7 @@ def apply(
         raise typer.BadParameter("--expect and --message say how to apply: --dry-run applies nothing")
     if numbers and not dry_run:
         raise typer.BadParameter("--numbers belongs to --dry-run")
-    seconds = parse_ttl(since, "--since")
+    seconds = parse_option(since, "--since")
     loaded = read(file)
     if dry_run:
         dryrun_output.dry_run(loaded, seconds, numbers=numbers, json=json)

@@ -106,10 +106,17 @@ def combined(live: Get, new_policy: Policy, routes: Iterable[Route]) -> Get:
     records[layout.INDEX] = _index(records[layout.INDEX], live(layout.INDEX))
 
     def get(key: bytes) -> bytes | None:
-        own = key in _POLICY_KEYS or key.startswith(layout.ROUTE)
-        return records.get(key) if own else live(key)
+        own = key in _POLICY_KEYS or key.startswith((layout.ROUTE, layout.NAMED))
+        found = records.get(key) if own else live(key)
+        return _imported(live, key) if found is None and key.startswith(layout.ROUTE) else found
 
     return get
+
+
+def _imported(live: Get, key: bytes) -> bytes | None:
+    # Imported prefixes stay when a policy is applied; the routes that they name are the new policy's.
+    raw = live(key)
+    return raw if raw is not None and raw.startswith(layout.REFERENCE) else None
 
 
 def _index(new: bytes, live: bytes | None) -> bytes:
@@ -203,9 +210,7 @@ def _detail(before: Outcome, after: Outcome) -> str:
         )
         for side in (0, 2)
     )
-    return " and ".join(
-        name for name, differs in (("another number", numbers), ("another address", hosts)) if differs
-    )
+    return " and ".join(name for name, differs in (("another number", numbers), ("another address", hosts)) if differs)
 
 
 def masked(number: str) -> str:

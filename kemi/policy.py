@@ -243,9 +243,7 @@ def _planned(route: Route, attempts: list[Attempt], view: View, now: float, step
     )
 
 
-def _emergency_plan(
-    emergency: Emergency, number: str, view: View, live: Live, now: float, steps: list[Step]
-) -> Plan:
+def _emergency_plan(emergency: Emergency, number: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
     steps.append(Step("emergency", number, "passes lists and routes, takes its own gateways"))
     names = _reachable(emergency.gateways, view.policy, live, now, steps)
     gateways = (view.policy.gateways[name] for name in names)

@@ -114,6 +114,8 @@ class View:
         for length in self._index.lengths.get(layout.ROUTES, ()):
             if length <= len(number):
                 raw = self._get(layout.route_key(number[:length]))
+                if raw is not None and raw.startswith(layout.REFERENCE):
+                    raw = self._get(layout.NAMED + raw[1:])
                 if raw is not None:
                     prefix = number[:length]
                     for route in _routes(raw):
@@ -136,7 +138,9 @@ def _compile(raw: bytes) -> _Compiled:
 @lru_cache(maxsize=4)
 def _compile_index(raw: bytes) -> _Index:
     data = json.loads(raw)
-    lengths = {table: tuple(sorted(map(int, count), reverse=True)) for table, count in data["lengths"].items()}
+    tables = data["lengths"]
+    tables[layout.ROUTES] = {**tables.get(layout.ROUTES, {}), **tables.pop(layout.IMPORTED, {})}
+    lengths = {table: tuple(sorted(map(int, count), reverse=True)) for table, count in tables.items()}
     return _Index(lengths=lengths, user_agents=tuple(data["user_agents"]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,6 +11,11 @@ from model.numbers import Dialling, normalise, normalise_beginning
 
 PAIR_SEPARATOR = ">"
 KEY_MAX_BYTES = 200
+# Seconds that an entry may last: sensible, and within what Redis and JavaScript take for a time.
+TTL_MAX = 100 * 365 * 86400
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_TTL = re.compile(r"(\d{1,9})([smhd]?)")
 
 
 class Kind(StrEnum):
@@ -74,6 +80,23 @@ def parse_entry_value(kind: Kind, text: str, dialling: Dialling) -> str:
 def pair_value(caller: str, callee: str) -> str:
     """The value of a pair entry, from two normalised numbers."""
     return f"{caller}{PAIR_SEPARATOR}{callee}"
+
+
+def parse_pair(caller: str, callee: str) -> str:
+    """The value of a pair entry, from two normalised numbers. Raises :class:`EntryError`."""
+    value = pair_value(caller, callee)
+    if len(value.encode()) > KEY_MAX_BYTES:
+        raise EntryError(f"{Kind.PAIR}: longer than {KEY_MAX_BYTES} bytes")
+    return value
+
+
+def parse_ttl(text: str) -> float:
+    """Seconds. Raises :class:`EntryError`."""
+    found = _TTL.fullmatch(text.strip())
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 0 < seconds <= TTL_MAX:
+        raise EntryError(f"{text!r} is not a time such as 90, 45s, 30m, 12h or 7d")
+    return float(seconds)
 
 
 def _number(text: str, dialling: Dialling) -> str:

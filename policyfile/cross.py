@@ -148,9 +148,7 @@ def _prefixes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
                 continue
             if beginning in seen or beginning in own:
                 owner, first = seen.get(beginning) or own[beginning]
-                yield Finding(
-                    path, f"{_shown(beginning)} belongs to route '{owner}' already (line {tree.line(first)})"
-                )
+                yield Finding(path, f"{_shown(beginning)} belongs to route '{owner}' already (line {tree.line(first)})")
             own.setdefault(beginning, (route.name, path))
         if not resolve.is_narrowed(route):
             seen = {**own, **seen}

@@ -70,9 +70,7 @@ Network = Annotated[str, PlainValidator(values.read_network), Shown("network or 
 RetryItem = Annotated[str, PlainValidator(values.read_retry_item), Shown("cause")]
 Clock = Annotated[int, PlainValidator(values.read_clock), Shown("time of day")]
 Date = Annotated[str, PlainValidator(values.read_date), Shown("date")]
-UserPart = Annotated[
-    str, _matching(values.USER_PART, "at most 32 of letters, digits and + * # . _ -"), Shown("text")
-]
+UserPart = Annotated[str, _matching(values.USER_PART, "at most 32 of letters, digits and + * # . _ -"), Shown("text")]
 
 
 class Section(BaseModel):
@@ -84,20 +82,18 @@ class Section(BaseModel):
 class DiallingPlan(Section):
     """How one side of a trunk writes numbers."""
 
-    country_code: Annotated[
-        str, _matching(values.COUNTRY_CODE, "a country code: 1 to 3 digits"), Shown("digits")
-    ] = Field(
-        default=_DIALLING.country_code,
-        description="Country code without plus. Without it, national spellings stay as they are.",
+    country_code: Annotated[str, _matching(values.COUNTRY_CODE, "a country code: 1 to 3 digits"), Shown("digits")] = (
+        Field(
+            default=_DIALLING.country_code,
+            description="Country code without plus. Without it, national spellings stay as they are.",
+        )
     )
     international_prefixes: Listed[Digits] = Field(
         default=_DIALLING.international_prefixes, description="What is dialled before a country code."
     )
-    national_prefix: Annotated[str, _matching(values.TRUNK_CODE, "at most 8 digits"), Shown("digits")] = (
-        Field(
-            default=_DIALLING.national_prefix,
-            description='What is dialled before a national number; `""` where nothing is.',
-        )
+    national_prefix: Annotated[str, _matching(values.TRUNK_CODE, "at most 8 digits"), Shown("digits")] = Field(
+        default=_DIALLING.national_prefix,
+        description='What is dialled before a national number; `""` where nothing is.',
     )
     national_lengths: Listed[Annotated[int, Field(ge=1, le=15)]] = Field(
         default=_DIALLING.national_lengths,
@@ -121,17 +117,13 @@ class Rewrite(Section):
     First characters are stripped, then the pattern is applied, then the prefix is put in front.
     """
 
-    strip: int = Field(
-        default=0, ge=0, le=20, description="How many leading characters go; the plus sign is one."
-    )
+    strip: int = Field(default=0, ge=0, le=20, description="How many leading characters go; the plus sign is one.")
     match: Annotated[str, PlainValidator(values.read_pattern), Shown("regular expression")] = Field(
         default="", description="Searched once in what is left."
     )
     replace: Annotated[
         str,
-        _matching(
-            values.REPLACEMENT, r"a replacement: at most 64 of letters, digits, + * # . _ - and groups (\1)"
-        ),
+        _matching(values.REPLACEMENT, r"a replacement: at most 64 of letters, digits, + * # . _ - and groups (\1)"),
         Shown("text"),
     ] = Field(default="", description=r"What the match becomes; `\1` is its first group.")
     prefix: UserPart = Field(default="", description="Put in front.")
@@ -188,9 +180,7 @@ class Retry(Section):
 class TrunkSection(Section):
     """Where calls come from. The most specific network that holds a call's source decides on its trunk."""
 
-    sources: Listed[Network] = Field(
-        min_length=1, description="Networks in CIDR notation, or single IP addresses."
-    )
+    sources: Listed[Network] = Field(min_length=1, description="Networks in CIDR notation, or single IP addresses.")
     dialling: Name | None = Field(
         default=None,
         description="Name of the dialling plan by which this side writes numbers; else the default.",
@@ -208,9 +198,7 @@ class TrunkSection(Section):
 class GatewaySection(Section):
     """Where calls go to."""
 
-    address: Annotated[
-        values.Address, PlainValidator(values.read_address), Shown("IP[:port] or [IPv6]:port")
-    ] = Field(
+    address: Annotated[values.Address, PlainValidator(values.read_address), Shown("IP[:port] or [IPv6]:port")] = Field(
         description=f"Where it listens; port {values.DEFAULT_PORT} unless given. Not a host name: SIP "
         "workers never wait for DNS."
     )
@@ -223,22 +211,18 @@ class GatewaySection(Section):
         default=_GATEWAY.progress,
         description="Without ringing, answer or refusal for this long, the next gateway is tried.",
     )
-    rewrite: Rewrite = Field(
-        default=Rewrite(), description="Change of the called number, after the route's own."
-    )
+    rewrite: Rewrite = Field(default=Rewrite(), description="Change of the called number, after the route's own.")
     retry: Retry = Field(default=Retry(), description="Changes to the table of causes.")
 
 
 class Reject(Section):
     """What the caller of a refused call is told."""
 
-    id: Annotated[str, _matching(values.REFUSAL_ID, "an id: 1 to 63 of a-z, 0-9 and '-'"), Shown("id")] = (
-        Field(description="Stable and machine-readable: in the Reason header, the call record, the trace.")
+    id: Annotated[str, _matching(values.REFUSAL_ID, "an id: 1 to 63 of a-z, 0-9 and '-'"), Shown("id")] = Field(
+        description="Stable and machine-readable: in the Reason header, the call record, the trace."
     )
     status: int = Field(ge=400, le=699, description="SIP status.")
-    phrase: Annotated[str, PlainValidator(values.read_phrase), Shown("text")] = Field(
-        description="SIP reason phrase."
-    )
+    phrase: Annotated[str, PlainValidator(values.read_phrase), Shown("text")] = Field(description="SIP reason phrase.")
     cause: int = Field(default=21, ge=1, le=127, description="Q.850 cause for the Reason header.")
 
 
@@ -254,9 +238,7 @@ class WindowSection(Section):
     days: Annotated[
         tuple[Annotated[tuple[int, ...], PlainValidator(values.read_days), Shown("day or range of days")], ...],
         Field(strict=False),
-    ] = Field(
-        default=(), description="Days of the week on which it begins: `[mon-thu, sun]`. Otherwise every day."
-    )
+    ] = Field(default=(), description="Days of the week on which it begins: `[mon-thu, sun]`. Otherwise every day.")
     start: Clock | None = Field(
         default=None, alias="from", description='When it begins: `"09:00"`. Otherwise as the day does.'
     )
@@ -298,12 +280,10 @@ class RouteSection(Section):
     """
 
     name: Name = Field(description="Stands in call records and explanations.")
-    prefixes: Listed[Annotated[str, PlainValidator(values.read_prefix), Shown("beginning of a number")]] = (
-        Field(
-            min_length=1,
-            description='Beginnings of called numbers, best written as `"+44"`; otherwise they are read by '
-            "`default_dialling`. `default` matches every number.",
-        )
+    prefixes: Listed[Annotated[str, PlainValidator(values.read_prefix), Shown("beginning of a number")]] = Field(
+        min_length=1,
+        description='Beginnings of called numbers, best written as `"+44"`; otherwise they are read by '
+        "`default_dialling`. `default` matches every number.",
     )
     gateways: Listed[Name] | None = Field(
         default=None,
@@ -312,17 +292,13 @@ class RouteSection(Section):
         description="Names of the gateways to try. Either these or `reject`.",
     )
     reject: Reject | None = Field(default=None, description="Refuse the call.")
-    callers: Listed[Annotated[str, PlainValidator(values.read_caller), Shown("beginning of a number")]] = (
-        Field(
-            default=(),
-            min_length=1,
-            description="Only for callers whose number begins with one of these: the asserted number where the trunk "
-            "is trusted with it, otherwise that of From.",
-        )
+    callers: Listed[Annotated[str, PlainValidator(values.read_caller), Shown("beginning of a number")]] = Field(
+        default=(),
+        min_length=1,
+        description="Only for callers whose number begins with one of these: the asserted number where the trunk "
+        "is trusted with it, otherwise that of From.",
     )
-    trunks: Listed[Name] = Field(
-        default=(), min_length=1, description="Only for calls by one of these trunks."
-    )
+    trunks: Listed[Name] = Field(default=(), min_length=1, description="Only for calls by one of these trunks.")
     tags: Listed[Name] = Field(
         default=(), min_length=1, description="Only for calls by a trunk that has every one of these tags."
     )
@@ -346,9 +322,7 @@ class RouteSection(Section):
         description="At most this many attempts, going round the gateways again if need be; otherwise each "
         "gateway once.",
     )
-    rewrite: Rewrite = Field(
-        default=Rewrite(), description="Change of the called number, before the gateway's own."
-    )
+    rewrite: Rewrite = Field(default=Rewrite(), description="Change of the called number, before the gateway's own.")
     retry: Retry = Field(default=Retry(), description="Changes to the table of causes.")
     post_dial_delay: Annotated[float, _duration(1, 180)] = Field(
         default=_ROUTE.post_dial_delay,
@@ -388,9 +362,7 @@ class Document(Section):
     strowger: Annotated[int, PlainValidator(values.read_schema_version), Shown("1")] = Field(
         description="Version of this format."
     )
-    dialling_plans: dict[Name, DiallingPlan] = Field(
-        default={}, description="Ways to write numbers, by name."
-    )
+    dialling_plans: dict[Name, DiallingPlan] = Field(default={}, description="Ways to write numbers, by name.")
     default_dialling: Name | None = Field(
         default=None,
         description="Name of the plan by which operators write numbers, in this file and in commands.",

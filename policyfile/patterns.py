@@ -59,18 +59,14 @@ def _check_repetitions(pattern: str) -> None:
     for token in _TOKEN.finditer(pattern):
         kind = token.lastgroup
         if kind == "extension":
-            raise ValueError(
-                "only the groups (...), (?:...), (?P<name>...), (?=...) and (?!...) are supported"
-            )
+            raise ValueError("only the groups (...), (?:...), (?P<name>...), (?=...) and (?!...) are supported")
         if kind == "open":
             branching.append(False)
         elif kind == "alternative":
             branching[-1] = True
         elif kind == "repeat":
             if closed and not token["repeat"].startswith("?"):
-                raise ValueError(
-                    "a repeated group contains a repetition or alternatives, which can take for ever"
-                )
+                raise ValueError("a repeated group contains a repetition or alternatives, which can take for ever")
             if _varies(token):
                 repetitions += 1
                 branching[-1] = True

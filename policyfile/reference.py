@@ -73,9 +73,7 @@ def _type(field: FieldInfo) -> str:
 
 def _type_name(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     """What an operator calls a type; ``metadata`` is what stands beside it in Annotated."""
-    metadata = [
-        part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])
-    ]
+    metadata = [part for item in metadata for part in (item.metadata if isinstance(item, FieldInfo) else [item])]
     if hasattr(annotation, "__metadata__"):
         return _type_name(annotation.__origin__, annotation.__metadata__)
     named = next(_names(metadata), None)
@@ -147,9 +145,7 @@ def cause_tables() -> str:
 
 
 def _statuses(cause: Cause) -> str:
-    special = [
-        str(status) for status in _STATUSES if classify(Failure(status)) is cause and not _is_usual(status)
-    ]
+    special = [str(status) for status in _STATUSES if classify(Failure(status)) is cause and not _is_usual(status)]
     usual = [_rest(group) for group in _GROUPS if classify(_usual(group)) is cause]
     return ", ".join((*special, *usual)) or _NOTHING
 
@@ -172,20 +168,14 @@ def _q850(cause: Cause) -> str:
     parts = [_named(number) for number in _CAUSES if _of_q850(number) == {cause}]
     rejected = {"U": "21 from the user, or with no location", "LN": "21 from the network"}
     parts += [
-        text
-        for location, text in rejected.items()
-        if classify(Failure(480, q850=21, location=location)) is cause
+        text for location, text in rejected.items() if classify(Failure(480, q850=21, location=location)) is cause
     ]
     return ", ".join(parts) or _NOTHING
 
 
 def _of_q850(number: int) -> set[Cause]:
     # A cause the table names leads to one class whatever the status and location were.
-    return {
-        classify(Failure(status, q850=number, location=place))
-        for status in (480, 500)
-        for place in ("", "LN")
-    }
+    return {classify(Failure(status, q850=number, location=place)) for status in (480, 500) for place in ("", "LN")}
 
 
 def _named(number: int) -> str:

@@ -52,9 +52,7 @@ def prefix(text: str, plan: Dialling) -> str:
         return ""
     beginning = normalise_beginning(text, plan)
     if not _PREFIX.fullmatch(beginning):
-        raise ValueError(
-            f"{quoted(text)} cannot begin a number (after a plus, {E164_MAX_DIGITS} digits at most)"
-        )
+        raise ValueError(f"{quoted(text)} cannot begin a number (after a plus, {E164_MAX_DIGITS} digits at most)")
     return beginning
 
 
@@ -134,6 +132,4 @@ def _rewrite(rewrite: written.Rewrite) -> Rewrite:
 
 
 def _retry(retry: written.Retry) -> RetryRule:
-    return RetryRule(
-        also=retry.also, never=retry.never, only=retry.only or (), after_ringing=retry.after_ringing
-    )
+    return RetryRule(also=retry.also, never=retry.never, only=retry.only or (), after_ringing=retry.after_ringing)

@@ -125,13 +125,9 @@ class _Builder:
     def _value(self, node: yaml.Node, path: Path) -> object:
         self._values += 1
         if self._values > MAX_VALUES:
-            raise UnreadableError(
-                _line(node), f"more than {MAX_VALUES} values, aliases counted where they are used"
-            )
+            raise UnreadableError(_line(node), f"more than {MAX_VALUES} values, aliases counted where they are used")
         if len(path) > MAX_DEPTH:
-            raise UnreadableError(
-                _line(node), f"aliases more than {MAX_DEPTH} deep, or one that contains itself"
-            )
+            raise UnreadableError(_line(node), f"aliases more than {MAX_DEPTH} deep, or one that contains itself")
         self._tree.nodes[path] = node
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)

@@ -78,9 +78,7 @@ def matching(pattern: re.Pattern[str], expected: str) -> Callable[[object], str]
 def read_schema_version(value: object) -> int:
     """The version of the file's own format."""
     if isinstance(value, bool) or value != SCHEMA_VERSION:
-        raise ValueError(
-            f"should be {SCHEMA_VERSION}, the version of the policy format that this program reads"
-        )
+        raise ValueError(f"should be {SCHEMA_VERSION}, the version of the policy format that this program reads")
     return SCHEMA_VERSION
 
 
@@ -161,15 +159,11 @@ def read_network(value: object) -> str:
     try:
         interface = ipaddress.ip_interface(written)
     except ValueError:
-        raise ValueError(
-            f"{quoted(written)} is neither an IP address nor a network such as 192.0.2.0/24"
-        ) from None
+        raise ValueError(f"{quoted(written)} is neither an IP address nor a network such as 192.0.2.0/24") from None
     if "%" in written:
         raise ValueError(f"{quoted(written)} has a zone, which the source of a request has not")
     if interface.ip != interface.network.network_address:
-        raise ValueError(
-            f"{quoted(written)} lies within a network: write {interface.network} or {interface.ip}"
-        )
+        raise ValueError(f"{quoted(written)} lies within a network: write {interface.network} or {interface.ip}")
     return str(interface.network)
 
 
@@ -205,9 +199,7 @@ def read_phrase(value: object) -> str:
     """A SIP reason phrase."""
     phrase = text(value)
     if not PHRASE.fullmatch(phrase) or any(char in phrase for char in "\"'\\"):
-        raise ValueError(
-            f"{quoted(phrase)} should be 1 to 64 printable ASCII characters without quotes or backslashes"
-        )
+        raise ValueError(f"{quoted(phrase)} should be 1 to 64 printable ASCII characters without quotes or backslashes")
     return phrase
 
 

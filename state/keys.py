@@ -18,11 +18,30 @@ ENTRIES = f"{_TAG}:entries"
 EXPIRIES = f"{_TAG}:expiries"
 "Sorted set: `kind:value` by Unix time of expiry."
 CHANGES = f"{_TAG}:changes"
-"Stream of changes, their numbers as ids: op (put, del, policy), field, value."
+"Stream of changes, their numbers as ids: op (put, del, import, policy), field, value."
+PREFIXES = f"{_TAG}:prefixes"
+"Hash: imported route prefix to the name of a route of the policy."
+PREFIX_ROUTES = f"{_TAG}:prefix-routes"
+"Hash: name of a route to how many imported prefixes lead to it."
+IMPORT = f"{_TAG}:import"
+"Token of the import that is under way; expires when that import stops renewing it."
+TOUCHED = f"{_TAG}:import:touched"
+"Set of the entries that were put or deleted while an import is under way."
+STAGED = f"{_TAG}:import:staged"
+"What the import makes of its table: a hash such as the one that it will replace."
+STAGED_EXTRA = f"{_TAG}:import:staged-extra"
+"What goes with it: expiries of entries, or uses of routes."
+STAGED_CHUNKS = f"{_TAG}:import:chunks"
+"List of the import's chunks as they were sent."
 NODES = f"{_TAG}:nodes"
 "Set of the names of nodes that are live or died; one that stops in order is taken out."
 APPLIED = f"{_TAG}:applied"
 "Channel: the name of a node whenever it has a change in its snapshot."
+
+
+def chunks(import_id: str) -> str:
+    """Key of the chunks of an import that is done, for nodes to read; it expires."""
+    return f"{_TAG}:import:done:{import_id}"
 
 
 def node(name: str) -> str:

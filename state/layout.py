@@ -6,7 +6,9 @@ A snapshot is a sorted map of bytes. Four single records, then one record for ea
 ``meta``              schema, generation and seq of the Redis state that it copies (JSON)
 ``policy``            version and policy without routes (JSON)
 ``index``             lengths in use for each table of prefixes, and the User-Agent entries (JSON)
-``r`` + prefix        the routes with that prefix, in the policy's order (JSON)
+``r`` + prefix        the routes with that prefix, in the policy's order (JSON), or, where the prefix was imported,
+                      ``@`` and the name of a route
+``n`` + name          a route (JSON), for imported prefixes
 ``e`` + kind:value    an entry (JSON)
 ====================  =====================================================================
 
@@ -19,7 +21,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from model.entries import Entry, Kind
@@ -31,6 +33,14 @@ POLICY = b"policy"
 INDEX = b"index"
 ROUTE = b"r"
 "How the keys of routes begin."
+ENTRY = b"e"
+"How the keys of entries begin."
+NAMED = b"n"
+"How the keys begin under which routes stand by name."
+REFERENCE = b"@"
+"How the record of an imported prefix begins; the name of its route follows."
+IMPORTED = "imported"
+"Name of the imported prefixes' table in the index; a search looks for both kinds at once."
 ROUTES = "routes"
 "Name of the routes' table in the index; the other tables are named after their kinds of entry."
 
@@ -112,6 +122,15 @@ class Index:
         """Count the routes' records anew; a prefix of several routes has one record."""
         self.lengths[ROUTES] = Counter(len(prefix) for prefix in set(prefixes))
 
+    def count_imported(self, prefix: str, by: int = 1) -> None:
+        """Count an imported prefix in or out."""
+        table = self.lengths.setdefault(IMPORTED, Counter())
+        table[len(prefix)] += by
+        if not table[len(prefix)]:
+            del table[len(prefix)]
+        if not table:
+            del self.lengths[IMPORTED]
+
     def encode(self) -> bytes:
         """As stored."""
         lengths = {table: {str(length): n for length, n in count.items()} for table, count in self.lengths.items()}
@@ -136,10 +155,22 @@ def _place(kind: Kind, value: str) -> tuple[str, int] | None:
     return None
 
 
-def build(policy: Policy, routes: Iterable[Route], entries: Iterable[Entry], version: int = 1) -> dict[bytes, bytes]:
-    """A whole snapshot in memory, as an explanation of a policy that is in force nowhere needs it."""
+def build(
+    policy: Policy,
+    routes: Iterable[Route],
+    entries: Iterable[Entry],
+    version: int = 1,
+    imported: Mapping[str, str] | None = None,
+) -> dict[bytes, bytes]:
+    """A whole snapshot in memory, as an explanation of a policy that is in force nowhere needs it.
+
+    ``imported`` are prefixes, each with the name of its route.
+    """
     index, routes = Index(), tuple(routes)
-    records = {POLICY: policy_record(policy, version), **route_records(routes)}
+    records = {POLICY: policy_record(policy, version), **route_records(routes), **named_records(routes)}
+    for prefix, name in (imported or {}).items():
+        index.count_imported(prefix)
+        records[route_key(prefix)] = reference(name)
     index.set_routes(prefix for route in routes for prefix in route.prefixes)
     for entry in entries:
         index.add(entry.kind, entry.value)
@@ -156,3 +187,13 @@ def route_records(routes: Iterable[Route]) -> dict[bytes, bytes]:
         for prefix in route.prefixes:
             by_prefix.setdefault(prefix, []).append(text)
     return {route_key(prefix): codec.join_routes(texts).encode() for prefix, texts in by_prefix.items()}
+
+
+def named_records(routes: Iterable[Route]) -> dict[bytes, bytes]:
+    """The records of all routes by name."""
+    return {NAMED + route.name.encode(): codec.encode_route(route).encode() for route in routes}
+
+
+def reference(name: str) -> bytes:
+    """The record of an imported prefix whose route has this name."""
+    return REFERENCE + name.encode()

@@ -11,6 +11,7 @@ Exceptions::
     +-- ConflictError      somebody else applied a policy meanwhile
     +-- NoPolicyAppliedError
     +-- NotKeptError       the history does not hold this version
+    +-- ImportedPrefixError
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ CHANGES_KEPT = 100_000
 HISTORY_KEPT = 100
 # A node that has not renewed its report for this long is not waited for.
 NODE_TTL = 3.0
+# Seconds that a node may be busy with an import before a command gives up waiting for it.
+BUSY_TIMEOUT = 120.0
 # Seconds that a connection or an answer may take.
 TIMEOUT = 2.0
 
@@ -60,17 +63,21 @@ class NotKeptError(StoreError):
     """The history does not hold this version: it is too old, or never was."""
 
 
+class ImportedPrefixError(StoreError):
+    """A policy does not go with the prefixes that were imported (`strowger route import`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change, as nodes follow it."""
 
     seq: int
     op: str
-    "``put``, ``del`` or ``policy``."
+    "``put``, ``del``, ``import`` or ``policy``."
     field: str = ""
-    "Of an entry."
+    "Of an entry; or the id of an import."
     value: str = ""
-    "Of an entry."
+    "Of an entry; or what an import does (JSON, see :mod:`state.bulk`)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,8 @@ class NodeReport:
     pid: int
     started: float
     "Unix time in seconds."
+    busy: bool = False
+    "Whether the node is bringing in many changes at once, and is to be waited for."
 
     def has(self, generation: str, seq: int) -> bool:
         """Whether change ``seq`` of a generation is in the node's snapshot."""
@@ -139,6 +148,7 @@ _APPEND = """
 local function append(op, field, value)
   local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], seq .. '-0', 'op', op, 'field', field, 'value', value)
+  if field ~= '' and redis.call('EXISTS', KEYS[#KEYS - 1]) == 1 then redis.call('SADD', KEYS[#KEYS], field) end
   return seq
 end
 """
@@ -185,6 +195,16 @@ local function keep(version)
 end
 local version = tonumber(redis.call('HGET', KEYS[3], 'version') or '0')
 if version ~= tonumber(ARGV[2]) then return {-1, version} end
+local named, lost, twice = {}, {}, {}
+for _, name in ipairs(cjson.decode(ARGV[11])) do named[name] = true end
+for _, name in ipairs(redis.call('HKEYS', KEYS[6])) do
+  if not named[name] then lost[#lost + 1] = name end
+end
+if #lost > 0 then return {-2, table.concat(lost, ', ')} end
+for _, prefix in ipairs(cjson.decode(ARGV[12])) do
+  if redis.call('HEXISTS', KEYS[5], prefix) == 1 then twice[#twice + 1] = prefix end
+end
+if #twice > 0 then return {-3, table.concat(twice, ', ')} end
 if version > 0 and redis.call('HEXISTS', KEYS[4], 'text:' .. version) == 0 then keep(version) end
 redis.call('HSETNX', KEYS[1], 'generation', ARGV[6])
 redis.call('HSET', KEYS[1], 'schema', ARGV[7])
@@ -278,14 +298,20 @@ class Store:
     ) -> Change:
         """Put a policy in force, and in the history, if the one in force still has version ``expected``.
 
-        Raises :class:`ConflictError`.
+        Raises :class:`ConflictError`, :class:`ImportedPrefixError`.
         """
         document = codec.encode_document(policy, routes)
-        generation = secrets.token_hex(8)
         arguments = (
-            expected, text, document, author, generation, keys.SCHEMA, time.time(), message, HISTORY_KEPT
+            expected, text, document, author, secrets.token_hex(8), keys.SCHEMA, time.time(), message, HISTORY_KEPT,
+            json.dumps([route.name for route in routes]),
+            json.dumps([prefix for route in routes for prefix in route.prefixes]),
         )  # fmt: skip
-        seq, version = self._script(_APPLY, (keys.POLICY, keys.HISTORY), arguments)
+        names = (keys.POLICY, keys.HISTORY, keys.PREFIXES, keys.PREFIX_ROUTES)
+        seq, version = self._script(_APPLY, names, arguments)
+        if seq == -2:
+            raise ImportedPrefixError(f"imported prefixes lead to routes that this policy has not: {version}")
+        if seq == -3:
+            raise ImportedPrefixError(f"prefixes of this policy are imported, too: {version}")
         if seq < 0:
             raise ConflictError(f"version {version} is in force, not {expected}: somebody applied a policy meanwhile")
         return Change(seq=seq, op="policy", value=str(version))
@@ -308,9 +334,24 @@ class Store:
 
     def entries(self) -> Iterator[Entry]:
         """All entries, expired ones included, in no order."""
+        for field, value in self.records(keys.ENTRIES):
+            yield codec.decode_entry(field, value)
+
+    def records(self, table: str) -> Iterator[tuple[str, str]]:
+        """The fields of a hash as they are, in no order; one may come twice.
+
+        Raises :class:`StoreError` at the end where an import replaced the hash meanwhile.
+        """
         with _away():
-            for field, value in self._redis.hscan_iter(keys.ENTRIES, count=1000):
-                yield codec.decode_entry(field, value)
+            swaps = self._redis.hget(keys.META, "swaps")
+            yield from self._redis.hscan_iter(table, count=1000)
+            if self._redis.hget(keys.META, "swaps") != swaps:
+                raise StoreError("an import took effect while the list was read: try again")
+
+    def count(self, table: str) -> int:
+        """How many fields a hash has."""
+        with _away():
+            return int(cast("int", self._redis.hlen(table)))
 
     def sweep(self, before: float) -> int:
         """Remove up to 1,000 entries that expired before the Unix time ``before``; returns how many."""
@@ -371,9 +412,11 @@ class Store:
     def confirm(self, seq: int, timeout: float = 5.0) -> Confirmation:
         """Wait until every live node has change ``seq`` in force, at most ``timeout`` seconds.
 
-        A node that dies or hangs meanwhile is missing; one that retires is not waited for.
+        A node that dies or hangs meanwhile is missing; one that retires is not waited for. One that is busy with an
+        import has ``BUSY_TIMEOUT``.
         """
-        deadline = time.monotonic() + timeout
+        started = time.monotonic()
+        deadline = started + timeout
         pubsub: Callable[..., Any] = self._redis.pubsub
         waited_for: set[str] = set()
         with _away(), pubsub(ignore_subscribe_messages=True) as news:
@@ -384,6 +427,8 @@ class Store:
                 have = {node.name for node in live if node.has(generation, seq)}
                 waited_for |= {node.name for node in live}
                 missing = (waited_for - have) & ({node.name for node in live} | set(gone))
+                if any(node.busy and node.name in missing for node in live):
+                    deadline = max(deadline, min(time.monotonic() + timeout, started + BUSY_TIMEOUT))
                 left = deadline - time.monotonic()
                 if not missing or left <= 0:
                     return Confirmation(seq, tuple(sorted(have)), tuple(sorted(missing)))
@@ -393,7 +438,9 @@ class Store:
     def _script(self, source: str, names: tuple[str, ...], arguments: tuple[Any, ...]) -> Any:
         script: Callable[..., Any] = self._redis.register_script(source)
         with _away():
-            return script(keys=[keys.META, keys.CHANGES, *names], args=[CHANGES_KEPT, *arguments])
+            # Last, what tells an import that is under way of a change.
+            touched = (keys.IMPORT, keys.TOUCHED)
+            return script(keys=[keys.META, keys.CHANGES, *names, *touched], args=[CHANGES_KEPT, *arguments])
 
 
 def _applied(version: int, found: dict[str, str]) -> AppliedPolicy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import random
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,9 +36,10 @@ from console.stack import Stack, free_port
 from model.entries import Action, Entry, Kind
 from model.policy import Gateway, Policy, Route, Trunk
 from model.settings import Settings
-from state import keys, layout
+from state import codec, keys, layout
+from state.bulk import Import
 from state.snapshot import NoSnapshotError, SnapshotReader, SnapshotWriter
-from state.store import Confirmation, Store, StoreError
+from state.store import Confirmation, ImportedPrefixError, Store, StoreError
 
 VALUES: dict[Kind, tuple[str, ...]] = {
     Kind.CALLER: ("1001", "+442079460000"),
@@ -83,7 +85,8 @@ def apply(store: Store, prefixes: tuple[str, ...] = ("",), gateway: str = "a") -
 def truth(store: Store) -> CONTENTS:
     """What a snapshot of Redis holds."""
     applied = store.policy()
-    return comparable(layout.build(*applied.decode(), store.entries(), applied.version))
+    imported = dict(store.records(keys.PREFIXES))
+    return comparable(layout.build(*applied.decode(), store.entries(), applied.version, imported))
 
 
 def contents(path: Path) -> CONTENTS:
@@ -149,6 +152,13 @@ entries = st.sampled_from(SUBJECTS).flatmap(
 some_prefixes = st.lists(st.sampled_from(PREFIXES), unique=True, min_size=1).map(tuple)
 
 
+def commit(work: Import, records: list[tuple[str, str]]) -> None:
+    work.send(records)
+    for _ in work.build():
+        pass
+    work.commit()
+
+
 class ReplicaMachine(RuleBasedStateMachine):
     """Whatever is done to Redis, a replica that has followed equals it."""
 
@@ -184,7 +194,25 @@ class ReplicaMachine(RuleBasedStateMachine):
 
     @rule(prefixes=some_prefixes, gateway=st.sampled_from("ab"))
     def policy(self, prefixes: tuple[str, ...], gateway: str) -> None:
-        apply(self.store, prefixes, gateway)
+        with suppress(ImportedPrefixError):
+            apply(self.store, prefixes, gateway)
+
+    @precondition(lambda self: self.has_policy)
+    @rule(entries=st.lists(entries, max_size=6), replace=st.booleans(), action=st.sampled_from(Action))
+    def import_entries(self, entries: list[Entry], replace: bool, action: Action) -> None:
+        listed = [
+            (codec.entry_field(entry.kind, entry.value), codec.encode_entry(dataclasses.replace(entry, action=action)))
+            for entry in entries
+        ]
+        with Import(self.store, table="entries", replace=replace, created=1.5, action=action) as work:
+            commit(work, listed)
+
+    @precondition(lambda self: self.has_policy)
+    @rule(prefixes=st.lists(st.sampled_from(("+4", "+49", "7", "70")), max_size=3), replace=st.booleans())
+    def import_prefixes(self, prefixes: list[str], replace: bool) -> None:
+        routes = self.store.policy().decode()[1]
+        with Import(self.store, table="prefixes", replace=replace, created=1.5) as work:
+            commit(work, [(prefix, routes[0].name) for prefix in prefixes])
 
     @rule()
     def sweep(self) -> None:
@@ -281,7 +309,8 @@ def test_an_entry_that_redis_lists_twice_is_counted_once(
     entry = Entry(Kind.CALLER_PREFIX, "+44")
     store.put(entry)
     with replica_of(store, tmp_path) as (replica, writer):
-        monkeypatch.setattr(store, "entries", lambda: iter((entry, entry)))
+        record = (codec.entry_field(entry.kind, entry.value), codec.encode_entry(entry))
+        monkeypatch.setattr(store, "records", lambda table: iter((record, record) if table == keys.ENTRIES else ()))
         settle(replica, store)
         monkeypatch.undo()
         assert written(writer) == truth(store)
@@ -298,11 +327,11 @@ def test_a_redis_emptied_while_it_is_read_leaves_the_snapshot_as_it_is(
         flush(server)
         apply(store, gateway="b")
 
-        def emptied() -> Iterator[Entry]:
+        def emptied(_: str) -> Iterator[tuple[str, str]]:
             flush(server)
             yield from ()
 
-        monkeypatch.setattr(store, "entries", emptied)
+        monkeypatch.setattr(store, "records", emptied)
         with pytest.raises(StoreError, match="emptied while it was read"):
             replica.advance(block=0)
         assert written(writer) == before
@@ -365,7 +394,7 @@ def test_a_writer_killed_in_the_middle_leaves_a_whole_snapshot(
         flush(server)
         apply(store, gateway="b")
     for number in range(1000):
-        store.put(Entry(Kind.CALLER, str(number)))
+        store.put(Entry(Kind.CALLER_PREFIX, str(number)))
     with python(CRASH, server.url, tmp_path, after) as crashing:
         assert crashing.wait() == -signal.SIGKILL
     assert contents(tmp_path) == before

@@ -156,9 +156,10 @@ def test_the_history_tells_who_applied_what_and_why(node: Node, cli: Cli, file: 
     assert f"# version {version}, " in shown.err
     assert shown.err.endswith(f"by {getpass.getuser()}: first [/b] “é”\n")
     assert cli("policy", "show", "--version", str(version + 1), "--json").data["text"] == policy_text("[carrier-b]")
-    assert f"version {version + 2} is not in the history" in cli(
-        "policy", "show", "--version", str(version + 2), status=1
-    ).said
+    assert (
+        f"version {version + 2} is not in the history"
+        in cli("policy", "show", "--version", str(version + 2), status=1).said
+    )
 
 
 def test_a_rollback_is_a_new_version_with_the_earlier_text(node: Node, cli: Cli, file: Path) -> None:
@@ -289,9 +290,7 @@ def spool(cli: Cli, tmp_path: Path) -> Path:
     return directory
 
 
-def test_a_dry_run_tells_which_calls_would_have_gone_elsewhere(
-    node: Node, cli: Cli, file: Path, spool: Path
-) -> None:
+def test_a_dry_run_tells_which_calls_would_have_gone_elsewhere(node: Node, cli: Cli, file: Path, spool: Path) -> None:
     here = cli.where(STROWGER_SPOOL=str(spool))
     before, version = node.store.position(), node.store.policy_version()
     only = ", ".join(["carrier-b"] * 4)
@@ -966,4 +965,4 @@ def test_a_completion_script_can_be_produced(shell: str) -> None:
 
 def test_a_shell_is_given_the_words_that_may_follow() -> None:
     completing = Cli(fresh).where(_STROWGER_COMPLETE="complete_bash", COMP_WORDS="strowger block ", COMP_CWORD="2")
-    assert completing().out.split() == ["add", "rm", "list"]
+    assert completing().out.split() == ["add", "rm", "list", "check", "import", "export"]

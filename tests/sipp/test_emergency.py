@@ -59,9 +59,7 @@ def test_the_next_gateway_is_tried_whatever_the_failure(node: Node) -> None:
 
 def test_a_gateway_that_asked_to_be_left_alone_is_tried_last(node: Node) -> None:
     apply(node, {"asks": node.refusing(503), "busy": node.refusing(486)})
-    first, second = (
-        node.refused(CALLER, "112", status, reply_header="Retry-After: 30") for status in (486, 500)
-    )
+    first, second = (node.refused(CALLER, "112", status, reply_header="Retry-After: 30") for status in (486, 500))
     assert [node.attempts(call.call_id) for call in (first, second)] == [["asks", "busy"], ["busy", "asks"]]
 
 

@@ -26,7 +26,7 @@ routes:
   - {name: uk, prefixes: ["+44", "+353"], gateways: [a, b], retry: {also: [404, 480]}}
   - {name: rest, prefixes: [default], gateways: [b]}
 """
-ROUTE = '  - {name: rest, prefixes: [default], gateways: [b]}\n'
+ROUTE = "  - {name: rest, prefixes: [default], gateways: [b]}\n"
 
 
 def compared(old: str, new: str) -> tuple[PartChange, ...]:

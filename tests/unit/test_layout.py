@@ -93,6 +93,17 @@ def test_the_routes_are_counted_anew_and_nothing_else() -> None:
     assert index.lengths == {"caller-prefix": Counter({3: 1}), "routes": Counter({2: 1})}
 
 
+def test_imported_prefixes_are_counted_beside_the_routes() -> None:
+    index = Index()
+    index.set_routes(["+1"])
+    index.count_imported("+44")
+    index.count_imported("+49")
+    index.count_imported("+44", -1)
+    assert index.lengths == {"routes": Counter({2: 1}), "imported": Counter({3: 1})}
+    index.count_imported("+49", -1)
+    assert set(index.lengths) == {"routes"}
+
+
 @quick
 @given(st.builds(Meta, st.integers(0), st.text(), st.integers(0), st.integers(0)))
 def test_meta_comes_back_the_same(meta: Meta) -> None:
@@ -115,6 +126,7 @@ def test_a_snapshot_holds_every_route_and_entry_under_its_key(prefixes: tuple[st
     assert layout.decode_policy_record(records.pop(layout.POLICY)) == (7, POLICY)
     for prefix in prefixes:
         assert codec.decode_routes(records.pop(layout.route_key(prefix))) == (route,)
+    assert codec.decode_route(records.pop(layout.NAMED + b"all")) == route
     for entry in listed:
         raw = records.pop(layout.entry_key(entry.kind, entry.value))
         assert codec.decode_entry(codec.entry_field(entry.kind, entry.value), raw) == entry
@@ -142,7 +154,7 @@ def test_a_snapshot_can_be_built_of_what_is_read_once() -> None:
 @quick
 @given(numbers)
 def test_a_route_is_never_taken_for_another_record(prefix: str) -> None:
-    singles = (layout.META, layout.POLICY, layout.INDEX)
+    singles = (layout.META, layout.POLICY, layout.INDEX, layout.NAMED + prefix.encode())
     others = (*singles, *(layout.entry_key(kind, prefix) for kind in Kind))
     assert layout.route_key(prefix) not in others
     assert not any(key.startswith(layout.ROUTE) for key in others)

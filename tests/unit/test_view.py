@@ -47,6 +47,21 @@ def test_routes_of_one_prefix_cost_one_look_up() -> None:
     assert asked == [layout.route_key("1"), layout.route_key("")]
 
 
+@given(prefixes, prefixes, digits)
+def test_imported_prefixes_are_found_beside_those_of_the_policy(own: set[str], found: set[str], number: str) -> None:
+    imported = dict.fromkeys(found - own, "named")
+    routes = (Route("named", ()), *(Route(f"r{prefix}", (prefix,)) for prefix in own))
+    view = View(layout.build(Policy(), routes, (), imported=imported).get)
+    expected = sorted((prefix for prefix in own | found if number.startswith(prefix)), key=len, reverse=True)
+    named = [(prefix, "named" if prefix in imported else f"r{prefix}") for prefix in expected]
+    assert [(prefix, route.name) for prefix, route in view.routes(number)] == named
+
+
+def test_an_imported_prefix_whose_route_is_gone_is_none() -> None:
+    view = View(layout.build(Policy(), (Route("rest", ("",)),), (), imported={"1": "gone"}).get)
+    assert [route.name for _, route in view.routes("10")] == ["rest"]
+
+
 @given(prefixes, digits)
 def test_beginnings_are_those_that_the_number_begins_with_longest_first(found: set[str], number: str) -> None:
     values = found - {""}
