@@ -4,41 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kemi import policy
+from kemi.explain import Snapshot as Live
 from kemi.plan import Attempt
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure
 from state.snapshot import shared_reader
-
-
-@dataclass(slots=True)
-class Live:
-    """What a node knew besides the snapshot, as it stood before the call."""
-
-    held: dict[str, float] = field(default_factory=dict)
-    "Gateway to the Unix time until which it asked to be left alone."
-    turns: Mapping[str, int] = field(default_factory=dict)
-    "Route to the number of calls that took it."
-    drawn: float = 0.0
-    "What the call drew, told by its trace."
-
-    def held_until(self, gateway: str) -> float:
-        """As :class:`kemi.policy.Live` has it."""
-        return self.held.get(gateway, 0.0)
-
-    def turn(self, route: str) -> int:
-        """As :class:`kemi.policy.Live` has it."""
-        return self.turns.get(route, 0)
-
-    def draw(self) -> float:
-        """As :class:`kemi.policy.Live` has it."""
-        return self.drawn
 
 
 @dataclass(frozen=True, slots=True)
