@@ -14,8 +14,8 @@ import policyfile
 from console import serve
 from console.explain_command import describe, past_call
 from console.output import out
+from console.ports import free_port
 from console.sipp import SippGateway, place_calls, render
-from console.stack import free_port
 from model.entries import Entry, Kind
 from model.settings import Settings
 from state.store import Store

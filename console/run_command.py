@@ -22,8 +22,9 @@ from console import demo, serve
 from console.explain_command import describe
 from console.node_commands import node_status, status_lines
 from console.output import CommandFailed, err, out
+from console.ports import free_port
 from console.spool_tail import SpoolTail
-from console.stack import Stack, StackError, free_port
+from console.stack import Stack, StackError
 from model.settings import Settings
 
 DIRECTORY = serve.ROOT / "var"

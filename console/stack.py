@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -132,20 +131,6 @@ class Stack:
         except RpcError:
             return False
         return True
-
-
-def free_port(preferred: int = 0) -> int:
-    """A port that is free now for both UDP and TCP on 127.0.0.1: the preferred one if it is, or any."""
-    while True:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind(("127.0.0.1", preferred))
-                port = int(tcp.getsockname()[1])
-                udp.bind(("127.0.0.1", port))
-            except OSError:
-                preferred = 0
-                continue
-            return port
 
 
 def _tail(log: Path, lines: int = 12) -> str:

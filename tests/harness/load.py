@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from console.ports import free_port
 from console.process import Process
 from console.sipp import KEYS, SIPP, render
-from console.stack import free_port
 from harness.node import SCENARIOS, Node
 from model.entries import Entry, Kind
 

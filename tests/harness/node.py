@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from console.ports import free_port
 from console.sipp import CallResult, SippGateway, place_calls, render
-from console.stack import Stack, free_port
+from console.stack import Stack
 from harness.explain import Explanation, Live, explain, explain_records
 from kemi.rpc import Kamcmd
 from model.call import CallFacts

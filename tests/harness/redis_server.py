@@ -12,8 +12,8 @@ from pathlib import Path
 
 import redis
 
+from console.ports import free_port
 from console.process import Process
-from console.stack import free_port
 
 REDIS = "/usr/bin/redis-server"
 READY_TIMEOUT = 20.0

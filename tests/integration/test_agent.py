@@ -31,8 +31,9 @@ from hypothesis.stateful import (
 
 from agent.replica import Replica
 from console import serve
+from console.ports import free_port
 from console.process import Process
-from console.stack import Stack, free_port
+from console.stack import Stack
 from model.entries import Action, Entry, Kind
 from model.policy import Gateway, Policy, Route, Trunk
 from model.settings import Settings

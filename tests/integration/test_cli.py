@@ -24,8 +24,8 @@ from harness.node import Node
 
 import policyfile
 from console.cli import app
+from console.ports import free_port
 from console.serve import ROOT
-from console.stack import free_port
 from model.entries import Action, Entry, Kind
 from state import keys
 from state.store import NodeReport, Store

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 from harness.redis_server import RedisServer, redis_server
 
-from console.stack import free_port
+from console.ports import free_port
 from model.entries import Action, Entry, Kind
 from model.numbers import Dialling
 from model.policy import Gateway, Policy, Route, Trunk

@@ -8,8 +8,8 @@ import pytest
 from harness.node import Node, at
 from harness.raw import Endpoint, status
 
+from console.ports import free_port
 from console.sipp import CallResult
-from console.stack import free_port
 from model.policy import Gateway, RetryRule, Route
 
 CALLER, CALLEE = "1001", "1002"

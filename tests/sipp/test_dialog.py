@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from harness.node import Node, at
 
-from console.stack import free_port
+from console.ports import free_port
 from model.policy import Gateway, Route
 
 TRANSPORTS = ["udp", "tcp"]

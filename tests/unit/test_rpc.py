@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -105,6 +106,13 @@ def response(body: bytes, status: str = "200 OK", kind: str = "application/json"
 
 def http_echo(body: bytes, connection: socket.socket) -> None:
     connection.sendall(response(b"".join(echo(json.loads(body)))))
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Near the root: the address of a Unix socket has room for 107 bytes."""
+    with TemporaryDirectory() as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(params=["datagram", "http"])

@@ -1,0 +1,65 @@
+"""Ports for processes that run beside others: what one run was given, no other run on this machine is."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterator
+from functools import cache
+
+# Below the ports that Linux gives to outgoing connections (net.ipv4.ip_local_port_range, from 32768), any of which
+# may be taken between the moment it was found free and the moment somebody listens on it.
+FIRST, END, BLOCK = 7_000, 32_000, 100
+# Blocks that one process takes before it begins again with its first: five processes have room.
+MOST_BLOCKS = 50
+
+
+class NoPortError(Exception):
+    """Every port that this process may use is taken."""
+
+
+def free_port(preferred: int = 0) -> int:
+    """A port that is free now for both UDP and TCP on 127.0.0.1: the preferred one if it is, or any.
+
+    No other process is given that port while this one lives, and this one only after some thousand others. Raises
+    :class:`NoPortError`.
+    """
+    return preferred if preferred and _is_free(preferred) else next(_ports())
+
+
+@cache
+def _ports() -> Iterator[int]:
+    return _own_ports()
+
+
+def _own_ports() -> Iterator[int]:
+    own: list[tuple[range, socket.socket]] = []
+    for first in random.sample(range(FIRST, END, BLOCK), (END - FIRST) // BLOCK):
+        if len(own) < MOST_BLOCKS and (lock := _lock(first)):
+            own.append((range(first, first + BLOCK), lock))
+            yield from filter(_is_free, own[-1][0])
+    ports = [port for block, _ in own for port in block]
+    while any(map(_is_free, ports)):
+        yield from filter(_is_free, ports)
+    raise NoPortError(f"no port between {FIRST} and {END - 1} is free for this process")
+
+
+def _lock(first: int) -> socket.socket | None:
+    # A name in Linux's abstract namespace goes with the process that bound it, however it ends.
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        lock.bind(f"\0strowger-ports-{first}")
+    except OSError:
+        lock.close()
+        return None
+    return lock
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        try:
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
