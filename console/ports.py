@@ -33,26 +33,28 @@ def _ports() -> Iterator[int]:
 
 
 def _own_ports() -> Iterator[int]:
-    own: list[tuple[range, socket.socket]] = []
+    ports: list[int] = []
     for first in random.sample(range(FIRST, END, BLOCK), (END - FIRST) // BLOCK):
-        if len(own) < MOST_BLOCKS and (lock := _lock(first)):
-            own.append((range(first, first + BLOCK), lock))
-            yield from filter(_is_free, own[-1][0])
-    ports = [port for block, _ in own for port in block]
+        if len(ports) < MOST_BLOCKS * BLOCK and _reserve(first):
+            block = range(first, first + BLOCK)
+            ports.extend(block)
+            yield from filter(_is_free, block)
     while any(map(_is_free, ports)):
         yield from filter(_is_free, ports)
     raise NoPortError(f"no port between {FIRST} and {END - 1} is free for this process")
 
 
-def _lock(first: int) -> socket.socket | None:
-    # A name in Linux's abstract namespace goes with the process that bound it, however it ends.
+def _reserve(first: int) -> bool:
+    # A name in Linux's abstract namespace goes with the process that bound it, however that ends.
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         lock.bind(f"\0strowger-ports-{first}")
     except OSError:
         lock.close()
-        return None
-    return lock
+        return False
+    # Open for as long as the process lives.
+    lock.detach()
+    return True
 
 
 def _is_free(port: int) -> bool:

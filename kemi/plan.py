@@ -6,17 +6,12 @@ nothing but itself: no gateway or route is looked up again.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import Any
+import msgspec
 
 from model.policy import RetryRule
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
     """One try at one gateway."""
 
     gateway: str
@@ -30,9 +25,12 @@ class Attempt:
     "Seconds."
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The attempts of a call and how far they have come."""
+class Plan(msgspec.Struct, frozen=True, array_like=True):
+    """The attempts of a call and how far they have come.
+
+    As text it is an array: a field that is added stands last and has a default, so that a plan made before an upgrade
+    is read after it.
+    """
 
     route: str
     version: int
@@ -68,46 +66,13 @@ class Plan:
 
     def dumps(self) -> str:
         """As text for the transaction."""
-        # By hand: dataclasses.asdict costs more than the whole decision.
-        attempts = [[a.gateway, a.uri, _rule(a.retry), a.no_reply, a.progress] for a in self.attempts]
-        return _encode(
-            [
-                self.route,
-                self.version,
-                attempts,
-                _rule(self.retry),
-                self.deadline,
-                self.ring,
-                self.current,
-                self.excluded,
-                self.retry_after_max,
-                self.emergency,
-            ]
-        )
+        return _encode(self).decode()
 
     @classmethod
     def loads(cls, text: str) -> Plan:
         """From the text that :meth:`dumps` made."""
-        route, version, attempts, rule, deadline, ring, current, excluded, retry_after_max, *more = json.loads(text)
-        return cls(
-            route=route,
-            version=version,
-            attempts=tuple(Attempt(name, uri, _loaded(own), *seconds) for name, uri, own, *seconds in attempts),
-            retry=_loaded(rule),
-            deadline=deadline,
-            ring=ring,
-            current=current,
-            excluded=tuple(excluded),
-            retry_after_max=retry_after_max,
-            # A call under way over an upgrade has the plan of a version that knew none.
-            emergency=bool(more and more[0]),
-        )
+        return _decode(text)
 
 
-def _rule(rule: RetryRule) -> list[object]:
-    return [rule.also, rule.never, rule.only, rule.after_ringing]
-
-
-def _loaded(rule: list[Any]) -> RetryRule:
-    also, never, only, after_ringing = rule
-    return RetryRule(tuple(also), tuple(never), tuple(only), after_ringing)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Plan).decode

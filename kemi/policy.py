@@ -12,6 +12,8 @@ from itertools import chain, cycle, islice
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
+from msgspec import structs
+
 from kemi import refusals
 from kemi.plan import Attempt, Plan
 from kemi.view import View
@@ -249,10 +251,10 @@ def _emergency_plan(emergency: Emergency, number: str, view: View, live: Live, n
     gateways = (view.policy.gateways[name] for name in names)
     # A rewriting that leaves nothing of the number must not cost the call.
     number = emergency.rewrite.apply(number) or number
-    attempts = [replace(_attempt(gateway, number), retry=RetryRule()) for gateway in gateways]
+    attempts = [structs.replace(_attempt(gateway, number), retry=RetryRule()) for gateway in gateways]
     if not attempts:
         raise _Refused(refusals.GATEWAYS_DOWN)
-    return replace(_planned(EMERGENCY, attempts, view, now, steps), emergency=True)
+    return structs.replace(_planned(EMERGENCY, attempts, view, now, steps), emergency=True)
 
 
 def _reachable(names: Iterable[str], policy: Policy, live: Live, now: float, steps: list[Step]) -> list[str]:
@@ -337,11 +339,11 @@ def next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> Failur
     if plan.deadline - now < SHORTEST_ATTEMPT:
         return FailureDecision(Reject(refusals.POST_DIAL_DELAY), cause, "the post-dial delay is used up")
     if not TREATMENTS[cause].same_gateway:
-        plan = replace(plan, excluded=(*plan.excluded, plan.attempt.gateway))
+        plan = structs.replace(plan, excluded=(*plan.excluded, plan.attempt.gateway))
     for index in range(plan.current + 1, len(plan.attempts)):
         name = plan.attempts[index].gateway
         if name not in plan.excluded and (plan.emergency or live.held_until(name) <= now):
-            return FailureDecision(Retry(replace(plan, current=index)), cause, why)
+            return FailureDecision(Retry(structs.replace(plan, current=index)), cause, why)
     return FailureDecision(_exhausted(failure, cause), cause, "no attempt is left")
 
 

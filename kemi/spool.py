@@ -5,14 +5,15 @@ This module holds an open file, so it stays loaded through every reload of the r
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+import msgspec
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Spool:
@@ -30,7 +31,7 @@ class Spool:
         if name != self._name or self._pid != os.getpid():
             self._open(name)
         # One write of one line to a file opened for appending: lines of several workers never mingle.
-        os.write(self._file, (_encode(record) + "\n").encode())
+        os.write(self._file, _encode(record) + b"\n")
 
     def _open(self, name: str) -> None:
         if self._file >= 0 and self._pid == os.getpid():
