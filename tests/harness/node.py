@@ -109,11 +109,23 @@ class Node:
         assert not confirmation.missing, f"{confirmation.missing} did not confirm"
         return confirmation
 
-    def gateway(self, scenario: str, *, transport: str = "u1", **words: str) -> SippGateway:
-        """Start a gateway with a scenario of tests/sipp; ``words`` replace words in it, such as STATUS."""
+    def gateway(
+        self,
+        scenario: str,
+        *,
+        transport: str = "u1",
+        address: str = "127.0.0.1",
+        trace: Path | None = None,
+        **words: str,
+    ) -> SippGateway:
+        """Start a gateway with a scenario of tests/sipp; ``words`` replace words in it, such as STATUS.
+
+        All that it sends and receives is written to ``trace``.
+        """
         directory = self._directory()
         path = render(SCENARIOS / scenario, directory, **words)
-        gateway = SippGateway(path, free_port(), directory, transport=transport)
+        options = _traced(trace)
+        gateway = SippGateway(path, free_port(), directory, transport=transport, address=address, options=options)
         self._gateways.append(gateway)
         gateway.start()
         return gateway
@@ -150,6 +162,7 @@ class Node:
         source: str = "127.0.0.1",
         transport: str = "u1",
         explained: bool = True,
+        trace: Path | None = None,
         **keys: str,
     ) -> CallResult:
         """Place a call that must go as its scenario says, and as the policy explains it, if there is one."""
@@ -162,6 +175,7 @@ class Node:
             keys={"caller": caller, "callee": callee, **keys},
             source=source,
             transport=transport,
+            options=_traced(trace),
         )
         assert result.passed, f"{scenario} {words or ''}: {result.output}\n{self.explained(result.call_id)}"
         if explained:
@@ -231,3 +245,7 @@ class Node:
 
     def _directory(self) -> Path:
         return self.directory / f"sipp-{next(self._names)}"
+
+
+def _traced(trace: Path | None) -> tuple[str, ...]:
+    return () if trace is None else ("-trace_msg", "-message_file", str(trace))
