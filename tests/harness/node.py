@@ -47,7 +47,9 @@ class Node:
     "Those used so far: a caller's port is part of its Call-ID, which must be new."
 
     @classmethod
-    def create(cls, directory: Path, *, workers: int = 4, name: str = "node-under-test") -> Node:
+    def create(
+        cls, directory: Path, *, workers: int = 4, name: str = "node-under-test", addresses: str = "127.0.0.1"
+    ) -> Node:
         """A node that is not started yet."""
         redis_port = free_port()
         settings = Settings.from_env(
@@ -57,6 +59,7 @@ class Node:
                 "STROWGER_SNAPSHOT": str(directory / "snapshot"),
                 "STROWGER_SPOOL": str(directory / "spool"),
                 "STROWGER_RUN": str(directory / "run"),
+                "STROWGER_SIP_ADDRESS": addresses,
                 "STROWGER_SIP_PORT": str(free_port()),
                 "STROWGER_RPC_PORT": str(free_port()),
                 "STROWGER_SIP_WORKERS": str(workers),
@@ -67,7 +70,7 @@ class Node:
     @property
     def sip(self) -> tuple[str, int]:
         """Where Kamailio listens."""
-        return self.stack.settings.sip_address, self.stack.settings.sip_port
+        return self.stack.settings.sip_addresses[0], self.stack.settings.sip_port
 
     def apply(
         self,
@@ -160,16 +163,20 @@ class Node:
         *,
         words: Mapping[str, str] | None = None,
         source: str = "127.0.0.1",
+        server: str = "",
         transport: str = "u1",
         explained: bool = True,
         trace: Path | None = None,
         **keys: str,
     ) -> CallResult:
-        """Place a call that must go as its scenario says, and as the policy explains it, if there is one."""
+        """Place a call that must go as its scenario says, and as the policy explains it, if there is one.
+
+        ``server`` is which of the node's addresses is called; empty: its first.
+        """
         directory, live = self._directory(), self.live()
         result = place_calls(
             render(SCENARIOS / scenario, directory, **(words or {})),
-            server=self.sip,
+            server=(server or self.sip[0], self.sip[1]),
             port=self._caller_port(),
             directory=directory,
             keys={"caller": caller, "callee": callee, **keys},
