@@ -63,16 +63,12 @@ def stands(node: Node, directory: Path, pair: tuple[str, str], near: str, far: s
     near_trace, far_trace = directory / "caller.trace", directory / "gateway.trace"
     player = node.gateway(gateway, transport=f"{transports[1]}1", address=HOSTS[far], trace=far_trace)
     try:
-        there = at(
-            "g",
-            player,
-            address=URI_HOSTS[far].decode(),
-            transport={"u": "udp", "t": "tcp"}[transports[1]],
-        )
+        transport = {"u": "udp", "t": "tcp"}[transports[1]]
+        there = at("g", player, address=URI_HOSTS[far].decode(), transport=transport)
         node.apply([Route("r", ("",), ("g",))], [there], trunks=TRUNKS)
         call = node.call(
-            caller, "1001", "1002", source=HOSTS[near], server=HOSTS[near], transport=f"{transports[0]}1",
-            trace=near_trace,
+            caller, "1001", "1002", caller_host=URI_HOSTS[near].decode(), source=HOSTS[near], server=HOSTS[near],
+            transport=f"{transports[0]}1", trace=near_trace,
         )  # fmt: skip
     finally:
         node.stop_gateways()
