@@ -94,7 +94,7 @@ def _place(settings: Settings, directory: Path, number: int, call: DemoCall) -> 
         scenario = render(SCENARIOS / "uac-expect-STATUS.xml", directory, STATUS=str(call.status), REASON=call.reason)
     result = place_calls(
         scenario,
-        server=(settings.sip_address, settings.sip_port),
+        server=(settings.sip_addresses[0], settings.sip_port),
         port=free_port(),
         directory=directory,
         keys={"caller": call.caller.replace(" ", ""), "callee": call.callee.replace(" ", "")},

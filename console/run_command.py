@@ -23,6 +23,7 @@ from console.explain_command import describe
 from console.node_commands import node_status, status_lines
 from console.output import CommandFailed, err, out
 from console.ports import free_port
+from console.sipp import authority
 from console.spool_tail import SpoolTail
 from console.stack import Stack, StackError
 from model.settings import Settings
@@ -100,7 +101,8 @@ def _settings(directory: Path) -> Settings:
 def _announce(stack: Stack) -> None:
     settings = stack.settings
     out.rule("up", align="left")
-    out.print(f"SIP       {settings.sip_address}:{settings.sip_port}, UDP and TCP; try 1001 calling 02079460000")
+    listeners = ", ".join(authority(address, settings.sip_port) for address in settings.sip_addresses)
+    out.print(f"SIP       {listeners}, UDP and TCP; try 1001 calling 02079460000", markup=False)
     out.print(f"commands  . {stack.directory}/env; .venv/bin/strowger status")
     out.print(f"logs      {stack.directory}/*.log")
 

@@ -42,6 +42,7 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
     del own["STROWGER_REDIS_URL"]
     return {
         **own,
+        "STROWGER_SIP_LISTENERS": " ".join(settings.sip_listeners),
         "STROWGER_RPC_SOCKET": str(settings.rpc_socket),
         "STROWGER_CTL_SOCKET": f"unixs:{settings.run / 'kamailio_ctl'}",
         "STROWGER_MAIN_SCRIPT": str(settings.main_script),

@@ -43,28 +43,31 @@ def render(scenario: Path, directory: Path, **words: str) -> Path:
 
 @dataclass(slots=True)
 class SippGateway:
-    """A gateway on a port of 127.0.0.1."""
+    """A gateway on a port of ``address``."""
 
     scenario: Path
     port: int
     directory: Path
     keys: Mapping[str, str] = field(default_factory=dict)
     transport: str = "u1"
+    address: str = "127.0.0.1"
+    "IPv6 without brackets."
+    options: tuple[str, ...] = ()
     process: Process | None = None
 
     def start(self) -> None:
         """Start it and wait until its port is open; raises :class:`SippError`."""
         self.directory.mkdir(parents=True, exist_ok=True)
         command = [
-            SIPP, "-sf", str(self.scenario), "-i", "127.0.0.1", "-p", str(self.port), "-t", self.transport,
+            SIPP, "-sf", str(self.scenario), "-i", self.address, "-p", str(self.port), "-t", self.transport,
             "-nostdin", "-deadcall_wait", "0",
             "-trace_logs", "-log_file", str(self.calls_file), "-log_overwrite", "false",
-            *_keys(self.keys),
+            *self.options, *_keys(self.keys),
         ]  # fmt: skip
         self.process = Process("sipp", command, {"TERM": "dumb"}, self.directory / f"gateway-{self.port}.log")
         self.process.start()
         deadline = time.monotonic() + READY_TIMEOUT
-        while not _bound(self.port, self.transport):
+        while not _bound(self.port, self.transport, self.address):
             if not self.process.running or time.monotonic() > deadline:
                 raise SippError(f"sipp does not listen on port {self.port}: {self.process.log.read_text()[-500:]}")
             time.sleep(0.01)
@@ -120,7 +123,10 @@ def place_calls(
     talk: int = 0,
     options: tuple[str, ...] = (),
 ) -> CallResult:
-    """Place calls and wait until they are over; ``talk`` is in milliseconds, ``rate`` in calls a second."""
+    """Place calls and wait until they are over; ``talk`` is in milliseconds, ``rate`` in calls a second.
+
+    The addresses of ``server`` and ``source`` are of one family, IPv6 without brackets.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     errors = directory / f"caller-{port}.errors"
     run = secrets.token_hex(4)
@@ -154,7 +160,7 @@ def _command(
 ) -> list[str]:
     """The command of a SIPp that places calls; their Call-IDs are ``N-run@source``, N counting from 1."""
     return [
-        SIPP, f"{server[0]}:{server[1]}", "-sf", str(scenario), "-i", source, "-p", str(port), "-t", transport,
+        SIPP, authority(*server), "-sf", str(scenario), "-i", source, "-p", str(port), "-t", transport,
         "-nostdin", "-d", str(talk), "-m", str(calls), "-r", str(rate), "-cid_str", f"%u-{run}@%s", "-timeout",
         f"{CALL_TIMEOUT - 10 + calls / rate:.0f}s", "-timeout_error", *options, *_keys(keys),
     ]  # fmt: skip
@@ -165,9 +171,14 @@ def _keys(keys: Mapping[str, str]) -> list[str]:
     return [word for name, value in merged.items() for word in ("-key", name, value)]
 
 
-def _bound(port: int, transport: str) -> bool:
+def authority(address: str, port: int) -> str:
+    """An address and port as a URI names them, IPv6 in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _bound(port: int, transport: str, address: str) -> bool:
     # /proc/net lists local addresses as hexadecimal address:port (proc(5)).
-    table = "tcp" if transport.startswith("t") else "udp"
+    table = ("tcp" if transport.startswith("t") else "udp") + ("6" if ":" in address else "")
     return any(
         line.split()[1].endswith(f":{port:04X}") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_SPOOL", "/var/lib/strowger/spool", "Directory of the call records that workers append to."),
     Setting("STROWGER_SPOOL_HOURS", "168", "How long call records are kept on this node, in hours."),
     Setting("STROWGER_RUN", "/run/strowger", "Directory of sockets and of the main script that Kamailio loads."),
-    Setting("STROWGER_SIP_ADDRESS", "127.0.0.1", "IP address that Kamailio listens on, UDP and TCP."),
+    Setting(
+        "STROWGER_SIP_ADDRESS", "127.0.0.1", "What Kamailio listens on: an IPv4 address, an IPv6 address, or both."
+    ),
     Setting("STROWGER_SIP_PORT", "5060", "Port that Kamailio listens on, UDP and TCP."),
     Setting("STROWGER_SIP_WORKERS", "4", "SIP worker processes for each transport."),
     Setting("STROWGER_RPC_PORT", "5059", "TCP port of JSON-RPC over HTTP, on 127.0.0.1 only."),
@@ -47,7 +50,8 @@ class Settings:
     spool: Path
     spool_hours: int
     run: Path
-    sip_address: str
+    sip_addresses: tuple[str, ...]
+    "One for each family at most, IPv6 without brackets."
     sip_port: int
     sip_workers: int
     rpc_port: int
@@ -64,7 +68,7 @@ class Settings:
             spool=Path(env["STROWGER_SPOOL"]),
             spool_hours=_number(env, "STROWGER_SPOOL_HOURS", 1, 87600),
             run=Path(env["STROWGER_RUN"]),
-            sip_address=env["STROWGER_SIP_ADDRESS"],
+            sip_addresses=_addresses(env, "STROWGER_SIP_ADDRESS"),
             sip_port=_number(env, "STROWGER_SIP_PORT", 1, 65535),
             sip_workers=_number(env, "STROWGER_SIP_WORKERS", 1, 256),
             rpc_port=_number(env, "STROWGER_RPC_PORT", 1, 65535),
@@ -80,12 +84,18 @@ class Settings:
             "STROWGER_SPOOL": str(self.spool),
             "STROWGER_SPOOL_HOURS": str(self.spool_hours),
             "STROWGER_RUN": str(self.run),
-            "STROWGER_SIP_ADDRESS": self.sip_address,
+            "STROWGER_SIP_ADDRESS": ",".join(self.sip_addresses),
             "STROWGER_SIP_PORT": str(self.sip_port),
             "STROWGER_SIP_WORKERS": str(self.sip_workers),
             "STROWGER_RPC_PORT": str(self.rpc_port),
             "STROWGER_LOG_LEVEL": str(self.log_level),
         }
+
+    @property
+    def sip_listeners(self) -> tuple[str, ...]:
+        """Where Kamailio listens for SIP, as it writes its sockets: ``udp:[::1]:5060``."""
+        hosts = [f"[{address}]" if ":" in address else address for address in self.sip_addresses]
+        return tuple(f"{transport}:{host}:{self.sip_port}" for host in hosts for transport in ("udp", "tcp"))
 
     @property
     def rpc_socket(self) -> Path:
@@ -106,3 +116,22 @@ def _number(env: Mapping[str, str], name: str, low: int, high: int) -> int:
     if not low <= value <= high:
         raise SettingError(f"{name}: {value} is not between {low} and {high}")
     return value
+
+
+def _addresses(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Addresses, divided by commas or spaces."""
+    found: dict[int, str] = {}
+    for word in env[name].replace(",", " ").split():
+        try:
+            address = ipaddress.ip_address(word.removeprefix("[").removesuffix("]") if word[0] == "[" else word)
+        except ValueError:
+            raise SettingError(f"{name}: {word!r} is not an IP address") from None
+        if getattr(address, "scope_id", None):
+            raise SettingError(f"{name}: {word!r} has a zone, which a SIP message cannot name")
+        if address.version in found:
+            # Kamailio sends from the first of a family, whichever a peer knows.
+            raise SettingError(f"{name}: {word!r} is a second IPv{address.version} address")
+        found[address.version] = str(address)
+    if not found:
+        raise SettingError(f"{name}: {env[name]!r} names no address")
+    return tuple(found.values())

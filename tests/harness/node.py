@@ -48,7 +48,9 @@ class Node:
     "Those used so far: a caller's port is part of its Call-ID, which must be new."
 
     @classmethod
-    def create(cls, directory: Path, *, workers: int = 4, name: str = "node-under-test") -> Node:
+    def create(
+        cls, directory: Path, *, workers: int = 4, name: str = "node-under-test", addresses: str = "127.0.0.1"
+    ) -> Node:
         """A node that is not started yet."""
         redis_port = free_port()
         settings = Settings.from_env(
@@ -58,6 +60,7 @@ class Node:
                 "STROWGER_SNAPSHOT": str(directory / "snapshot"),
                 "STROWGER_SPOOL": str(directory / "spool"),
                 "STROWGER_RUN": str(directory / "run"),
+                "STROWGER_SIP_ADDRESS": addresses,
                 "STROWGER_SIP_PORT": str(free_port()),
                 "STROWGER_RPC_PORT": str(free_port()),
                 "STROWGER_SIP_WORKERS": str(workers),
@@ -68,7 +71,7 @@ class Node:
     @property
     def sip(self) -> tuple[str, int]:
         """Where Kamailio listens."""
-        return self.stack.settings.sip_address, self.stack.settings.sip_port
+        return self.stack.settings.sip_addresses[0], self.stack.settings.sip_port
 
     def apply(
         self,
@@ -110,11 +113,23 @@ class Node:
         assert not confirmation.missing, f"{confirmation.missing} did not confirm"
         return confirmation
 
-    def gateway(self, scenario: str, *, transport: str = "u1", **words: str) -> SippGateway:
-        """Start a gateway with a scenario of tests/sipp; ``words`` replace words in it, such as STATUS."""
+    def gateway(
+        self,
+        scenario: str,
+        *,
+        transport: str = "u1",
+        address: str = "127.0.0.1",
+        trace: Path | None = None,
+        **words: str,
+    ) -> SippGateway:
+        """Start a gateway with a scenario of tests/sipp; ``words`` replace words in it, such as STATUS.
+
+        All that it sends and receives is written to ``trace``.
+        """
         directory = self._directory()
         path = render(SCENARIOS / scenario, directory, **words)
-        gateway = SippGateway(path, free_port(), directory, transport=transport)
+        options = _traced(trace)
+        gateway = SippGateway(path, free_port(), directory, transport=transport, address=address, options=options)
         self._gateways.append(gateway)
         gateway.start()
         return gateway
@@ -149,20 +164,26 @@ class Node:
         *,
         words: Mapping[str, str] | None = None,
         source: str = "127.0.0.1",
+        server: str = "",
         transport: str = "u1",
         explained: bool = True,
+        trace: Path | None = None,
         **keys: str,
     ) -> CallResult:
-        """Place a call that must go as its scenario says, and as the policy explains it, if there is one."""
+        """Place a call that must go as its scenario says, and as the policy explains it, if there is one.
+
+        ``server`` is which of the node's addresses is called; empty: its first.
+        """
         directory, live = self._directory(), self.live()
         result = place_calls(
             render(SCENARIOS / scenario, directory, **(words or {})),
-            server=self.sip,
+            server=(server or self.sip[0], self.sip[1]),
             port=self._caller_port(),
             directory=directory,
             keys={"caller": caller, "callee": callee, **keys},
             source=source,
             transport=transport,
+            options=_traced(trace),
         )
         assert result.passed, f"{scenario} {words or ''}: {result.output}\n{self.explained(result.call_id)}"
         if explained:
@@ -232,3 +253,7 @@ class Node:
 
     def _directory(self) -> Path:
         return self.directory / f"sipp-{next(self._names)}"
+
+
+def _traced(trace: Path | None) -> tuple[str, ...]:
+    return () if trace is None else ("-trace_msg", "-message_file", str(trace))

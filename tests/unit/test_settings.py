@@ -102,6 +102,7 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         Settings,
         **{field.name: st.text(max_size=9) for field in fields(Settings) if field.type == "str"},
         **{field.name: paths for field in fields(Settings) if field.type == "Path"},
+        sip_addresses=st.sampled_from([("192.0.2.1",), ("2001:db8::1",), ("::1", "127.0.0.1")]),
         spool_hours=st.integers(1, 87600),
         sip_port=st.integers(1, 65535),
         sip_workers=st.integers(1, 256),
@@ -128,3 +129,33 @@ def test_a_number_out_of_bounds_is_refused(name: str) -> None:
     for value in (low - 1, high + 1):
         with pytest.raises(SettingError, match=f"{name}: {value} is not between {low} and {high}"):
             Settings.from_env({name: str(value)})
+
+
+@pytest.mark.parametrize(
+    ("value", "listeners"),
+    [
+        ("192.0.2.1", ["udp:192.0.2.1:5060", "tcp:192.0.2.1:5060"]),
+        ("[2001:DB8:0::1]", ["udp:[2001:db8::1]:5060", "tcp:[2001:db8::1]:5060"]),
+        ("::1, 127.0.0.1", ["udp:[::1]:5060", "tcp:[::1]:5060", "udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
+    ],
+)
+def test_a_node_listens_on_each_address(value: str, listeners: list[str]) -> None:
+    assert list(Settings.from_env({"STROWGER_SIP_ADDRESS": value}).sip_listeners) == listeners
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "'' names no address"),
+        (" , ", "' , ' names no address"),
+        ("sip.example.net", "'sip.example.net' is not an IP address"),
+        ("192.0.2.1:5060", "'192.0.2.1:5060' is not an IP address"),
+        ("[::1]:5060", "'[::1]:5060' is not an IP address"),
+        ("fe80::1%eth0", "'fe80::1%eth0' has a zone, which a SIP message cannot name"),
+        ("192.0.2.1 192.0.2.2", "'192.0.2.2' is a second IPv4 address"),
+        ("::1,::2", "'::2' is a second IPv6 address"),
+    ],
+)
+def test_what_kamailio_cannot_listen_on_is_refused(value: str, message: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(f"STROWGER_SIP_ADDRESS: {message}") + "$"):
+        Settings.from_env({"STROWGER_SIP_ADDRESS": value})

@@ -1,0 +1,45 @@
+"""What SIPp sent and received, from its message traces: two sides compared, header by header and byte by byte."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_MESSAGE = re.compile(rb"^(?:UDP|TCP) message (sent|received) [(\[](\d+)\]? bytes\)? ?:\n\n", re.MULTILINE)
+# What a proxy may change of a request (RFC 3261 section 16.6); of a reply it takes off its own Via.
+_HOP = (b"via:", b"route:", b"record-route:", b"max-forwards:")
+
+
+def messages(trace: Path, direction: str) -> list[bytes]:
+    """The messages that were ``sent`` or ``received``, in order."""
+    data = trace.read_bytes()
+    return [
+        data[found.end() : found.end() + int(found[2])]
+        for found in _MESSAGE.finditer(data)
+        if found[1] == direction.encode()
+    ]
+
+
+def assert_passed_on(caller: Path, gateway: Path) -> None:
+    """Assert that each side received what the other one sent, no less and no more."""
+    for sender, receiver in ((caller, gateway), (gateway, caller)):
+        sent = {end_to_end(message) for message in messages(sender, "sent")}
+        received = {end_to_end(message) for message in messages(receiver, "received")}
+        # 100 is of this hop alone (RFC 3261 section 16.7).
+        received = {message for message in received if not message.startswith(b"SIP/2.0 100")}
+        assert sent, f"nothing in {sender}"
+        lost, invented = sent - received, received - sent
+        assert not lost, f"not received as it was sent: {lost}\ninstead: {invented}"
+        assert not invented, f"received, but never sent: {invented}"
+
+
+def end_to_end(message: bytes) -> bytes:
+    """A message without what belongs to one hop; of a request's first line the method only."""
+    head, _, body = message.partition(b"\r\n\r\n")
+    first, *headers = head.split(b"\r\n")
+    if first.startswith(b"SIP/2.0"):
+        kept = [line for line in headers if not line.lower().startswith(b"via:")]
+    else:
+        first = first.partition(b" ")[0]
+        kept = [line for line in headers if not line.lower().startswith(_HOP)]
+    return b"\r\n".join((first, *kept)) + b"\r\n\r\n" + body
