@@ -204,14 +204,18 @@ class Node:
         return [record["gateway"] for record in self.records(call_id) if record["event"] == "failed"]
 
     def records(self, call_id: str) -> list[dict[str, Any]]:
-        """The spooled records of a call, in order."""
+        """What was decided about a call, in order: its events in the spool, but for its answer and end."""
+        return [event for event in self.events(call_id) if event["event"] in ("decided", "failed")]
+
+    def events(self, call_id: str) -> list[dict[str, Any]]:
+        """The spooled events of a call, in order."""
         lines = [
             json.loads(line)
             for path in sorted(self.stack.settings.spool.glob("calls-*.jsonl"))
             for line in path.read_text().splitlines()
         ]
         ids = {line["call"] for line in lines if line.get("call_id") == call_id}
-        return [line for line in lines if line["call"] in ids]
+        return [line for line in lines if line.get("call") in ids]
 
     def explained(self, call_id: str) -> str:
         """The records of a call as text, for the message of a failed assertion."""
