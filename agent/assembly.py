@@ -62,7 +62,16 @@ def _sound(event: Event) -> bool:
         needed is not None
         and isinstance(at, int | float)
         and all(isinstance(event.get(name), kind) for name, kind in needed.items())
+        and (event["event"] != "decided" or _sound_decision(event))
     )
+
+
+def _sound_decision(event: Event) -> bool:
+    rows = all(isinstance(row, list) and [type(cell) for cell in row] == [str, str, str] for row in event["steps"])
+    if "refusal" in event:
+        return rows and isinstance(event.get("status"), int)
+    gateways = event.get("gateways")
+    return rows and isinstance(gateways, list) and gateways != []
 
 
 @dataclass(slots=True)
@@ -79,7 +88,7 @@ class Assembly:
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
     _pending: dict[Key, str] = field(default_factory=dict)
-    "What a retransmitted INVITE has in common with the first, to the call, while nobody has answered."
+    "What a retransmitted INVITE has in common with the first, to the call."
 
     @classmethod
     def restored(cls, node: str, stored: Mapping[str, str]) -> Assembly:
@@ -115,18 +124,13 @@ class Assembly:
 
     def _begin(self, event: Event) -> None:
         # A caller whose INVITE found no reply sends it again; another worker, or another Kamailio, decides it again.
-        call = self._pending.get(_key(event))
-        if call is None:
-            call = event["call"]
-            if call in self.calls:
-                return
-            self.calls[call] = []
+        call = self._pending.get(_key(event)) or str(event["call"])
+        self.calls.setdefault(call, [])
+        self._index(call, [event])
         self._note(call, event)
-        if call in self.calls:
-            self._index(call, self.calls[call])
 
     def _go_on(self, event: Event) -> None:
-        call = self._ids.get(event["call"], event["call"])
+        call = self._ids.get(event["call"], "")
         events = self.calls.get(call)
         # The id of an end comes from the network.
         if events is None or (event["event"] == "ended" and event["call_id"] != events[0]["call_id"]):
@@ -135,7 +139,8 @@ class Assembly:
 
     def _break_off(self, event: Event) -> None:
         for call, events in self.calls.items():
-            if events[-1]["at"] < event["at"] and not any(e["event"] in ("answered", "started") for e in events):
+            kinds = [earlier["event"] for earlier in events]
+            if events[-1]["at"] < event["at"] and kinds[-1] != "started" and "answered" not in kinds:
                 events.append(event)
                 self.changed.add(call)
 
@@ -143,18 +148,13 @@ class Assembly:
         events = self.calls[call]
         events.append(event)
         self.changed.add(call)
-        if event["event"] == "answered":
-            self._pending.pop(_key(events[0]), None)
         if _is_over(events):
             self._finish(call)
 
     def _index(self, call: str, events: list[Event]) -> None:
-        answered = any(event["event"] == "answered" for event in events)
         for event in events:
             if event["event"] == "decided":
-                self._ids[event["call"]] = call
-                if not answered:
-                    self._pending[_key(event)] = call
+                self._ids[event["call"]] = self._pending[_key(event)] = call
 
     def _finish(self, call: str) -> None:
         events = self.calls.pop(call)
@@ -175,7 +175,8 @@ def _is_over(events: list[Event]) -> bool:
     last = events[-1]
     match last["event"]:
         case "decided":
-            return "refusal" in last
+            # Of an INVITE that came twice, the first decision was carried out, unless Kamailio ended meanwhile.
+            return "refusal" in last and (len(events) == 1 or events[-2]["event"] == "started")
         case "failed":
             return "next" not in last
         case "cancelled":
@@ -185,7 +186,8 @@ def _is_over(events: list[Event]) -> bool:
 
 
 def _given_up(events: list[Event], now: float) -> bool:
-    kinds, age = {event["event"] for event in events}, now - events[-1]["at"]
+    kinds: set[str] = {event["event"] for event in events}
+    age: float = now - events[-1]["at"]
     if "answered" in kinds:
         return age > LONGEST
     if "ended" in kinds:

@@ -26,7 +26,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_REDIS_URL", "redis://127.0.0.1:6379/0", "Where the shared state is; may hold a password."),
     Setting("STROWGER_SNAPSHOT", "/var/lib/strowger/snapshot", "Directory of the policy snapshot, on a local disk."),
     Setting("STROWGER_SPOOL", "/var/lib/strowger/spool", "Directory of the call records that workers append to."),
-    Setting("STROWGER_SPOOL_HOURS", "168", "How long call records are kept on this node, in hours."),
+    Setting("STROWGER_SPOOL_HOURS", "168", "How long a node keeps its spool once that is in Redis, in hours."),
+    Setting("STROWGER_CDR_KEEP", "100000", "How many call records Redis keeps, of all nodes together."),
     Setting("STROWGER_RUN", "/run/strowger", "Directory of sockets and of the main script that Kamailio loads."),
     Setting("STROWGER_SIP_ADDRESS", "127.0.0.1", "IP address that Kamailio listens on, UDP and TCP."),
     Setting("STROWGER_SIP_PORT", "5060", "Port that Kamailio listens on, UDP and TCP."),
@@ -46,6 +47,7 @@ class Settings:
     snapshot: Path
     spool: Path
     spool_hours: int
+    cdr_keep: int
     run: Path
     sip_address: str
     sip_port: int
@@ -63,6 +65,7 @@ class Settings:
             snapshot=Path(env["STROWGER_SNAPSHOT"]),
             spool=Path(env["STROWGER_SPOOL"]),
             spool_hours=_number(env, "STROWGER_SPOOL_HOURS", 1, 87600),
+            cdr_keep=_number(env, "STROWGER_CDR_KEEP", 1, 100_000_000),
             run=Path(env["STROWGER_RUN"]),
             sip_address=env["STROWGER_SIP_ADDRESS"],
             sip_port=_number(env, "STROWGER_SIP_PORT", 1, 65535),
@@ -79,6 +82,7 @@ class Settings:
             "STROWGER_SNAPSHOT": str(self.snapshot),
             "STROWGER_SPOOL": str(self.spool),
             "STROWGER_SPOOL_HOURS": str(self.spool_hours),
+            "STROWGER_CDR_KEEP": str(self.cdr_keep),
             "STROWGER_RUN": str(self.run),
             "STROWGER_SIP_ADDRESS": self.sip_address,
             "STROWGER_SIP_PORT": str(self.sip_port),

@@ -19,12 +19,15 @@ from model.causes import Failure
 from model.entries import Entry, Kind
 from model.numbers import Dialling
 from model.policy import Gateway, Policy, Route, Trunk
+from model.record import CallRecord
 from model.settings import Settings
+from state import records
 from state.store import Confirmation, Store
 
 SCENARIOS = Path(__file__).parent.parent / "sipp"
 ANSWER = SCENARIOS / "uac-expect-answer.xml"
 GB = Dialling(country_code="44")
+RECORD_TIMEOUT = 20.0
 TRUNK = Trunk("lab", ("127.0.0.0/8",), GB)
 
 
@@ -216,6 +219,15 @@ class Node:
         ]
         ids = {line["call"] for line in lines if line.get("call_id") == call_id}
         return [line for line in lines if line.get("call") in ids]
+
+    def record(self, call_id: str) -> CallRecord:
+        """The one record of a call that is over; waits until it is in Redis."""
+        deadline = time.monotonic() + RECORD_TIMEOUT
+        while not (found := [record for record in records.newest(self.store) if record.call_id == call_id]):
+            assert time.monotonic() < deadline, f"no record of {call_id}: {self.events(call_id)}"
+            time.sleep(0.02)
+        (record,) = found
+        return record
 
     def explained(self, call_id: str) -> str:
         """The records of a call as text, for the message of a failed assertion."""
