@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -53,13 +54,14 @@ def shipped(store: Store, node: str) -> tuple[str, dict[str, str]]:
     return calls.pop("position", ""), calls
 
 
-def newest(store: Store) -> Iterator[CallRecord]:
-    """All records, the one that was shipped last first."""
+def newest(store: Store, containing: str = "") -> Iterator[tuple[str, CallRecord]]:
+    """Records and their ids in the stream, the one that was shipped last first; those with a text somewhere in them."""
+    wanted = json.dumps(containing)[1:-1]
     end = "+"
     while True:
         with _away():
             page: Any = store._redis.xrevrange(keys.RECORDS, max=end, count=PAGE)
-        yield from (CallRecord.decode(item["record"]) for _, item in page)
+        yield from _decoded(page, wanted)
         if len(page) < PAGE:
             return
         end = f"({page[-1][0]}"
@@ -71,7 +73,7 @@ def oldest(store: Store, since: float = 0.0) -> Iterator[CallRecord]:
     while True:
         with _away():
             page: Any = store._redis.xrange(keys.RECORDS, min=begin, count=PAGE)
-        yield from (CallRecord.decode(item["record"]) for _, item in page)
+        yield from (record for _, record in _decoded(page))
         if len(page) < PAGE:
             return
         begin = f"({page[-1][0]}"
@@ -83,15 +85,14 @@ def count(store: Store) -> int:
         return int(cast("int", store._redis.xlen(keys.RECORDS)))
 
 
-def last_id(store: Store) -> str:
-    """Where the stream ends now, for :func:`following`."""
-    with _away():
-        page: Any = store._redis.xrevrange(keys.RECORDS, count=1)
-    return str(page[0][0]) if page else "0-0"
-
-
 def following(store: Store, after: str, block: float) -> list[tuple[str, CallRecord]]:
-    """The records that come after one, with their ids, waiting at most ``block`` seconds for the first."""
+    """The records behind an id of the stream, with theirs, waiting at most ``block`` seconds for the first."""
     with _away():
         answer: Any = store._redis.xread({keys.RECORDS: after}, count=PAGE, block=max(1, int(block * 1000)))
-    return [(stream_id, CallRecord.decode(item["record"])) for stream_id, item in (answer[0][1] if answer else [])]
+    return list(_decoded(answer[0][1] if answer else []))
+
+
+def _decoded(page: list[tuple[str, dict[str, str]]], wanted: str = "") -> Iterator[tuple[str, CallRecord]]:
+    # A text is looked for before a record is decoded, which costs much more.
+    found = ((stream_id, item["record"]) for stream_id, item in page)
+    return ((stream_id, CallRecord.decode(text)) for stream_id, text in found if wanted in text)

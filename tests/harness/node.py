@@ -223,7 +223,7 @@ class Node:
     def record(self, call_id: str) -> CallRecord:
         """The one record of a call that is over; waits until it is in Redis."""
         deadline = time.monotonic() + RECORD_TIMEOUT
-        while not (found := [record for record in records.newest(self.store) if record.call_id == call_id]):
+        while not (found := [record for _, record in records.newest(self.store, call_id)]):
             assert time.monotonic() < deadline, f"no record of {call_id}: {self.events(call_id)}"
             time.sleep(0.02)
         (record,) = found

@@ -53,7 +53,8 @@ def load(node: Node, tmp_path: Path) -> Iterator[SippLoad]:
 def until_completed(load: SippLoad, calls: int) -> None:
     """Wait until so many calls more are over."""
     goal = len(load.completed) + calls
-    until(lambda: len(load.completed) >= goal or not load.running, f"{calls} more calls are over", 60 + 2 * calls / RATE)
+    patience = 60 + 2 * calls / RATE
+    until(lambda: len(load.completed) >= goal or not load.running, f"{calls} more calls are over", patience)
     assert load.running, "the load ended by itself"
 
 
