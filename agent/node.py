@@ -1,4 +1,5 @@
-"""The node agent: one process beside each Kamailio, which keeps the node's snapshot equal to the state in Redis.
+"""The node agent: one process beside each Kamailio, which keeps the node's snapshot equal to the state in Redis,
+and ships call records there (:mod:`agent.shipper`).
 
 Redis away: the snapshot stays as it is, and calls are decided from it. Redis empty: the same, since an empty Redis is
 a lost one, not an order to forget every policy.
@@ -8,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from agent.replica import Replica
-from kemi import spool
+from agent.shipper import Shipper
 from model.settings import Settings
 from state.snapshot import SnapshotWriter
 from state.store import NodeReport, Store, StoreError
@@ -42,6 +44,9 @@ class NodeAgent:
         store = Store(self.settings.redis_url)
         started, away = time.time(), False
         replica = Replica(store, writer, lambda: self._report_busy(store, replica, started))
+        # Beside this loop and on a connection of its own, so that no change waits for records.
+        shipping = threading.Thread(target=Shipper(self.settings, self.stopped).run, name="shipper")
+        shipping.start()
         try:
             while not self.stopped():
                 try:
@@ -54,6 +59,7 @@ class NodeAgent:
                 else:
                     away = False
         finally:
+            shipping.join()
             self._retire(store)
             store.close()
             writer.close()
@@ -70,7 +76,6 @@ class NodeAgent:
                 reported, confirmed = now, replica.meta.seq
             if now - swept >= SWEEP_EVERY:
                 store.sweep(time.time())
-                self._discard_old_records()
                 swept = now
             replica.advance(block=REPORT_EVERY / 2)
 
@@ -80,10 +85,6 @@ class NodeAgent:
         if now - self._reported_busy >= REPORT_EVERY / 2:
             store.report(replace(self._report(replica, started), busy=True))
             self._reported_busy = now
-
-    def _discard_old_records(self) -> None:
-        for path in spool.discard(self.settings.spool, time.time() - self.settings.spool_hours * 3600):
-            log.info("removed the call records in %s", path)
 
     def _report(self, replica: Replica, started: float) -> NodeReport:
         return NodeReport(

@@ -13,6 +13,7 @@ import click
 import typer
 
 from console import (
+    cdr_commands,
     edit_command,
     explain_command,
     history_commands,
@@ -41,6 +42,7 @@ app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The bloc
 app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allow list, which outdoes the blocklist.")
 app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways.")
+app.add_typer(cdr_commands.app, name="cdr", help="Call records.")
 app.command("explain")(explain_command.command)
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)

@@ -14,22 +14,25 @@ from typing import Annotated, Any
 
 import typer
 
-from console import policy_commands
+from console import cdr_output, policy_commands
 from console.node_state import live_state
 from console.output import CommandFailed, Json, err, out, print_json
 from kemi.explain import Explanation, Snapshot, explain, parse_failure
 from kemi.rpc import RpcError
 from kemi.view import NoPolicyError, View
 from model.call import CallFacts
+from model.record import CallRecord
 from model.settings import Settings
 from state import layout
+from state import records as state_records
 from state.snapshot import NoSnapshotError, SnapshotReader
+from state.store import Store, StoreError
 
 
 def command(
     caller: Annotated[str, typer.Option("--from", help="User part of the caller's From.")] = "",
     callee: Annotated[str, typer.Option("--to", help="User part of the Request-URI: the number dialled.")] = "",
-    call_id: Annotated[str, typer.Option(help="Explain this past call instead, from this node's records.")] = "",
+    call_id: Annotated[str, typer.Option(help="Explain this past call instead, from its record.")] = "",
     source: Annotated[str, typer.Option(help="IP address that the call comes from; default: the first trunk's.")] = "",
     asserted: Annotated[str, typer.Option(help="User part of P-Asserted-Identity.")] = "",
     user_agent: Annotated[str, typer.Option(help="User-Agent header.")] = "",
@@ -51,12 +54,12 @@ def command(
     """Show how a call is decided: what is read, what matches, the attempts, and what each failure leads to."""
     settings = Settings.from_env()
     if call_id:
-        _print_past(call_id, list(past_call(settings.spool, call_id)), json)
+        _print_past(settings, call_id, json)
         return
     if not callee:
         raise typer.BadParameter("name the number with --to, or a past call with --call-id")
     failures = dict(parse_failure(spec) for spec in fail or ())
-    now = _parse_time(at)
+    now = parse_time(at, "--at")
     with _view(settings, policy) as view:
         unknown = sorted(set(failures) - set(view.policy.gateways))
         if unknown:
@@ -111,7 +114,8 @@ def _live(settings: Settings) -> Snapshot:
         return Snapshot()
 
 
-def _parse_time(text: str) -> float:
+def parse_time(text: str, option: str) -> float:
+    """Unix time of what was given with an option; now where nothing was."""
     if not text:
         return time.time()
     try:
@@ -121,7 +125,7 @@ def _parse_time(text: str) -> float:
             raise ValueError
         return when.timestamp()
     except (ValueError, OverflowError):
-        raise typer.BadParameter(f"--at {text!r} is not a time such as 2026-01-31T18:00") from None
+        raise typer.BadParameter(f"{option} {text!r} is not a time such as 2026-01-31T18:00") from None
 
 
 def _print(explanation: Explanation) -> None:
@@ -172,19 +176,39 @@ def _record(line: str) -> dict[str, Any]:
     return record if isinstance(record, dict) and "call" in record else {"call": None}
 
 
-def _print_past(call_id: str, records: list[dict[str, Any]], json: bool) -> None:
-    if not records:
-        raise CommandFailed(f"this node has no record of a call {call_id}")
+def _print_past(settings: Settings, call_id: str, json: bool) -> None:
+    """What is recorded of a call; of one that is not over, or not shipped yet, what this node has of it."""
+    records, away = recorded(settings, call_id)
+    events = [] if records else list(past_call(settings.spool, call_id))
+    if not records and not events:
+        where = f"{away}; this node has" if away else "there is"
+        raise CommandFailed(f"{where} no record of a call {call_id}")
     if json:
-        print_json(records)
+        print_json({"records": [record.as_dict() for record in records], "events": events})
         return
     for record in records:
-        for line in describe(record):
+        for line in cdr_output.explained(record):
+            out.print(line)
+    for event in events:
+        for line in describe(event):
             out.print(line)
 
 
+def recorded(settings: Settings, call_id: str) -> tuple[list[CallRecord], str]:
+    """The records of a call by its Call-ID, or our id of it, oldest first; or why Redis does not tell."""
+    try:
+        found = [
+            record
+            for _, record in state_records.newest(Store(settings.redis_url), call_id)
+            if call_id in (record.call_id, record.call)
+        ]
+    except StoreError as error:
+        return [], str(error)
+    return found[::-1], ""
+
+
 def describe(record: dict[str, Any]) -> list[str]:
-    """A record as lines for people; the first says what happened, the others why."""
+    """An event of the spool as lines for people; the first says what happened, the others why."""
     at = datetime.fromtimestamp(record["at"], UTC).strftime("%H:%M:%S.%f")[:-3]
     if record["event"] == "decided":
         end = f"{record['status']} {record['refusal']}" if "refusal" in record else " then ".join(record["gateways"])
@@ -192,6 +216,13 @@ def describe(record: dict[str, Any]) -> list[str]:
         steps = [f"  {what:<14} {subject:<24} {found}" for what, subject, found in record["steps"]]
         what = "emergency call, " if record.get("emergency") else ""
         return [f"{at} {what}{facts['caller']} calls {facts['callee']}: {end}", *steps]
+    match record["event"]:
+        case "answered":
+            return [f"{at} attempt {record['attempt']} answered: {record['status']}"]
+        case "cancelled":
+            return [f"{at} cancelled by the caller"]
+        case "ended":
+            return [f"{at} ended by the {record['by']}"]
     failure = "no reply" if record["local"] else record["status"]
     following = record.get("next") or record.get("refusal") or "reply passed on"
     return [

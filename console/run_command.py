@@ -119,7 +119,7 @@ def _watch(stack: Stack) -> None:
     with Live(console=out, auto_refresh=False, transient=True) as live:
         while True:
             _fail_if_gone(stack)
-            calls.extend(line for record in tail.new() for line in describe(record)[:1])
+            calls.extend(line for event in tail.new() if "call" in event for line in describe(event)[:1])
             live.update(_screen(stack, calls), refresh=out.is_terminal)
             time.sleep(REFRESH)
 

@@ -1,7 +1,8 @@
 """Kamailio's side of routing, and the only file that knows KSR: facts in, a pure decision, actions out.
 
-Kamailio enters here for requests that may start a call and for failed attempts; replies, CANCEL, ACK and requests
-within a dialog never come this way (kamailio/kamailio.cfg).
+Kamailio enters here for requests that may start a call and for failed attempts, and to write down that a call was
+answered, cancelled or ended. Other replies, CANCEL, ACK and requests within a dialog never come this way
+(kamailio/kamailio.cfg).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import KSR
 
-from kemi import policy, refusals
+from kemi import policy, records, refusals
 from kemi.plan import Plan
 from kemi.spool import shared_spool
 from kemi.view import NoPolicyError, View
@@ -33,12 +34,15 @@ OK, FAILED = 1, -1
 
 # Names and numbers shared with kamailio.cfg.
 PLAN, CALL_ID, RING = "$avp(plan)", "$avp(call)", "$avp(ring)"
+ATTEMPT, RANG = "$avp(attempt)", "$avp(rang)"
 FAILURE_ROUTE, REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY"
 RINGING_FLAG = 1
 HELD, TURNS = "held", "turns"
 
 # tm's own status for a request that could not be sent.
 NOTHING_SENT = 477
+# The rank of the process that starts all others; it handles no messages, and so never reloads.
+MAIN_PROCESS = 0
 
 _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
@@ -73,8 +77,14 @@ def guarded(callback: Callable[[Handler], None]) -> Callback:
 class Handler:
     """The callbacks that kamailio.cfg names."""
 
-    def child_init(self, _rank: int) -> int:
+    def __init__(self) -> None:
+        self._loaded = time.time()
+
+    def child_init(self, rank: int) -> int:
         """Nothing is opened here: whatever a process needs, it opens at first use."""
+        if rank == MAIN_PROCESS:
+            # By now workers may have calls. This code was loaded before any.
+            _spooled(records.started(self._loaded))
         return OK
 
     @guarded
@@ -82,17 +92,20 @@ class Handler:
         """A request that may start a dialog: decide and act."""
         now = time.time()
         call = _new_id(now)
-        facts = _facts()
+        facts, version = _facts(), 0
         try:
             with _snapshot.read() as get:
-                decision = policy.decide(facts, View(get), _live, now)
+                view = View(get)
+                version = view.version
+                decision = policy.decide(facts, view, _live, now)
         except (NoSnapshotError, NoPolicyError):
             decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
-        _record_decision(call, facts, decision, now)
+        _spooled(records.decided(call, _pv("$ci"), _pv("$ft"), facts, decision, version, now))
         if isinstance(decision.outcome, policy.Reject):
             _refuse(decision.outcome.refusal)
         else:
             KSR.pv.sets(CALL_ID, call)
+            KSR.rr.add_rr_param(f";{records.ROUTE_PARAMETER}={call}")
             KSR.dialog.dlg_manage()
             _relay(decision.outcome.plan)
 
@@ -102,6 +115,24 @@ class Handler:
         plan = Plan.loads(KSR.pv.get(PLAN))
         _after(plan, _failure())
 
+    @guarded
+    def on_answer(self) -> None:
+        """A gateway answered the INVITE."""
+        attempt, status = KSR.pv.get(ATTEMPT), KSR.pv.get("$rs")
+        _spooled(records.answered(KSR.pv.get(CALL_ID), attempt, status, _rang(), time.time()))
+
+    @guarded
+    def on_cancelled(self) -> None:
+        """The caller hung up before anybody answered, and has been told so."""
+        _record_cancelled()
+
+    @guarded
+    def on_bye(self) -> None:
+        """Somebody hangs up; the route brings the call's id, so this works for calls from before a restart."""
+        if call := records.id_in_route(_pv("$route_uri")):
+            by = "callee" if KSR.rr.is_direction("upstream") > 0 else "caller"
+            _spooled(records.ended(call, _pv("$ci"), by, time.time()))
+
 
 def _after(plan: Plan, failure: Failure) -> None:
     now = time.time()
@@ -109,7 +140,7 @@ def _after(plan: Plan, failure: Failure) -> None:
         # Rounded up: a gateway is never called earlier than it asked for.
         KSR.htable.sht_setxi(HELD, plan.attempt.gateway, math.ceil(now + seconds), math.ceil(seconds) + 1)
     decision = policy.next_attempt(plan, failure, _live, now)
-    _record_failure(plan, failure, decision, now)
+    _spooled(records.failed(KSR.pv.get(CALL_ID), plan, failure, decision, _rang(), now))
     match decision.outcome:
         case policy.Retry(plan=following):
             _relay(following)
@@ -125,6 +156,9 @@ def _relay(plan: Plan) -> None:
     attempt = plan.attempt
     KSR.pv.sets(PLAN, plan.dumps())
     KSR.pv.seti(RING, int(plan.ring * 1000))
+    KSR.pv.seti(ATTEMPT, plan.current + 1)
+    if plan.current:
+        KSR.pv.unset(RANG)
     KSR.pv.sets("$ru", attempt.uri)
     KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
@@ -142,6 +176,7 @@ def _relay(plan: Plan) -> None:
 
 def _end_cancelled() -> None:
     """A CANCEL that another worker handled overtook this attempt, which therefore was sent nowhere."""
+    _record_cancelled()
     if KSR.tmx.t_is_failure_route() > 0:
         KSR.tm.t_reply(487, "Request Terminated")
         return
@@ -238,47 +273,11 @@ def _spooled(record: dict[str, object]) -> None:
         KSR.err(f"call record lost: {error}\n")
 
 
-def _record_decision(call: str, facts: CallFacts, decision: policy.Decision, now: float) -> None:
-    outcome = decision.outcome
-    record: dict[str, object] = {
-        "event": "decided",
-        "call": call,
-        "call_id": _pv("$ci"),
-        "at": now,
-        "facts": {name: getattr(facts, name) for name in CallFacts.__slots__},
-        "steps": decision.steps,
-        "emergency": decision.emergency,
-    }
-    if isinstance(outcome, policy.Reject):
-        record |= {"refusal": outcome.refusal.id, "status": outcome.refusal.status}
-    else:
-        record |= {
-            "route": outcome.plan.route,
-            "version": outcome.plan.version,
-            "gateways": [attempt.gateway for attempt in outcome.plan.attempts],
-        }
-    _spooled(record)
+def _record_cancelled() -> None:
+    _spooled(records.cancelled(KSR.pv.get(CALL_ID), _rang(), time.time()))
 
 
-def _record_failure(plan: Plan, failure: Failure, decision: policy.FailureDecision, now: float) -> None:
-    outcome = decision.outcome
-    record: dict[str, object] = {
-        "event": "failed",
-        "call": KSR.pv.get(CALL_ID),
-        "at": now,
-        "attempt": plan.current + 1,
-        "gateway": plan.attempt.gateway,
-        "status": failure.status,
-        "local": failure.local,
-        "q850": failure.q850,
-        "location": failure.location,
-        "retry_after": failure.retry_after,
-        "ringing": failure.ringing,
-        "cause": decision.cause,
-        "why": decision.why,
-    }
-    if isinstance(outcome, policy.Retry):
-        record["next"] = outcome.plan.attempt.gateway
-    elif isinstance(outcome, policy.Reject):
-        record["refusal"] = outcome.refusal.id
-    _spooled(record)
+def _rang() -> float | None:
+    """Unix time at which the attempt under way rang; None where it has not."""
+    rang = KSR.pv.get(RANG)
+    return float(rang) if rang else None

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+FILES = "calls-*.jsonl"
+"A file for each hour; their names sort as the hours do."
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,9 +44,12 @@ class Spool:
         self._name, self._pid = name, os.getpid()
 
 
-def discard(directory: Path, before: float) -> list[Path]:
-    """Remove the files of ``directory`` that were last written before Unix time ``before``; returns them."""
-    old = [path for path in directory.glob("calls-*.jsonl") if path.stat().st_mtime < before]
+def discard(directory: Path, before: float, shipped: str) -> list[Path]:
+    """Remove old files of ``directory``, which are in Redis; returns them.
+
+    That is those last written before Unix time ``before`` whose name is ``shipped`` or comes before it.
+    """
+    old = [path for path in directory.glob(FILES) if path.name <= shipped and path.stat().st_mtime < before]
     for path in old:
         path.unlink(missing_ok=True)
     return old

@@ -27,7 +27,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_REDIS_URL", "redis://127.0.0.1:6379/0", "Where the shared state is; may hold a password."),
     Setting("STROWGER_SNAPSHOT", "/var/lib/strowger/snapshot", "Directory of the policy snapshot, on a local disk."),
     Setting("STROWGER_SPOOL", "/var/lib/strowger/spool", "Directory of the call records that workers append to."),
-    Setting("STROWGER_SPOOL_HOURS", "168", "How long call records are kept on this node, in hours."),
+    Setting("STROWGER_SPOOL_HOURS", "168", "How long a node keeps its spool once that is in Redis, in hours."),
+    Setting("STROWGER_CDR_KEEP", "100000", "How many call records Redis keeps, of all nodes together."),
     Setting("STROWGER_RUN", "/run/strowger", "Directory of sockets and of the main script that Kamailio loads."),
     Setting(
         "STROWGER_SIP_ADDRESS", "127.0.0.1", "What Kamailio listens on: an IPv4 address, an IPv6 address, or both."
@@ -49,6 +50,7 @@ class Settings:
     snapshot: Path
     spool: Path
     spool_hours: int
+    cdr_keep: int
     run: Path
     sip_addresses: tuple[str, ...]
     "One for each family at most, IPv6 without brackets."
@@ -67,6 +69,7 @@ class Settings:
             snapshot=Path(env["STROWGER_SNAPSHOT"]),
             spool=Path(env["STROWGER_SPOOL"]),
             spool_hours=_number(env, "STROWGER_SPOOL_HOURS", 1, 87600),
+            cdr_keep=_number(env, "STROWGER_CDR_KEEP", 1, 100_000_000),
             run=Path(env["STROWGER_RUN"]),
             sip_addresses=_addresses(env, "STROWGER_SIP_ADDRESS"),
             sip_port=_number(env, "STROWGER_SIP_PORT", 1, 65535),
@@ -83,6 +86,7 @@ class Settings:
             "STROWGER_SNAPSHOT": str(self.snapshot),
             "STROWGER_SPOOL": str(self.spool),
             "STROWGER_SPOOL_HOURS": str(self.spool_hours),
+            "STROWGER_CDR_KEEP": str(self.cdr_keep),
             "STROWGER_RUN": str(self.run),
             "STROWGER_SIP_ADDRESS": ",".join(self.sip_addresses),
             "STROWGER_SIP_PORT": str(self.sip_port),

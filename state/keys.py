@@ -38,6 +38,14 @@ NODES = f"{_TAG}:nodes"
 APPLIED = f"{_TAG}:applied"
 "Channel: the name of a node whenever it has a change in its snapshot."
 
+RECORDS = f"{_TAG}:cdr"
+"Stream of the records of calls that are over, of all nodes: record (JSON, see model/record.py)."
+
+
+def spool(node: str) -> str:
+    """Key of a hash: position, up to which a node's spool is shipped, and each call that is not over: its events."""
+    return f"{_TAG}:cdr:spool:{node}"
+
 
 def chunks(import_id: str) -> str:
     """Key of the chunks of an import that is done, for nodes to read; it expires."""

@@ -111,6 +111,7 @@ class SippLoad:
             "-cid_str", f"%u-{self.port}@%s",
             "-trace_stat", "-stf", str(self._statistics), "-fd", "1", "-trace_rtt", "-rtt_freq", "1",
             "-trace_err", "-error_file", str(self._errors),
+            "-trace_logs", "-log_file", str(self._log),
             *(word for name, value in keys.items() for word in ("-key", name, value)),
         ]  # fmt: skip
         self._process = Process("sipp", command, {"TERM": "dumb"}, self.directory / f"load-{self.port}.log")
@@ -166,6 +167,16 @@ class SippLoad:
     @property
     def _times(self) -> list[Path]:
         return list(self.directory.glob("*_rtt.csv"))
+
+    @property
+    def completed(self) -> list[str]:
+        """The Call-IDs that a scenario's ``<log message="completed [call_id]"/>`` wrote."""
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        return [words[1] for words in map(str.split, lines) if words[:1] == ["completed"] and len(words) == 2]
+
+    @property
+    def _log(self) -> Path:
+        return self.directory / "log"
 
     @property
     def _statistics(self) -> Path:

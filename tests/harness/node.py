@@ -20,12 +20,15 @@ from model.causes import Failure
 from model.entries import Entry, Kind
 from model.numbers import Dialling
 from model.policy import Gateway, Policy, Route, Trunk
+from model.record import CallRecord
 from model.settings import Settings
+from state import records
 from state.store import Confirmation, Store
 
 SCENARIOS = Path(__file__).parent.parent / "sipp"
 ANSWER = SCENARIOS / "uac-expect-answer.xml"
 GB = Dialling(country_code="44")
+RECORD_TIMEOUT = 20.0
 TRUNK = Trunk("lab", ("127.0.0.0/8",), GB)
 
 
@@ -226,14 +229,27 @@ class Node:
         return [record["gateway"] for record in self.records(call_id) if record["event"] == "failed"]
 
     def records(self, call_id: str) -> list[dict[str, Any]]:
-        """The spooled records of a call, in order."""
+        """What was decided about a call, in order: its events in the spool, but for its answer and end."""
+        return [event for event in self.events(call_id) if event["event"] in ("decided", "failed")]
+
+    def events(self, call_id: str) -> list[dict[str, Any]]:
+        """The spooled events of a call, in order."""
         lines = [
             json.loads(line)
             for path in sorted(self.stack.settings.spool.glob("calls-*.jsonl"))
             for line in path.read_text().splitlines()
         ]
         ids = {line["call"] for line in lines if line.get("call_id") == call_id}
-        return [line for line in lines if line["call"] in ids]
+        return [line for line in lines if line.get("call") in ids]
+
+    def record(self, call_id: str) -> CallRecord:
+        """The one record of a call that is over; waits until it is in Redis."""
+        deadline = time.monotonic() + RECORD_TIMEOUT
+        while not (found := [record for _, record in records.newest(self.store, call_id)]):
+            assert time.monotonic() < deadline, f"no record of {call_id}: {self.events(call_id)}"
+            time.sleep(0.02)
+        (record,) = found
+        return record
 
     def explained(self, call_id: str) -> str:
         """The records of a call as text, for the message of a failed assertion."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import getpass
 import json
 import os
@@ -13,13 +14,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import pytest
 import redis
 import typer.main
-from harness.cli import Cli, Runner, forking, fresh
+from harness.cli import Cli, Done, Runner, forking, fresh
 from harness.node import Node
 
 import policyfile
@@ -27,6 +29,7 @@ from console.cli import app
 from console.ports import free_port
 from console.serve import ROOT
 from model.entries import Action, Entry, Kind
+from model.record import CallRecord
 from state import keys
 from state.store import NodeReport, Store
 
@@ -712,36 +715,55 @@ def test_a_call_that_was_placed_is_explained(node: Node, cli: Cli, file: Path) -
     file.write_text(policy_text(first=full.port, second=answering.port))
     cli("policy", "apply", str(file))
     call_id = node.answered(CALLER, CALLEE).call_id
+    record = node.record(call_id)
     lines = cli("explain", "--call-id", call_id).out.splitlines()
-    assert lines[0].endswith(f"{CALLER} calls {CALLEE}: carrier-a then carrier-b then carrier-a then carrier-b")
-    assert "attempt 1 at carrier-a failed: 503 (server-fault, by the table of causes) -> carrier-b" in lines[-1]
-    decided, failed = cli("explain", "--call-id", call_id, "--json").data
-    assert (decided["event"], decided["call_id"], decided["route"]) == ("decided", call_id, "home")
-    assert (failed["event"], failed["gateway"], failed["next"]) == ("failed", "carrier-a", "carrier-b")
-    by_own_id = cli("explain", "--call-id", decided["call"], "--json").data
-    assert by_own_id == [decided, failed]
+    assert lines[0].endswith(f"{record.caller} calls {record.callee}: answered {record.duration:.1f} s")
+    assert lines[1].endswith(", route home")
+    attempts = [line.partition(" ")[2] for line in lines if " attempt " in line[1:24] and line[0] != " "]
+    assert attempts[0].startswith("attempt 1 at carrier-a: 503 after ")
+    assert attempts[0].endswith("(server-fault, by the table of causes)")
+    assert attempts[1].startswith("attempt 2 at carrier-b: ")
+    assert lines[-1].endswith(f"ended by caller, {record.duration:.1f} s")
+    data = cli("explain", "--call-id", call_id, "--json").data
+    assert data == {"records": [json.loads(record.encode())], "events": []}
+    assert cli("explain", "--call-id", record.call, "--json").data == data
+
+
+def test_a_call_whose_record_is_not_in_redis_yet_is_explained_from_the_spool(
+    node: Node, cli: Cli, without_redis: Cli, file: Path
+) -> None:
+    file.write_text(policy_text(first=node.answering().port, second=node.answering().port))
+    cli("policy", "apply", str(file))
+    call_id = node.answered(CALLER, CALLEE).call_id
+    lines = without_redis("explain", "--call-id", call_id).out.splitlines()
+    assert f"{CALLER} calls {CALLEE}: carrier-a then carrier-b" in lines[0]
+    assert [line.split()[1] for line in lines if not line.startswith(" ")][1:] == ["attempt", "ended"]
+    data = without_redis("explain", "--call-id", call_id, "--json").data
+    assert not data["records"]
+    assert [event["event"] for event in data["events"]] == [event["event"] for event in node.events(call_id)]
 
 
 def test_a_call_that_was_refused_is_explained(node: Node, cli: Cli) -> None:
     cli("block", "add", "--caller", CALLER, "--reason", "nuisance")
     call_id = node.refused(CALLER, CALLEE, 403, "blocked-caller").call_id
+    node.record(call_id)
     lines = cli("explain", "--call-id", call_id).out.splitlines()
-    assert lines[0].endswith(f"{CALLER} calls {CALLEE}: 403 blocked-caller")
-    assert lines[-1].split() == ["block", "caller", CALLER, "nuisance"]
-    (record,) = cli("explain", "--call-id", call_id, "--json").data
-    assert (record["refusal"], record["status"]) == ("blocked-caller", 403)
+    assert lines[0].endswith(": refused 403 blocked-caller")
+    assert ["block", "caller", CALLER, "nuisance"] in [line.split() for line in lines]
+    (record,) = cli("explain", "--call-id", call_id, "--json").data["records"]
+    assert (record["outcome"], record["refusal"], record["status"]) == ("refused", "blocked-caller", 403)
 
 
 def test_a_torn_record_hides_no_other(cli: Cli, tmp_path: Path) -> None:
     record = {"event": "failed", "call": "c1", "call_id": "x@y", "at": 0.0}
     torn = tmp_path / "calls-20260131T10.jsonl"
     torn.write_bytes(b'{"event":"deci\n\xff\xfe\n[]\n7\n{}\n' + json.dumps(record).encode() + b'\n{"call":')
-    assert cli.where(STROWGER_SPOOL=str(tmp_path))("explain", "--call-id", "x@y", "--json").data == [record]
+    assert cli.where(STROWGER_SPOOL=str(tmp_path))("explain", "--call-id", "x@y", "--json").data["events"] == [record]
 
 
 def test_a_call_that_nobody_knows_is_not_explained(cli: Cli) -> None:
     assert cli("explain", "--call-id", "nobody@nowhere", status=1).said == (
-        "this node has no record of a call nobody@nowhere"
+        "there is no record of a call nobody@nowhere"
     )
 
 
@@ -966,3 +988,72 @@ def test_a_completion_script_can_be_produced(shell: str) -> None:
 def test_a_shell_is_given_the_words_that_may_follow() -> None:
     completing = Cli(fresh).where(_STROWGER_COMPLETE="complete_bash", COMP_WORDS="strowger block ", COMP_CWORD="2")
     assert completing().out.split() == ["add", "rm", "list", "check", "import", "export"]
+
+
+# cdr
+
+
+@pytest.fixture
+def three_calls(node: Node, cli: Cli, file: Path) -> tuple[CallRecord, ...]:
+    """The records of a call that was answered at the second gateway, one that was refused, and one that failed."""
+    failing, answering = node.refusing(503), node.answering()
+    file.write_text(policy_text(first=failing.port, second=answering.port))
+    cli("policy", "apply", str(file))
+    answered = node.record(node.answered(CALLER, CALLEE).call_id)
+    cli("block", "add", "--caller", "07700900999")
+    refused = node.record(node.refused("07700900999", CALLEE, 403).call_id)
+    return answered, refused
+
+
+def shown(done: Done) -> list[str]:
+    """The Call-IDs that were shown, in order."""
+    return [json.loads(line)["call_id"] for line in done.out.splitlines()]
+
+
+def test_the_newest_records_are_shown(cli: Cli, three_calls: tuple[CallRecord, ...]) -> None:
+    answered, refused = three_calls
+    lines = cli("cdr", "tail", "-n", "2").out.splitlines()
+    assert [line.split()[-1] for line in lines] == [answered.call_id, refused.call_id]
+    assert "carrier-a, carrier-b" in lines[0]
+    assert "refused 403 blocked-caller" in lines[1]
+    assert shown(cli("cdr", "tail", "-n", "1", "--json")) == [refused.call_id]
+    assert json.loads(cli("cdr", "tail", "-n", "1", "--json").out) == refused.as_dict() | {
+        "steps": [list(step) for step in refused.steps], "attempts": [],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "attribute"), [
+    ("--caller", "caller"), ("--outcome", "outcome"), ("--gateway", "gateway"), ("--route", "route"),
+])  # fmt: skip
+def test_records_are_filtered(
+    cli: Cli, three_calls: tuple[CallRecord, ...], option: str, attribute: str
+) -> None:
+    answered, _ = three_calls
+    found = cli("cdr", "tail", "-n", "1", "--json", option, str(getattr(answered, attribute)))
+    assert shown(found) == [answered.call_id]
+    both = cli("cdr", "tail", "-n", "2", "--json", "--callee", answered.callee)
+    assert shown(both) == [record.call_id for record in three_calls]
+
+
+def test_records_are_exported(cli: Cli, three_calls: tuple[CallRecord, ...], tmp_path: Path) -> None:
+    answered, refused = three_calls
+    target = tmp_path / "records.csv"
+    assert cli("cdr", "export", str(target), "--since", "1h").said.endswith("records written")
+    with target.open(newline="") as file:
+        rows = {row["call_id"]: row for row in csv.DictReader(file)}
+    row = rows[answered.call_id]
+    assert (row["outcome"], row["gateway"], row["caller"]) == ("answered", "carrier-b", answered.caller)
+    assert row["attempts"] == "carrier-a=503:server-fault carrier-b=200"
+    assert row["duration"] == f"{answered.duration:.3f}"
+    assert row["began"].endswith("Z")
+    assert (rows[refused.call_id]["refusal"], rows[refused.call_id]["answered"]) == ("blocked-caller", "")
+    whole = cli("cdr", "export", "-", "--format", "jsonl").out.splitlines()
+    assert refused in [CallRecord.decode(line) for line in whole]
+
+
+def test_an_export_is_of_a_span_of_time(cli: Cli, three_calls: tuple[CallRecord, ...]) -> None:
+    later = datetime.fromtimestamp(time.time() + 60, UTC).isoformat()
+    for span in (("--since", later), ("--until", "2026-01-31T18:00"), ("--until", "12h")):
+        assert len(cli("cdr", "export", "-", *span).out.splitlines()) == 1, span
+    assert "--since 'soon'" in cli("cdr", "export", "-", "--since", "soon", status=2).err
+    assert "--until" in cli("cdr", "export", "-", "--until", "2026-13-31", status=2).err

@@ -18,6 +18,7 @@ BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
 NAMES = [setting.name for setting in SETTINGS]
 NUMBERS = {
     "STROWGER_SPOOL_HOURS": (1, 87600),
+    "STROWGER_CDR_KEEP": (1, 100_000_000),
     "STROWGER_SIP_PORT": (1, 65535),
     "STROWGER_SIP_WORKERS": (1, 256),
     "STROWGER_RPC_PORT": (1, 65535),
@@ -104,6 +105,7 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         **{field.name: paths for field in fields(Settings) if field.type == "Path"},
         sip_addresses=st.sampled_from([("192.0.2.1",), ("2001:db8::1",), ("::1", "127.0.0.1")]),
         spool_hours=st.integers(1, 87600),
+        cdr_keep=st.integers(1, 100_000_000),
         sip_port=st.integers(1, 65535),
         sip_workers=st.integers(1, 256),
         rpc_port=st.integers(1, 65535),

@@ -1,0 +1,289 @@
+"""Events of the spool put together, one record a call; pure.
+
+However the events are cut into batches, and wherever an agent begins anew with what it had stored, the records are
+the same. The events of a call that is not over are what is stored of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from model.record import AttemptRecord, CallRecord, Outcome
+
+Event = dict[str, Any]
+Key = tuple[str, str, str, str]
+
+# Seconds after which a call that Kamailio's end broke off is given up: longer than a caller sends its INVITE again
+# (RFC 3261 timer B, 32 s) and than a phone rings, as an answer may still pass through the next Kamailio.
+BROKEN_OFF = 330.0
+# Seconds after which a call is given up that was never answered and never failed.
+SETUP = 900.0
+# Seconds that an answer's line may come after its end's: two workers write them.
+ANSWER_LATE = 5.0
+# Seconds after which an answered call counts as over though no BYE was seen: a caller and a gateway that both died.
+LONGEST = 24 * 3600.0
+
+_START = '{"event":"'
+
+
+def parse(line: bytes) -> Event | None:
+    """The event of a line, or the last whole one behind a line that was torn; None where there is none."""
+    text = line.decode("utf-8", "replace")
+    # Within a string of JSON the quotes would be escaped.
+    begin = text.rfind(_START)
+    while begin >= 0:
+        try:
+            event = json.loads(text[begin:])
+        except (ValueError, RecursionError):
+            event = None
+        if isinstance(event, dict) and _sound(event):
+            return event
+        begin = text.rfind(_START, 0, begin)
+    return None
+
+
+_NEEDED: Mapping[str, Mapping[str, Any]] = {
+    "started": {},
+    "decided": {"call": str, "call_id": str, "facts": dict, "steps": list},
+    "failed": {"call": str, "gateway": str, "status": int, "cause": str, "why": str},
+    "answered": {"call": str, "status": int},
+    "cancelled": {"call": str},
+    "ended": {"call": str, "call_id": str, "by": str},
+}
+
+
+def _sound(event: Event) -> bool:
+    needed = _NEEDED.get(event["event"]) if isinstance(event["event"], str) else None
+    at = event.get("at")
+    return (
+        needed is not None
+        and isinstance(at, int | float)
+        and all(isinstance(event.get(name), kind) for name, kind in needed.items())
+        and (event["event"] != "decided" or _sound_decision(event))
+    )
+
+
+def _sound_decision(event: Event) -> bool:
+    rows = all(isinstance(row, list) and [type(cell) for cell in row] == [str, str, str] for row in event["steps"])
+    if "refusal" in event:
+        return rows and isinstance(event.get("status"), int)
+    gateways = event.get("gateways")
+    return rows and isinstance(gateways, list) and gateways != []
+
+
+@dataclass(slots=True)
+class Assembly:
+    """The calls of a node that are not over."""
+
+    node: str
+    calls: dict[str, list[Event]] = field(default_factory=dict)
+    "Id of a call to its events so far."
+    finished: list[CallRecord] = field(default_factory=list)
+    "Records made since :meth:`taken`."
+    changed: set[str] = field(default_factory=set)
+    "Ids of calls that are not as they were at :meth:`taken`, over or not."
+    _ids: dict[str, str] = field(default_factory=dict)
+    "An id under which a retransmitted INVITE was decided again, to the id of its call."
+    _pending: dict[Key, str] = field(default_factory=dict)
+    "What a retransmitted INVITE has in common with the first, to the call."
+
+    @classmethod
+    def restored(cls, node: str, stored: Mapping[str, str]) -> Assembly:
+        """From what :meth:`stored` gave of each call that was not over."""
+        own = cls(node, {call: json.loads(events) for call, events in stored.items()})
+        for call, events in own.calls.items():
+            own._index(call, events)
+        return own
+
+    def stored(self, call: str) -> str:
+        """The events of a call that is not over, as text."""
+        return json.dumps(self.calls[call], separators=(",", ":"))
+
+    def taken(self) -> None:
+        """What was finished and changed is stored."""
+        self.finished.clear()
+        self.changed.clear()
+
+    def feed(self, events: Iterable[Event]) -> None:
+        """Go on with events that follow in the spool."""
+        for event in events:
+            if event["event"] == "started":
+                self._break_off(event)
+            elif event["event"] == "decided":
+                self._begin(event)
+            else:
+                self._go_on(event)
+
+    def close(self, now: float) -> None:
+        """Give up calls of which nothing more will be heard, when the spool is read up to Unix time ``now``."""
+        for call in [call for call, events in self.calls.items() if _given_up(events, now)]:
+            self._finish(call)
+
+    def _begin(self, event: Event) -> None:
+        # A caller whose INVITE found no reply sends it again; another worker, or another Kamailio, decides it again.
+        call = self._pending.get(_key(event)) or str(event["call"])
+        self.calls.setdefault(call, [])
+        self._index(call, [event])
+        self._note(call, event)
+
+    def _go_on(self, event: Event) -> None:
+        call = self._ids.get(event["call"], "")
+        events = self.calls.get(call)
+        # The id of an end comes from the network.
+        if events is None or (event["event"] == "ended" and event["call_id"] != events[0]["call_id"]):
+            return
+        self._note(call, event)
+
+    def _break_off(self, event: Event) -> None:
+        for call, events in self.calls.items():
+            kinds = [earlier["event"] for earlier in events]
+            if events[-1]["at"] < event["at"] and kinds[-1] != "started" and "answered" not in kinds:
+                events.append(event)
+                self.changed.add(call)
+
+    def _note(self, call: str, event: Event) -> None:
+        events = self.calls[call]
+        events.append(event)
+        self.changed.add(call)
+        if _is_over(events):
+            self._finish(call)
+
+    def _index(self, call: str, events: list[Event]) -> None:
+        for event in events:
+            if event["event"] == "decided":
+                self._ids[event["call"]] = self._pending[_key(event)] = call
+
+    def _finish(self, call: str) -> None:
+        events = self.calls.pop(call)
+        for event in events:
+            if event["event"] == "decided":
+                self._ids.pop(event["call"], None)
+                self._pending.pop(_key(event), None)
+        self.changed.add(call)
+        self.finished.append(record(self.node, call, events))
+
+
+def _key(decided: Event) -> Key:
+    facts = decided["facts"]
+    return decided["call_id"], decided.get("from_tag", ""), str(facts.get("callee", "")), str(facts.get("source", ""))
+
+
+def _is_over(events: list[Event]) -> bool:
+    last = events[-1]
+    match last["event"]:
+        case "decided":
+            # Of an INVITE that came twice, the first decision was carried out, unless Kamailio ended meanwhile.
+            return "refusal" in last and (len(events) == 1 or events[-2]["event"] == "started")
+        case "failed":
+            return "next" not in last
+        case "cancelled":
+            return True
+        case _:
+            return {"answered", "ended"} <= {event["event"] for event in events}
+
+
+def _given_up(events: list[Event], now: float) -> bool:
+    kinds: set[str] = {event["event"] for event in events}
+    age: float = now - events[-1]["at"]
+    if "answered" in kinds:
+        return age > LONGEST
+    if "ended" in kinds:
+        return age > ANSWER_LATE
+    return age > (BROKEN_OFF if "started" in kinds else SETUP)
+
+
+def record(node: str, call: str, events: list[Event]) -> CallRecord:
+    """The record of a call that is over, from its events; the first is its decision."""
+    first = decided = events[0]
+    attempts: list[AttemptRecord] = []
+    end = ended = answered = None
+    broken = False
+    for event in events:
+        match event["event"]:
+            case "started":
+                broken = True
+            case "decided" if event is first or broken:
+                decided, broken = event, False
+                if "refusal" not in event:
+                    attempts.append(AttemptRecord(event["gateways"][0], event["at"]))
+                end = event
+            case "failed":
+                _fail(attempts, event)
+                end = event
+            case "answered" if answered is None:
+                answered = event
+                _complete(attempts, event, status=event["status"])
+            case "cancelled":
+                _complete(attempts, event, status=487, cause="cancelled", why="the caller hung up")
+                end = event
+            case "ended" if ended is None:
+                ended = event
+    outcome, status, over = _outcome(end, answered, ended, events[-1])
+    found = {what: text for what, _, text in decided["steps"]}
+    facts = decided["facts"]
+    talked = ended["at"] - answered["at"] if answered and ended else 0.0
+    return CallRecord(
+        call=call,
+        node=node,
+        call_id=first["call_id"],
+        from_tag=first.get("from_tag", ""),
+        trunk="" if found.get("trunk", "none") == "none" else found["trunk"],
+        caller=found.get("caller", facts.get("caller", "")),
+        callee=found.get("callee", facts.get("callee", "")),
+        route=decided.get("route", ""),
+        version=decided.get("version", 0),
+        emergency=decided.get("emergency", False),
+        outcome=outcome,
+        refusal=end.get("refusal", "") if end and outcome in (Outcome.REFUSED, Outcome.FAILED) else "",
+        status=status,
+        began=first["at"],
+        answered=answered["at"] if answered else None,
+        ended=over,
+        duration=max(0.0, round(talked, 3)),
+        ended_by=(ended["by"] if ended else "unknown") if outcome is Outcome.ANSWERED else "",
+        attempts=tuple(attempts),
+        steps=tuple((what, subject, text) for what, subject, text in decided["steps"]),
+    )
+
+
+def _outcome(
+    end: Event | None, answered: Event | None, ended: Event | None, last: Event
+) -> tuple[Outcome, int | None, float | None]:
+    """Outcome, what the caller was told, and when the call was over."""
+    if answered or ended:
+        # Only a call that was answered ends with a BYE: of this one, a restarted Kamailio passed on the answer.
+        return Outcome.ANSWERED, answered["status"] if answered else 200, ended["at"] if ended else None
+    if end is None or last is not end:
+        return Outcome.INTERRUPTED, None, None
+    if end["event"] == "cancelled":
+        return Outcome.CANCELLED, 487, end["at"]
+    if end["event"] == "decided":
+        refused = "refusal" in end
+        return (Outcome.REFUSED, end["status"], end["at"]) if refused else (Outcome.INTERRUPTED, None, None)
+    if "next" in end:
+        return Outcome.INTERRUPTED, None, None
+    # What is passed on is the gateway's reply; where nothing could be sent, there is none.
+    passed_on = 500 if end["status"] == 477 else end["status"]
+    return Outcome.FAILED, end.get("told", passed_on), end["at"]
+
+
+def _fail(attempts: list[AttemptRecord], event: Event) -> None:
+    _complete(
+        attempts, event, gateway=event["gateway"], status=event["status"], local=event.get("local", False),
+        q850=event.get("q850"), location=event.get("location", ""), cause=event["cause"], why=event["why"],
+    )  # fmt: skip
+    if "next" in event:
+        attempts.append(AttemptRecord(event["next"], event["at"]))
+
+
+def _complete(attempts: list[AttemptRecord], event: Event, **found: Any) -> None:
+    """Close the attempt under way, which is the last one."""
+    last = attempts.pop() if attempts else AttemptRecord("", event["at"])
+    attempts.append(
+        AttemptRecord(
+            **{"gateway": last.gateway, "began": last.began, "rang": event.get("rang"), "ended": event["at"], **found}
+        )
+    )

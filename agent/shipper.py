@@ -1,0 +1,97 @@
+"""Ships call records from this node's spool into Redis, each call once.
+
+What was read and what came of it go to Redis in one script, so whoever is killed, at whatever moment, the two agree.
+Whatever fails, the shipper begins anew with what Redis holds. Redis away: the lines wait in the spool.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent import spool_reader
+from agent.assembly import Assembly, parse
+from agent.spool_reader import Position
+from kemi import spool
+from model.settings import Settings
+from state import records
+from state.store import Store, StoreError
+
+log = logging.getLogger("strowger.agent")
+
+# Seconds between two looks at the spool, when all of it is shipped.
+POLL = 0.25
+# Seconds between two batches, in which the agent's other thread gets its turn.
+PAUSE = 0.001
+# Seconds before another try, when Redis is away.
+RETRY_EVERY = 0.5
+# Seconds between two looks for old files.
+DISCARD_EVERY = 30.0
+
+
+class _MovedError(Exception):
+    """Redis has another position of this node's spool than this process."""
+
+
+@dataclass(slots=True)
+class Shipper:
+    """Ships until told to stop."""
+
+    settings: Settings
+    stopped: Callable[[], bool]
+
+    def run(self) -> None:
+        """Returns once ``stopped`` says so, within about a second."""
+        store = Store(self.settings.redis_url)
+        said = ""
+        while not self.stopped():
+            try:
+                self._follow(store)
+            except _MovedError:
+                log.warning("Redis has another position of the spool; going on from there")
+            except StoreError as error:
+                # The node agent says that Redis is away.
+                log.debug("no record is shipped: %s", error)
+            except Exception as error:
+                # Nothing else would tell that records stay here.
+                if said != str(error):
+                    log.exception("no record is shipped")
+                said = str(error)
+            else:
+                break
+            time.sleep(RETRY_EVERY)
+        store.close()
+
+    def _follow(self, store: Store) -> None:
+        text, calls = records.shipped(store, self.settings.node)
+        position, assembly = Position.decode(text), Assembly.restored(self.settings.node, calls)
+        discarded = 0.0
+        while not self.stopped():
+            batch = spool_reader.read(self.settings.spool, position)
+            # Before the events are taken in: a call is given up only after all that was there at that time.
+            now = time.time()
+            assembly.feed(event for event in map(parse, batch.lines) if event is not None)
+            if batch.whole:
+                assembly.close(now)
+            if assembly.changed or batch.position != position:
+                self._ship(store, assembly, position, batch.position)
+                position = batch.position
+            if batch.whole and time.monotonic() - discarded >= DISCARD_EVERY:
+                self._discard(position)
+                discarded = time.monotonic()
+            time.sleep(POLL if batch.whole else PAUSE)
+
+    def _ship(self, store: Store, assembly: Assembly, before: Position, after: Position) -> None:
+        calls = {call: assembly.stored(call) if call in assembly.calls else "" for call in assembly.changed}
+        if not records.ship(
+            store, self.settings.node, before.encode(), after.encode(), assembly.finished, calls, self.settings.cdr_keep
+        ):
+            raise _MovedError
+        assembly.taken()
+
+    def _discard(self, position: Position) -> None:
+        before = time.time() - self.settings.spool_hours * 3600
+        for path in spool.discard(self.settings.spool, before, position.done):
+            log.info("removed the call records in %s", path)

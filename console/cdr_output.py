@@ -1,0 +1,92 @@
+"""Call records as lines for people, and as rows of a CSV file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from console.output import when
+from model.record import AttemptRecord, CallRecord, Outcome
+
+COLUMNS = (
+    "began", "node", "call_id", "trunk", "caller", "callee", "route", "outcome", "status", "refusal", "gateway",
+    "rang", "answered", "ended", "duration", "ended_by", "attempts", "emergency", "version", "call",
+)  # fmt: skip
+
+
+def line(record: CallRecord) -> str:
+    """A record on one line."""
+    return (
+        f"{when(record.began)}  {record.caller or '-':<16} {record.callee or '-':<16} {result(record):<24} "
+        f"{', '.join(attempt.gateway for attempt in record.attempts) or '-':<24} {record.call_id}"
+    )
+
+
+def result(record: CallRecord) -> str:
+    """Outcome, and what belongs to it."""
+    match record.outcome:
+        case Outcome.ANSWERED:
+            return f"answered {record.duration:.1f} s"
+        case Outcome.REFUSED | Outcome.FAILED:
+            return f"{record.outcome} {record.status} {record.refusal}".rstrip()
+        case _:
+            return str(record.outcome)
+
+
+def explained(record: CallRecord) -> list[str]:
+    """A record as lines that say what was decided, what was tried and what came of it."""
+    what = "emergency call, " if record.emergency else ""
+    lines = [
+        f"{when(record.began)} {what}{record.caller or '-'} calls {record.callee}: {result(record)}",
+        f"  node {record.node}, policy version {record.version}" + (f", route {record.route}" if record.route else ""),
+        *(f"  {what:<14} {subject:<24} {found}" for what, subject, found in record.steps),
+    ]
+    for number, attempt in enumerate(record.attempts, 1):
+        lines.append(f"{_clock(attempt.began)} attempt {number} at {attempt.gateway}: {_attempt(attempt)}")
+    if record.answered is not None:
+        lines.append(f"{_clock(record.answered)} answered")
+    if record.outcome is Outcome.ANSWERED:
+        end = _clock(record.ended) if record.ended is not None else "its end is not known:"
+        lines.append(f"{end} ended by {record.ended_by}, {record.duration:.1f} s")
+    elif record.ended is not None:
+        lines.append(f"{_clock(record.ended)} {result(record)}")
+    return lines
+
+
+def _attempt(attempt: AttemptRecord) -> str:
+    rang = "" if attempt.post_dial_delay is None else f"rang after {attempt.post_dial_delay:.1f} s, "
+    if attempt.ended is None:
+        return f"{rang}broken off"
+    took = f"after {attempt.ended - attempt.began:.1f} s"
+    if attempt.local:
+        return f"{rang}no reply {took} ({attempt.cause}, {attempt.why})"
+    q850 = f" q850={attempt.q850}" if attempt.q850 is not None else ""
+    cause = f" ({attempt.cause}, {attempt.why})" if attempt.cause else ""
+    return f"{rang}{attempt.status}{q850} {took}{cause}"
+
+
+def row(record: CallRecord) -> tuple[object, ...]:
+    """A record as the columns of a CSV file: times in UTC, seconds with milliseconds, empty where there is none."""
+    last = record.attempts[-1] if record.attempts else None
+    return (
+        _time(record.began), record.node, record.call_id, record.trunk, record.caller, record.callee, record.route,
+        record.outcome, record.status, record.refusal, record.gateway, _time(last.rang if last else None),
+        _time(record.answered), _time(record.ended), f"{record.duration:.3f}", record.ended_by,
+        " ".join(f"{attempt.gateway}={_short(attempt)}" for attempt in record.attempts),
+        "yes" if record.emergency else "no", record.version, record.call,
+    )  # fmt: skip
+
+
+def _short(attempt: AttemptRecord) -> str:
+    if attempt.status is None:
+        return "none"
+    return ":".join(filter(None, (str(attempt.status), attempt.cause)))
+
+
+def _clock(unix_time: float) -> str:
+    return datetime.fromtimestamp(unix_time, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def _time(unix_time: float | None) -> str:
+    if unix_time is None:
+        return ""
+    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

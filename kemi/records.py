@@ -1,0 +1,98 @@
+"""What a worker writes down of a call, as lines of the spool; pure. docs/records.md says what becomes of them.
+
+Every line begins with its event, so that a reader finds it again behind one that was torn.
+"""
+
+from __future__ import annotations
+
+import re
+
+from kemi import policy
+from kemi.plan import Plan
+from model.call import CallFacts
+from model.causes import Failure
+
+# The parameter of our Record-Route that carries a call's id: it comes back in the BYE, even after a restart.
+ROUTE_PARAMETER = "call"
+# From the network: anything else is not an id of ours.
+_IN_ROUTE = re.compile(rf";{ROUTE_PARAMETER}=([0-9a-f]{{1,16}}-[0-9a-f]{{1,8}}-[0-9a-f]{{1,16}})(?:[;>?]|$)")
+
+Event = dict[str, object]
+
+
+def started(now: float) -> Event:
+    """Kamailio has started: what was being set up before is broken off."""
+    return {"event": "started", "at": now}
+
+
+def decided(
+    call: str, call_id: str, from_tag: str, facts: CallFacts, decision: policy.Decision, version: int, now: float
+) -> Event:
+    """A new call was decided, by the policy's ``version``; 0 where there is none."""
+    outcome = decision.outcome
+    event: Event = {
+        "event": "decided",
+        "call": call,
+        "call_id": call_id,
+        "from_tag": from_tag,
+        "at": now,
+        "facts": {name: getattr(facts, name) for name in CallFacts.__slots__},
+        "steps": decision.steps,
+        "emergency": decision.emergency,
+        "version": version,
+    }
+    if isinstance(outcome, policy.Reject):
+        return event | {"refusal": outcome.refusal.id, "status": outcome.refusal.status}
+    return event | {
+        "route": outcome.plan.route,
+        "gateways": [attempt.gateway for attempt in outcome.plan.attempts],
+    }
+
+
+def failed(
+    call: str, plan: Plan, failure: Failure, decision: policy.FailureDecision, rang: float | None, now: float
+) -> Event:
+    """An attempt failed, and was the last one unless there is a ``next``."""
+    outcome = decision.outcome
+    event: Event = {
+        "event": "failed",
+        "call": call,
+        "at": now,
+        "attempt": plan.current + 1,
+        "gateway": plan.attempt.gateway,
+        "status": failure.status,
+        "local": failure.local,
+        "q850": failure.q850,
+        "location": failure.location,
+        "retry_after": failure.retry_after,
+        "ringing": failure.ringing,
+        "rang": rang,
+        "cause": decision.cause,
+        "why": decision.why,
+    }
+    if isinstance(outcome, policy.Retry):
+        return event | {"next": outcome.plan.attempt.gateway}
+    if isinstance(outcome, policy.Reject):
+        return event | {"refusal": outcome.refusal.id, "told": outcome.refusal.status}
+    return event
+
+
+def answered(call: str, attempt: int, status: int, rang: float | None, now: float) -> Event:
+    """A gateway answered."""
+    return {"event": "answered", "call": call, "at": now, "attempt": attempt, "status": status, "rang": rang}
+
+
+def cancelled(call: str, rang: float | None, now: float) -> Event:
+    """The caller hung up before anybody answered."""
+    return {"event": "cancelled", "call": call, "at": now, "rang": rang}
+
+
+def ended(call: str, call_id: str, by: str, now: float) -> Event:
+    """A call that stood is over; ``by`` says who sent the BYE: ``caller`` or ``callee``."""
+    return {"event": "ended", "call": call, "call_id": call_id, "at": now, "by": by}
+
+
+def id_in_route(uri: str) -> str:
+    """The call's id in the URI of a Route header; empty where there is none."""
+    found = _IN_ROUTE.search(uri)
+    return found[1] if found else ""

@@ -1,0 +1,98 @@
+"""Call records in Redis: a stream of those of all nodes, and how far each node's spool has come into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from model.record import CallRecord
+from state import keys
+from state.store import Store, _away
+
+# Records read at a time.
+PAGE = 500
+
+# The position must be what the agent takes it for: so a batch whose answer was lost is not shipped twice, nor by two
+# agents of one node.
+_SHIP = """
+if (redis.call('HGET', KEYS[2], 'position') or '') ~= ARGV[1] then return 0 end
+local at, records = 5, tonumber(ARGV[4])
+for _ = 1, records do
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'record', ARGV[at])
+  at = at + 1
+end
+while ARGV[at] do
+  if ARGV[at + 1] == '' then redis.call('HDEL', KEYS[2], ARGV[at])
+  else redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
+  at = at + 2
+end
+redis.call('HSET', KEYS[2], 'position', ARGV[2])
+return 1
+"""
+
+
+def ship(
+    store: Store, node: str, before: str, after: str, records: list[CallRecord], calls: Mapping[str, str], keep: int
+) -> bool:
+    """Move a node's position in its spool from ``before`` to ``after``, and add what lies between, all or nothing.
+
+    ``calls`` are those that changed: id to events, empty for one that is over. The stream keeps about ``keep`` records.
+    False, and nothing happens, where the position is not ``before``. Raises :class:`StoreError`.
+    """
+    pairs = [word for pair in calls.items() for word in pair]
+    arguments = [before, after, keep, len(records), *(record.encode() for record in records), *pairs]
+    script: Any = store._redis.register_script(_SHIP)
+    with _away():
+        return bool(script(keys=[keys.RECORDS, keys.spool(node)], args=arguments))
+
+
+def shipped(store: Store, node: str) -> tuple[str, dict[str, str]]:
+    """A node's position in its spool, empty where there is none, and its calls that are not over: id to events."""
+    with _away():
+        calls = cast("dict[str, str]", store._redis.hgetall(keys.spool(node)))
+    return calls.pop("position", ""), calls
+
+
+def newest(store: Store, containing: str = "") -> Iterator[tuple[str, CallRecord]]:
+    """Records and their ids in the stream, the one that was shipped last first; those with a text somewhere in them."""
+    wanted = json.dumps(containing)[1:-1]
+    end = "+"
+    while True:
+        with _away():
+            page: Any = store._redis.xrevrange(keys.RECORDS, max=end, count=PAGE)
+        yield from _decoded(page, wanted)
+        if len(page) < PAGE:
+            return
+        end = f"({page[-1][0]}"
+
+
+def oldest(store: Store, since: float = 0.0) -> Iterator[CallRecord]:
+    """The records shipped at or after Unix time ``since`` by the clock of Redis, in that order."""
+    begin = f"{max(0, int(since * 1000))}-0"
+    while True:
+        with _away():
+            page: Any = store._redis.xrange(keys.RECORDS, min=begin, count=PAGE)
+        yield from (record for _, record in _decoded(page))
+        if len(page) < PAGE:
+            return
+        begin = f"({page[-1][0]}"
+
+
+def count(store: Store) -> int:
+    """How many records there are."""
+    with _away():
+        return int(cast("int", store._redis.xlen(keys.RECORDS)))
+
+
+def following(store: Store, after: str, block: float) -> list[tuple[str, CallRecord]]:
+    """The records behind an id of the stream, with theirs, waiting at most ``block`` seconds for the first."""
+    with _away():
+        answer: Any = store._redis.xread({keys.RECORDS: after}, count=PAGE, block=max(1, int(block * 1000)))
+    return list(_decoded(answer[0][1] if answer else []))
+
+
+def _decoded(page: list[tuple[str, dict[str, str]]], wanted: str = "") -> Iterator[tuple[str, CallRecord]]:
+    # A text is looked for before a record is decoded, which costs much more.
+    found = ((stream_id, item["record"]) for stream_id, item in page)
+    return ((stream_id, CallRecord.decode(text)) for stream_id, text in found if wanted in text)
