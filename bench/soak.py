@@ -275,6 +275,7 @@ def settings_in(directory: Path) -> Settings:
             "STROWGER_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
             "STROWGER_SNAPSHOT": str(directory / "snapshot"),
             "STROWGER_SPOOL": str(directory / "spool"),
+            "STROWGER_SECRET_FILE": str(directory / "secret"),
             "STROWGER_RUN": str(directory / "run"),
             "STROWGER_SIP_PORT": str(free_port()),
             "STROWGER_RPC_PORT": str(free_port()),

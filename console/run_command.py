@@ -93,6 +93,7 @@ def _settings(directory: Path) -> Settings:
         "STROWGER_REDIS_URL": f"redis://127.0.0.1:{free_port(REDIS_PORT)}/0",
         "STROWGER_SNAPSHOT": str(directory / "snapshot"),
         "STROWGER_SPOOL": str(directory / "spool"),
+        "STROWGER_SECRET_FILE": str(directory / "secret"),
         "STROWGER_RUN": str(directory / "run"),
     }
     return Settings.from_env({**own, **os.environ})

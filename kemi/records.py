@@ -5,17 +5,10 @@ Every line begins with its event, so that a reader finds it again behind one tha
 
 from __future__ import annotations
 
-import re
-
 from kemi import policy
 from kemi.plan import Plan
 from model.call import CallFacts
 from model.causes import Failure
-
-# The parameter of our Record-Route that carries a call's id: it comes back in the BYE, even after a restart.
-ROUTE_PARAMETER = "call"
-# From the network: anything else is not an id of ours.
-_IN_ROUTE = re.compile(rf";{ROUTE_PARAMETER}=([0-9a-f]{{1,16}}-[0-9a-f]{{1,8}}-[0-9a-f]{{1,16}})(?:[;>?]|$)")
 
 Event = dict[str, object]
 
@@ -90,9 +83,3 @@ def cancelled(call: str, rang: float | None, now: float) -> Event:
 def ended(call: str, call_id: str, by: str, now: float) -> Event:
     """A call that stood is over; ``by`` says who sent the BYE: ``caller`` or ``callee``."""
     return {"event": "ended", "call": call, "call_id": call_id, "at": now, "by": by}
-
-
-def id_in_route(uri: str) -> str:
-    """The call's id in the URI of a Route header; empty where there is none."""
-    found = _IN_ROUTE.search(uri)
-    return found[1] if found else ""

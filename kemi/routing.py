@@ -14,12 +14,13 @@ import random
 import time
 import traceback
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
+from hashlib import blake2s
 from typing import Any
 
 import KSR
 
-from kemi import policy, records, refusals
+from kemi import policy, records, refusals, route_token
 from kemi.plan import Plan
 from kemi.spool import shared_spool
 from kemi.view import NoPolicyError, View
@@ -54,22 +55,22 @@ _random = random.SystemRandom()
 Callback = Callable[["Handler", Any, Any], int]
 
 
-def guarded(callback: Callable[[Handler], None]) -> Callback:
+def guarded(callback: Callable[[Handler], bool | None]) -> Callback:
     """A callback as app_python3 wants it: it always returns a number, and an exception becomes one log line.
 
-    The cfg answers the caller with 500 when the number is negative.
+    The number is negative after an exception, and where the callback returns False.
     """
 
     @wraps(callback)
     def run(self: Handler, _msg: Any, _param: Any = None) -> int:
         try:
-            callback(self)
+            verdict = callback(self)
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
             KSR.err(f"{callback.__name__} failed: call-id={_pv('$ci')} error={type(error).__name__} at={where}\n")
             return FAILED
-        return OK
+        return FAILED if verdict is False else OK
 
     return run
 
@@ -105,7 +106,7 @@ class Handler:
             _refuse(decision.outcome.refusal)
         else:
             KSR.pv.sets(CALL_ID, call)
-            KSR.rr.add_rr_param(f";{records.ROUTE_PARAMETER}={call}")
+            KSR.rr.add_rr_param(route_token.parameter(_secret(), call, _pv("$ci")))
             KSR.dialog.dlg_manage()
             _relay(decision.outcome.plan)
 
@@ -129,9 +130,14 @@ class Handler:
     @guarded
     def on_bye(self) -> None:
         """Somebody hangs up; the route brings the call's id, so this works for calls from before a restart."""
-        if call := records.id_in_route(_pv("$route_uri")):
+        if call := _call_of_route():
             by = "callee" if KSR.rr.is_direction("upstream") > 0 else "caller"
             _spooled(records.ended(call, _pv("$ci"), by, time.time()))
+
+    @guarded
+    def on_unknown_dialog(self) -> bool:
+        """A request of a dialog that this node does not remember: whether it once let that call in."""
+        return _call_of_route() != ""
 
 
 def _after(plan: Plan, failure: Failure) -> None:
@@ -259,6 +265,15 @@ def _pv(name: str) -> str:
         # Bytes that are not UTF-8 fail in the binding. In hexadecimal they come through, and Latin-1 keeps each byte.
         inner = name[2:-1] if name.startswith("$(") else name[1:]
         return bytes.fromhex(KSR.pv.get(f"$({inner}{{s.encode.hexa}})")).decode("latin-1")
+
+
+def _call_of_route() -> str:
+    return route_token.call_of(_secret(), _pv("$route_uri"), _pv("$ci"))
+
+
+@cache
+def _secret() -> bytes:
+    return _settings.secret_file.read_bytes()[: blake2s.MAX_KEY_SIZE]
 
 
 def _new_id(now: float) -> str:

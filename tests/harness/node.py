@@ -62,6 +62,7 @@ class Node:
                 "STROWGER_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
                 "STROWGER_SNAPSHOT": str(directory / "snapshot"),
                 "STROWGER_SPOOL": str(directory / "spool"),
+                "STROWGER_SECRET_FILE": str(directory / "secret"),
                 "STROWGER_RUN": str(directory / "run"),
                 "STROWGER_SIP_ADDRESS": addresses,
                 "STROWGER_SIP_PORT": str(free_port()),

@@ -1025,9 +1025,7 @@ def test_the_newest_records_are_shown(cli: Cli, three_calls: tuple[CallRecord, .
 @pytest.mark.parametrize(("option", "attribute"), [
     ("--caller", "caller"), ("--outcome", "outcome"), ("--gateway", "gateway"), ("--route", "route"),
 ])  # fmt: skip
-def test_records_are_filtered(
-    cli: Cli, three_calls: tuple[CallRecord, ...], option: str, attribute: str
-) -> None:
+def test_records_are_filtered(cli: Cli, three_calls: tuple[CallRecord, ...], option: str, attribute: str) -> None:
     answered, _ = three_calls
     found = cli("cdr", "tail", "-n", "1", "--json", option, str(getattr(answered, attribute)))
     assert shown(found) == [answered.call_id]

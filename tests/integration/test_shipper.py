@@ -260,5 +260,3 @@ def test_old_files_stay_while_redis_is_away(tmp_path: Path, bench: Bench, two_fi
     finally:
         if bench.server.process is None:
             bench.server.start()
-
-

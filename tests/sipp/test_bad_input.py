@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from harness.dialog import header
 from harness.node import Node
 from harness.raw import Endpoint, status
 
@@ -186,3 +187,28 @@ def test_a_request_within_no_dialog_that_stands_is_refused(node: Node, caller: E
     request = replaced(caller.invite(method=b"BYE"), b"To: <sip:1002@127.0.0.1>", b"To: <sip:1002@127.0.0.1>;tag=x")
     caller.send(request, node.sip)
     assert status(caller.final_reply(request, node.sip)) == 404
+
+
+@pytest.mark.parametrize("method", [b"INVITE", b"BYE", b"MESSAGE", b"REFER"])
+def test_a_dialog_that_was_invented_leads_nowhere(
+    node: Node, caller: Endpoint, gateway: Endpoint, method: bytes
+) -> None:
+    own, there = b"%s:%d" % (node.sip[0].encode(), node.sip[1]), b"127.0.0.1:%d" % gateway.port
+    # The proof that came with a call that was let in, in a request of another.
+    caller.send(caller.invite(), node.sip)
+    invite = gateway.refuse_next(b"486 Busy Here", to=caller)
+    caller.receive(b"SIP/2.0 486")
+    borrowed = header(invite, b"Record-Route")
+    assert b";call=" in borrowed
+    for route in (b"<sip:%s;lr>" % own, b"<sip:%s;lr>, <sip:%s;lr>" % (own, there), b"<sip:%s;lr>" % there, borrowed):
+        request = caller.invite(
+            method=method,
+            uri=b"sip:1002@" + there,
+            to=b"<sip:1002@127.0.0.1>;tag=invented",
+            headers=[b"Route: " + route],
+        )
+        caller.send(request, node.sip)
+        assert status(caller.final_reply(request, node.sip)) == 481
+    caller.send(caller.invite(), node.sip)
+    # What reached the gateway next is the call that the policy let in.
+    assert b"tag=invented" not in gateway.refuse_next(b"486 Busy Here")
