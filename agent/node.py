@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,9 @@ log = logging.getLogger("strowger.agent")
 REPORT_EVERY = 1.0
 # Seconds between two sweeps of expired entries. They are out of force at once; this only frees their room.
 SWEEP_EVERY = 30.0
+# Seconds for which one of this process's two threads may keep the other waiting: the shipper has work for minutes after
+# an outage, and no change is to wait for it. Python's own 5 ms would stand in the time of every confirmation.
+TURN = 0.0005
 # Seconds before Redis is tried again.
 RETRY_EVERY = 0.5
 
@@ -45,6 +49,7 @@ class NodeAgent:
         started, away = time.time(), False
         replica = Replica(store, writer, lambda: self._report_busy(store, replica, started))
         # Beside this loop and on a connection of its own, so that no change waits for records.
+        sys.setswitchinterval(TURN)
         shipping = threading.Thread(target=Shipper(self.settings, self.stopped).run, name="shipper")
         shipping.start()
         try:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kemi.spool import FILES
 
-# Bytes of a batch: some 500 lines. A line that is longer is none of ours, and skipped.
-BATCH = 256 * 1024
+# Bytes of a batch: some 150 lines. A line that is longer is none of ours, and skipped.
+BATCH = 64 * 1024
 # Seconds after which nobody writes to a file any more: each is written for one hour.
 AT_REST = 3700.0
 

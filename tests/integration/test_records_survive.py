@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,8 @@ import pytest
 from harness.load import ALLOWED, SippLoad, until
 from harness.node import ANSWER, Node
 
+from console import serve
+from console.process import Process
 from console.sipp import render
 from model.policy import Gateway, Route
 from model.record import CallRecord, Outcome
@@ -78,7 +83,9 @@ def answered(node: Node) -> set[str]:
 
 @pytest.mark.timeout(300)
 def test_each_call_has_one_record_whatever_is_killed(node: Node, load: SippLoad) -> None:
+    kills = []
     for name in ("redis", "agent", "kamailio") * 2:
+        kills.append(time.time())
         node.stack.processes[name].kill()
         if name != "kamailio":
             until_completed(load, RATE)
@@ -86,6 +93,11 @@ def test_each_call_has_one_record_whatever_is_killed(node: Node, load: SippLoad)
         until_completed(load, 2 * RATE)
     found = assert_one_record_each(node, load)
     lost = [record for record in found if record.call_id not in load.completed]
+    for moment in kills:
+        # Calls that stood then: their ends found their way, through another Kamailio even.
+        over = [record for record in found if record.answered and record.answered < moment < (record.ended or 0)]
+        assert over
+        assert all(record.duration >= TALK * 0.9 and record.ended_by == "caller" for record in over)
     print(f"{len(found)} records, {len(lost)} of calls that the caller did not see through")
 
 
@@ -97,3 +109,25 @@ def test_every_record_arrives_after_redis_was_away(node: Node, load: SippLoad) -
     found = assert_one_record_each(node, load)
     assert {record.call_id for record in found} == set(load.completed)
     assert all(record.duration >= TALK * 0.9 and record.ended_by == "caller" for record in found)
+
+
+def test_tail_follows_over_an_outage(node: Node, load: SippLoad, tmp_path: Path) -> None:
+    shown = tmp_path / "shown"
+    command = [sys.executable, "-P", "-m", "console.main", "cdr", "tail", "-n", "0", "--follow", "--json"]
+    environment = {**os.environ, **node.stack.settings.to_env(), "PYTHONPATH": str(serve.ROOT)}
+    process = Process("tail", command, environment, shown)
+    process.start()
+    try:
+        until(lambda: shown.read_text().count("\n") > 10, "records are shown")
+        node.stack.processes["redis"].kill()
+        until(lambda: "waiting for it" in shown.read_text(), "the outage is told")
+        node.stack.start_redis()
+        until_completed(load, RATE)
+        found = assert_one_record_each(node, load)
+        last = found[-1].call_id
+        until(lambda: last in shown.read_text(), "the last record is shown")
+    finally:
+        process.kill()
+    told = [json.loads(line)["call_id"] for line in shown.read_text().splitlines() if line.startswith("{")]
+    in_order = [record.call_id for record in found]
+    assert told == in_order[in_order.index(told[0]) :]
