@@ -20,7 +20,7 @@ from typing import Any
 # The modules that hold a file or a memory map; they stay as they are until Kamailio restarts.
 RESIDENT = frozenset({"kemi.main", "kemi.spool", "state.snapshot"})
 PACKAGES = ("kemi", "model", "state")
-CALLBACKS = ("child_init", "on_call", "on_failure")
+CALLBACKS = ("child_init", "on_call", "on_failure", "on_trial_passed", "on_trial_cancelled")
 
 _handler = globals().get("_handler")
 

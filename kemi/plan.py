@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from model.policy import RetryRule
+from model.policy import DEFAULT_BREAKER, Breaker, RetryRule
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -28,6 +28,8 @@ class Attempt:
     "Seconds."
     progress: float
     "Seconds."
+    breaker: Breaker | None = DEFAULT_BREAKER
+    "The gateway's."
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Plan:
     def dumps(self) -> str:
         """As text for the transaction."""
         # By hand: dataclasses.asdict costs more than the whole decision.
-        attempts = [[a.gateway, a.uri, _rule(a.retry), a.no_reply, a.progress] for a in self.attempts]
+        attempts = [[a.gateway, a.uri, _rule(a.retry), a.no_reply, a.progress, *_breaker(a)] for a in self.attempts]
         return _encode(
             [
                 self.route,
@@ -92,7 +94,7 @@ class Plan:
         return cls(
             route=route,
             version=version,
-            attempts=tuple(Attempt(name, uri, _loaded(own), *seconds) for name, uri, own, *seconds in attempts),
+            attempts=tuple(_attempt(*attempt) for attempt in attempts),
             retry=_loaded(rule),
             deadline=deadline,
             ring=ring,
@@ -102,6 +104,23 @@ class Plan:
             # A call under way over an upgrade has the plan of a version that knew none.
             emergency=bool(more and more[0]),
         )
+
+
+def _breaker(attempt: Attempt) -> tuple[object, ...]:
+    # Nothing for the default, so that the plans of most calls stay short.
+    breaker = attempt.breaker
+    if breaker is DEFAULT_BREAKER:
+        return ()
+    if breaker is None:
+        return (None,)
+    return ([breaker.trip, breaker.restore, breaker.open, breaker.open_max, dict(breaker.penalties)],)
+
+
+def _attempt(
+    gateway: str, uri: str, rule: list[Any], no_reply: float, progress: float, *breaker: list[Any] | None
+) -> Attempt:
+    own = DEFAULT_BREAKER if not breaker else Breaker(*breaker[0]) if breaker[0] else None
+    return Attempt(gateway, uri, _loaded(rule), no_reply, progress, own)
 
 
 def _rule(rule: RetryRule) -> list[object]:

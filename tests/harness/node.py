@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from console.node_state import live_state
 from console.sipp import CallResult, SippGateway, place_calls, render
 from console.stack import Stack, free_port
 from harness.explain import Explanation, Live, explain, explain_records
@@ -29,8 +30,11 @@ TRUNK = Trunk("lab", ("127.0.0.0/8",), GB)
 
 
 def at(name: str, player: SippGateway, **options: Any) -> Gateway:
-    """A gateway that SIPp plays, waited for patiently, as it may share a busy machine."""
-    patient = {"no_reply": 15.0, "progress": 15.0}
+    """A gateway that SIPp plays, waited for patiently, as it may share a busy machine.
+
+    It has no breaker unless the test gives it one: the failures that one test asks for are not the next one's.
+    """
+    patient = {"no_reply": 15.0, "progress": 15.0, "breaker": None}
     return Gateway(**{"name": name, "address": "127.0.0.1", "port": player.port, **patient, **options})
 
 
@@ -170,12 +174,7 @@ class Node:
 
     def live(self) -> Live:
         """What the node knows now besides its snapshot."""
-        with self.kamcmd() as kamcmd:
-            held, turns = kamcmd.htable_dump("held"), kamcmd.htable_dump("turns")
-        return Live(
-            held={gateway: float(until) for gateway, until in held.items()},
-            turns={route: int(count) for route, count in turns.items()},
-        )
+        return live_state(self.stack.settings)
 
     def explain(self, facts: CallFacts, failures: Sequence[Failure] = ()) -> Explanation:
         """What would become of a call now, its attempts failing with ``failures``."""

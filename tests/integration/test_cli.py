@@ -751,13 +751,17 @@ def test_a_call_that_nobody_knows_is_not_explained(cli: Cli) -> None:
 def test_the_gateways_are_listed(cli: Cli) -> None:
     data = cli("gateway", "list", "--json").data
     assert data[0] == {
-        "name": "carrier-a", "address": "127.0.0.1:15991", "transport": "udp", "enabled": True, "held_until": None,
+        "name": "carrier-a", "address": "127.0.0.1:15991", "transport": "udp", "enabled": True, "state": "up",
+        "drained": None, "held_until": None, "probe_down_since": None,
+        "breaker": {
+            "state": "closed", "score": 0, "trip": 10, "open_until": None, "trials_passed": 0, "failures": {},
+        },
     }  # fmt: skip
     rows = [line.split() for line in cli("gateway", "list").out.splitlines()]
     assert rows == [
         ["name", "address", "transport", "state"],
-        ["carrier-a", "127.0.0.1:15991", "udp", "in", "use"],
-        ["carrier-b", "127.0.0.1:15992", "udp", "in", "use"],
+        ["carrier-a", "127.0.0.1:15991", "udp", "up"],
+        ["carrier-b", "127.0.0.1:15992", "udp", "up"],
         ["carrier-six", "[fd00::5]:5070", "tcp", "disabled"],
     ]
 
@@ -773,7 +777,7 @@ def test_a_gateway_that_asked_to_be_left_alone_is_listed_and_explained_so(node: 
         assert [gateway for gateway, until in held.items() if until] == ["carrier-b"]
         assert cli("explain", "--to", CALLEE, "--json").data["refusal"] == "gateways-down"
     finally:
-        cli("kamcmd", "htable.delete", "held", "carrier-b")
+        cli("kamcmd", "htable.delete", "health", "carrier-b")
     assert cli("explain", "--to", CALLEE, "--json").data["outcome"] == "answered"
 
 
