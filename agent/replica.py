@@ -39,6 +39,10 @@ class Replica:
         self._index = Index.decode(index) if index else Index()
         self._warned = False
 
+    def policy_record(self) -> bytes | None:
+        """The policy as the snapshot has it."""
+        return self._writer.get(layout.POLICY)
+
     def synchronise(self) -> None:
         """Read everything if the snapshot is not an earlier state of this very Redis.
 

@@ -21,7 +21,7 @@ from model.entries import Entry, Kind
 from model.numbers import Dialling
 from model.policy import Gateway, Policy, Route, Trunk
 from model.settings import Settings
-from state.store import Confirmation, Store
+from state.store import Change, Confirmation, Store
 
 SCENARIOS = Path(__file__).parent.parent / "sipp"
 ANSWER = SCENARIOS / "uac-expect-answer.xml"
@@ -51,8 +51,8 @@ class Node:
     "Those used so far: a caller's port is part of its Call-ID, which must be new."
 
     @classmethod
-    def create(cls, directory: Path, *, workers: int = 4, name: str = "node-under-test") -> Node:
-        """A node that is not started yet."""
+    def create(cls, directory: Path, *, workers: int = 4, name: str = "node-under-test", **more: str) -> Node:
+        """A node that is not started yet; ``more`` are further settings."""
         redis_port = free_port()
         settings = Settings.from_env(
             {
@@ -64,6 +64,7 @@ class Node:
                 "STROWGER_SIP_PORT": str(free_port()),
                 "STROWGER_RPC_PORT": str(free_port()),
                 "STROWGER_SIP_WORKERS": str(workers),
+                **more,
             }
         )
         return cls(Stack(settings, directory), Store(settings.redis_url), directory)
@@ -107,6 +108,10 @@ class Node:
         changes = [self.store.delete(entry.kind, entry.value) for entry in list(self.store.entries())]
         for change in filter(None, changes):
             self._confirmed(change.seq)
+
+    def confirmed(self, change: Change) -> Confirmation:
+        """Wait until the node has a change."""
+        return self._confirmed(change.seq)
 
     def _confirmed(self, seq: int) -> Confirmation:
         confirmation = self.store.confirm(seq)
