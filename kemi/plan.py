@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from model.policy import DEFAULT_BREAKER, Breaker, RetryRule
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try at one gateway."""
 
     gateway: str
@@ -71,7 +70,13 @@ class Plan:
     def dumps(self) -> str:
         """As text for the transaction."""
         # By hand: dataclasses.asdict costs more than the whole decision.
-        attempts = [[a.gateway, a.uri, _rule(a.retry), a.no_reply, a.progress, *_breaker(a)] for a in self.attempts]
+        attempts = [
+            [a.gateway, a.uri, _rule(a.retry), a.no_reply, a.progress]
+            # Nothing for the default, so that the plans of most calls stay short.
+            if a.breaker is DEFAULT_BREAKER
+            else [a.gateway, a.uri, _rule(a.retry), a.no_reply, a.progress, _breaker(a.breaker)]
+            for a in self.attempts
+        ]
         return _encode(
             [
                 self.route,
@@ -106,14 +111,10 @@ class Plan:
         )
 
 
-def _breaker(attempt: Attempt) -> tuple[object, ...]:
-    # Nothing for the default, so that the plans of most calls stay short.
-    breaker = attempt.breaker
-    if breaker is DEFAULT_BREAKER:
-        return ()
+def _breaker(breaker: Breaker | None) -> list[object] | None:
     if breaker is None:
-        return (None,)
-    return ([breaker.trip, breaker.restore, breaker.open, breaker.open_max, dict(breaker.penalties)],)
+        return None
+    return [breaker.trip, breaker.restore, breaker.open, breaker.open_max, dict(breaker.penalties)]
 
 
 def _attempt(

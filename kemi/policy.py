@@ -261,7 +261,7 @@ def _emergency_plan(emergency: Emergency, number: str, view: View, live: Live, n
     gateways = (view.policy.gateways[name] for name in names)
     # A rewriting that leaves nothing of the number must not cost the call.
     number = emergency.rewrite.apply(number) or number
-    attempts = [replace(_attempt(gateway, number), retry=RetryRule()) for gateway in gateways]
+    attempts = [_attempt(gateway, number)._replace(retry=RetryRule()) for gateway in gateways]
     if not attempts:
         raise _Refused(refusals.GATEWAYS_DOWN)
     return replace(_planned(EMERGENCY, attempts, view, now, steps), emergency=True)
@@ -301,10 +301,16 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
     usable: list[str] = []
     half_open: list[str] = []
     releases: list[float] = []
+    gateways, drains = view.policy.gateways, view.drains
     for name in names:
-        gateway, health = view.policy.gateways[name], live.health(name)
+        gateway = gateways[name]
         if not gateway.enabled:
             steps.append(Step("gateway", name, "disabled"))
+            continue
+        health = live.health(name)
+        if health is None and not drains and not gateway.probe:
+            # As nearly always.
+            usable.append(name)
             continue
         why, until = _unusable(gateway, health, view, live, now)
         if until == HALF_OPEN and health is not None:

@@ -11,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kemi import health, policy
+from kemi.explain import Snapshot
 from kemi.health import UNKNOWN, Health
 from kemi.plan import Attempt, Plan
+from kemi.view import View
+from model.call import CallFacts
 from model.causes import Failure, classify
-from model.policy import DEFAULT_BREAKER, PENALTIES, Breaker, RetryRule
+from model.policy import DEFAULT_BREAKER, PENALTIES, Breaker, Drain, Gateway, Policy, RetryRule, Route, Trunk
+from state import codec, layout
 
 NOW = 1_000_000.0
 OPEN = Health(wait=30.0, until=NOW + 30, last=NOW, failures={"time-out": 5})
@@ -204,3 +208,75 @@ def test_a_plan_carries_its_breakers(breaker: Breaker | None) -> None:
 def test_the_default_breaker_costs_a_plan_nothing() -> None:
     assert Plan.loads(plan().dumps()).attempt.breaker is DEFAULT_BREAKER
     assert "server-fault" not in plan().dumps()
+
+
+GATEWAYS = {name: Gateway(name, "192.0.2.1", breaker=Breaker()) for name in "abc"}
+CALL = CallFacts(caller="1001", callee="100", source="192.0.2.9")
+
+
+def decided(
+    live: Snapshot, *, drains: dict[str, Drain] | None = None, probe: str = "", order: str = "abc"
+) -> tuple[str, dict[str, str]]:
+    """The gateways that a call would be tried at in order, or the refusal, and what is said of each."""
+    gateways = {name: replace(gateway, probe=name in probe) for name, gateway in GATEWAYS.items()}
+    route = Route("any", ("",), tuple(order))
+    snapshot = layout.build(Policy((Trunk("t", ("192.0.2.0/24",)),), gateways), (route,), ())
+    index = layout.Index.decode(snapshot[layout.INDEX])
+    index.drains = {name: codec.encode_drain(drain) for name, drain in (drains or {}).items()}
+    snapshot[layout.INDEX] = index.encode()
+    found = policy.decide(CALL, View(snapshot.get), live, NOW)
+    said = {step.subject: step.found for step in found.steps if step.what == "gateway"}
+    if isinstance(found.outcome, policy.Reject):
+        return f"{found.outcome.refusal.id} {found.outcome.refusal.retry_after}", said
+    return "".join(attempt.gateway for attempt in found.outcome.plan.attempts), said
+
+
+def test_an_open_gateway_is_left_out() -> None:
+    tried, said = decided(Snapshot({"a": OPEN}))
+    assert (tried, said) == ("bc", {"a": "breaker open for 30 s more: 5 time-out"})
+
+
+def test_a_half_open_gateway_is_tried_first_by_one_call_and_last_by_the_others() -> None:
+    live = Snapshot({"a": replace(HALF_OPEN, passed=1)})
+    tried, said = decided(live)
+    assert tried == "abc"
+    assert said["a"] == "breaker half-open after 5 time-out: this call is a trial, 1 of 3 passed so far"
+    assert decided(live) == ("bca", {"a": "breaker half-open after 5 time-out: it comes last"})
+
+
+def test_a_half_open_gateway_that_is_not_the_calls_first_is_tried_last_and_takes_no_trial() -> None:
+    live = Snapshot({"b": HALF_OPEN})
+    assert decided(live)[0] == "acb"
+    assert live.known["b"].trial == 0
+
+
+def test_with_nobody_else_every_call_tries_the_half_open_ones() -> None:
+    live = Snapshot({"a": HALF_OPEN, "b": HALF_OPEN, "c": OPEN})
+    assert [decided(live)[0] for _ in range(3)] == ["ab", "ba", "ab"]
+
+
+def test_all_open_is_refused_until_the_first_may_be_tried() -> None:
+    known = {"a": OPEN, "b": replace(OPEN, until=NOW + 7.5), "c": Health(held=NOW + 20)}
+    assert decided(Snapshot(known))[0] == "gateways-down 8"
+
+
+def test_drains_by_their_time() -> None:
+    drains = {"a": Drain("a", "cable", author="ann"), "b": Drain("b", "x", until=NOW), "q": Drain("q", "gone")}
+    assert decided(Snapshot(), drains=drains) == ("bc", {"a": "drained by ann: cable"})
+    drains = {name: Drain(name, "all", until=NOW + 90) for name in "abc"}
+    assert decided(Snapshot(), drains=drains)[0] == "gateways-down 91"
+
+
+def test_a_probe_that_fails_leaves_out_only_who_is_probed() -> None:
+    live = Snapshot(probed={GATEWAYS["a"].uri: int(NOW) - 60})
+    assert decided(live, probe="a") == ("bc", {"a": "answers no probe since 60 s"})
+    assert decided(live)[0] == "abc"
+
+
+def test_a_probe_that_comes_back_ends_the_wait() -> None:
+    uri = GATEWAYS["a"].uri
+    known = {"a": replace(OPEN, last=NOW - 10)}
+    assert decided(Snapshot(dict(known), probed={uri: -int(NOW) + 20}), probe="a", order="a")[0] == "gateways-down 31"
+    back = Snapshot(dict(known), probed={uri: -int(NOW) + 5})
+    assert decided(back, probe="a")[0] == "abc"
+    assert back.known["a"].half_open(NOW)

@@ -185,7 +185,7 @@ def test_a_503_is_never_passed_on(plan: Plan, ways: list[Failure]) -> None:
 @given(plans, failures)
 def test_the_table_decides_where_no_rule_speaks(plan: Plan, failure: Failure) -> None:
     silent = RetryRule()
-    plan = replace(plan, retry=silent, attempts=tuple(replace(attempt, retry=silent) for attempt in plan.attempts))
+    plan = replace(plan, retry=silent, attempts=tuple(attempt._replace(retry=silent) for attempt in plan.attempts))
     decision = policy.next_attempt(plan, failure, Live(), NOW)
     if isinstance(decision.outcome, policy.Retry):
         assert TREATMENTS[classify(failure)].retry

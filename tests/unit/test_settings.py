@@ -107,6 +107,7 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         sip_port=st.integers(1, 65535),
         sip_workers=st.integers(1, 256),
         rpc_port=st.integers(1, 65535),
+        probe_interval=st.integers(1, 3600),
         log_level=st.integers(-5, 3),
     )
 )
