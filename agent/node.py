@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from agent.probing import Probing
 from agent.replica import Replica
 from agent.shipper import Shipper
 from model.settings import Settings
@@ -72,7 +73,7 @@ class NodeAgent:
     def _follow(self, store: Store, replica: Replica, started: float) -> None:
         replica.synchronise()
         log.info("following Redis from change %d, policy version %d", replica.meta.seq, replica.meta.version)
-        reported = swept = 0.0
+        probing, reported, swept = Probing(self.settings), 0.0, 0.0
         confirmed = -1
         while not self.stopped():
             now = time.monotonic()
@@ -82,6 +83,7 @@ class NodeAgent:
             if now - swept >= SWEEP_EVERY:
                 store.sweep(time.time())
                 swept = now
+            probing.follow(replica.meta.version, replica.policy_record)
             replica.advance(block=REPORT_EVERY / 2)
 
     def _report_busy(self, store: Store, replica: Replica, started: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +38,10 @@ class Replica:
         "What the snapshot holds."
         self._index = Index.decode(index) if index else Index()
         self._warned = False
+
+    def policy_record(self) -> bytes | None:
+        """The policy as the snapshot has it."""
+        return self._writer.get(layout.POLICY)
 
     def synchronise(self) -> None:
         """Read everything if the snapshot is not an earlier state of this very Redis.
@@ -94,6 +99,12 @@ class Replica:
             return self._write_policy(txn, index)
         if change.op == "import":
             return self._import(txn, index, change)
+        if change.op == "drain":
+            gateway, text = json.loads(change.value)
+            index.drains.pop(gateway, None)
+            if text:
+                index.drains[gateway] = text
+            return 0
         kind, value = _kind_and_value(change.field)
         key = layout.entry_key(kind, value)
         if change.op == "put":
@@ -166,6 +177,7 @@ class Replica:
             # Redis may give an entry twice when its table grows meanwhile (SCAN's guarantees).
             _write_entries(txn, index, self._reported(self._store.records(keys.ENTRIES)))
             _write_prefixes(txn, index, self._reported(self._store.records(keys.PREFIXES)))
+            index.drains = dict(self._store.records(keys.DRAINS))
             if self._store.position()[0] != generation:
                 raise StoreError("Redis was emptied while it was read")
             meta = Meta(keys.SCHEMA, generation, seq, version)

@@ -14,10 +14,9 @@ from typing import Annotated
 import typer
 
 from console import cdr_output, importing
-from console.explain_command import parse_time
 from console.list_commands import parse_option
 from console.list_files import writing
-from console.output import Json, err, out
+from console.output import Json, err, out, parse_time
 from model.record import CallRecord, Outcome
 from model.settings import Settings
 from state import records

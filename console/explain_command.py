@@ -16,7 +16,7 @@ import typer
 
 from console import cdr_output, policy_commands
 from console.node_state import live_state
-from console.output import CommandFailed, Json, err, out, print_json
+from console.output import CommandFailed, Json, err, out, parse_time, print_json
 from kemi.explain import Explanation, Snapshot, explain, parse_failure
 from kemi.rpc import RpcError
 from kemi.view import NoPolicyError, View
@@ -59,7 +59,7 @@ def command(
     if not callee:
         raise typer.BadParameter("name the number with --to, or a past call with --call-id")
     failures = dict(parse_failure(spec) for spec in fail or ())
-    now = parse_time(at, "--at")
+    now = parse_time(at, "--at") if at else time.time()
     with _view(settings, policy) as view:
         unknown = sorted(set(failures) - set(view.policy.gateways))
         if unknown:
@@ -112,20 +112,6 @@ def _live(settings: Settings) -> Snapshot:
     except RpcError as error:
         err.print(f"Kamailio does not tell which gateways it holds ({error}); none is taken for held")
         return Snapshot()
-
-
-def parse_time(text: str, option: str) -> float:
-    """Unix time of what was given with an option; now where nothing was."""
-    if not text:
-        return time.time()
-    try:
-        when = datetime.fromisoformat(text).astimezone(UTC)
-        # The calendar ends with the year 9999, in some time zones a day earlier than here.
-        if not 1 < when.year < 9999:
-            raise ValueError
-        return when.timestamp()
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{option} {text!r} is not a time such as 2026-01-31T18:00") from None
 
 
 def _print(explanation: Explanation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import subprocess
 import sys
 import time
@@ -11,11 +12,17 @@ import typer
 from rich.markup import escape
 
 from console import serve
+from console.list_commands import parse_option
 from console.node_state import kamcmd, live_state
-from console.output import CommandFailed, Json, out, print_json, print_table, when
+from console.output import BAD_INPUT, CommandFailed, Json, out, parse_time, print_json, print_table, when
+from console.waiting import confirmed
 from kemi.check import api_names
+from kemi.explain import Snapshot
+from kemi.health import UNKNOWN, Health
 from kemi.rpc import Kamcmd, RpcError, parse_argument
+from model.policy import Drain, Gateway
 from model.settings import Settings
+from policyfile.problems import did_you_mean
 from state import layout
 from state.snapshot import NoSnapshotError, SnapshotReader
 from state.store import Store, StoreError
@@ -27,40 +34,153 @@ CHECK_TIMEOUT = 30.0
 
 @gateway_app.command("list")
 def list_gateways(json: Json = False) -> None:
-    """The gateways of the policy in force, and which of them this node holds back."""
+    """The gateways of the policy in force, and which of them this node does not call, and why."""
     settings = Settings.from_env()
-    gateways = Store(settings.redis_url).policy().decode()[0].gateways
-    now = time.time()
+    store, now = Store(settings.redis_url), time.time()
+    gateways, drains = store.policy().decode()[0].gateways, store.drains()
     try:
-        held = live_state(settings).held
+        live = live_state(settings)
     except RpcError as error:
         if not json:
-            out.print(f"Kamailio does not tell which gateways it holds back: {error}")
-        held = {}
-    rows = [
-        {
-            "name": gateway.name,
-            "address": f"{gateway.address}:{gateway.port}",
-            "transport": gateway.transport,
-            "enabled": gateway.enabled,
-            "held_until": held[gateway.name] if held.get(gateway.name, 0) > now else None,
-        }
-        for gateway in gateways.values()
-    ]
+            out.print(f"Kamailio does not tell what it knows of its gateways: {error}")
+        live = Snapshot()
+    rows = [_gateway_row(gateway, drains.pop(gateway.name, None), live, now) for gateway in gateways.values()]
+    # A policy may have dropped a gateway whose drain is still there.
+    unknown = {"address": None, "transport": None, "enabled": False, "state": "unknown"}
+    rows += [{"name": name, **unknown, "drained": _drain(left)} for name, left in drains.items() if left.live(now)]
     if json:
         print_json(rows)
         return
     print_table(
         ("name", "address", "transport", "state"),
-        [(row["name"], row["address"], row["transport"], _state(row, now)) for row in rows],
+        [(row["name"], row["address"] or "", row["transport"] or "", _state(row, now)) for row in rows],
         empty="no gateways",
     )
 
 
+def _gateway_row(gateway: Gateway, drain: Drain | None, live: Snapshot, now: float) -> dict[str, Any]:
+    health = live.health(gateway.name) or UNKNOWN
+    probe = live.probe(gateway.uri) if gateway.probe else 0
+    drained = _drain(drain) if drain is not None and drain.live(now) else None
+    breaker = "off" if gateway.breaker is None else _breaker_state(health, now)
+    states = {
+        "disabled": not gateway.enabled,
+        "drained": drained,
+        "probe-down": probe > 0,
+        "held": health.held > now,
+        breaker: breaker in ("open", "half-open"),
+    }
+    return {
+        "name": gateway.name,
+        "address": f"{gateway.address}:{gateway.port}",
+        "transport": gateway.transport,
+        "enabled": gateway.enabled,
+        "state": next((state for state, holds in states.items() if holds), "up"),
+        "drained": drained,
+        "held_until": health.held if health.held > now else None,
+        "probe_down_since": probe if probe > 0 else None,
+        "breaker": {
+            "state": breaker,
+            "score": health.score,
+            "trip": gateway.breaker.trip if gateway.breaker else None,
+            "open_until": health.until if health.is_open(now) else None,
+            "trials_passed": health.passed,
+            "failures": dict(health.failures),
+        },
+    }
+
+
+def _breaker_state(health: Health, now: float) -> str:
+    return "open" if health.is_open(now) else "half-open" if health.tripped else "closed"
+
+
+def _drain(drain: Drain) -> dict[str, Any]:
+    return {"reason": drain.reason, "author": drain.author, "since": drain.since, "until": drain.until or None}
+
+
 def _state(row: dict[str, Any], now: float) -> str:
-    if not row["enabled"]:
-        return "disabled"
-    return f"held for {row['held_until'] - now:.0f} s (Retry-After)" if row["held_until"] else "in use"
+    breaker = row.get("breaker", {})
+    failures = ", ".join(f"{count} {kind}" for kind, count in breaker.get("failures", {}).items())
+    match row["state"]:
+        case "drained" | "unknown":
+            drained = row["drained"]
+            until = f" until {when(drained['until'])}" if drained["until"] else ""
+            where = "" if row["state"] == "drained" else "not in the policy, "
+            return f"{where}drained by {drained['author']}{until}: {drained['reason']}"
+        case "probe-down":
+            return f"answers no probe since {when(row['probe_down_since'])}"
+        case "held":
+            return f"held for {row['held_until'] - now:.0f} s (Retry-After)"
+        case "open":
+            return f"breaker open for {breaker['open_until'] - now:.0f} s: {failures}"
+        case "half-open":
+            return f"breaker half-open, {breaker['trials_passed']} trial calls passed: {failures}"
+        case "up" if breaker["score"]:
+            return f"up, {breaker['score']} of {breaker['trip']} points: {failures}"
+        case state:
+            return str(state)
+
+
+Name = Annotated[str, typer.Argument(help="Name of the gateway.")]
+
+
+@gateway_app.command()
+def drain(
+    name: Name,
+    reason: Annotated[str, typer.Option(help="Why, for those who read it later.")],
+    for_: Annotated[str | None, typer.Option("--for", help="How long: 90, 45s, 30m, 2h or 7d.")] = None,
+    until: Annotated[str, typer.Option(help="Until when, as 2026-01-31T18:00 (local time unless it has a zone).")] = "",
+    json: Json = False,
+) -> None:
+    """Let no new call go to a gateway, on any node; calls under way go on. Returns when every live node does so."""
+    store, now = Store(Settings.from_env().redis_url), time.time()
+    if for_ is not None and until:
+        raise typer.BadParameter("either --for or --until")
+    end = now + parse_option(for_, "--for") if for_ is not None else parse_time(until, "--until") if until else 0.0
+    if end and end <= now:
+        raise typer.BadParameter(f"--until {until!r} is over already")
+    _require(name, store)
+    drained = Drain(name, reason=reason, until=end, author=getpass.getuser(), since=now)
+    nodes = confirmed(store, store.drain(drained)).nodes
+    if json:
+        print_json({"name": name, **_drain(drained), "nodes": nodes})
+    else:
+        more = f" until {when(end)}" if end else ""
+        out.print(f"{name} is drained{more}: in force on {', '.join(nodes) or 'no node yet'}")
+
+
+@gateway_app.command()
+def resume(name: Name, json: Json = False) -> None:
+    """Let calls go to a drained gateway again. Returns when every live node does so."""
+    store = Store(Settings.from_env().redis_url)
+    change = store.resume(name)
+    if change is None:
+        # A drain may outlive its gateway, so only here a name that leads nowhere is a mistake.
+        _require(name, store)
+        raise CommandFailed(f"{name} is not drained")
+    nodes = confirmed(store, change).nodes
+    if json:
+        print_json({"name": name, "nodes": nodes})
+    else:
+        out.print(f"{name} takes calls again: in force on {', '.join(nodes) or 'no node yet'}")
+
+
+@gateway_app.command()
+def reset(name: Name) -> None:
+    """Forget on this node what failures told of a gateway: its breaker closes, its Retry-After is over."""
+    settings = Settings.from_env()
+    _require(name, Store(settings.redis_url))
+    with kamcmd(settings) as rpc:
+        # Removing what is not there is an error in some versions of Kamailio.
+        if name in rpc.htable_dump("health"):
+            rpc.call("htable.delete", "health", name)
+    out.print(f"{name}: forgotten what this node knew of its health")
+
+
+def _require(name: str, store: Store) -> None:
+    known = store.policy().decode()[0].gateways
+    if name not in known:
+        raise CommandFailed(f"the policy has no gateway {name!r}{did_you_mean(name, known)}", status=BAD_INPUT)
 
 
 def status(json: Json = False) -> None:

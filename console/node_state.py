@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kemi.explain import Snapshot
+from kemi.health import Health
 from kemi.rpc import Kamcmd
 from model.settings import Settings
 
@@ -13,8 +14,11 @@ def kamcmd(settings: Settings, timeout: float = 2.0) -> Kamcmd:
 
 
 def live_state(settings: Settings) -> Snapshot:
-    """Gateways held and turns taken, as of now. Raises RpcError."""
+    """Health of gateways and turns taken, as of now. Raises RpcError."""
     with kamcmd(settings) as rpc:
-        held = {name: float(until) for name, until in rpc.htable_dump("held").items()}
+        known = {name: Health.loads(text) for name, text in rpc.htable_dump("health").items()}
+        probed = {uri: int(since) for uri, since in rpc.htable_dump("probed").items()}
         turns = {name: int(count) for name, count in rpc.htable_dump("turns").items()}
-    return Snapshot(held=held, turns=turns)
+        return Snapshot(
+        known={name: health for name, health in known.items() if health is not None}, probed=probed, turns=turns
+    )

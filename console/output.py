@@ -53,3 +53,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
 def when(unix_time: float) -> str:
     """A Unix time in seconds as people and programs read it, in UTC; ``never`` for 0."""
     return datetime.fromtimestamp(unix_time, UTC).strftime("%Y-%m-%d %H:%M:%SZ") if unix_time else "never"
+
+
+def parse_time(text: str, option: str) -> float:
+    """A Unix time as people type it, local unless it has a zone. Raises typer.BadParameter, which names the option."""
+    try:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+        # The calendar ends with the year 9999, in some time zones a day earlier than here.
+        if not 1 < moment.year < 9999:
+            raise ValueError
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{option} {text!r} is not a time such as 2026-01-31T18:00") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from agent.node import NodeAgent
+from agent.probing import DOWN, PROBED
 from model.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +48,7 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
         "STROWGER_RPC_SOCKET": str(settings.rpc_socket),
         "STROWGER_CTL_SOCKET": f"unixs:{settings.run / 'kamailio_ctl'}",
         "STROWGER_MAIN_SCRIPT": str(settings.main_script),
-        "STROWGER_DISPATCHER_LIST": str(settings.run / "dispatcher.list"),
+        "STROWGER_DISPATCHER_LIST": str(settings.dispatcher_list),
         "PATH": CLEAN_PATH,
         "PYTHONPATH": os.pathsep.join((str(ROOT), sysconfig.get_path("platlib"))),
         # Compiled files are checked by size and second of change: two edits within one second would look the same.
@@ -62,7 +63,11 @@ def prepare(settings: Settings) -> None:
     for directory in (settings.run, settings.spool):
         directory.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(MAIN, settings.main_script)
-    (settings.run / "dispatcher.list").touch()
+    settings.dispatcher_list.touch()
+    # What was known of gateways ended with the Kamailio before: all are up until a probe tells otherwise.
+    lines = settings.dispatcher_list.read_text().splitlines(keepends=True)
+    known = f" {PROBED | DOWN} "
+    settings.dispatcher_list.write_text("".join(line.replace(known, f" {PROBED} ") for line in lines))
     _make_secret(settings.secret_file)
 
 

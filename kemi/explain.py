@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from kemi import health as breakers
 from kemi import policy
+from kemi.health import Health
 from kemi.plan import Attempt, Plan
 from kemi.view import View
 from model.call import CallFacts
@@ -79,16 +80,36 @@ class Explanation:
 class Snapshot:
     """What a node knew of its gateways at one moment; nothing, where nothing is said."""
 
-    held: Mapping[str, float] = field(default_factory=dict)
-    "Gateway to Unix time."
+    known: dict[str, Health] = field(default_factory=dict)
+    "By gateway."
+    probed: Mapping[str, int] = field(default_factory=dict)
+    "Destination to Unix time, as :meth:`kemi.policy.Live.probe` has it."
     turns: Mapping[str, int] = field(default_factory=dict)
     "Route to number of calls so far."
     drawn: float = 0.0
     "What a weighted route draws, from 0 to 1; 0 hits the first gateway that has a weight."
 
-    def held_until(self, gateway: str) -> float:
+    def health(self, gateway: str) -> Health | None:
         """See :class:`kemi.policy.Live`."""
-        return self.held.get(gateway, 0.0)
+        return self.known.get(gateway)
+
+    def claim(self, gateway: str, now: float, until: float) -> bool:
+        """See :class:`kemi.policy.Live`."""
+        claimed = breakers.claimed(self.known.get(gateway, breakers.UNKNOWN), now, until)
+        if claimed is not None:
+            self.known[gateway] = claimed
+        return claimed is not None
+
+    def probe(self, uri: str) -> int:
+        """See :class:`kemi.policy.Live`."""
+        return self.probed.get(uri, 0)
+
+    def fail(self, plan: Plan, failure: Failure, began: float, now: float) -> None:
+        """Let the plan's attempt, which began at Unix time ``began``, fail at ``now``."""
+        gateway, breaker = plan.attempt.gateway, plan.attempt.breaker
+        known = breakers.begun(self.known.get(gateway, breakers.UNKNOWN))
+        trial = breaker is not None and known.half_open(began)
+        self.known[gateway] = policy.judged(known, plan, failure, now, trial=trial)
 
     def turn(self, route: str) -> int:
         """See :class:`kemi.policy.Live`; a look does not count as a call."""
@@ -100,9 +121,10 @@ class Snapshot:
 
 
 def explain(
-    facts: CallFacts, view: View, live: policy.Live, now: float, failures: Mapping[str, Failure]
+    facts: CallFacts, view: View, live: Snapshot, now: float, failures: Mapping[str, Failure]
 ) -> Explanation:
     """Decide a hypothetical call at Unix time ``now``; ``failures`` says which gateways fail, and how."""
+    live = replace(live, known=dict(live.known))
     decision = policy.decide(facts, view, live, now)
     base = Explanation(
         facts=facts, version=view.version, steps=decision.steps, route="", attempts=(), outcome="refused",
@@ -114,7 +136,7 @@ def explain(
     return _walk(replace(base, route=decision.outcome.plan.route), decision.outcome.plan, live, now, failures)
 
 
-def _walk(base: Explanation, plan: Plan, live: policy.Live, now: float, failures: Mapping[str, Failure]) -> Explanation:
+def _walk(base: Explanation, plan: Plan, live: Snapshot, now: float, failures: Mapping[str, Failure]) -> Explanation:
     attempts: list[AttemptTrace] = []
     while True:
         attempt = plan.attempt
@@ -124,8 +146,8 @@ def _walk(base: Explanation, plan: Plan, live: policy.Live, now: float, failures
             trace = _trace(len(attempts) + 1, attempt, "answered", None, "", "", consequences)
             answered = replace(base, attempts=(*attempts, trace), outcome="answered", gateway=attempt.gateway)
             return replace(answered, status=200)
-        now += _duration(plan, failure, now)
-        live = _held(live, plan, failure, now)
+        began, now = now, now + _duration(plan, failure, now)
+        live.fail(plan, failure, began, now)
         decision = policy.next_attempt(plan, failure, live, now)
         following = _following(decision)
         attempts.append(
@@ -155,32 +177,6 @@ def _duration(plan: Plan, failure: Failure, now: float) -> float:
     if not failure.local or failure.status != 408:
         return 0.0
     return plan.ring if failure.ringing else min(plan.attempt.no_reply, plan.progress_at(now))
-
-
-@dataclass(frozen=True, slots=True)
-class _Holding:
-    """What is known of the gateways, and one more of them held back."""
-
-    live: policy.Live
-    gateway: str
-    until: float
-
-    def held_until(self, gateway: str) -> float:
-        """See :class:`kemi.policy.Live`."""
-        return self.until if gateway == self.gateway else self.live.held_until(gateway)
-
-    def turn(self, route: str) -> int:
-        """See :class:`kemi.policy.Live`."""
-        return self.live.turn(route)
-
-    def draw(self) -> float:
-        """See :class:`kemi.policy.Live`."""
-        return self.live.draw()
-
-
-def _held(live: policy.Live, plan: Plan, failure: Failure, now: float) -> policy.Live:
-    seconds = policy.hold(plan, failure)
-    return _Holding(live, plan.attempt.gateway, math.ceil(now + seconds)) if seconds else live
 
 
 def _consequences(plan: Plan, live: policy.Live, began: float) -> dict[str, str]:

@@ -20,7 +20,16 @@ from typing import Any
 # The modules that hold a file or a memory map; they stay as they are until Kamailio restarts.
 RESIDENT = frozenset({"kemi.main", "kemi.spool", "state.snapshot"})
 PACKAGES = ("kemi", "model", "state")
-CALLBACKS = ("child_init", "on_call", "on_failure", "on_answer", "on_bye", "on_cancelled", "on_unknown_dialog")
+CALLBACKS = (
+    "child_init",
+    "on_call",
+    "on_failure",
+    "on_trial_passed",
+    "on_answer",
+    "on_cancelled",
+    "on_bye",
+    "on_unknown_dialog",
+)
 
 _handler = globals().get("_handler")
 

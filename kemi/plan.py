@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from model.policy import RetryRule
+from model.policy import DEFAULT_BREAKER, Breaker, RetryRule
 
 
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
@@ -23,6 +23,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     "Seconds."
     progress: float
     "Seconds."
+    breaker: Breaker | None = DEFAULT_BREAKER
+    "The gateway's."
 
 
 class Plan(msgspec.Struct, frozen=True, array_like=True):

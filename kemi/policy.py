@@ -6,6 +6,7 @@ Both say step by step what they read and found, so an explanation is not a secon
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, cycle, islice
@@ -14,7 +15,9 @@ from urllib.parse import quote
 
 from msgspec import structs
 
+from kemi import health as breakers
 from kemi import refusals
+from kemi.health import Health
 from kemi.plan import Attempt, Plan
 from kemi.view import View
 from kemi.weighting import weighted_order
@@ -35,6 +38,9 @@ EMERGENCY = Route(
     retry=RetryRule(also=("ambiguous", "final", "identity", "redirect"), after_ringing=True),
 )
 
+# Until when a gateway is not to be called that a trial call may go to.
+HALF_OPEN = -1.0
+
 # The step that tells of a route which has a prefix of the number and yet is not there for the call.
 PASSED_OVER = "passed over"
 
@@ -42,8 +48,14 @@ PASSED_OVER = "passed over"
 class Live(Protocol):
     """What changes from call to call on a node, and is in no policy."""
 
-    def held_until(self, gateway: str) -> float:
-        """Unix time until which ``gateway`` asked to be left alone (Retry-After); 0 if it did not."""
+    def health(self, gateway: str) -> Health | None:
+        """What failures have told of ``gateway``; None: nothing, so it is healthy."""
+
+    def claim(self, gateway: str, now: float, until: float) -> bool:
+        """Make this call the trial of a half-open ``gateway``; not if there is one. It ends by ``until``."""
+
+    def probe(self, uri: str) -> int:
+        """Unix time since which the gateway at ``uri`` answers no probe; below 0: since which it does again."""
 
     def turn(self, route: str) -> int:
         """How many calls took ``route`` before this one."""
@@ -224,7 +236,7 @@ def _route(numbers: Numbers, trunk: Trunk, view: View, now: float, steps: list[S
 
 def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
     policy = view.policy
-    gateways = _usable(_ordered(route, live, steps), policy, live, now, steps)
+    gateways = _usable(_ordered(route, live, steps), view, live, now, steps)
     attempts = list(_attempts(gateways, route, callee, policy, steps))
     if not attempts:
         raise _Refused(refusals.INVALID_NUMBER)
@@ -247,7 +259,7 @@ def _planned(route: Route, attempts: list[Attempt], view: View, now: float, step
 
 def _emergency_plan(emergency: Emergency, number: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
     steps.append(Step("emergency", number, "passes lists and routes, takes its own gateways"))
-    names = _reachable(emergency.gateways, view.policy, live, now, steps)
+    names = _reachable(emergency.gateways, view, live, now, steps)
     gateways = (view.policy.gateways[name] for name in names)
     # A rewriting that leaves nothing of the number must not cost the call.
     number = emergency.rewrite.apply(number) or number
@@ -257,18 +269,20 @@ def _emergency_plan(emergency: Emergency, number: str, view: View, live: Live, n
     return structs.replace(_planned(EMERGENCY, attempts, view, now, steps), emergency=True)
 
 
-def _reachable(names: Iterable[str], policy: Policy, live: Live, now: float, steps: list[Step]) -> list[str]:
-    """Every gateway that is not disabled; one that asked to be left alone comes last, and yet is tried."""
-    free, held = [], []
+def _reachable(names: Iterable[str], view: View, live: Live, now: float, steps: list[Step]) -> list[str]:
+    """Every gateway that is not disabled; one that is not to be called now comes last, and yet is tried."""
+    free: list[str] = []
+    last: list[str] = []
     for name in names:
-        if not policy.gateways[name].enabled:
+        gateway = view.policy.gateways[name]
+        if not gateway.enabled:
             steps.append(Step("gateway", name, "disabled"))
-        elif live.held_until(name) > now:
-            steps.append(Step("gateway", name, "asked to be left alone, so it comes last"))
-            held.append(name)
-        else:
-            free.append(name)
-    return free + held
+            continue
+        why, _ = _unusable(gateway, live.health(name), view, live, now)
+        if why:
+            steps.append(Step("gateway", name, f"{why}, so it comes last"))
+        (last if why else free).append(name)
+    return free + last
 
 
 def _ordered(route: Route, live: Live, steps: list[Step]) -> tuple[str, ...]:
@@ -285,20 +299,62 @@ def _ordered(route: Route, live: Live, steps: list[Step]) -> tuple[str, ...]:
     return route.gateways[first:] + route.gateways[:first]
 
 
-def _usable(names: Iterable[str], policy: Policy, live: Live, now: float, steps: list[Step]) -> list[str]:
-    usable, releases = [], []
+def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: list[Step]) -> list[str]:
+    usable: list[str] = []
+    half_open: list[str] = []
+    releases: list[float] = []
+    gateways, drains = view.policy.gateways, view.drains
     for name in names:
-        if not policy.gateways[name].enabled:
+        gateway = gateways[name]
+        if not gateway.enabled:
             steps.append(Step("gateway", name, "disabled"))
-        elif (until := live.held_until(name)) > now:
-            steps.append(Step("gateway", name, f"asked to be left alone for {until - now:.0f} s more"))
-            releases.append(until - now)
+            continue
+        health = live.health(name)
+        if health is None and not drains and not gateway.probe:
+            # As nearly always.
+            usable.append(name)
+            continue
+        why, until = _unusable(gateway, health, view, live, now)
+        if until == HALF_OPEN and health is not None:
+            # One call at a time begins with it; all others come to it only where everybody else has failed them.
+            if not usable and live.claim(name, now, now + max(gateway.no_reply, gateway.progress) + 1):
+                passed = f"{health.passed} of {gateway.breaker.restore} passed so far" if gateway.breaker else ""
+                steps.append(Step("gateway", name, f"{why}: this call is a trial, {passed}"))
+                usable.append(name)
+            else:
+                steps.append(Step("gateway", name, f"{why}: it comes last"))
+                half_open.append(name)
+        elif why:
+            steps.append(Step("gateway", name, why))
+            if until:
+                releases.append(until - now)
         else:
             usable.append(name)
+    usable += half_open
     if not usable:
         wait = int(min(releases)) + 1 if releases else refusals.GATEWAYS_DOWN.retry_after
         raise _Refused(replace(refusals.GATEWAYS_DOWN, retry_after=wait))
     return usable
+
+
+def _unusable(gateway: Gateway, health: Health | None, view: View, live: Live, now: float) -> tuple[str, float]:
+    """Why a gateway is not to be called now, and until when (Unix time; 0: nobody knows); an empty text: it is."""
+    drain = view.drains.get(gateway.name)
+    if drain is not None and drain.live(now):
+        more = f" for {drain.until - now:.0f} s more" if drain.until else ""
+        return f"drained by {drain.author}{more}: {drain.reason}", drain.until
+    probe = live.probe(gateway.uri) if gateway.probe else 0
+    if probe > 0:
+        return f"answers no probe since {now - probe:.0f} s", 0.0
+    if health is None:
+        return "", 0.0
+    if health.held > now:
+        return f"asked to be left alone for {health.held - now:.0f} s more", health.held
+    if not health.tripped or gateway.breaker is None:
+        return "", 0.0
+    if health.is_open(now) and -probe < health.last:
+        return f"breaker open for {health.until - now:.0f} s more: {health.reasons()}", health.until
+    return f"breaker half-open after {health.reasons()}", HALF_OPEN
 
 
 def _attempts(names: Iterable[str], route: Route, callee: str, policy: Policy, steps: list[Step]) -> Iterator[Attempt]:
@@ -320,6 +376,7 @@ def _attempt(gateway: Gateway, number: str) -> Attempt:
         retry=gateway.retry,
         no_reply=gateway.no_reply,
         progress=gateway.progress,
+        breaker=gateway.breaker,
     )
 
 
@@ -342,9 +399,14 @@ def next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> Failur
         plan = structs.replace(plan, excluded=(*plan.excluded, plan.attempt.gateway))
     for index in range(plan.current + 1, len(plan.attempts)):
         name = plan.attempts[index].gateway
-        if name not in plan.excluded and (plan.emergency or live.held_until(name) <= now):
+        if name not in plan.excluded and (plan.emergency or not _shut(plan.attempts[index], live, now)):
             return FailureDecision(Retry(structs.replace(plan, current=index)), cause, why)
     return FailureDecision(_exhausted(failure, cause), cause, "no attempt is left")
+
+
+def _shut(attempt: Attempt, live: Live, now: float) -> bool:
+    health = live.health(attempt.gateway)
+    return health is not None and health.shut_until(breaker=attempt.breaker is not None) > now
 
 
 def _retried(plan: Plan, failure: Failure, cause: Cause) -> tuple[bool, str]:
@@ -384,3 +446,21 @@ def hold(plan: Plan, failure: Failure) -> float:
     user on every other status.
     """
     return min(failure.retry_after, plan.retry_after_max) if failure.status in (500, 503) else 0.0
+
+
+def judged(health: Health, plan: Plan, failure: Failure, now: float, *, trial: bool) -> Health:
+    """What is known of a gateway after its attempt failed at Unix time ``now``; ``trial``: it was a trial call."""
+    attempt = plan.attempt
+    if attempt.breaker is not None:
+        kind = breakers.kind_of(failure, classify(failure))
+        if plan.current and kind == "time-out" and now >= plan.deadline - SHORTEST_ATTEMPT:
+            # What others left of the budget was too short to tell anything.
+            kind = ""
+        if kind:
+            health = breakers.failed(health, attempt.breaker, kind, now, trial=trial)
+        elif trial:
+            health = breakers.passed(health, attempt.breaker, now)
+    if seconds := hold(plan, failure):
+        # Rounded up: a gateway is never called earlier than it asked for.
+        health = breakers.held(health, math.ceil(now + seconds))
+    return health

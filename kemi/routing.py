@@ -8,7 +8,6 @@ answered, cancelled or ended. Other replies, CANCEL, ACK and requests within a d
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import random
 import time
@@ -20,8 +19,9 @@ from typing import Any
 
 import KSR
 
-from kemi import policy, records, refusals, route_token
-from kemi.plan import Plan
+from kemi import health, policy, records, refusals, route_token
+from kemi.health import Health
+from kemi.plan import Attempt, Plan
 from kemi.spool import shared_spool
 from kemi.view import NoPolicyError, View
 from model.call import CallFacts
@@ -35,10 +35,10 @@ OK, FAILED = 1, -1
 
 # Names and numbers shared with kamailio.cfg.
 PLAN, CALL_ID, RING = "$avp(plan)", "$avp(call)", "$avp(ring)"
-ATTEMPT, RANG = "$avp(attempt)", "$avp(rang)"
-FAILURE_ROUTE, REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY"
+ATTEMPT, RANG, TRIAL = "$avp(attempt)", "$avp(rang)", "$avp(trial)"
+FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
 RINGING_FLAG = 1
-HELD, TURNS = "held", "turns"
+HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
 NOTHING_SENT = 477
@@ -114,7 +114,15 @@ class Handler:
     def on_failure(self) -> None:
         """All branches of a call have failed: the next attempt, or the final reply."""
         plan = Plan.loads(KSR.pv.get(PLAN))
-        _after(plan, _failure())
+        _after(plan, _failure(), trial=_end_trial())
+
+    @guarded
+    def on_trial_passed(self) -> None:
+        """The gateway of a trial call has let something ring, or answered."""
+        plan = Plan.loads(KSR.pv.get(PLAN))
+        breaker = plan.attempt.breaker
+        if _end_trial() and breaker is not None:
+            _change(plan.attempt.gateway, lambda known: health.passed(known, breaker, time.time()))
 
     @guarded
     def on_answer(self) -> None:
@@ -125,6 +133,8 @@ class Handler:
     @guarded
     def on_cancelled(self) -> None:
         """The caller hung up before anybody answered, and has been told so."""
+        if _end_trial():
+            _change(Plan.loads(KSR.pv.get(PLAN)).attempt.gateway, health.freed)
         _record_cancelled()
 
     @guarded
@@ -140,11 +150,9 @@ class Handler:
         return _call_of_route() != ""
 
 
-def _after(plan: Plan, failure: Failure) -> None:
+def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
     now = time.time()
-    if seconds := policy.hold(plan, failure):
-        # Rounded up: a gateway is never called earlier than it asked for.
-        KSR.htable.sht_setxi(HELD, plan.attempt.gateway, math.ceil(now + seconds), math.ceil(seconds) + 1)
+    _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
     decision = policy.next_attempt(plan, failure, _live, now)
     _spooled(records.failed(KSR.pv.get(CALL_ID), plan, failure, decision, _rang(), now))
     match decision.outcome:
@@ -168,16 +176,53 @@ def _relay(plan: Plan) -> None:
     KSR.pv.sets("$ru", attempt.uri)
     KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
-    KSR.tm.t_on_reply(REPLY_ROUTE)
+    trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
+    KSR.tm.t_on_reply(TRIAL_REPLY_ROUTE if trial else REPLY_ROUTE)
     # At least a millisecond: for tm, zero means its own default.
     KSR.tm.t_set_fr(max(1, int(plan.progress_at(now) * 1000)), max(1, int(plan.no_reply_at(now) * 1000)))
     KSR.tm.t_set_disable_internal_reply(1)
     if KSR.tm.t_relay() >= 0:
         return
     if KSR.tm.t_is_canceled() > 0:
+        if trial and _end_trial():
+            _change(attempt.gateway, health.freed)
         _end_cancelled()
     else:
-        _after(plan, Failure(status=NOTHING_SENT, local=True))
+        _after(plan, Failure(status=NOTHING_SENT, local=True), trial=trial and _end_trial())
+
+
+def _begin(attempt: Attempt, now: float) -> bool:
+    """Credit an attempt to a gateway that had failures; whether it is a trial of one whose breaker is half-open."""
+    known = _change(attempt.gateway, health.begun)
+    if attempt.breaker is None or not known.half_open(now):
+        return False
+    KSR.pv.seti(TRIAL, 1)
+    return True
+
+
+def _end_trial() -> bool:
+    """Whether the attempt under way was a trial; it is none any more."""
+    if KSR.pv.get(TRIAL) is None:
+        return False
+    KSR.pv.unset(TRIAL)
+    return True
+
+
+def _change(gateway: str, change: Callable[[Health], Health | None]) -> Health:
+    """Change what all workers know of a gateway, and return it; the change may be None: nothing."""
+    KSR.htable.sht_lock(HEALTH, gateway)
+    try:
+        before = Health.loads(KSR.htable.sht_get(HEALTH, gateway)) or health.UNKNOWN
+        after = change(before)
+        if after is None or after == before:
+            return before
+        if after == health.UNKNOWN:
+            KSR.htable.sht_rm(HEALTH, gateway)
+        else:
+            KSR.htable.sht_setxs(HEALTH, gateway, after.dumps(), max(1, int(after.expires(time.time()))))
+        return after
+    finally:
+        KSR.htable.sht_unlock(HEALTH, gateway)
 
 
 def _end_cancelled() -> None:
@@ -201,8 +246,16 @@ def _refuse(refusal: Refusal) -> None:
 
 
 class _Live:
-    def held_until(self, gateway: str) -> float:
-        return float(KSR.htable.sht_get(HELD, gateway) or 0)
+    def health(self, gateway: str) -> Health | None:
+        text = KSR.htable.sht_get(HEALTH, gateway)
+        return None if text is None else Health.loads(text)
+
+    def claim(self, gateway: str, now: float, until: float) -> bool:
+        # Looked at again under the lock: no two calls get the same trial.
+        return _change(gateway, lambda known: health.claimed(known, now, until)).trial == until
+
+    def probe(self, uri: str) -> int:
+        return int(KSR.htable.sht_get(PROBED, uri) or 0)
 
     def turn(self, route: str) -> int:
         return int(KSR.htable.sht_inc(TURNS, route)) - 1

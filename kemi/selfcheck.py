@@ -17,8 +17,14 @@ class SelfCheckError(Exception):
 
 
 class _Idle:
-    def held_until(self, gateway: str) -> float:
-        return 0.0
+    def health(self, gateway: str) -> None:
+        return None
+
+    def claim(self, gateway: str, now: float, until: float) -> bool:
+        return True
+
+    def probe(self, uri: str) -> int:
+        return 0
 
     def turn(self, route: str) -> int:
         return 0

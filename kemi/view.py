@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind
-from model.policy import Policy, Route, Trunk
+from model.policy import Drain, Policy, Route, Trunk
 from state import codec, layout
 
 Get = Callable[[bytes], bytes | None]
@@ -34,6 +34,8 @@ class _Index:
     lengths: dict[str, tuple[int, ...]]
     "Lengths in use for each table, longest first."
     user_agents: tuple[str, ...]
+    drains: dict[str, Drain]
+    "By gateway, those over included."
 
 
 class View:
@@ -59,6 +61,11 @@ class View:
     def policy(self) -> Policy:
         """The policy."""
         return self._compiled.policy
+
+    @property
+    def drains(self) -> dict[str, Drain]:
+        """The gateways that operators drained, those whose drain is over included."""
+        return self._index.drains
 
     def trunk(self, source: str) -> Trunk | None:
         """The trunk that the IP address ``source`` belongs to: the longest matching network."""
@@ -141,7 +148,8 @@ def _compile_index(raw: bytes) -> _Index:
     tables = data["lengths"]
     tables[layout.ROUTES] = {**tables.get(layout.ROUTES, {}), **tables.pop(layout.IMPORTED, {})}
     lengths = {table: tuple(sorted(map(int, count), reverse=True)) for table, count in tables.items()}
-    return _Index(lengths=lengths, user_agents=tuple(data["user_agents"]))
+    drains = {name: codec.decode_drain(name, text) for name, text in data.get("drains", {}).items()}
+    return _Index(lengths=lengths, user_agents=tuple(data["user_agents"]), drains=drains)
 
 
 # Bounded, so that a worker's memory does not grow with the number of routes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -96,6 +97,29 @@ class Trunk:
     "What routes may ask for."
 
 
+PENALTIES = {"transport": 2, "time-out": 2, "server-fault": 2, "capacity": 1}
+"The kinds of failure that speak of a gateway's health, and the points of each unless a gateway says otherwise."
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When failures take a gateway out of use on a node, and what brings it back; see :mod:`kemi.health`."""
+
+    trip: int = 10
+    "Points at which it opens."
+    restore: int = 3
+    "Trial calls that must pass in a row before it closes."
+    open: float = 30.0
+    "Seconds for which it opens first; each trial call that fails doubles them."
+    open_max: float = 300.0
+    "Seconds that are not exceeded by that."
+    penalties: Mapping[str, int] = field(default_factory=lambda: dict(PENALTIES), hash=False)
+    "Kind of failure to its points."
+
+
+DEFAULT_BREAKER = Breaker()
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """Where calls go to."""
@@ -113,6 +137,32 @@ class Gateway:
     "Seconds without any reply before the next gateway is tried."
     progress: float = 8.0
     "Seconds without ringing, answer or refusal before the next gateway is tried."
+    breaker: Breaker | None = DEFAULT_BREAKER
+    "None: failures never take it out of use."
+    probe: bool = False
+    "Whether Kamailio asks it by OPTIONS whether it is there."
+
+    @property
+    def uri(self) -> str:
+        """Where it is, without a user."""
+        return f"sip:{self.address}:{self.port}{'' if self.transport == 'udp' else f';transport={self.transport}'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A gateway that an operator wants no new calls to go to, on any node."""
+
+    gateway: str
+    reason: str = ""
+    until: float = 0.0
+    "Unix time at which it ends by itself; 0: it does not."
+    author: str = ""
+    since: float = 0.0
+    "Unix time."
+
+    def live(self, now: float) -> bool:
+        """Whether it is in force at Unix time ``now``."""
+        return not self.until or self.until > now
 
 
 @dataclass(frozen=True, slots=True)

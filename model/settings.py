@@ -37,6 +37,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_SIP_PORT", "5060", "Port that Kamailio listens on, UDP and TCP."),
     Setting("STROWGER_SIP_WORKERS", "4", "SIP worker processes for each transport."),
     Setting("STROWGER_RPC_PORT", "5059", "TCP port of JSON-RPC over HTTP, on 127.0.0.1 only."),
+    Setting("STROWGER_PROBE_INTERVAL", "10", "Seconds between two OPTIONS to a gateway that is probed."),
     Setting("STROWGER_LOG_LEVEL", "1", "Kamailio's debug level: -1 errors, 0 warnings, 1 notices, 2 info, 3 debug."),
 )
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
@@ -59,6 +60,7 @@ class Settings:
     sip_port: int
     sip_workers: int
     rpc_port: int
+    probe_interval: int
     log_level: int
 
     @classmethod
@@ -78,6 +80,7 @@ class Settings:
             sip_port=_number(env, "STROWGER_SIP_PORT", 1, 65535),
             sip_workers=_number(env, "STROWGER_SIP_WORKERS", 1, 256),
             rpc_port=_number(env, "STROWGER_RPC_PORT", 1, 65535),
+            probe_interval=_number(env, "STROWGER_PROBE_INTERVAL", 1, 3600),
             log_level=_number(env, "STROWGER_LOG_LEVEL", -5, 3),
         )
 
@@ -96,6 +99,7 @@ class Settings:
             "STROWGER_SIP_PORT": str(self.sip_port),
             "STROWGER_SIP_WORKERS": str(self.sip_workers),
             "STROWGER_RPC_PORT": str(self.rpc_port),
+            "STROWGER_PROBE_INTERVAL": str(self.probe_interval),
             "STROWGER_LOG_LEVEL": str(self.log_level),
         }
 
@@ -109,6 +113,11 @@ class Settings:
     def rpc_socket(self) -> Path:
         """Unix datagram socket of Kamailio's JSON-RPC."""
         return self.run / "kamailio.sock"
+
+    @property
+    def dispatcher_list(self) -> Path:
+        """The gateways that Kamailio is to probe, as its dispatcher module reads them."""
+        return self.run / "dispatcher.list"
 
     @property
     def main_script(self) -> Path:

@@ -118,6 +118,8 @@ def _written(value: Policy | Part) -> dict[str, Any]:
             data["default_dialling"] = data.pop("dialling")
         case Trunk():
             data["anonymous"] = "accept" if value.anonymous else "reject"
+        case Gateway():
+            data["breaker"] = data["breaker"] or "off"
         case Route():
             data["reject"] = data.pop("refusal")
     return data

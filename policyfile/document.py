@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -23,7 +24,7 @@ from pydantic.fields import FieldInfo
 
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
-from model.policy import Gateway, Policy, Route
+from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route
 from policyfile import values
 from policyfile.patterns import check_replacement
 from policyfile.problems import Path
@@ -195,6 +196,42 @@ class TrunkSection(Section):
     tags: Listed[Name] = Field(default=(), description="What a route's own `tags` may ask for.")
 
 
+class BreakerSection(Section):
+    """When failures take a gateway out of use on a node, and what brings it back. `breaker: off`: they never do.
+
+    Each failure adds the points of its kind, each attempt takes one point off.
+    """
+
+    trip: int = Field(default=DEFAULT_BREAKER.trip, ge=1, le=1000, description="Points at which it opens.")
+    restore: int = Field(
+        default=DEFAULT_BREAKER.restore,
+        ge=1,
+        le=100,
+        description="Trial calls that must pass in a row before it closes.",
+    )
+    open: Annotated[float, _duration(0.1, 3600)] = Field(
+        default=DEFAULT_BREAKER.open,
+        description="How long it is open at first, before a trial call; each that fails doubles it.",
+    )
+    open_max: Annotated[float, _duration(0.1, 86400)] = Field(
+        default=DEFAULT_BREAKER.open_max, description="The longest that it becomes by that."
+    )
+    penalties: Annotated[
+        dict[Annotated[str, PlainValidator(values.read_penalty_kind)], Annotated[int, Field(ge=0, le=1000)]],
+        Shown("mapping of kind of failure to points, 0 to 1000"),
+    ] = Field(
+        default=dict(DEFAULT_BREAKER.penalties),
+        description="Points of a kind of failure, where they are to be others: `transport` could not be sent, "
+        "`time-out` nothing came in time, `server-fault` and `capacity` are causes.",
+    )
+
+    @model_validator(mode="after")
+    def _can_trip(self) -> Self:
+        if self.open_max < self.open:
+            raise ValueError("'open_max' is shorter than 'open'")
+        return self
+
+
 class GatewaySection(Section):
     """Where calls go to."""
 
@@ -213,6 +250,14 @@ class GatewaySection(Section):
     )
     rewrite: Rewrite = Field(default=Rewrite(), description="Change of the called number, after the route's own.")
     retry: Retry = Field(default=Retry(), description="Changes to the table of causes.")
+    breaker: Annotated[BreakerSection | None, BeforeValidator(values.read_off)] = Field(
+        default=BreakerSection(), description="When failures take it out of use; `off`: never."
+    )
+    probe: bool = Field(
+        default=_GATEWAY.probe,
+        description="Ask it by OPTIONS whether it is there, and call it only while it is. Only for a gateway that "
+        "answers OPTIONS.",
+    )
 
 
 class Reject(Section):

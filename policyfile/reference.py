@@ -25,6 +25,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "A dialling plan": document.DiallingPlan,
     "A trunk": document.TrunkSection,
     "A gateway": document.GatewaySection,
+    "breaker": document.BreakerSection,
     "emergency": document.EmergencySection,
     "A route": document.RouteSection,
     "times": document.WindowSection,

@@ -6,7 +6,19 @@ import re
 
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
-from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from model.policy import (
+    PENALTIES,
+    Breaker,
+    Emergency,
+    Gateway,
+    Policy,
+    Refusal,
+    RetryRule,
+    Rewrite,
+    Route,
+    Strategy,
+    Trunk,
+)
 from policyfile import document as written
 from policyfile.problems import quoted
 
@@ -82,7 +94,15 @@ def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
         retry=_retry(gateway.retry),
         no_reply=gateway.no_reply,
         progress=gateway.progress,
+        breaker=_breaker(gateway.breaker),
+        probe=gateway.probe,
     )
+
+
+def _breaker(breaker: written.BreakerSection | None) -> Breaker | None:
+    if breaker is None:
+        return None
+    return Breaker(**{**breaker.model_dump(), "penalties": {**PENALTIES, **breaker.penalties}})
 
 
 def _route(route: written.RouteSection, plan: Dialling) -> Route:

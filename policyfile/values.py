@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from model.causes import Q850_NAMES, Cause
 from model.narrowing import is_zone
+from model.policy import PENALTIES
 from policyfile.patterns import check_pattern
 from policyfile.problems import did_you_mean, quoted
 
@@ -151,6 +152,19 @@ def _port(written: str | None) -> int:
     if not (re.fullmatch(r"[1-9][0-9]{0,4}", written, re.ASCII) and int(written) < 65536):
         raise ValueError(f"{quoted(written)} is not a port: write a number from 1 to 65535")
     return int(written)
+
+
+def read_penalty_kind(value: object) -> str:
+    """A kind of failure that may speak of a gateway's health."""
+    kind = text(value)
+    if kind not in PENALTIES:
+        raise ValueError(f"{quoted(kind)} is none of {', '.join(PENALTIES)}{did_you_mean(kind, tuple(PENALTIES))}")
+    return kind
+
+
+def read_off(value: object) -> object:
+    """None for ``off``, which YAML 1.1 reads as false; anything else as it is."""
+    return None if value is False or value == "off" else value
 
 
 def read_network(value: object) -> str:

@@ -10,14 +10,38 @@ from typing import Any
 from model.entries import Action, Entry, Kind
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
-from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from model.policy import (
+    DEFAULT_BREAKER,
+    Breaker,
+    Drain,
+    Emergency,
+    Gateway,
+    Policy,
+    Refusal,
+    RetryRule,
+    Rewrite,
+    Route,
+    Strategy,
+    Trunk,
+)
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def encode_policy(policy: Policy) -> str:
     """A policy as JSON text."""
-    return _encode(asdict(policy))
+    return _encode(_policy(policy))
+
+
+def _policy(policy: Policy) -> dict[str, Any]:
+    data = asdict(policy)
+    for name, gateway in policy.gateways.items():
+        # Left out where it is the default, which therefore is one object for all plans to tell.
+        if gateway.breaker == DEFAULT_BREAKER:
+            del data["gateways"][name]["breaker"]
+        if not gateway.probe:
+            del data["gateways"][name]["probe"]
+    return data
 
 
 def decode_policy(text: str | bytes) -> Policy:
@@ -78,7 +102,7 @@ def _route(data: dict[str, Any]) -> Route:
 
 def encode_document(policy: Policy, routes: tuple[Route, ...]) -> str:
     """A policy with its routes as one JSON text."""
-    return _encode({"policy": asdict(policy), "routes": [asdict(route) for route in routes]})
+    return _encode({"policy": _policy(policy), "routes": [asdict(route) for route in routes]})
 
 
 def decode_document(text: str | bytes) -> tuple[Policy, tuple[Route, ...]]:
@@ -103,6 +127,16 @@ def decode_entry(field: str, text: str | bytes) -> Entry:
     kind, _, value = field.partition(":")
     action, expires, reason, created = json.loads(text)
     return Entry(kind=Kind(kind), value=value, action=Action(action), expires=expires, reason=reason, created=created)
+
+
+def encode_drain(drain: Drain) -> str:
+    """A drain's content, without its gateway, as JSON text."""
+    return _encode([drain.reason, drain.until, drain.author, drain.since])
+
+
+def decode_drain(gateway: str, text: str | bytes) -> Drain:
+    """The drain of a gateway with the content ``text``."""
+    return Drain(gateway, *json.loads(text))
 
 
 def _retry_rule(data: dict[str, Any]) -> RetryRule:
@@ -132,7 +166,9 @@ def _trunk(data: dict[str, Any]) -> Trunk:
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
-    return Gateway(**{**data, "rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"])})
+    breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
+    parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
+    return Gateway(**{**data, **parts})
 
 
 def _dialling(data: dict[str, Any]) -> Dialling:

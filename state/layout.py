@@ -5,7 +5,7 @@ A snapshot is a sorted map of bytes. Four single records, then one record for ea
 ====================  =====================================================================
 ``meta``              schema, generation and seq of the Redis state that it copies (JSON)
 ``policy``            version and policy without routes (JSON)
-``index``             lengths in use for each table of prefixes, and the User-Agent entries (JSON)
+``index``             lengths in use for each table of prefixes, the User-Agent entries, the drained gateways (JSON)
 ``r`` + prefix        the routes with that prefix, in the policy's order (JSON), or, where the prefix was imported,
                       ``@`` and the name of a route
 ``n`` + name          a route (JSON), for imported prefixes
@@ -98,6 +98,8 @@ class Index:
     lengths: dict[str, Counter[int]] = field(default_factory=dict)
     "Table to length to number of records of that length."
     user_agents: set[str] = field(default_factory=set)
+    drains: dict[str, str] = field(default_factory=dict)
+    "Gateway to its drain as JSON text; here, as each call reads the index anyway."
 
     def add(self, kind: Kind, value: str) -> None:
         """Count an entry in that was not there before."""
@@ -134,7 +136,8 @@ class Index:
     def encode(self) -> bytes:
         """As stored."""
         lengths = {table: {str(length): n for length, n in count.items()} for table, count in self.lengths.items()}
-        return json.dumps({"lengths": lengths, "user_agents": sorted(self.user_agents)}).encode()
+        data = {"lengths": lengths, "user_agents": sorted(self.user_agents), "drains": self.drains}
+        return json.dumps(data).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Index:
@@ -143,7 +146,7 @@ class Index:
         lengths = {
             table: Counter({int(length): n for length, n in count.items()}) for table, count in data["lengths"].items()
         }
-        return cls(lengths=lengths, user_agents=set(data["user_agents"]))
+        return cls(lengths=lengths, user_agents=set(data["user_agents"]), drains=data.get("drains", {}))
 
 
 def _place(kind: Kind, value: str) -> tuple[str, int] | None:

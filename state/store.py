@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 import redis
 
 from model.entries import Entry, Kind
-from model.policy import Policy, Route
+from model.policy import Drain, Policy, Route
 from state import codec, keys
 
 # Changes kept for nodes that were away; one that missed more reads everything anew.
@@ -73,11 +73,11 @@ class Change:
 
     seq: int
     op: str
-    "``put``, ``del``, ``import`` or ``policy``."
+    "``put``, ``del``, ``import``, ``policy`` or ``drain``."
     field: str = ""
     "Of an entry; or the id of an import."
     value: str = ""
-    "Of an entry; or what an import does (JSON, see :mod:`state.bulk`)."
+    "Of an entry; what an import does (JSON, see :mod:`state.bulk`); a gateway and its drain, empty if it ends (JSON)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +168,15 @@ _DELETE = (
 if redis.call('HDEL', KEYS[3], ARGV[2]) == 0 then return 0 end
 redis.call('ZREM', KEYS[4], ARGV[2])
 return append('del', ARGV[2], '')
+"""
+)
+_DRAIN = (
+    _APPEND
+    + """
+if redis.call('HEXISTS', KEYS[1], 'generation') == 0 then return -1 end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
+elseif redis.call('HDEL', KEYS[3], ARGV[2]) == 0 then return 0 end
+return append('drain', '', cjson.encode({ARGV[2], ARGV[3]}))
 """
 )
 # An entry that was renewed meanwhile has another expiry, and stays.
@@ -331,6 +340,22 @@ class Store:
         field = codec.entry_field(kind, value)
         seq = self._script(_DELETE, (keys.ENTRIES, keys.EXPIRIES), (field,))
         return Change(seq=seq, op="del", field=field) if seq else None
+
+    def drain(self, drain: Drain) -> Change:
+        """Let no new call go to a gateway, on any node; raises :class:`NoPolicyAppliedError`."""
+        seq = self._script(_DRAIN, (keys.DRAINS,), (drain.gateway, codec.encode_drain(drain)))
+        if seq < 0:
+            raise NoPolicyAppliedError("no policy was applied yet: see `strowger policy apply`")
+        return Change(seq=seq, op="drain")
+
+    def resume(self, gateway: str) -> Change | None:
+        """End a gateway's drain; None where there was none."""
+        seq = self._script(_DRAIN, (keys.DRAINS,), (gateway, ""))
+        return Change(seq=seq, op="drain") if seq > 0 else None
+
+    def drains(self) -> dict[str, Drain]:
+        """The drains by gateway, those that are over and those of unknown gateways included."""
+        return {name: codec.decode_drain(name, text) for name, text in self.records(keys.DRAINS)}
 
     def entries(self) -> Iterator[Entry]:
         """All entries, expired ones included, in no order."""

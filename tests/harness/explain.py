@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +35,10 @@ def explain(
         decision = policy.decide(facts, View(get), live, now)
     if isinstance(decision.outcome, policy.Reject):
         return Explanation(decision, (), ())
-    plan, attempts, decisions = decision.outcome.plan, [decision.outcome.plan.attempt], []
+    plan, attempts, decisions, began = decision.outcome.plan, [decision.outcome.plan.attempt], [], now
     for at, failure in failures:
-        if seconds := policy.hold(plan, failure):
-            live.held[plan.attempt.gateway] = math.ceil(at + seconds)
+        live.fail(plan, failure, began, at)
+        began = at
         decisions.append(policy.next_attempt(plan, failure, live, at))
         if isinstance(outcome := decisions[-1].outcome, policy.Retry):
             plan = outcome.plan

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from console.node_state import live_state
 from console.ports import free_port
 from console.sipp import CallResult, SippGateway, place_calls, render
 from console.stack import Stack
@@ -23,7 +24,7 @@ from model.policy import Gateway, Policy, Route, Trunk
 from model.record import CallRecord
 from model.settings import Settings
 from state import records
-from state.store import Confirmation, Store
+from state.store import Change, Confirmation, Store
 
 SCENARIOS = Path(__file__).parent.parent / "sipp"
 ANSWER = SCENARIOS / "uac-expect-answer.xml"
@@ -33,8 +34,11 @@ TRUNK = Trunk("lab", ("127.0.0.0/8",), GB)
 
 
 def at(name: str, player: SippGateway, **options: Any) -> Gateway:
-    """A gateway that SIPp plays, waited for patiently, as it may share a busy machine."""
-    patient = {"no_reply": 15.0, "progress": 15.0}
+    """A gateway that SIPp plays, waited for patiently, as it may share a busy machine.
+
+    It has no breaker unless the test gives it one: the failures that one test asks for are not the next one's.
+    """
+    patient = {"no_reply": 15.0, "progress": 15.0, "breaker": None}
     return Gateway(**{"name": name, "address": "127.0.0.1", "port": player.port, **patient, **options})
 
 
@@ -52,9 +56,15 @@ class Node:
 
     @classmethod
     def create(
-        cls, directory: Path, *, workers: int = 4, name: str = "node-under-test", addresses: str = "127.0.0.1"
+        cls,
+        directory: Path,
+        *,
+        workers: int = 4,
+        name: str = "node-under-test",
+        addresses: str = "127.0.0.1",
+        **more: str,
     ) -> Node:
-        """A node that is not started yet."""
+        """A node that is not started yet; ``more`` are further settings."""
         redis_port = free_port()
         settings = Settings.from_env(
             {
@@ -68,6 +78,7 @@ class Node:
                 "STROWGER_SIP_PORT": str(free_port()),
                 "STROWGER_RPC_PORT": str(free_port()),
                 "STROWGER_SIP_WORKERS": str(workers),
+                **more,
             }
         )
         return cls(Stack(settings, directory), Store(settings.redis_url), directory)
@@ -111,6 +122,10 @@ class Node:
         changes = [self.store.delete(entry.kind, entry.value) for entry in list(self.store.entries())]
         for change in filter(None, changes):
             self._confirmed(change.seq)
+
+    def confirmed(self, change: Change) -> Confirmation:
+        """Wait until the node has a change."""
+        return self._confirmed(change.seq)
 
     def _confirmed(self, seq: int) -> Confirmation:
         confirmation = self.store.confirm(seq)
@@ -196,12 +211,7 @@ class Node:
 
     def live(self) -> Live:
         """What the node knows now besides its snapshot."""
-        with self.kamcmd() as kamcmd:
-            held, turns = kamcmd.htable_dump("held"), kamcmd.htable_dump("turns")
-        return Live(
-            held={gateway: float(until) for gateway, until in held.items()},
-            turns={route: int(count) for route, count in turns.items()},
-        )
+        return live_state(self.stack.settings)
 
     def explain(self, facts: CallFacts, failures: Sequence[Failure] = ()) -> Explanation:
         """What would become of a call now, its attempts failing with ``failures``."""

@@ -73,6 +73,8 @@ def node(node: Node) -> Node:
         text=loaded.text, policy=loaded.policy, routes=loaded.routes, expected=store.policy_version(), author="test"
     )
     store.confirm(change.seq)
+    with node.kamcmd() as kamcmd:
+        kamcmd.call("htable.flush", "health")
     return node
 
 
@@ -773,13 +775,17 @@ def test_a_call_that_nobody_knows_is_not_explained(cli: Cli) -> None:
 def test_the_gateways_are_listed(cli: Cli) -> None:
     data = cli("gateway", "list", "--json").data
     assert data[0] == {
-        "name": "carrier-a", "address": "127.0.0.1:15991", "transport": "udp", "enabled": True, "held_until": None,
+        "name": "carrier-a", "address": "127.0.0.1:15991", "transport": "udp", "enabled": True, "state": "up",
+        "drained": None, "held_until": None, "probe_down_since": None,
+        "breaker": {
+            "state": "closed", "score": 0, "trip": 10, "open_until": None, "trials_passed": 0, "failures": {},
+        },
     }  # fmt: skip
     rows = [line.split() for line in cli("gateway", "list").out.splitlines()]
     assert rows == [
         ["name", "address", "transport", "state"],
-        ["carrier-a", "127.0.0.1:15991", "udp", "in", "use"],
-        ["carrier-b", "127.0.0.1:15992", "udp", "in", "use"],
+        ["carrier-a", "127.0.0.1:15991", "udp", "up"],
+        ["carrier-b", "127.0.0.1:15992", "udp", "up"],
         ["carrier-six", "[fd00::5]:5070", "tcp", "disabled"],
     ]
 
@@ -795,7 +801,71 @@ def test_a_gateway_that_asked_to_be_left_alone_is_listed_and_explained_so(node: 
         assert [gateway for gateway, until in held.items() if until] == ["carrier-b"]
         assert cli("explain", "--to", CALLEE, "--json").data["refusal"] == "gateways-down"
     finally:
-        cli("kamcmd", "htable.delete", "held", "carrier-b")
+        cli("kamcmd", "htable.delete", "health", "carrier-b")
+    assert cli("explain", "--to", CALLEE, "--json").data["outcome"] == "answered"
+
+
+def states(cli: Cli) -> dict[str, str]:
+    """Each gateway's state."""
+    return {row["name"]: row["state"] for row in cli("gateway", "list", "--json").data}
+
+
+def test_a_gateway_is_drained_and_resumed(cli: Cli, file: Path) -> None:
+    said = cli("gateway", "drain", "carrier-a", "--reason", "new [card]", "--for", "2h").out
+    assert said.startswith("carrier-a is drained until 2")
+    assert said.endswith(f"in force on {NAME}\n")
+    try:
+        row = cli("gateway", "list", "--json").data[0]
+        assert (row["state"], row["drained"]["reason"], row["drained"]["author"]) == (
+            "drained", "new [card]", getpass.getuser(),
+        )  # fmt: skip
+        assert row["drained"]["until"] - row["drained"]["since"] == 7200
+        assert "new [card]" in cli("gateway", "list").out
+        explained = cli("explain", "--to", CALLEE, "--json").data
+        assert explained["gateway"] == "carrier-b"
+        assert "new [card]" in str(explained["steps"])
+        # A policy may drop the gateway meanwhile.
+        file.write_text(policy_text("[carrier-b]").replace("carrier-a", "carrier-x"))
+        cli("policy", "apply", str(file))
+        assert states(cli)["carrier-a"] == "unknown"
+        assert "not in the policy, drained by" in cli("gateway", "list").out
+    finally:
+        assert cli("gateway", "resume", "carrier-a").out == f"carrier-a takes calls again: in force on {NAME}\n"
+    assert "carrier-a" not in states(cli)
+
+
+def test_a_drain_that_cannot_be_is_refused(cli: Cli) -> None:
+    position = cli("status", "--json").data["redis"]["seq"]
+    drain = ("gateway", "drain", "carrier-a", "--reason", "x")
+    assert "no gateway 'carrier-q'" in cli("gateway", "drain", "carrier-q", "--reason", "x", status=2).said
+    assert "did you mean" in cli("gateway", "drain", "carrier-q", "--reason", "x", status=2).said
+    assert "--reason" in cli("gateway", "drain", "carrier-a", status=2).said
+    assert "--for" in cli(*drain, "--for", "soon", status=2).said
+    assert "--until" in cli(*drain, "--until", "soon", status=2).said
+    assert "over already" in cli(*drain, "--until", "2020-01-01T00:00", status=2).said
+    assert "either" in cli(*drain, "--until", "2099-01-01T00:00", "--for", "2h", status=2).said
+    assert "is not drained" in cli("gateway", "resume", "carrier-a", status=1).said
+    assert "no gateway" in cli("gateway", "resume", "carrier-q", status=2).said
+    assert "no gateway" in cli("gateway", "reset", "carrier-q", status=2).said
+    assert cli("status", "--json").data["redis"]["seq"] == position
+
+
+def test_an_open_breaker_is_listed_explained_and_reset(node: Node, cli: Cli, file: Path) -> None:
+    gateway = node.refusing(503)
+    text = policy_text("[carrier-b]", second=gateway.port)
+    file.write_text(text.replace("  carrier-six", "    breaker: {trip: 2, open: 5m}\n  carrier-six").replace(
+        "no_reply: 15s, progress: 15s}\n    breaker: {trip: 2, open: 5m}",
+        "no_reply: 15s, progress: 15s, breaker: {trip: 2, open: 5m}}",
+    ))  # fmt: skip
+    cli("policy", "apply", str(file))
+    node.refused(CALLER, CALLEE, 500, "gateways-failed")
+    row = cli("gateway", "list", "--json").data[1]
+    assert (row["state"], row["breaker"]["failures"]) == ("open", {"server-fault": 1})
+    assert "breaker open for" in cli("gateway", "list").out
+    assert cli("explain", "--to", CALLEE, "--json").data["refusal"] == "gateways-down"
+    cli("gateway", "reset", "carrier-b")
+    assert states(cli)["carrier-b"] == "up"
+    cli("gateway", "reset", "carrier-b")
     assert cli("explain", "--to", CALLEE, "--json").data["outcome"] == "answered"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from harness.load import (
 from harness.node import Node
 
 from model.entries import Action, Entry, Kind
-from model.policy import Gateway, Route
+from model.policy import Drain, Gateway, Route
 
 RATE = 100
 CHANGES = 300
@@ -138,6 +139,20 @@ def test_the_next_call_after_a_changed_route_goes_to_the_new_gateway(
         assert caller.call("7001", MOVING).contact_port == ports[name]
     report("policies", took)
     assert_flawless(load.stop())
+
+
+def test_drains_and_resumes_cost_no_call(node: Node, load: MixedLoad, caller: Caller) -> None:
+    other = node.answering()
+    gateways = [Gateway("load", "127.0.0.1", load_gateway_port(node)), Gateway("other", "127.0.0.1", other.port)]
+    node.apply([replace(LOAD_ROUTE, gateways=("load", "other"))], gateways)
+    for _ in range(20):
+        node.confirmed(node.store.drain(Drain("load", "a test")))
+        assert caller.call("7001").contact_port == other.port
+        change = node.store.resume("load")
+        assert change is not None
+        node.confirmed(change)
+        assert caller.call("7001").contact_port == gateways[0].port
+    assert_flawless(load.stop(), calls=RATE)
 
 
 def load_gateway_port(node: Node) -> int:

@@ -9,7 +9,7 @@ import pytest
 from harness.node import Node, at
 
 from console.sipp import SippGateway
-from kemi.explain import Explanation, Snapshot, explain
+from kemi.explain import Explanation, explain
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure, parse_reason
@@ -54,7 +54,7 @@ def foretold(node: Node, failures: dict[str, Failure]) -> Explanation:
     """What `explain` says of the call, its gateways failing as they will."""
     live = node.live()
     with shared_reader(node.stack.settings.snapshot).read() as get:
-        return explain(FACTS, View(get), Snapshot(live.held, live.turns), time.time(), failures)
+        return explain(FACTS, View(get), live, time.time(), failures)
 
 
 def failure(status: int, header: str) -> Failure:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from kemi import policy
 from kemi.explain import TYPICAL, Explanation, FailureSpecError, Snapshot, explain, parse_failure
+from kemi.health import Health
 from kemi.plan import Plan
 from kemi.view import View
 from model.call import CallFacts
@@ -115,7 +115,7 @@ def test_a_refused_call_has_no_attempts_and_says_what_was_read() -> None:
 
 def test_no_route_and_no_usable_gateway_are_told_apart() -> None:
     nowhere = explain(CALL, view(replace(ROUTE, prefixes=("9",))), Snapshot(), NOW, {})
-    down = explained(live=Snapshot(held=dict.fromkeys(GATEWAYS, NOW + 5)))
+    down = explained(live=Snapshot({name: Health(held=NOW + 5) for name in GATEWAYS}))
     assert (nowhere.refusal, nowhere.status) == ("no-route", 404)
     assert (down.refusal, down.status) == ("gateways-down", 503)
 
@@ -251,7 +251,7 @@ class Replay:
 
     def __init__(self, plan: Plan, failing: Mapping[str, Failure], live: Snapshot) -> None:
         self.now, self.failing = NOW, failing
-        self.live = Snapshot(dict(live.held), live.turns, live.drawn)
+        self.live = replace(live, known=dict(live.known))
         self.rows: list[tuple[str, str]] = []
         while (next_plan := self.attempt(plan)) is not None:
             plan = next_plan
@@ -262,11 +262,11 @@ class Replay:
         if failure is None:
             self.rows.append((gateway, "answered"))
             return None
+        began = self.now
         if failure.local and failure.status == 408:
             wait = plan.ring if failure.ringing else min(plan.no_reply_at(self.now), plan.progress_at(self.now))
             self.now += wait
-        if seconds := policy.hold(plan, failure):
-            self.live.held = {**self.live.held, gateway: math.ceil(self.now + seconds)}
+        self.live.fail(plan, failure, began, self.now)
         outcome = policy.next_attempt(plan, failure, self.live, self.now).outcome
         if isinstance(outcome, policy.Retry):
             self.rows.append((gateway, outcome.plan.attempt.gateway))
@@ -287,7 +287,8 @@ class Replay:
 def test_the_walk_is_what_becomes_of_the_call(
     route: Route, failing: dict[str, Failure], held: dict[str, float], turn: int, drawn: float
 ) -> None:
-    live = Snapshot(held, {"any": turn}, drawn)
+    known = {name: Health(held=until) for name, until in held.items()}
+    live = Snapshot(dict(known), turns={"any": turn}, drawn=drawn)
     found = explained(failing, route, live)
     outcome = policy.decide(CALL, view(route), live, NOW).outcome
     if isinstance(outcome, policy.Reject):
@@ -295,7 +296,7 @@ def test_the_walk_is_what_becomes_of_the_call(
         return
     rows = [(trace.gateway, trace.following or trace.result) for trace in found.attempts]
     assert rows == Replay(outcome.plan, failing, live).rows
-    assert live == Snapshot(held, {"any": turn}, drawn)
+    assert live == Snapshot(known, turns={"any": turn}, drawn=drawn)
 
 
 @settings(deadline=None, max_examples=100)

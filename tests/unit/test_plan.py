@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kemi import policy
+from kemi.health import Health
 from kemi.plan import Attempt, Plan
 from model.causes import TREATMENTS, Cause, Failure, classify
 from model.policy import RetryRule
@@ -22,9 +23,17 @@ class Live:
 
     held: dict[str, float] = field(default_factory=dict)
 
-    def held_until(self, gateway: str) -> float:
+    def health(self, gateway: str) -> Health | None:
         """As :class:`kemi.policy.Live` has it."""
-        return self.held.get(gateway, 0.0)
+        return Health(held=self.held[gateway]) if gateway in self.held else None
+
+    def claim(self, gateway: str, now: float, until: float) -> bool:
+        """As :class:`kemi.policy.Live` has it."""
+        return True
+
+    def probe(self, uri: str) -> int:
+        """As :class:`kemi.policy.Live` has it."""
+        return 0
 
     def turn(self, route: str) -> int:
         """As :class:`kemi.policy.Live` has it."""

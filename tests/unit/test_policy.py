@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kemi import policy
+from kemi.health import Health
 from kemi.plan import Plan
 from kemi.view import View
 from model.call import CallFacts
@@ -36,9 +37,17 @@ class Live:
     turns: int = 0
     drawn: float = 0.0
 
-    def held_until(self, gateway: str) -> float:
+    def health(self, gateway: str) -> Health | None:
         """As :class:`kemi.policy.Live` has it."""
-        return self.held.get(gateway, 0.0)
+        return Health(held=self.held[gateway]) if gateway in self.held else None
+
+    def claim(self, gateway: str, now: float, until: float) -> bool:
+        """As :class:`kemi.policy.Live` has it."""
+        return True
+
+    def probe(self, uri: str) -> int:
+        """As :class:`kemi.policy.Live` has it."""
+        return 0
 
     def turn(self, route: str) -> int:
         """As :class:`kemi.policy.Live` has it."""

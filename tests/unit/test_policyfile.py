@@ -12,7 +12,20 @@ from hypothesis import strategies as st
 from model.causes import Q850_NAMES, Cause
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
-from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Rewrite, Route, Strategy, Trunk
+from model.policy import (
+    DEFAULT_BREAKER,
+    PENALTIES,
+    Breaker,
+    Emergency,
+    Gateway,
+    Policy,
+    Refusal,
+    RetryRule,
+    Rewrite,
+    Route,
+    Strategy,
+    Trunk,
+)
 from policyfile import LoadedPolicy, PolicyFileError, load, reference, tree
 from policyfile.document import DiallingPlan, Section, keys_of, section_at
 from policyfile.patterns import check_pattern, check_replacement
@@ -184,6 +197,21 @@ class TestResolved:
         )
         assert loaded.policy.gateways["a"].retry == loaded.policy.gateways["b"].retry == RetryRule(never=("503",))
 
+    @pytest.mark.parametrize(
+        ("written", "breaker"),
+        [
+            ("off", None),
+            ("'off'", None),
+            ("false", None),
+            ("{}", DEFAULT_BREAKER),
+            ("{trip: 4, open: 1m}", Breaker(trip=4, open=60.0)),
+            ("{penalties: {capacity: 0}}", Breaker(penalties={**PENALTIES, "capacity": 0})),
+        ],
+    )
+    def test_breaker(self, written: str, breaker: Breaker | None) -> None:
+        loaded = policy(f"gateways: {{g: {{address: 192.0.2.1, breaker: {written}}}}}")
+        assert loaded.policy.gateways["g"].breaker == breaker
+
     def test_byte_order_mark_and_windows_line_ends(self) -> None:
         assert load("\ufeffstrowger: 1\r\ntrunks: {}\r\n", name="x").policy == Policy()
 
@@ -261,6 +289,16 @@ class TestRefused:
             ("gatways: {}", "2: unknown key 'gatways' (did you mean 'gateways'?)"),
             ("x: 1", "2: unknown key 'x'"),
             (gateway("adress: 1"), "3: gateways.a: unknown key 'adress' (did you mean 'address'?)"),
+            (gateway("breaker: {tripp: 1}"), "3: gateways.a.breaker: unknown key 'tripp' (did you mean 'trip'?)"),
+            (gateway("breaker: {trip: 0}"), "3: gateways.a.breaker.trip: should be greater than or equal to 1"),
+            (gateway("breaker: {open: 10m}"), "3: gateways.a.breaker: 'open_max' is shorter than 'open'"),
+            (gateway("breaker: on"), "3: gateways.a.breaker: should be a mapping (key: value)"),
+            (
+                gateway("breaker: {penalties: {time-oud: 1}}"),
+                "3: gateways.a.breaker.penalties.time-oud: 'time-oud' is none of transport, time-out, server-fault, "
+                "capacity (did you mean 'time-out'?)",
+            ),
+            (gateway("probe: 1"), "3: gateways.a.probe: should be true or false"),
             (gateway("retry: {Also: []}"), "3: gateways.a.retry: unknown key 'Also' (did you mean 'also'?)"),
             (
                 route("gateways: [a], max_attempt: 1"),
@@ -840,7 +878,7 @@ class TestDocs:
 
     def test_every_key_is_described(self) -> None:
         sections, tables = Section.__subclasses__(), reference.key_tables()
-        assert len(sections) == 10
+        assert len(sections) == 11
         for section in sections:
             assert all(field.description for field in section.model_fields.values())
             assert all(f"| `{name}` |" in tables for name in keys_of(section))
