@@ -195,6 +195,12 @@ def test_a_gateway_is_not_blamed_for_a_budget_that_others_used_up() -> None:
     assert (blamed(0, NOW + 10), blamed(1, NOW + 10), blamed(1, NOW + 5)) == (2, 0, 2)
 
 
+def test_a_trial_that_others_left_no_time_for_tells_nothing() -> None:
+    under_way = replace(HALF_OPEN, trial=NOW + 99)
+    assert policy.judged(under_way, plan(1), TIMEOUT, NOW + 10, trial=True) == HALF_OPEN
+    assert policy.judged(under_way, plan(0), TIMEOUT, NOW + 10, trial=True).wait == 60
+
+
 def test_a_trial_that_is_refused_by_the_called_side_passes() -> None:
     busy = policy.judged(HALF_OPEN, plan(), Failure(486), NOW, trial=True)
     assert (busy.passed, busy.half_open(NOW)) == (1, True)
