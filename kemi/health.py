@@ -65,7 +65,8 @@ class Health:
 
     def expires(self, now: float) -> float:
         """Seconds for which this is worth remembering."""
-        return max(self.last, self.until, self.held, self.trial) + REMEMBERED - now
+        failed = max(self.last, self.until) if self.wait else self.last
+        return max(failed + REMEMBERED if failed else 0.0, self.held + 1, self.trial) - now
 
     def reasons(self) -> str:
         """The failures in words: ``5 time-out, 1 capacity``."""

@@ -455,8 +455,8 @@ def judged(health: Health, plan: Plan, failure: Failure, now: float, *, trial: b
         kind = breakers.kind_of(failure, classify(failure))
         if plan.current and kind == "time-out" and now >= plan.deadline - SHORTEST_ATTEMPT:
             # What others left of the budget was too short to tell anything.
-            kind = ""
-        if kind:
+            health = breakers.freed(health) if trial else health
+        elif kind:
             health = breakers.failed(health, attempt.breaker, kind, now, trial=trial)
         elif trial:
             health = breakers.passed(health, attempt.breaker, now)

@@ -145,7 +145,7 @@ def test_drains_and_resumes_cost_no_call(node: Node, load: MixedLoad, caller: Ca
     other = node.answering()
     gateways = [Gateway("load", "127.0.0.1", load_gateway_port(node)), Gateway("other", "127.0.0.1", other.port)]
     node.apply([replace(LOAD_ROUTE, gateways=("load", "other"))], gateways)
-    for _ in range(20):
+    for _ in range(CHANGES // 2):
         node.confirmed(node.store.drain(Drain("load", "a test")))
         assert caller.call("7001").contact_port == other.port
         change = node.store.resume("load")

@@ -56,6 +56,12 @@ def test_a_gateway_that_answers_no_probe_is_left_out_until_it_does(prober: Node)
     until(lambda: len(destinations()) == 2, "the new list is not read", 20)
     assert node.live().probe(gateway.uri) > 0
     until(lambda: node.live().probe(other.uri) > 0, "the other is not found to be gone", 30)
+    # A new Kamailio begins with every gateway up, and finds out anew.
+    node.stack.processes["kamailio"].stop()
+    node.stack.start_kamailio()
+    assert node.live().probed == {}
+    assert tried(node) == ["a"]
+    until(lambda: node.live().probe(gateway.uri) > 0, "it is not found to be gone by a new Kamailio", 30)
     a.start()
     until(lambda: node.live().probe(gateway.uri) < 0, "it is not found to be back", 30)
     assert tried(node) == ["a"]

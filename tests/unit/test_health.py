@@ -150,8 +150,10 @@ def test_what_cannot_be_read_is_healthy(text: object) -> None:
 
 @given(healths)
 def test_nothing_is_forgotten_before_its_time(known: Health) -> None:
-    left = known.expires(NOW)
-    assert NOW + left >= max(known.until, known.held, known.last) + 299
+    ends = NOW + known.expires(NOW)
+    assert ends >= max(known.held, known.last)
+    assert not known.last or ends >= known.last + 299
+    assert not known.tripped or ends >= known.until
 
 
 @pytest.mark.parametrize(
@@ -191,6 +193,18 @@ def test_a_gateway_is_not_blamed_for_a_budget_that_others_used_up() -> None:
         UNKNOWN, plan(current), TIMEOUT, now, trial=False
     ).score
     assert (blamed(0, NOW + 10), blamed(1, NOW + 10), blamed(1, NOW + 5)) == (2, 0, 2)
+
+
+def test_a_trial_that_others_left_no_time_for_tells_nothing() -> None:
+    under_way = replace(HALF_OPEN, trial=NOW + 99)
+    assert policy.judged(under_way, plan(1), TIMEOUT, NOW + 10, trial=True) == HALF_OPEN
+    assert policy.judged(under_way, plan(0), TIMEOUT, NOW + 10, trial=True).wait == 60
+
+
+def test_a_trial_that_is_refused_by_the_called_side_passes() -> None:
+    busy = policy.judged(HALF_OPEN, plan(), Failure(486), NOW, trial=True)
+    assert (busy.passed, busy.half_open(NOW)) == (1, True)
+    assert policy.judged(HALF_OPEN, plan(), Failure(486), NOW, trial=False) == HALF_OPEN
 
 
 def test_a_breaker_that_is_off_remembers_retry_after_alone() -> None:

@@ -12,7 +12,7 @@ from kemi import policy
 from kemi.health import Health
 from kemi.plan import Attempt, Plan
 from model.causes import TREATMENTS, Cause, Failure, classify
-from model.policy import RetryRule
+from model.policy import DEFAULT_BREAKER, Breaker, RetryRule
 
 NOW = 1_000_000.0
 
@@ -57,6 +57,9 @@ attempts = st.builds(
     retry=rules,
     no_reply=seconds,
     progress=seconds,
+    breaker=st.none()
+    | st.just(DEFAULT_BREAKER)
+    | st.builds(Breaker, trip=st.integers(1, 99), open=seconds, open_max=seconds),
 )
 plans = st.builds(
     Plan,
