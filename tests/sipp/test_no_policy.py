@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_records_that_cannot_be_written_cost_no_call(tmp_path: Path) -> None:
     try:
         node.stack.start_kamailio()
         write_snapshot(node, good_snapshot(node))
-        node.stack.settings.spool.rmdir()
+        shutil.rmtree(node.stack.settings.spool)
         node.stack.settings.spool.write_text("a file, where the directory was")
         node.answered("1001", "1002", explained=False)
         assert "call record lost" in node.stack.log("kamailio")
