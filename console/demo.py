@@ -99,7 +99,8 @@ def _place(settings: Settings, directory: Path, number: int, call: DemoCall) -> 
         directory=directory,
         keys={"caller": call.caller.replace(" ", ""), "callee": call.callee.replace(" ", "")},
     )
-    records = list(past_call(settings.spool, result.call_id))[-1 - len(call.carriers) :]
+    events = past_call(settings.spool, result.call_id)
+    records = [event for event in events if event["event"] in ("decided", "failed")][-1 - len(call.carriers) :]
     for record in records:
         for line in describe(record):
             out.print("  " + line, markup=False)

@@ -118,17 +118,3 @@ def test_a_cancelled_call(node: Node, provisional: str, scenario: str) -> None:
     assert (attempt.gateway, attempt.cause) == ("a", "cancelled")
     assert (attempt.rang is not None) == (provisional == "180")
     assert_in_order(record)
-
-
-def test_a_call_goes_on_over_a_restart_of_kamailio_and_its_end_is_recorded(node: Node) -> None:
-    """Dialogs are in memory only; the call's id comes with the BYE."""
-    to(node, at("g", node.gateway("uas-answers.xml")))
-    kamailio = node.stack.processes["kamailio"]
-    done = node.started_call("uac-expect-answer.xml", CALLER, CALLEE, talk=3.0)
-    node.until_event("answered")
-    kamailio.kill()
-    node.stack.start_kamailio()
-    record = node.record(done().call_id)
-    assert (record.outcome, record.ended_by) == (Outcome.ANSWERED, "caller")
-    assert record.duration > 0
-    assert_in_order(record)
