@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,13 @@ RATE = 40.0
 def nanoseconds(pids: Sequence[int]) -> int:
     """CPU time that these processes have had, to the nanosecond (proc(5), schedstat: the first number)."""
     return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids)
+
+
+def idle(variants: Sequence[Variant], seconds: float) -> dict[str, float]:
+    """Microseconds of CPU for each second that each variant uses without any call."""
+    before = {variant.kind.name: nanoseconds(variant.pids()) for variant in variants}
+    time.sleep(seconds)
+    return {one.kind.name: (nanoseconds(one.pids()) - before[one.kind.name]) / 1000 / seconds for one in variants}
 
 
 def block(variants: Sequence[Variant], *, seconds: float, rate: float, first: int) -> dict[str, float]:
@@ -47,5 +55,7 @@ def blocks(
         values = block(variants, seconds=seconds, rate=rate, first=number)
         for name, value in values.items():
             found[name].append(value)
-        progress(f"block {number + 1} of {count}: " + ", ".join(f"{name} {value:.0f}" for name, value in values.items()))
+        progress(
+            f"block {number + 1} of {count}: " + ", ".join(f"{name} {value:.0f}" for name, value in values.items())
+        )
     return found

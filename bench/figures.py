@@ -60,7 +60,9 @@ class Figure:
     def line(self) -> str:
         """As a line of JSON."""
         record = asdict(self) | {"goal": str(self.goal) if self.goal else None, "met": self.met}
-        numbers = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in record.items()}
+        numbers = {
+            name: None if isinstance(value, float) and math.isnan(value) else value for name, value in record.items()
+        }
         return json.dumps(numbers, ensure_ascii=False)
 
 

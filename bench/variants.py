@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -171,7 +170,7 @@ class Variant:
             sip_workers=self.workers,
         )
 
-    def _start_kamailio(self, extra: Mapping[str, str]) -> None:
+    def _start_kamailio(self, extra: dict[str, str]) -> None:
         settings = self._settings
         serve.prepare(settings)
         shutil.copyfile(self.kind.main, settings.main_script)

@@ -60,7 +60,9 @@ class World:
         """Write the files that imports, native Kamailio and SIPp read."""
         directory.mkdir(parents=True, exist_ok=True)
         _lines(directory / "entries.csv", "kind,value", (f"{kind},{value}" for kind, value in self.entries))
-        _lines(directory / "prefixes.csv", "prefix,route", (f"{prefix},{route}" for prefix, route in self.prefixes.items()))
+        _lines(
+            directory / "prefixes.csv", "prefix,route", (f"{prefix},{route}" for prefix, route in self.prefixes.items())
+        )
         for name, calls in (("answered", self.answered), ("refused", self.refused)):
             _lines(directory / f"{name}.csv", "SEQUENTIAL", (f"{call.caller};{call.callee};" for call in calls))
 

@@ -1,4 +1,4 @@
-"""Peer: everything in Python, requests within dialogs and replies too; our own decision. Loaded through all_kemi.cfg."""
+"""Peer: everything in Python, requests within dialogs and replies too; our own decision. Loaded by all_kemi.cfg."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Handler(routing.Handler):
             return HANDLED
         KSR.hdr.remove("Route")
         KSR.rr.record_route()
-        if self.on_call(msg) < 0:
+        if self.on_call(msg, None) < 0:
             self._internal_error()
         return HANDLED
 
@@ -76,7 +76,7 @@ class Handler(routing.Handler):
         if KSR.tm.t_is_canceled() > 0:
             if KSR.tm.t_check_status("487") < 0:
                 KSR.sl.send_reply(487, "Request Terminated")
-        elif self.on_failure(msg) < 0:
+        elif self.on_failure(msg, None) < 0:
             self._internal_error()
         return HANDLED
 
