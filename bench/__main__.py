@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -47,6 +48,8 @@ def main(
         SMOKE if smoke else Sizes(), **{name: value for name, value in given.items() if value is not None}
     )
     console, progress = Console(), Console(stderr=True)
+    # Whoever ends this wants namespaces and processes gone too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="strowger-bench-") as directory:
         bench = Bench(

@@ -10,10 +10,19 @@ from model.entries import Entry, Kind
 from state.store import Store
 
 
+class CommandFailedError(Exception):
+    """A command failed; the message says which, and what it printed."""
+
+
 def run(node: Node, *arguments: str) -> float:
-    """Seconds that a ``strowger`` command takes, until the node has what it changed. Raises CalledProcessError."""
+    """Seconds that a ``strowger`` command takes, until the node has what it changed.
+
+    Raises :class:`CommandFailedError`.
+    """
     began = time.perf_counter()
-    subprocess.run(node.strowger(*arguments), env=node.environment, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(node.strowger(*arguments), env=node.environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CommandFailedError(f"strowger {' '.join(arguments)}: {done.stderr or done.stdout}")
     return time.perf_counter() - began
 
 
