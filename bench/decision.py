@@ -29,8 +29,10 @@ class _Live:
         return 0.0
 
 
-def microseconds(snapshot: Path, calls: Sequence[Call]) -> list[float]:
+def microseconds(snapshot: Path, calls: Sequence[Call], *, pause: float = 0.0) -> list[float]:
     """Thread CPU time of each decision: transaction, look-ups and plan, from facts as they come.
+
+    With a ``pause`` of some seconds before each, as a worker has between calls.
 
     The collector runs as it does in a worker.
     """
@@ -38,6 +40,8 @@ def microseconds(snapshot: Path, calls: Sequence[Call]) -> list[float]:
     gc.collect()
     for number, call in enumerate(calls):
         facts = CallFacts(call.caller, call.callee, "127.0.0.1", user_agent="SIPp", caller_host="127.0.0.1")
+        if pause and number >= WARM_UP:
+            time.sleep(pause)
         began = time.thread_time_ns()
         with reader.read() as get:
             policy.decide(facts, View(get), live, now)
