@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-
-RESAMPLES = 4000
-# One-sided 95 % each: together the interval that holds the value with 90 %.
-CONFIDENCE = 0.90
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +67,17 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
 
 
-def interval(values: Sequence[float], statistic: Callable[[Sequence[float]], float]) -> tuple[float, float]:
-    """Bounds of a statistic by bootstrap, 90 %; always the same for the same values. NaN for fewer than two values."""
-    if len(values) < 2:
+def percentile_interval(values: Sequence[float], share: float) -> tuple[float, float]:
+    """Bounds of :func:`percentile`, 90 %, whatever the distribution: between which of the values it lies.
+
+    How many values fall below it is binomial. NaN for fewer than two values.
+    """
+    count = len(values)
+    if count < 2:
         return math.nan, math.nan
-    rng = random.Random(0)
-    drawn = sorted(statistic(rng.choices(values, k=len(values))) for _ in range(RESAMPLES))
-    tail = (1 - CONFIDENCE) / 2
-    return drawn[int(tail * RESAMPLES)], drawn[int((1 - tail) * RESAMPLES) - 1]
+    ordered, half = sorted(values), 1.645 * math.sqrt(count * share * (1 - share))
+    low, high = math.floor(count * share - half) - 1, math.ceil(count * share + half) - 1
+    return ordered[max(0, low)], ordered[min(count - 1, high)]
 
 
 # Student's t at 95 %, one-sided, by degrees of freedom; beyond the table the normal distribution's.

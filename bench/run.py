@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import capacity, changes, cpu, decision, memory, report
-from bench.figures import Figure, Goal, interval, mean_interval, paired, percentile
+from bench.figures import Figure, Goal, mean_interval, paired, percentile, percentile_interval
 from bench.variants import ALL_KEMI, BARE, CONTROL, NATIVE, STROWGER, SYNC_REDIS, Kind, Node, Variant
 from bench.world import REFUSED_SHARE, World, draw, policy
 
@@ -173,13 +172,8 @@ class Bench:
 
 
 def _share(name: str, values: Sequence[float], unit: str, share: float, goal: Goal | None) -> Figure:
-    def at(drawn: Sequence[float]) -> float:
-        return percentile(drawn, share)
-
-    # A bootstrap over a thousand values says as much as over all of them, and takes no minute.
-    sample = values if len(values) <= 1000 else random.Random(0).sample(list(values), 1000)
-    low, high = interval(sample, at)
-    return Figure(name, at(values), unit, low=low, high=high, goal=goal)
+    low, high = percentile_interval(values, share)
+    return Figure(name, percentile(values, share), unit, low=low, high=high, goal=goal)
 
 
 def _cpu_picture(found: dict[str, list[float]]) -> str:

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from bench.capacity import CLOSE, Search
-from bench.figures import Figure, Goal, interval, mean_interval, paired, percentile
+from bench.figures import Figure, Goal, mean_interval, paired, percentile, percentile_interval
 from bench.world import draw
 
 FIELDS = {
@@ -60,12 +60,15 @@ def test_bounds_of_a_mean_are_those_of_student() -> None:
 
 
 def test_one_block_has_no_bounds() -> None:
-    assert all(map(math.isnan, (*mean_interval([1.0]), *interval([1.0], max))))
+    assert all(map(math.isnan, (*mean_interval([1.0]), *percentile_interval([1.0], 0.5))))
 
 
-def test_a_bootstrap_holds_the_median() -> None:
-    low, high = interval([float(number) for number in range(101)], lambda values: percentile(values, 0.5))
-    assert 35 < low < 50 < high < 65
+@pytest.mark.parametrize("share", [0.5, 0.99])
+def test_bounds_of_a_percentile_hold_it(share: float) -> None:
+    values = [float(number) for number in range(1000)]
+    low, high = percentile_interval(values, share)
+    assert low < percentile(values, share) < high
+    assert high - low < 60
 
 
 @pytest.mark.parametrize("limit", [20.0, 99.0, 150.0, 5000.0])
