@@ -1,11 +1,12 @@
 # make run    the whole stack on this machine, with its first calls; Ctrl-C stops it
 # make demo   the same, then stops; fails unless every call did what it should
 # make test   all checks and all tests
+# make bench  what Strowger promises, measured beside its peers: a quarter of an hour, see docs/bench.md
 
 PYTHON := .venv/bin/python
 READY  := .venv/ready
 
-.PHONY: run demo test check install clean
+.PHONY: run demo test bench check install clean
 
 run: install
 	@$(PYTHON) -m console.main run
@@ -15,6 +16,9 @@ demo: install
 
 test: install
 	@./scripts/test
+
+bench: install
+	@$(PYTHON) -m bench
 
 check: install
 	@./scripts/check

@@ -1,0 +1,51 @@
+"""CPU of one decision, over a node's own snapshot, in this process."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.world import Call
+from kemi import policy
+from kemi.view import View
+from model.call import CallFacts
+from state.snapshot import shared_reader
+
+WARM_UP = 500
+
+
+class _Live:
+    """No gateway asked to be left alone."""
+
+    def held_until(self, _gateway: str) -> float:
+        return 0.0
+
+    def turn(self, _route: str) -> int:
+        return 0
+
+    def draw(self) -> float:
+        return 0.0
+
+
+def microseconds(snapshot: Path, calls: Sequence[Call], *, pause: float = 0.0) -> list[float]:
+    """Thread CPU time of each decision: transaction, look-ups and plan, from facts as they come.
+
+    With a ``pause`` of some seconds before each, as a worker has between calls.
+
+    The collector runs as it does in a worker.
+    """
+    reader, live, now, took = shared_reader(snapshot), _Live(), time.time(), []
+    gc.collect()
+    for number, call in enumerate(calls):
+        facts = CallFacts(call.caller, call.callee, "127.0.0.1", user_agent="SIPp", caller_host="127.0.0.1")
+        if pause and number >= WARM_UP:
+            time.sleep(pause)
+        began = time.thread_time_ns()
+        with reader.read() as get:
+            policy.decide(facts, View(get), live, now)
+        ended = time.thread_time_ns()
+        if number >= WARM_UP:
+            took.append((ended - began) / 1000)
+    return took

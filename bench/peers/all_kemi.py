@@ -1,0 +1,90 @@
+"""Peer: everything in Python, requests within dialogs and replies too; our own decision. Loaded by all_kemi.cfg."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import KSR
+
+from kemi import routing
+
+FLB_RINGING = 1
+HANDLED = 1
+
+
+class Handler(routing.Handler):
+    """kamailio.cfg's routes as methods of the same names."""
+
+    def ksr_request_route(self, msg: Any) -> int:
+        """request_route."""
+        if KSR.maxfwd.process_maxfwd(70) < 0:
+            KSR.hdr.append_to_reply('Reason: Q.850;cause=25;text="too-many-hops"\r\n')
+            KSR.sl.sl_send_reply(483, "Too Many Hops")
+            return HANDLED
+        if KSR.sanity.sanity_check(17895, 7) < 0:
+            return HANDLED
+        method = KSR.pv.get("$rm")
+        if method == "CANCEL":
+            if KSR.tm.t_check_trans() > 0:
+                KSR.tm.t_relay()
+            else:
+                KSR.sl.sl_send_reply(481, "No Such Call")
+            return HANDLED
+        KSR.force_rport()
+        if KSR.siputils.has_totag() > 0:
+            self._within_dialog(method)
+            return HANDLED
+        if KSR.tmx.t_precheck_trans() > 0:
+            KSR.tm.t_check_trans()
+            return HANDLED
+        KSR.tm.t_check_trans()
+        if method == "ACK":
+            return HANDLED
+        if method == "OPTIONS":
+            KSR.sl.sl_send_reply(200, "OK")
+            return HANDLED
+        if method != "INVITE":
+            KSR.sl.sl_send_reply(405, "Method Not Allowed")
+            return HANDLED
+        KSR.hdr.remove("Route")
+        KSR.rr.record_route()
+        if self.on_call(msg, None) < 0:
+            self._internal_error()
+        return HANDLED
+
+    def _within_dialog(self, method: str) -> None:
+        if KSR.rr.loose_route() > 0:
+            if method == "NOTIFY":
+                KSR.rr.record_route()
+            if KSR.tm.t_relay() < 0:
+                KSR.sl.sl_reply_error()
+        elif method == "ACK":
+            if KSR.tm.t_check_trans() > 0:
+                KSR.tm.t_relay()
+        else:
+            KSR.sl.sl_send_reply(404, "Not Here")
+
+    def GATEWAY_REPLY(self, _msg: Any) -> int:
+        """onreply_route."""
+        if 180 <= KSR.pv.get("$rs") <= 183:
+            KSR.setbflag(FLB_RINGING)
+            KSR.tm.t_set_fr(KSR.pv.get("$avp(ring)"), 0)
+        return HANDLED
+
+    def GATEWAY_FAILED(self, msg: Any) -> int:
+        """failure_route."""
+        if KSR.tm.t_is_canceled() > 0:
+            if KSR.tm.t_check_status("487") < 0:
+                KSR.sl.send_reply(487, "Request Terminated")
+        elif self.on_failure(msg, None) < 0:
+            self._internal_error()
+        return HANDLED
+
+    def _internal_error(self) -> None:
+        KSR.hdr.append_to_reply('Reason: Q.850;cause=41;text="internal-error"\r\n')
+        KSR.sl.send_reply(500, "Internal Error")
+
+
+def mod_init() -> Any:
+    """The object whose methods Kamailio calls."""
+    return Handler()

@@ -1,0 +1,87 @@
+"""Peer: our own routing, that asks Redis for each call with redis-py and waits; loaded through kamailio.cfg.
+
+The fair way: one connection for each worker, kept; one pipeline for each call with everything that the decision may
+look up. The policy itself and the lengths in use are read once, as they would be configuration.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import redis
+
+from kemi import policy, routing
+from kemi.view import Get, View
+from model.call import CallFacts
+from model.entries import Kind, pair_value
+from model.numbers import normalise
+from state import keys, layout
+
+_decide = policy.decide
+
+
+@cache
+def _connection(_pid: int) -> redis.Redis:
+    # Workers are forks: each has its own.
+    return redis.Redis.from_url(os.environ["BENCH_REDIS_URL"], socket_timeout=2.0, decode_responses=False)
+
+
+@cache
+def _configuration(_pid: int) -> dict[bytes, bytes]:
+    with _snapshot_of_node.read() as get:
+        named = {layout.NAMED + name: get(layout.NAMED + name) for name in (b"main", b"detour")}
+        records = {key: get(key) for key in (layout.POLICY, layout.INDEX)}
+    return {key: value for key, value in (records | named).items() if value is not None}
+
+
+def _asked(facts: CallFacts, get: Get) -> tuple[list[str], list[str]]:
+    """The entries and the prefixes that the call may meet."""
+    view = View(get)
+    trunk = view.trunk(facts.source)
+    assert trunk is not None
+    caller, callee = normalise(facts.caller, trunk.dialling), normalise(facts.callee, trunk.dialling)
+    lengths = view._index.lengths
+    entries = [f"{Kind.CALLER}:{caller}", f"{Kind.CALLEE}:{callee}", f"{Kind.PAIR}:{pair_value(caller, callee)}"]
+    for kind, number in ((Kind.CALLER_PREFIX, caller), (Kind.CALLEE_PREFIX, callee)):
+        entries += [f"{kind}:{number[:length]}" for length in lengths.get(kind.value, ()) if length <= len(number)]
+    if "source4" in lengths:
+        entries.append(f"{Kind.SOURCE}:{facts.source.rpartition('.')[0]}.0/24")
+    prefixes = [callee[:length] for length in lengths.get(layout.ROUTES, ()) if length <= len(callee)]
+    return entries, prefixes
+
+
+def decide(facts: CallFacts, view: View, live: policy.Live, now: float) -> policy.Decision:
+    """The decision, over what Redis answers."""
+    records = dict(_configuration(os.getpid()))
+    entries, prefixes = _asked(facts, records.get)
+    with _connection(os.getpid()).pipeline(transaction=False) as pipeline:
+        pipeline.hmget(keys.ENTRIES, entries)
+        pipeline.hmget(keys.PREFIXES, prefixes)
+        found_entries, found_prefixes = pipeline.execute()
+    for name, value in zip(entries, found_entries, strict=True):
+        if value is not None:
+            records[layout.ENTRY + name.encode()] = value
+    for prefix, route in zip(prefixes, found_prefixes, strict=True):
+        if route is not None:
+            records[layout.route_key(prefix)] = layout.REFERENCE + route
+    return _decide(facts, View(records.get), live, now)
+
+
+class _NoSnapshot:
+    @contextmanager
+    def read(self) -> Iterator[Get]:
+        yield _configuration(os.getpid()).get
+
+
+def mod_init() -> Any:
+    """The object whose methods Kamailio calls."""
+    return routing.Handler()
+
+
+_snapshot_of_node = routing._snapshot
+routing._snapshot = _NoSnapshot()  # type: ignore[assignment]
+policy.decide = decide
