@@ -17,12 +17,18 @@ WARM_UP = 500
 
 
 class _Live:
-    """No gateway asked to be left alone."""
+    """Every gateway is healthy."""
 
-    def held_until(self, _gateway: str) -> float:
-        return 0.0
+    def health(self, gateway: str) -> None:
+        return None
 
-    def turn(self, _route: str) -> int:
+    def claim(self, gateway: str, now: float, until: float) -> bool:
+        return True
+
+    def probe(self, uri: str) -> int:
+        return 0
+
+    def turn(self, route: str) -> int:
         return 0
 
     def draw(self) -> float:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.netns import Namespace
+from console.ports import free_port
 from console.process import Process
 from console.sipp import SIPP
-from console.stack import free_port
 
 SCENARIOS = Path(__file__).parent / "sipp"
 # Seconds after its last call in which a caller has to be done.

@@ -193,7 +193,8 @@ class Soak:
             home = self.directory / f"caller-{number}"
             path = render(SCENARIOS / scenario, home, **words)
             command = [
-                "/usr/bin/env", "-C", str(home), SIPP, f"{settings.sip_address}:{settings.sip_port}", "-sf", str(path),
+                "/usr/bin/env", "-C", str(home), SIPP, f"{settings.sip_addresses[0]}:{settings.sip_port}",
+                "-sf", str(path),
                 "-i", "127.0.0.1", "-p", str(free_port()), "-t", "u1", "-nostdin", "-d", "1000",
                 "-r", f"{self.rate * share:g}", "-m", str(int(self.calls * share)), "-l", "1000000",
                 "-cid_str", f"%u-{number}-{os.getpid()}@%s", "-trace_err", "-error_file", str(home / "errors.log"),

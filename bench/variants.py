@@ -16,8 +16,9 @@ from bench.netns import Namespace
 from bench.sipp import Callers, start_gateway
 from bench.world import REFUSED_SHARE
 from console import serve
+from console.ports import free_port
 from console.process import Process
-from console.stack import Stack, StackError, free_port
+from console.stack import Stack, StackError
 from kemi.rpc import Kamcmd, RpcError
 from model.settings import Settings
 
