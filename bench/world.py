@@ -138,7 +138,8 @@ def _subscriber(rng: random.Random) -> str:
 def _dialled(rng: random.Random, number: str) -> str:
     """One of the ways in which a British trunk dials it."""
     spellings = [number, "00" + number[1:]]
-    if number.startswith("+44"):
+    # Two leading zeros would be read as the international prefix.
+    if number.startswith("+44") and number[3] != "0":
         spellings.append("0" + number[3:])
     return rng.choice(spellings)
 
