@@ -73,7 +73,8 @@ class Explanation:
 
     def as_dict(self) -> dict[str, object]:
         """As JSON has it."""
-        return {**asdict(self), "steps": [step._asdict() for step in self.steps]}
+        steps = [{"what": what, "subject": subject, "found": found} for what, subject, found in self.steps]
+        return {**asdict(self), "steps": steps}
 
 
 @dataclass(slots=True)
@@ -120,9 +121,7 @@ class Snapshot:
         return self.drawn
 
 
-def explain(
-    facts: CallFacts, view: View, live: Snapshot, now: float, failures: Mapping[str, Failure]
-) -> Explanation:
+def explain(facts: CallFacts, view: View, live: Snapshot, now: float, failures: Mapping[str, Failure]) -> Explanation:
     """Decide a hypothetical call at Unix time ``now``; ``failures`` says which gateways fail, and how."""
     live = replace(live, known=dict(live.known))
     decision = policy.decide(facts, view, live, now)

@@ -6,6 +6,8 @@ nothing but itself: no gateway or route is looked up again.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from model.policy import DEFAULT_BREAKER, Breaker, RetryRule
@@ -23,8 +25,13 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     "Seconds."
     progress: float
     "Seconds."
-    breaker: Breaker | None = DEFAULT_BREAKER
-    "The gateway's."
+    own_breaker: Breaker | Literal["off"] | None = None
+    "The gateway's, where it is not the default."
+
+    @property
+    def breaker(self) -> Breaker | None:
+        """The gateway's breaker; None where it has none."""
+        return DEFAULT_BREAKER if self.own_breaker is None else None if self.own_breaker == "off" else self.own_breaker
 
 
 class Plan(msgspec.Struct, frozen=True, array_like=True):

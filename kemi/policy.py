@@ -7,12 +7,13 @@ Both say step by step what they read and found, so an explanation is not a secon
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import chain, cycle, islice
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import cycle, islice
+from typing import Protocol
 from urllib.parse import quote
 
+import msgspec
 from msgspec import structs
 
 from kemi import health as breakers
@@ -23,9 +24,12 @@ from kemi.view import View
 from kemi.weighting import weighted_order
 from model.call import CallFacts
 from model.causes import TREATMENTS, Cause, Failure, classify
-from model.entries import Action, Entry, Kind, pair_value
+from model.entries import Action, Entry
 from model.numbers import as_dialled, is_dialable, normalise
-from model.policy import Emergency, Gateway, Policy, Refusal, RetryRule, Route, Strategy, Trunk
+from model.policy import DEFAULT_BREAKER, Emergency, Gateway, Policy, Refusal, RetryRule, Route, Strategy, Trunk
+
+# A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
+ALLOW, PRIORITY, WEIGHTED = Action.ALLOW, Strategy.PRIORITY, Strategy.WEIGHTED
 
 # With less of the budget left, another attempt could only be cut short.
 SHORTEST_ATTEMPT = 0.5
@@ -64,16 +68,11 @@ class Live(Protocol):
         """A number for this call, at least 0 and at most 1, any as likely as any other."""
 
 
-class Step(NamedTuple):
-    """One thing that a decision looked at."""
-
-    what: str
-    subject: str
-    found: str
+# One thing that a decision looked at: what, of whom or what, and what was found.
+Step = tuple[str, str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(msgspec.Struct, frozen=True):
     """The two sides of a call, normalised."""
 
     caller: str
@@ -86,22 +85,19 @@ class Numbers:
         return (self.caller,) if self.asserted in ("", self.caller) else (self.asserted, self.caller)
 
 
-@dataclass(frozen=True, slots=True)
-class Relay:
+class Relay(msgspec.Struct, frozen=True):
     """The call goes to the gateways of a plan."""
 
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(msgspec.Struct, frozen=True):
     """The call is refused."""
 
     refusal: Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What to do with a call, and why."""
 
     outcome: Relay | Reject
@@ -109,20 +105,17 @@ class Decision:
     emergency: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """The next attempt of the plan begins."""
 
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class PassOn:
+class PassOn(msgspec.Struct, frozen=True):
     """The gateway's reply goes to the caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class FailureDecision:
+class FailureDecision(msgspec.Struct, frozen=True):
     """What to do after a failed attempt, and why."""
 
     outcome: Retry | PassOn | Reject
@@ -156,7 +149,7 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
 
 def _trunk(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
     trunk = view.trunk(facts.source)
-    steps.append(Step("trunk", facts.source, trunk.name if trunk else "none"))
+    steps.append(("trunk", facts.source, trunk.name if trunk else "none"))
     if trunk is None:
         raise _Refused(refusals.UNKNOWN_SOURCE)
     return trunk
@@ -169,10 +162,10 @@ def _numbers(facts: CallFacts, trunk: Trunk, steps: list[Step]) -> Numbers:
         asserted=normalise(asserted, trunk.dialling) if asserted else "",
         callee=normalise(facts.callee, trunk.dialling),
     )
-    steps.append(Step("caller", facts.caller, numbers.caller))
+    steps.append(("caller", facts.caller, numbers.caller))
     if numbers.asserted:
-        steps.append(Step("asserted", asserted, numbers.asserted))
-    steps.append(Step("callee", facts.callee, numbers.callee))
+        steps.append(("asserted", asserted, numbers.asserted))
+    steps.append(("callee", facts.callee, numbers.callee))
     if not is_dialable(numbers.callee):
         raise _Refused(refusals.INVALID_NUMBER)
     return numbers
@@ -180,35 +173,20 @@ def _numbers(facts: CallFacts, trunk: Trunk, steps: list[Step]) -> Numbers:
 
 def _check_lists(facts: CallFacts, trunk: Trunk, numbers: Numbers, view: View, now: float, steps: list[Step]) -> None:
     block: Entry | None = None
-    for entry in _entries(facts, numbers, view):
+    for entry in view.entries(numbers.callers, numbers.callee, facts.source, facts.user_agent):
         if not entry.live(now):
-            steps.append(Step(f"{entry.action} {entry.kind}", entry.value, "expired"))
+            steps.append((f"{entry.action} {entry.kind}", entry.value, "expired"))
             continue
-        steps.append(Step(f"{entry.action} {entry.kind}", entry.value, entry.reason or "matches"))
-        if entry.action is Action.ALLOW:
+        steps.append((f"{entry.action} {entry.kind}", entry.value, entry.reason or "matches"))
+        if entry.action is ALLOW:
             return
         block = block or entry
     if block is not None:
         raise _Refused(refusals.BLOCKED[block.kind])
-    steps.append(Step("lists", "every kind", "no entry in force"))
+    steps.append(("lists", "every kind", "no entry in force"))
     if not trunk.anonymous and _is_anonymous(facts):
-        steps.append(Step("anonymous", trunk.name, "refused on this trunk"))
+        steps.append(("anonymous", trunk.name, "refused on this trunk"))
         raise _Refused(refusals.ANONYMOUS)
-
-
-def _entries(facts: CallFacts, numbers: Numbers, view: View) -> Iterator[Entry]:
-    callers, callee = numbers.callers, numbers.callee
-    exact = chain(
-        (view.entry(Kind.CALLER, caller) for caller in callers),
-        (view.entry(Kind.CALLEE, callee),),
-        (view.entry(Kind.PAIR, pair_value(caller, callee)) for caller in callers),
-    )
-    yield from (entry for entry in exact if entry is not None)
-    for caller in callers:
-        yield from view.beginnings(Kind.CALLER_PREFIX, caller)
-    yield from view.beginnings(Kind.CALLEE_PREFIX, callee)
-    yield from view.sources(facts.source)
-    yield from view.user_agents(facts.user_agent)
 
 
 def _is_anonymous(facts: CallFacts) -> bool:
@@ -223,29 +201,30 @@ def _route(numbers: Numbers, trunk: Trunk, view: View, now: float, steps: list[S
             # Who a trusted peer says is calling, where one says so.
             why = route.narrowing.mismatch(numbers.callers[0], trunk.name, trunk.tags, now)
             if why:
-                steps.append(Step(PASSED_OVER, prefix or "any number", f"{route.name}: {why}"))
+                steps.append((PASSED_OVER, prefix or "any number", f"{route.name}: {why}"))
                 continue
-        steps.append(Step("route", prefix or "any number", route.name))
+        steps.append(("route", prefix or "any number", route.name))
         if route.refusal is not None:
             raise _Refused(route.refusal)
         return route
-    passed_over = steps[-1].what == PASSED_OVER
-    steps.append(Step("route", numbers.callee, f"no {'other ' if passed_over else ''}prefix matches"))
+    passed_over = steps[-1][0] == PASSED_OVER
+    steps.append(("route", numbers.callee, f"no {'other ' if passed_over else ''}prefix matches"))
     raise _Refused(refusals.NO_ROUTE)
 
 
 def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
     policy = view.policy
     gateways = _usable(_ordered(route, live, steps), view, live, now, steps)
-    attempts = list(_attempts(gateways, route, callee, policy, steps))
+    attempts = _attempts(gateways, route, callee, policy, steps)
     if not attempts:
         raise _Refused(refusals.INVALID_NUMBER)
-    attempts = list(islice(cycle(attempts), route.max_attempts or len(attempts)))
+    if route.max_attempts:
+        attempts = list(islice(cycle(attempts), route.max_attempts))
     return _planned(route, attempts, view, now, steps)
 
 
 def _planned(route: Route, attempts: list[Attempt], view: View, now: float, steps: list[Step]) -> Plan:
-    steps.extend(Step("attempt", attempt.gateway, attempt.uri) for attempt in attempts)
+    steps += [("attempt", attempt.gateway, attempt.uri) for attempt in attempts]
     return Plan(
         route=route.name,
         version=view.version,
@@ -258,7 +237,7 @@ def _planned(route: Route, attempts: list[Attempt], view: View, now: float, step
 
 
 def _emergency_plan(emergency: Emergency, number: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
-    steps.append(Step("emergency", number, "passes lists and routes, takes its own gateways"))
+    steps.append(("emergency", number, "passes lists and routes, takes its own gateways"))
     names = _reachable(emergency.gateways, view, live, now, steps)
     gateways = (view.policy.gateways[name] for name in names)
     # A rewriting that leaves nothing of the number must not cost the call.
@@ -276,26 +255,26 @@ def _reachable(names: Iterable[str], view: View, live: Live, now: float, steps: 
     for name in names:
         gateway = view.policy.gateways[name]
         if not gateway.enabled:
-            steps.append(Step("gateway", name, "disabled"))
+            steps.append(("gateway", name, "disabled"))
             continue
         why, _ = _unusable(gateway, live.health(name), view, live, now)
         if why:
-            steps.append(Step("gateway", name, f"{why}, so it comes last"))
+            steps.append(("gateway", name, f"{why}, so it comes last"))
         (last if why else free).append(name)
     return free + last
 
 
 def _ordered(route: Route, live: Live, steps: list[Step]) -> tuple[str, ...]:
-    if route.strategy is Strategy.PRIORITY:
+    if route.strategy is PRIORITY:
         return route.gateways
-    if route.strategy is Strategy.WEIGHTED:
+    if route.strategy is WEIGHTED:
         draw = live.draw()
         order = weighted_order(route.gateways, route.weights, draw)
         # In full: the same number leads to the same order when the call is explained.
-        steps.append(Step("draw", repr(draw), f"begins with {order[0]}"))
+        steps.append(("draw", repr(draw), f"begins with {order[0]}"))
         return order
     first = live.turn(route.name) % len(route.gateways)
-    steps.append(Step("turn", route.name, f"begins with {route.gateways[first]}"))
+    steps.append(("turn", route.name, f"begins with {route.gateways[first]}"))
     return route.gateways[first:] + route.gateways[:first]
 
 
@@ -307,7 +286,7 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
     for name in names:
         gateway = gateways[name]
         if not gateway.enabled:
-            steps.append(Step("gateway", name, "disabled"))
+            steps.append(("gateway", name, "disabled"))
             continue
         health = live.health(name)
         if health is None and not drains and not gateway.probe:
@@ -319,13 +298,13 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
             # One call at a time begins with it; all others come to it only where everybody else has failed them.
             if not usable and live.claim(name, now, now + max(gateway.no_reply, gateway.progress) + 1):
                 passed = f"{health.passed} of {gateway.breaker.restore} passed so far" if gateway.breaker else ""
-                steps.append(Step("gateway", name, f"{why}: this call is a trial, {passed}"))
+                steps.append(("gateway", name, f"{why}: this call is a trial, {passed}"))
                 usable.append(name)
             else:
-                steps.append(Step("gateway", name, f"{why}: it comes last"))
+                steps.append(("gateway", name, f"{why}: it comes last"))
                 half_open.append(name)
         elif why:
-            steps.append(Step("gateway", name, why))
+            steps.append(("gateway", name, why))
             if until:
                 releases.append(until - now)
         else:
@@ -357,15 +336,18 @@ def _unusable(gateway: Gateway, health: Health | None, view: View, live: Live, n
     return f"breaker half-open after {health.reasons()}", HALF_OPEN
 
 
-def _attempts(names: Iterable[str], route: Route, callee: str, policy: Policy, steps: list[Step]) -> Iterator[Attempt]:
+def _attempts(names: Iterable[str], route: Route, callee: str, policy: Policy, steps: list[Step]) -> list[Attempt]:
+    attempts = []
+    # Always from the number as it arrived: what one attempt rewrote, the next never sees.
+    rewritten = route.rewrite.apply(callee)
     for name in names:
         gateway = policy.gateways[name]
-        # Always from the number as it arrived: what one attempt rewrote, the next never sees.
-        number = gateway.rewrite.apply(route.rewrite.apply(callee))
+        number = gateway.rewrite.apply(rewritten)
         if number:
-            yield _attempt(gateway, number)
+            attempts.append(_attempt(gateway, number))
         else:
-            steps.append(Step("gateway", name, "rewriting leaves nothing of the number"))
+            steps.append(("gateway", name, "rewriting leaves nothing of the number"))
+    return attempts
 
 
 def _attempt(gateway: Gateway, number: str) -> Attempt:
@@ -376,14 +358,14 @@ def _attempt(gateway: Gateway, number: str) -> Attempt:
         retry=gateway.retry,
         no_reply=gateway.no_reply,
         progress=gateway.progress,
-        breaker=gateway.breaker,
+        own_breaker=None if gateway.breaker is DEFAULT_BREAKER else gateway.breaker or "off",
     )
 
 
 def _escaped(user: str) -> str:
     # RFC 3261 section 25.1: what may stand in the user part; anything else could pretend to be another host. The
     # number sign is not among it, but gateways expect it as it is dialled. What came escaped stays so.
-    plain = user.removeprefix("+").isalnum() and user.isascii()
+    plain = user.isascii() and user.removeprefix("+").isalnum()
     return user if plain else quote(user, safe="+*#-_.!~'()&=$,%")
 
 

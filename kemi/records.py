@@ -29,7 +29,7 @@ def decided(
         "call_id": call_id,
         "from_tag": from_tag,
         "at": now,
-        "facts": {name: getattr(facts, name) for name in CallFacts.__slots__},
+        "facts": facts,
         "steps": decision.steps,
         "emergency": decision.emergency,
         "version": version,

@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from model.entries import KEY_MAX_BYTES, Entry, Kind
+from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.policy import Drain, Policy, Route, Trunk
 from state import codec, layout
 
 Get = Callable[[bytes], bytes | None]
+
+# A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
+CALLER, CALLEE, PAIR, SOURCE, USER_AGENT = Kind.CALLER, Kind.CALLEE, Kind.PAIR, Kind.SOURCE, Kind.USER_AGENT
+CALLER_PREFIX, CALLEE_PREFIX = Kind.CALLER_PREFIX, Kind.CALLEE_PREFIX
 
 
 class NoPolicyError(Exception):
@@ -31,8 +35,12 @@ class _Compiled:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    lengths: dict[str, tuple[int, ...]]
-    "Lengths in use for each table, longest first."
+    callers: tuple[int, ...]
+    "Lengths of prefixes in use, longest first; so are the following."
+    callees: tuple[int, ...]
+    routes: tuple[int, ...]
+    sources: dict[int, tuple[int, ...]]
+    "By IP version."
     user_agents: tuple[str, ...]
     drains: dict[str, Drain]
     "By gateway, those over included."
@@ -51,6 +59,12 @@ class View:
         self._get = get
         self._compiled = _compile(policy)
         self._index = _compile_index(index)
+
+    def at(self, get: Get) -> View:
+        """The same state, read by another transaction."""
+        view: View = View.__new__(View)
+        view._get, view._compiled, view._index = get, self._compiled, self._index
+        return view
 
     @property
     def version(self) -> int:
@@ -85,46 +99,38 @@ class View:
         raw = self._get(key)
         return codec.decode_entry(codec.entry_field(kind, value), raw) if raw is not None else None
 
-    def beginnings(self, kind: Kind, number: str) -> Iterator[Entry]:
-        """The entries that ``number`` begins with, longest first."""
-        for length in self._index.lengths.get(kind.value, ()):
-            if length <= len(number):
-                entry = self.entry(kind, number[:length])
-                if entry is not None:
-                    yield entry
+    def entries(self, callers: tuple[str, ...], callee: str, source: str, user_agent: str) -> list[Entry]:
+        """Every entry that a call may meet, whether or not it is in force.
 
-    def sources(self, source: str) -> Iterator[Entry]:
-        """The entries whose network holds the IP address ``source``, longest first."""
-        version, width, number = _address(source)
-        for length in self._index.lengths.get(f"source{version}", ()):
-            shift = width - length
-            entry = self.entry(Kind.SOURCE, _network(version, number >> shift << shift, length))
-            if entry is not None:
-                yield entry
-
-    def user_agents(self, user_agent: str) -> Iterator[Entry]:
-        """The entries whose value is part of ``user_agent``, whatever the case."""
-        if not self._index.user_agents:
-            return
-        lowered = user_agent.lower()
-        for value in self._index.user_agents:
-            if value in lowered:
-                entry = self.entry(Kind.USER_AGENT, value)
-                if entry is not None:
-                    yield entry
+        In this order: caller, callee, pair, caller's and callee's prefix, source, User-Agent; of prefixes and networks
+        the longest first.
+        """
+        index = self._index
+        found = [self.entry(CALLER, caller) for caller in callers]
+        found.append(self.entry(CALLEE, callee))
+        found += [self.entry(PAIR, pair_value(caller, callee)) for caller in callers]
+        for caller in callers if index.callers else ():
+            found += [self.entry(CALLER_PREFIX, caller[:length]) for length in index.callers if length <= len(caller)]
+        found += [self.entry(CALLEE_PREFIX, callee[:length]) for length in index.callees if length <= len(callee)]
+        if index.sources:
+            found += [self.entry(SOURCE, network) for network in _networks(source, index.sources)]
+        if index.user_agents:
+            lowered = user_agent.lower()
+            found += [self.entry(USER_AGENT, value) for value in index.user_agents if value in lowered]
+        return [entry for entry in found if entry is not None]
 
     def routes(self, number: str) -> Iterator[tuple[str, Route]]:
         """The routes whose prefix ``number`` begins with, longest first, each with that prefix.
 
         Those of one prefix are in the policy's order, and cost one look-up.
         """
-        for length in self._index.lengths.get(layout.ROUTES, ()):
+        for length in self._index.routes:
             if length <= len(number):
-                raw = self._get(layout.route_key(number[:length]))
+                prefix = number[:length]
+                raw = self._get(layout.route_key(prefix))
                 if raw is not None and raw.startswith(layout.REFERENCE):
                     raw = self._get(layout.NAMED + raw[1:])
                 if raw is not None:
-                    prefix = number[:length]
                     for route in _routes(raw):
                         yield prefix, route
 
@@ -148,8 +154,16 @@ def _compile_index(raw: bytes) -> _Index:
     tables = data["lengths"]
     tables[layout.ROUTES] = {**tables.get(layout.ROUTES, {}), **tables.pop(layout.IMPORTED, {})}
     lengths = {table: tuple(sorted(map(int, count), reverse=True)) for table, count in tables.items()}
+    sources = {version: lengths[table] for version in (4, 6) if (table := f"source{version}") in lengths}
     drains = {name: codec.decode_drain(name, text) for name, text in data.get("drains", {}).items()}
-    return _Index(lengths=lengths, user_agents=tuple(data["user_agents"]), drains=drains)
+    return _Index(
+        callers=lengths.get(CALLER_PREFIX, ()),
+        callees=lengths.get(CALLEE_PREFIX, ()),
+        routes=lengths.get(layout.ROUTES, ()),
+        sources=sources,
+        user_agents=tuple(data["user_agents"]),
+        drains=drains,
+    )
 
 
 # Bounded, so that a worker's memory does not grow with the number of routes.
@@ -162,6 +176,12 @@ def _routes(raw: bytes) -> tuple[Route, ...]:
 def _address(text: str) -> tuple[int, int, int]:
     address = ipaddress.ip_address(text)
     return address.version, address.max_prefixlen, int(address)
+
+
+def _networks(source: str, lengths: dict[int, tuple[int, ...]]) -> list[str]:
+    version, width, number = _address(source)
+    shifts = (width - length for length in lengths.get(version, ()))
+    return [_network(version, number >> shift << shift, width - shift) for shift in shifts]
 
 
 @lru_cache(maxsize=4096)

@@ -59,14 +59,21 @@ def normalise(number: str, dialling: Dialling) -> str:
     ``number`` is the user part of a SIP or tel URI, or what an operator typed. Never raises: what is not a
     dialled number comes back as it is, without visual separators if it consists of digits (RFC 3966 section 5.1.1).
     """
+    if _is_digits(number):
+        # As most numbers come, and nearly all others next.
+        return _from_digits(number, dialling)
+    if number.startswith("+") and _is_digits(number[1:]):
+        return number
     user = _unescaped(number.partition(";")[0])
     if "(" in user:
         user = _without_bracketed_prefix(user, dialling)
     digits = user.translate(_SEPARATORS)
     if digits.startswith("+"):
         return digits if _is_digits(digits[1:]) else user
-    if not _is_digits(digits):
-        return user
+    return _from_digits(digits, dialling) if _is_digits(digits) else user
+
+
+def _from_digits(digits: str, dialling: Dialling) -> str:
     if len(digits) <= dialling.extension_digits:
         return digits
     for prefix in dialling.international_prefixes:

@@ -114,7 +114,7 @@ def decode_document(text: str | bytes) -> tuple[Policy, tuple[Route, ...]]:
 
 def entry_field(kind: Kind, value: str) -> str:
     """The name of an entry: field of the Redis hash, and key in the snapshot."""
-    return f"{kind.value}:{value}"
+    return f"{kind}:{value}"
 
 
 def encode_entry(entry: Entry) -> str:

@@ -83,7 +83,7 @@ def route_key(prefix: str) -> bytes:
 
 def entry_key(kind: Kind, value: str) -> bytes:
     """The key of an entry."""
-    return f"e{kind.value}:{value}".encode()
+    return f"e{kind}:{value}".encode()
 
 
 def network_table(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:

@@ -45,13 +45,17 @@ class SnapshotReader:
 
         Raises :class:`NoSnapshotError` where no snapshot was ever written.
         """
-        txn = self._begin()
+        txn = self.begin()
         try:
             yield txn.get
         finally:
             txn.abort()
 
-    def _begin(self) -> Any:
+    def begin(self) -> Any:
+        """A read transaction as py-lmdb has it, to be aborted: what :meth:`read` wraps, for who counts microseconds.
+
+        Raises :class:`NoSnapshotError`.
+        """
         if self._pid != os.getpid():
             self._open()
         try:

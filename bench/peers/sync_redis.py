@@ -7,8 +7,6 @@ look up. The policy itself and the lengths in use are read once, as they would b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -44,13 +42,13 @@ def _asked(facts: CallFacts, get: Get) -> tuple[list[str], list[str]]:
     trunk = view.trunk(facts.source)
     assert trunk is not None
     caller, callee = normalise(facts.caller, trunk.dialling), normalise(facts.callee, trunk.dialling)
-    lengths = view._index.lengths
+    index = view._index
     entries = [f"{Kind.CALLER}:{caller}", f"{Kind.CALLEE}:{callee}", f"{Kind.PAIR}:{pair_value(caller, callee)}"]
-    for kind, number in ((Kind.CALLER_PREFIX, caller), (Kind.CALLEE_PREFIX, callee)):
-        entries += [f"{kind}:{number[:length]}" for length in lengths.get(kind.value, ()) if length <= len(number)]
-    if "source4" in lengths:
+    entries += [f"{Kind.CALLER_PREFIX}:{caller[:length]}" for length in index.callers if length <= len(caller)]
+    entries += [f"{Kind.CALLEE_PREFIX}:{callee[:length]}" for length in index.callees if length <= len(callee)]
+    if index.sources:
         entries.append(f"{Kind.SOURCE}:{facts.source.rpartition('.')[0]}.0/24")
-    prefixes = [callee[:length] for length in lengths.get(layout.ROUTES, ()) if length <= len(callee)]
+    prefixes = [callee[:length] for length in index.routes if length <= len(callee)]
     return entries, prefixes
 
 
@@ -72,9 +70,19 @@ def decide(facts: CallFacts, view: View, live: policy.Live, now: float) -> polic
 
 
 class _NoSnapshot:
-    @contextmanager
-    def read(self) -> Iterator[Get]:
-        yield _configuration(os.getpid()).get
+    """Stands for a transaction too."""
+
+    def begin(self) -> _NoSnapshot:
+        return self
+
+    def id(self) -> int:
+        return 1
+
+    def get(self, key: bytes) -> bytes | None:
+        return _configuration(os.getpid()).get(key)
+
+    def abort(self) -> None:
+        pass
 
 
 def mod_init() -> Any:

@@ -110,7 +110,7 @@ def test_a_refused_call_has_no_attempts_and_says_what_was_read() -> None:
     found = explain(CALL, view(ROUTE, Entry(Kind.CALLER, "1001")), Snapshot(), NOW, {})
     assert (found.outcome, found.refusal, found.status) == ("refused", "blocked-caller", 403)
     assert (found.attempts, found.route, found.gateway) == ((), "", "")
-    assert [step.what for step in found.steps] == ["trunk", "caller", "callee", "block caller"]
+    assert [step[0] for step in found.steps] == ["trunk", "caller", "callee", "block caller"]
 
 
 def test_no_route_and_no_usable_gateway_are_told_apart() -> None:

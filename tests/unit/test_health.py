@@ -181,7 +181,8 @@ def test_the_kinds_of_failure(failure: Failure, kind: str) -> None:
 
 def plan(current: int = 0, breaker: Breaker | None = DEFAULT_BREAKER) -> Plan:
     """A plan of two gateways whose budget is over in 10 seconds."""
-    attempts = tuple(Attempt(name, "sip:1@192.0.2.1", RetryRule(), 2.0, 8.0, breaker) for name in "ab")
+    own = None if breaker is DEFAULT_BREAKER else breaker or "off"
+    attempts = tuple(Attempt(name, "sip:1@192.0.2.1", RetryRule(), 2.0, 8.0, own) for name in "ab")
     return Plan("any", 1, attempts, RetryRule(), NOW + 10, 60.0, current=current)
 
 
@@ -234,7 +235,7 @@ def decided(
     index.drains = {name: codec.encode_drain(drain) for name, drain in (drains or {}).items()}
     snapshot[layout.INDEX] = index.encode()
     found = policy.decide(CALL, View(snapshot.get), live, NOW)
-    said = {step.subject: step.found for step in found.steps if step.what == "gateway"}
+    said = {subject: text for what, subject, text in found.steps if what == "gateway"}
     if isinstance(found.outcome, policy.Reject):
         return f"{found.outcome.refusal.id} {found.outcome.refusal.retry_after}", said
     return "".join(attempt.gateway for attempt in found.outcome.plan.attempts), said

@@ -12,7 +12,7 @@ from kemi import policy
 from kemi.health import Health
 from kemi.plan import Attempt, Plan
 from model.causes import TREATMENTS, Cause, Failure, classify
-from model.policy import DEFAULT_BREAKER, Breaker, RetryRule
+from model.policy import Breaker, RetryRule
 
 NOW = 1_000_000.0
 
@@ -57,8 +57,8 @@ attempts = st.builds(
     retry=rules,
     no_reply=seconds,
     progress=seconds,
-    breaker=st.none()
-    | st.just(DEFAULT_BREAKER)
+    own_breaker=st.none()
+    | st.just("off")
     | st.builds(Breaker, trip=st.integers(1, 99), open=seconds, open_max=seconds),
 )
 plans = st.builds(

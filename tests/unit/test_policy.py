@@ -315,7 +315,7 @@ def test_where_no_route_of_a_prefix_is_there_the_next_shorter_is_looked_at() -> 
     routes = only("any"), only("london", Narrowing(callers=("+33",)), "+4420"), only("uk", Narrowing(("10",)), "+44")
     decision = decide(routes=routes)
     assert took(decision) == "uk"
-    assert [step for step in decision.steps if step.what in ("route", "passed over")] == [
+    assert [step for step in decision.steps if step[0] in ("route", "passed over")] == [
         ("passed over", "+4420", "london: the caller begins with none of +33"),
         ("route", "+44", "uk"),
     ]

@@ -67,8 +67,8 @@ def test_beginnings_are_those_that_the_number_begins_with_longest_first(found: s
     values = found - {""}
     view = view_of((), tuple(Entry(Kind.CALLER_PREFIX, value) for value in values))
     expected = sorted((value for value in values if number.startswith(value)), key=len, reverse=True)
-    assert [entry.value for entry in view.beginnings(Kind.CALLER_PREFIX, number)] == expected
-    assert not list(view.beginnings(Kind.CALLEE_PREFIX, number))
+    assert [entry.value for entry in view.entries((number,), "", "", "")] == expected
+    assert not view.entries(("",), number, "", "")
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -93,7 +93,7 @@ def test_sources_are_the_networks_that_hold_the_address_longest_first(
     found: set[Network], address: ipaddress.IPv4Address | ipaddress.IPv6Address
 ) -> None:
     view = view_of((), tuple(Entry(Kind.SOURCE, str(network)) for network in found))
-    assert [entry.value for entry in view.sources(str(address))] == holding(found, address)
+    assert [entry.value for entry in view.entries((), "", str(address), "")] == holding(found, address)
 
 
 @given(st.sets(networks, max_size=10), addresses)
@@ -109,7 +109,7 @@ def test_the_trunk_is_the_longest_network_that_holds_the_address(
 def test_user_agents_are_found_in_whatever_case(values: set[str], user_agent: str) -> None:
     view = view_of((), tuple(Entry(Kind.USER_AGENT, value) for value in values))
     expected = {value for value in values if value in user_agent.lower()}
-    assert {entry.value for entry in view.user_agents(user_agent)} == expected
+    assert {entry.value for entry in view.entries((), "", "", user_agent)} == expected
 
 
 @given(st.text())
@@ -117,8 +117,7 @@ def test_any_text_may_be_looked_up(text: str) -> None:
     view = view_of((Route("r", ("",)),), (Entry(Kind.CALLER_PREFIX, "1"), Entry(Kind.USER_AGENT, "x")))
     for kind in Kind:
         assert view.entry(kind, text) is None or text
-    list(view.beginnings(Kind.CALLER_PREFIX, text))
-    list(view.user_agents(text))
+    view.entries((text,), text, "192.0.2.1", text)
     assert [route.name for _, route in view.routes(text)] == ["r"]
 
 
