@@ -51,7 +51,7 @@ _NEEDED: Mapping[str, Mapping[str, Any]] = {
     "failed": {"call": str, "gateway": str, "status": int, "cause": str, "why": str},
     "answered": {"call": str, "status": int},
     "cancelled": {"call": str},
-    "ended": {"call": str, "call_id": str, "by": str},
+    "ended": {"call": str, "by": str},
 }
 
 
@@ -132,8 +132,8 @@ class Assembly:
     def _go_on(self, event: Event) -> None:
         call = self._ids.get(event["call"], "")
         events = self.calls.get(call)
-        # The id of an end comes from the network.
-        if events is None or (event["event"] == "ended" and event["call_id"] != events[0]["call_id"]):
+        # An end that brings a Call-ID has its id from the network.
+        if events is None or (event["event"] == "ended" and event.get("call_id") not in (None, events[0]["call_id"])):
             return
         self._note(call, event)
 

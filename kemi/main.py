@@ -25,7 +25,7 @@ CALLBACKS = (
     "on_call",
     "on_failure",
     "on_trial_passed",
-    "on_answer",
+    "on_record",
     "on_cancelled",
     "on_bye",
     "on_unknown_dialog",

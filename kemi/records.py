@@ -1,6 +1,7 @@
 """What a worker writes down of a call, as lines of the spool; pure. docs/records.md says what becomes of them.
 
-Every line begins with its event, so that a reader finds it again behind one that was torn.
+Every line begins with its event, so that a reader finds it again behind one that was torn. The lines ``answered`` and
+``ended`` are written by kamailio.cfg, which costs a worker much less.
 """
 
 from __future__ import annotations
@@ -70,16 +71,14 @@ def failed(
     return event
 
 
-def answered(call: str, attempt: int, status: int, rang: float | None, now: float) -> Event:
-    """A gateway answered."""
-    return {"event": "answered", "call": call, "at": now, "attempt": attempt, "status": status, "rang": rang}
-
-
 def cancelled(call: str, rang: float | None, now: float) -> Event:
     """The caller hung up before anybody answered."""
     return {"event": "cancelled", "call": call, "at": now, "rang": rang}
 
 
 def ended(call: str, call_id: str, by: str, now: float) -> Event:
-    """A call that stood is over; ``by`` says who sent the BYE: ``caller`` or ``callee``."""
+    """A call that stood is over; ``by`` says who sent the BYE: ``caller`` or ``callee``.
+
+    The id comes from the network, unlike that in the lines of kamailio.cfg, and is believed with its Call-ID only.
+    """
     return {"event": "ended", "call": call, "call_id": call_id, "at": now, "by": by}

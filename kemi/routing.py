@@ -124,11 +124,13 @@ class Handler:
         if _end_trial() and breaker is not None:
             _change(plan.attempt.gateway, lambda known: health.passed(known, breaker, time.time()))
 
-    @guarded
-    def on_answer(self) -> None:
-        """A gateway answered the INVITE."""
-        attempt, status = KSR.pv.get(ATTEMPT), KSR.pv.get("$rs")
-        _spooled(records.answered(KSR.pv.get(CALL_ID), attempt, status, _rang(), time.time()))
+    def on_record(self, _msg: Any, line: str) -> int:
+        """A line of the spool, made by kamailio.cfg. Every answered call comes here twice, so this is not guarded."""
+        try:
+            _spool.write(line.encode())
+        except Exception as error:
+            _lost(error)
+        return OK
 
     @guarded
     def on_cancelled(self) -> None:
@@ -139,7 +141,7 @@ class Handler:
 
     @guarded
     def on_bye(self) -> None:
-        """Somebody hangs up; the route brings the call's id, so this works for calls from before a restart."""
+        """Somebody hangs up in a dialog that this node does not remember: the route brings the call's id."""
         if call := _call_of_route():
             by = "callee" if KSR.rr.is_direction("upstream") > 0 else "caller"
             _spooled(records.ended(call, _pv("$ci"), by, time.time()))
@@ -377,8 +379,12 @@ def _spooled(record: dict[str, object]) -> None:
     try:
         _spool.append(record)
     except OSError as error:
-        # A full disk loses records, not calls.
-        KSR.err(f"call record lost: {error}\n")
+        _lost(error)
+
+
+def _lost(error: Exception) -> None:
+    # A full disk loses records, not calls.
+    KSR.err(f"call record lost: {error}\n")
 
 
 def _record_cancelled() -> None:

@@ -24,24 +24,29 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._name = ""
-        self._pid = 0
+        self._hour = -1.0
         self._file = -1
 
     def append(self, record: Mapping[str, object]) -> None:
         """Write one record. Raises OSError where the directory cannot be written."""
-        name = time.strftime("calls-%Y%m%dT%H.jsonl", time.gmtime())
-        if name != self._name or self._pid != os.getpid():
-            self._open(name)
-        # One write of one line to a file opened for appending: lines of several workers never mingle.
-        os.write(self._file, _encode(record) + b"\n")
+        self.write(_encode(record) + b"\n")
 
-    def _open(self, name: str) -> None:
-        if self._file >= 0 and self._pid == os.getpid():
-            os.close(self._file)
+    def write(self, line: bytes) -> None:
+        """Write one record that is a line already, its end included. Raises as :meth:`append`."""
+        hour = time.time() // 3600
+        if hour != self._hour:
+            self._open(hour)
+        # One write of one line to a file opened for appending: lines of several workers never mingle, whether each
+        # has opened the file or they have it from one parent.
+        os.write(self._file, line)
+
+    def _open(self, hour: float) -> None:
+        name = time.strftime("calls-%Y%m%dT%H.jsonl", time.gmtime(hour * 3600))
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self._directory / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-        self._name, self._pid = name, os.getpid()
+        file = os.open(self._directory / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self._hour = file, hour
 
 
 def discard(directory: Path, before: float, shipped: str) -> list[Path]:

@@ -86,6 +86,7 @@ def test_records_that_cannot_be_written_cost_no_call(tmp_path: Path) -> None:
         shutil.rmtree(node.stack.settings.spool)
         node.stack.settings.spool.write_text("a file, where the directory was")
         node.answered("1001", "1002", explained=False)
-        assert "call record lost" in node.stack.log("kamailio")
+        # Its decision, answer and end.
+        assert node.stack.log("kamailio").count("call record lost") >= 3
     finally:
         node.close()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
+from harness import dialog
 from harness.node import Node, at
+from harness.raw import Endpoint, status
 
 from model.entries import Entry, Kind
-from model.policy import RetryRule, Route
+from model.policy import Gateway, RetryRule, Route
 from model.record import CallRecord, Outcome
 
 CALLER, CALLEE = "1001", "1002"
@@ -118,3 +121,105 @@ def test_a_cancelled_call(node: Node, provisional: str, scenario: str) -> None:
     assert (attempt.gateway, attempt.cause) == ("a", "cancelled")
     assert (attempt.rang is not None) == (provisional == "180")
     assert_in_order(record)
+
+
+@pytest.fixture
+def caller() -> Iterator[Endpoint]:
+    """A caller that sends what no SIP stack would."""
+    with Endpoint() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def gateway(node: Node) -> Iterator[Endpoint]:
+    """Where every call goes to."""
+    with Endpoint() as endpoint:
+        to(node, Gateway("g", "127.0.0.1", endpoint.port, no_reply=10.0))
+        yield endpoint
+
+
+def answer(node: Node, caller: Endpoint, gateway: Endpoint, invite: bytes) -> bytes:
+    """Place a call that is answered; returns the reply."""
+    caller.send(invite, node.sip)
+    request, sender = gateway.next_invite(caller)
+    gateway.send(dialog.reply(request, b"200 OK", gateway, tag=b"callee"), sender)
+    established = caller.receive(b"SIP/2.0 200")
+    caller.send(dialog.from_caller(b"ACK", 1, caller, established), node.sip)
+    return established
+
+
+def hang_up(node: Node, caller: Endpoint, gateway: Endpoint, bye: bytes) -> None:
+    """Send a BYE that must reach the gateway."""
+    caller.send(bye, node.sip)
+    request = gateway.receive(b"BYE")
+    assert dialog.header(request, b"Call-ID") == dialog.header(bye, b"Call-ID")
+    gateway.send(dialog.reply(request, b"200 OK", gateway), node.sip)
+    assert status(caller.receive(b"SIP/2.0")) == 200
+
+
+HOSTILE = [
+    b'","call":"x","at":0,"event":"ended","by":"',
+    b'{"event":"ended","call":"x","at":0,"by":"caller"}',
+    b"\\",
+    b'\\","\\u0000',
+    b"%s$ci$(ci{s.len})%0a#",
+    b"\x01\x07\x1b\x7f",
+    b"\xff\xfe\x80\xc3",
+    b"<null>",
+    b"x" * 9000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:20]))
+def test_a_hostile_call_id_has_its_one_record(node: Node, caller: Endpoint, gateway: Endpoint, text: bytes) -> None:
+    call_id = b"%d-" % caller.port + text
+    established = answer(node, caller, gateway, caller.invite(call_id=call_id))
+    hang_up(node, caller, gateway, dialog.from_caller(b"BYE", 2, caller, established))
+    try:
+        known = call_id.decode()
+    except UnicodeDecodeError:
+        known = call_id.decode("latin-1")
+    record = node.record(known)
+    assert (record.outcome, record.status, record.ended_by) == (Outcome.ANSWERED, 200, "caller")
+    assert record.ended is not None
+    assert [event["event"] for event in node.events(known)] == ["decided", "answered", "ended"]
+    assert_in_order(record)
+
+
+def id_of(established: bytes) -> bytes:
+    """What stands in the parameter ``call`` of our Record-Route."""
+    return dialog.header(established, b"Record-Route").partition(b";call=")[2].partition(b";")[0].partition(b">")[0]
+
+
+@pytest.mark.parametrize("altered", ["another's", "removed", "hostile"])
+def test_a_bye_ends_the_call_it_belongs_to_whatever_id_it_brings(
+    node: Node, caller: Endpoint, gateway: Endpoint, altered: str
+) -> None:
+    one = answer(node, caller, gateway, caller.invite())
+    other = answer(node, caller, gateway, caller.invite())
+    bye = dialog.from_caller(b"BYE", 2, caller, one)
+    brought = {"another's": id_of(other), "removed": b"", "hostile": b"%22%5C%7D%0A%FF'$!" * 50}[altered]
+    assert id_of(one) in bye
+    hang_up(node, caller, gateway, bye.replace(id_of(one), brought))
+    first, second = dialog.header(one, b"Call-ID").decode(), dialog.header(other, b"Call-ID").decode()
+    assert node.record(first).ended_by == "caller"
+    assert [event["event"] for event in node.events(second)] == ["decided", "answered"]
+    hang_up(node, caller, gateway, dialog.from_caller(b"BYE", 2, caller, other))
+    record = node.record(second)
+    assert (record.outcome, record.ended_by) == (Outcome.ANSWERED, "caller")
+    assert record.ended is not None
+    assert record.ended > (node.record(first).ended or record.ended)
+
+
+def test_an_answer_and_an_end_are_written_without_what_peers_sent(
+    node: Node, caller: Endpoint, gateway: Endpoint
+) -> None:
+    established = answer(node, caller, gateway, caller.invite())
+    hang_up(node, caller, gateway, dialog.from_caller(b"BYE", 2, caller, established))
+    call_id = dialog.header(established, b"Call-ID").decode()
+    node.record(call_id)
+    _, answered, ended = node.events(call_id)
+    call = id_of(established).decode().partition(".")[0]
+    assert answered == {"event": "answered", "call": call, "at": answered["at"], "attempt": 1, "status": 200,
+                        "rang": None}  # fmt: skip
+    assert ended == {"event": "ended", "call": call, "at": ended["at"], "by": "caller"}

@@ -101,6 +101,14 @@ def test_what_comes_twice_counts_once() -> None:
     assert only([*events, answered("c", 5.0)]).duration == 2.0
 
 
+def test_an_end_that_kamailio_knew_itself_brings_no_call_id() -> None:
+    end = {name: value for name, value in ended("c", 3.0).items() if name != "call_id"}
+    found = parse(encoded(end))
+    assert found == end
+    record = only([decided("c", 1.0), answered("c", 2.0), found])
+    assert (record.ended, record.ended_by, record.duration) == (3.0, "caller", 1.0)
+
+
 def test_an_end_of_another_call_id_is_forged() -> None:
     events = [decided("c", 1.0), answered("c", 2.0), ended("c", 3.0, call_id="other@x")]
     assert records(events) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import calendar
 import json
 import multiprocessing
 import os
@@ -42,8 +43,8 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Set the hour."""
 
     def set_hour(hour: str) -> None:
-        moment = time.strptime(f"2026-01-31 {hour}", "%Y-%m-%d %H")
-        monkeypatch.setattr(time, "gmtime", lambda: moment)
+        moment = calendar.timegm(time.strptime(f"2026-01-31 {hour}", "%Y-%m-%d %H"))
+        monkeypatch.setattr(time, "time", lambda: moment + 3599.9)
 
     return set_hour
 
@@ -59,6 +60,29 @@ def test_each_hour_has_a_file_of_its_own(tmp_path: Path, at: Callable[[str], Non
         NINE: '{"n":1}\n{"n":2}\n',
         TEN: '{"n":3}\n',
     }
+
+
+def test_an_hour_that_cannot_be_opened_is_tried_again_and_nothing_goes_to_the_last_one(
+    tmp_path: Path, at: Callable[[str], None]
+) -> None:
+    spool = Spool(tmp_path)
+    at("09")
+    spool.append({"n": 1})
+    at("10")
+    (tmp_path / TEN).mkdir()
+    for _ in range(2):
+        with pytest.raises(IsADirectoryError):
+            spool.append({"n": 2})
+    (tmp_path / TEN).rmdir()
+    spool.append({"n": 3})
+    assert read(tmp_path) == [{"n": 1}, {"n": 3}]
+
+
+def test_a_line_is_written_as_it_is(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.write(b'{"n":1}\n')
+    spool.append({"n": 2})
+    assert read(tmp_path) == [{"n": 1}, {"n": 2}]
 
 
 def test_only_one_file_is_open_at_a_time(tmp_path: Path, at: Callable[[str], None]) -> None:
