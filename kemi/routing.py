@@ -35,10 +35,11 @@ OK, FAILED = 1, -1
 
 # Names and numbers shared with kamailio.cfg.
 PLAN, CALL_ID, RING = "$avp(plan)", "$avp(call)", "$avp(ring)"
+CALL_OF_DIALOG = "$dlg_var(call)"
 ATTEMPT, RANG, TRIAL = "$avp(attempt)", "$avp(rang)", "$avp(trial)"
 # The cfg puts all of these into one text, a line each; a null is written as in any text of the cfg.
-FACTS, NULL = "$var(facts)", "<null>"
-FACTS_ONE_BY_ONE = ("$si", "$ai", "$rU", "$fU", "$fd", "$hdr(Privacy)", "$ua")
+INVITE, NULL = "$var(invite)", "<null>"
+INVITE_ONE_BY_ONE = ("$si", "$ai", "$rU", "$fU", "$fd", "$hdr(Privacy)", "$ua", "$ft", "$ci")
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
 RINGING_FLAG = 1
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
@@ -96,18 +97,20 @@ class Handler:
         """A request that may start a dialog: decide and act."""
         now = time.time()
         call = _new_id(now)
-        facts, version = _facts(), 0
+        (facts, from_tag, call_id), version = _invite(), 0
         try:
             version, decision = _decide(facts, now)
         except (NoSnapshotError, NoPolicyError):
             decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
-        _spooled(records.decided(call, _pv("$ci"), _pv("$ft"), facts, decision, version, now))
+        _spooled(records.decided(call, call_id, from_tag, facts, decision, version, now))
         if isinstance(decision.outcome, policy.Reject):
             _refuse(decision.outcome.refusal)
         else:
             KSR.pv.sets(CALL_ID, call)
-            KSR.rr.add_rr_param(route_token.parameter(_secret(), call, _pv("$ci")))
+            KSR.rr.add_rr_param(route_token.parameter(_secret(), call, call_id))
             KSR.dialog.dlg_manage()
+            # For the BYE: no peer can alter it, unlike the id in our Record-Route.
+            KSR.pv.sets(CALL_OF_DIALOG, call)
             _relay(decision.outcome.plan)
 
     @guarded
@@ -297,16 +300,13 @@ def _decide(facts: CallFacts, now: float) -> tuple[int, policy.Decision]:
         txn.abort()
 
 
-def _facts() -> CallFacts:
-    # One look into Kamailio instead of seven.
-    values = _pv(FACTS).split("\n")
-    if len(values) != len(FACTS_ONE_BY_ONE):
-        # A header was folded over several lines.
-        values = [_pv(name) for name in FACTS_ONE_BY_ONE]
+def _invite() -> tuple[CallFacts, str, str]:
+    """What an INVITE says, its From tag, and its Call-ID."""
+    *nullable, from_tag, call_id = _values()
     source, asserted, callee, caller, caller_host, privacy, user_agent = (
-        "" if value == NULL else value for value in values
+        "" if value == NULL else value for value in nullable
     )
-    return CallFacts(
+    facts = CallFacts(
         caller=caller,
         callee=callee,
         source=source,
@@ -315,6 +315,17 @@ def _facts() -> CallFacts:
         private=privacy != "" and _asks_for_privacy(privacy),
         caller_host=caller_host,
     )
+    return facts, from_tag, call_id
+
+
+def _values() -> list[str]:
+    try:
+        # One look into Kamailio instead of nine.
+        values: list[str] = KSR.pv.get(INVITE).split("\n")
+    except UnicodeDecodeError:
+        values = []
+    # There are more where a header was folded over several lines.
+    return values if len(values) == len(INVITE_ONE_BY_ONE) else [_pv(name) for name in INVITE_ONE_BY_ONE]
 
 
 def _asks_for_privacy(header: str) -> bool:

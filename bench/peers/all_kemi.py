@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import KSR
@@ -48,14 +49,24 @@ class Handler(routing.Handler):
             return HANDLED
         KSR.hdr.remove("Route")
         KSR.rr.record_route()
+        # Nothing native has put the values together.
+        KSR.pv.sets(routing.INVITE, "")
         if self.on_call(msg, None) < 0:
             self._internal_error()
         return HANDLED
 
     def _within_dialog(self, method: str) -> None:
         if KSR.rr.loose_route() > 0:
+            if KSR.dialog.is_known_dlg() < 0 and self.on_unknown_dialog(None, None) < 0:
+                KSR.sl.sl_send_reply(481, "No Such Call")
+                return
             if method == "NOTIFY":
                 KSR.rr.record_route()
+            if method == "BYE":
+                KSR.tm.t_check_trans()
+                call = KSR.pv.get(routing.CALL_OF_DIALOG)
+                by = "callee" if KSR.rr.is_direction("upstream") > 0 else "caller"
+                self.on_record(None, f'{{"event":"ended","call":"{call}","at":{time.time()},"by":"{by}"}}\n')
             if KSR.tm.t_relay() < 0:
                 KSR.sl.sl_reply_error()
         elif method == "ACK":
@@ -66,9 +77,17 @@ class Handler(routing.Handler):
 
     def GATEWAY_REPLY(self, _msg: Any) -> int:
         """onreply_route."""
-        if 180 <= KSR.pv.get("$rs") <= 183:
-            KSR.setbflag(FLB_RINGING)
-            KSR.tm.t_set_fr(KSR.pv.get("$avp(ring)"), 0)
+        status = KSR.pv.get("$rs")
+        if 180 <= status <= 183:
+            if KSR.isbflagset(FLB_RINGING) < 0:
+                KSR.setbflag(FLB_RINGING)
+                KSR.pv.sets(routing.RANG, str(time.time()))
+            KSR.tm.t_set_fr(KSR.pv.get(routing.RING), 0)
+        elif 200 <= status < 300:
+            call, attempt = KSR.pv.get(routing.CALL_ID), KSR.pv.get(routing.ATTEMPT)
+            rang, head = KSR.pv.get(routing.RANG) or "null", f'{{"event":"answered","call":"{call}"'
+            line = f'{head},"at":{time.time()},"attempt":{attempt},"status":{status},"rang":{rang}}}\n'
+            self.on_record(None, line)
         return HANDLED
 
     def GATEWAY_FAILED(self, msg: Any) -> int:
