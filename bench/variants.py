@@ -67,6 +67,7 @@ class Node:
                 "STROWGER_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
                 "STROWGER_SNAPSHOT": str(self.directory / "snapshot"),
                 "STROWGER_SPOOL": str(self.directory / "spool"),
+                "STROWGER_SECRET_FILE": str(self.directory / "secret"),
                 "STROWGER_RUN": str(self.directory / "run"),
             }
         )

@@ -41,8 +41,8 @@ policy_commands.app.command("rollback")(history_commands.rollback)
 app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The blocklist.")
 app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allow list, which outdoes the blocklist.")
 app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.")
-app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways.")
-app.add_typer(cdr_commands.app, name="cdr", help="Call records.")
+app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their health, drains.")
+app.add_typer(cdr_commands.app, name="cdr", help="Call records: the newest, exports.")
 app.command("explain")(explain_command.command)
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
@@ -62,7 +62,7 @@ def serve_kamailio() -> None:
 
 @serve_app.command("agent")
 def serve_agent() -> None:
-    """Keep this node's snapshot equal to Redis."""
+    """Keep this node's snapshot equal to Redis, ship its call records there, and have gateways probed."""
     serve.serve_agent(Settings.from_env())
 
 

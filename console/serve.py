@@ -14,13 +14,14 @@ from types import FrameType
 
 from agent.node import NodeAgent
 from agent.probing import DOWN, PROBED
-from model.settings import Settings
+from model.settings import SettingError, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "kamailio" / "kamailio.cfg"
 MAIN = ROOT / "kemi" / "main.py"
 # Not the caller's: another python3 in it would become the prefix of the interpreter inside Kamailio.
 CLEAN_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+SECRET_SIZE = 32
 
 
 def kamailio_command(settings: Settings) -> list[str]:
@@ -59,7 +60,7 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
 
 
 def prepare(settings: Settings) -> None:
-    """Make what Kamailio needs at its start."""
+    """Make what Kamailio needs at its start. Raises OSError, and SettingError for a key that is none."""
     for directory in (settings.run, settings.spool):
         directory.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(MAIN, settings.main_script)
@@ -77,8 +78,11 @@ def _make_secret(path: Path) -> None:
         # Whole or not at all: half a key would last as long as a whole one.
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         fresh.touch(mode=0o600)
-        fresh.write_bytes(secrets.token_bytes(32))
+        fresh.write_bytes(secrets.token_bytes(SECRET_SIZE))
         fresh.rename(path)
+    # Workers read it at their first call, which is no time to find out. With an empty key anybody could forge a route.
+    if (size := len(path.read_bytes())) < SECRET_SIZE:
+        raise SettingError(f"STROWGER_SECRET_FILE: {path} has {size} bytes, and a key has {SECRET_SIZE} at least")
 
 
 def serve_kamailio(settings: Settings) -> None:

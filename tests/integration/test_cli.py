@@ -1055,17 +1055,28 @@ def test_a_completion_script_can_be_produced(shell: str) -> None:
     assert "_STROWGER_COMPLETE" in done.out
 
 
-def test_a_shell_is_given_the_words_that_may_follow() -> None:
-    completing = Cli(fresh).where(_STROWGER_COMPLETE="complete_bash", COMP_WORDS="strowger block ", COMP_CWORD="2")
-    assert completing().out.split() == ["add", "rm", "list", "check", "import", "export"]
+@pytest.mark.parametrize(
+    ("words", "following"),
+    [
+        ("strowger block ", ["add", "rm", "list", "check", "import", "export"]),
+        ("strowger gateway ", ["list", "drain", "resume", "reset"]),
+        ("strowger gateway drain carrier-a --u", ["--until"]),
+        ("strowger cdr ", ["tail", "export"]),
+        ("strowger cdr tail --outcome f", ["failed"]),
+    ],
+)
+def test_a_shell_is_given_the_words_that_may_follow(words: str, following: list[str]) -> None:
+    place = str(len(words.split(" ")) - 1)
+    completing = Cli(fresh).where(_STROWGER_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=place)
+    assert completing().out.split() == following
 
 
 # cdr
 
 
 @pytest.fixture
-def three_calls(node: Node, cli: Cli, file: Path) -> tuple[CallRecord, ...]:
-    """The records of a call that was answered at the second gateway, one that was refused, and one that failed."""
+def two_calls(node: Node, cli: Cli, file: Path) -> tuple[CallRecord, ...]:
+    """The records of a call that was answered at the second gateway, and of one that was refused."""
     failing, answering = node.refusing(503), node.answering()
     file.write_text(policy_text(first=failing.port, second=answering.port))
     cli("policy", "apply", str(file))
@@ -1080,8 +1091,8 @@ def shown(done: Done) -> list[str]:
     return [json.loads(line)["call_id"] for line in done.out.splitlines()]
 
 
-def test_the_newest_records_are_shown(cli: Cli, three_calls: tuple[CallRecord, ...]) -> None:
-    answered, refused = three_calls
+def test_the_newest_records_are_shown(cli: Cli, two_calls: tuple[CallRecord, ...]) -> None:
+    answered, refused = two_calls
     lines = cli("cdr", "tail", "-n", "2").out.splitlines()
     assert [line.split()[-1] for line in lines] == [answered.call_id, refused.call_id]
     assert "carrier-a, carrier-b" in lines[0]
@@ -1095,16 +1106,16 @@ def test_the_newest_records_are_shown(cli: Cli, three_calls: tuple[CallRecord, .
 @pytest.mark.parametrize(("option", "attribute"), [
     ("--caller", "caller"), ("--outcome", "outcome"), ("--gateway", "gateway"), ("--route", "route"),
 ])  # fmt: skip
-def test_records_are_filtered(cli: Cli, three_calls: tuple[CallRecord, ...], option: str, attribute: str) -> None:
-    answered, _ = three_calls
+def test_records_are_filtered(cli: Cli, two_calls: tuple[CallRecord, ...], option: str, attribute: str) -> None:
+    answered, _ = two_calls
     found = cli("cdr", "tail", "-n", "1", "--json", option, str(getattr(answered, attribute)))
     assert shown(found) == [answered.call_id]
     both = cli("cdr", "tail", "-n", "2", "--json", "--callee", answered.callee)
-    assert shown(both) == [record.call_id for record in three_calls]
+    assert shown(both) == [record.call_id for record in two_calls]
 
 
-def test_records_are_exported(cli: Cli, three_calls: tuple[CallRecord, ...], tmp_path: Path) -> None:
-    answered, refused = three_calls
+def test_records_are_exported(cli: Cli, two_calls: tuple[CallRecord, ...], tmp_path: Path) -> None:
+    answered, refused = two_calls
     target = tmp_path / "records.csv"
     assert cli("cdr", "export", str(target), "--since", "1h").said.endswith("records written")
     with target.open(newline="") as file:
@@ -1119,7 +1130,7 @@ def test_records_are_exported(cli: Cli, three_calls: tuple[CallRecord, ...], tmp
     assert refused in [CallRecord.decode(line) for line in whole]
 
 
-def test_an_export_is_of_a_span_of_time(cli: Cli, three_calls: tuple[CallRecord, ...]) -> None:
+def test_an_export_is_of_a_span_of_time(cli: Cli, two_calls: tuple[CallRecord, ...]) -> None:
     later = datetime.fromtimestamp(time.time() + 60, UTC).isoformat()
     for span in (("--since", later), ("--until", "2026-01-31T18:00"), ("--until", "12h")):
         assert len(cli("cdr", "export", "-", *span).out.splitlines()) == 1, span

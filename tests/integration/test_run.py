@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -61,42 +63,53 @@ def test_the_demonstration_fails_when_a_call_goes_wrong(tmp_path: Path) -> None:
     assert "not as it should be" in done.stdout
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_run_stays_up_until_stopped_and_leaves_no_process(tmp_path: Path, stop: signal.Signals) -> None:
+def _with_ctrl_c() -> None:
+    # A shell has what it starts with & ignore SIGINT, and that would come down through these tests.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def run(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """`strowger run` in a terminal of its own, and that terminal; killed in the end if it is still there."""
     master, slave = pty.openpty()
     running = subprocess.Popen(
-        [*COMMAND, "run", "--directory", str(tmp_path)],
+        [*COMMAND, "run", "--directory", str(directory)],
         env={**environment(), "TERM": "xterm", "COLUMNS": "120", "LINES": "60"},
-        cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=_with_ctrl_c,
     )  # fmt: skip
     os.close(slave)
-    shown = read_until(master, b"Ctrl-C stops everything")
-    assert shown.count("as it should be:") == 4
-    assert re.search(r"ok.{0,20}kamailio", shown)
-    assert len(processes_of(tmp_path)) > 5
-    second = subprocess.run(
-        [*COMMAND, "run", "--directory", str(tmp_path)],
-        env=environment(), cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert second.returncode == 1
-    assert "running" in second.stderr
-    running.send_signal(stop)
-    read_to_end(master)
-    assert running.wait() == 0
+    try:
+        yield running, master
+    finally:
+        running.kill()
+        running.wait()
+        os.close(master)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_run_stays_up_until_stopped_and_leaves_no_process(tmp_path: Path, stop: signal.Signals) -> None:
+    with run(tmp_path) as (running, terminal):
+        shown = read_until(terminal, b"Ctrl-C stops everything")
+        assert shown.count("as it should be:") == 4
+        assert re.search(r"ok.{0,20}kamailio", shown)
+        assert len(processes_of(tmp_path)) > 5
+        second = subprocess.run(
+            [*COMMAND, "run", "--directory", str(tmp_path)],
+            env=environment(), cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert second.returncode == 1
+        assert "running" in second.stderr
+        running.send_signal(stop)
+        read_to_end(terminal)
+        assert running.wait() == 0
     assert processes_of(tmp_path) == []
 
 
 def test_killed_outright_it_takes_its_processes_along(tmp_path: Path) -> None:
-    master, slave = pty.openpty()
-    running = subprocess.Popen(
-        [*COMMAND, "run", "--directory", str(tmp_path)],
-        env={**environment(), "TERM": "xterm"}, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave,
-        start_new_session=True,
-    )  # fmt: skip
-    os.close(slave)
-    read_until(master, b"Ctrl-C stops everything")
-    running.kill()
-    running.wait()
+    with run(tmp_path) as (running, terminal):
+        read_until(terminal, b"Ctrl-C stops everything")
+        running.kill()
+        running.wait()
     # The kernel tells them (PR_SET_PDEATHSIG); they end in their own time, within this test's.
     while processes_of(tmp_path):
         os.sched_yield()
@@ -112,8 +125,6 @@ def read_until(terminal: int, wanted: bytes) -> str:
 
 def read_to_end(terminal: int) -> None:
     """Read until the program has closed its terminal, so that it never waits for a reader."""
-    try:
+    with suppress(OSError):
         while os.read(terminal, 65536):
             pass
-    except OSError:
-        os.close(terminal)

@@ -37,5 +37,4 @@ def test_each_side_receives_what_the_other_sent(
     # What explains a call takes it for placed once.
     once = "422" not in caller
     node.call(caller, "1001", "1002", transport=f"{transport[0]}1", trace=near, explained=once)
-    node.stop_gateways()
     assert_passed_on(near, far)

@@ -154,7 +154,7 @@ def commands() -> list[list[str]]:
     found = [SERVICES[name]["command"] for name in OURS if "command" in SERVICES[name]]
     tests = [SERVICES[name]["healthcheck"]["test"] for name in OURS if "healthcheck" in SERVICES[name]]
     found += [words[2:] for words in tests if words[:2] == ["CMD", "strowger"]]
-    pattern = r"docker compose (?:run --rm (?:-T )?strowger|exec agent strowger) ([^`\n<…]+)"
+    pattern = r"docker compose (?:run --rm (?:-T )?strowger|exec agent strowger) ([^`\n<>…]+)"
     return [*found, *(shlex.split(text, comments=True) for text in re.findall(pattern, COMPOSE_TEXT + MANUAL))]
 
 

@@ -62,7 +62,11 @@ class Code:
             # Without what an editable installation adds, which would find here what is not in the copy.
             [sys.executable, "-S", "-c", PRELUDE + script],
             cwd=self.root,
-            env={"PYTHONPATH": f"{self.root}:{sysconfig.get_path('platlib')}", "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                "PYTHONPATH": f"{self.root}:{sysconfig.get_path('platlib')}",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "STROWGER_SPOOL": str(self.root / "spool"),
+            },
             capture_output=True,
             text=True,
             check=False,
