@@ -180,7 +180,8 @@ class Variant:
             (settings.run / "dispatcher.list").write_text(self._dispatcher_list())
         command = serve.kamailio_command(settings)
         command[command.index("-f") + 1] = str(self.kind.config)
-        command += ["-m", str(SHARED_MEMORY), *(word for name in self.kind.defines for word in ("-A", name))]
+        command[command.index("-m") + 1] = str(SHARED_MEMORY)
+        command += [*(word for name in self.kind.defines for word in ("-A", name))]
         environment = serve.kamailio_environment(settings) | extra
         environment |= {
             "BENCH_ENTRIES": str(self.files / "entries.csv"),

@@ -35,6 +35,9 @@ def kamailio_command(settings: Settings) -> list[str]:
         str(CONFIG),
         "-Y",
         str(settings.run),
+        # A call takes some 40 kB for a few seconds; the default of 64 MB is used up at 400 calls a second.
+        "-m",
+        str(settings.sip_memory),
     ]
 
 

@@ -37,6 +37,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_SIP_PORT", "5060", "Port that Kamailio listens on, UDP and TCP."),
     Setting("STROWGER_SIP_WORKERS", "4", "SIP worker processes for each transport."),
     Setting("STROWGER_RPC_PORT", "5059", "TCP port of JSON-RPC over HTTP, on 127.0.0.1 only."),
+    Setting("STROWGER_SIP_MEMORY", "512", "Megabytes for the calls under way, shared by Kamailio's processes."),
     Setting("STROWGER_PROBE_INTERVAL", "10", "Seconds between two OPTIONS to a gateway that is probed."),
     Setting("STROWGER_LOG_LEVEL", "1", "Kamailio's debug level: -1 errors, 0 warnings, 1 notices, 2 info, 3 debug."),
 )
@@ -60,6 +61,7 @@ class Settings:
     sip_port: int
     sip_workers: int
     rpc_port: int
+    sip_memory: int
     probe_interval: int
     log_level: int
 
@@ -80,6 +82,7 @@ class Settings:
             sip_port=_number(env, "STROWGER_SIP_PORT", 1, 65535),
             sip_workers=_number(env, "STROWGER_SIP_WORKERS", 1, 256),
             rpc_port=_number(env, "STROWGER_RPC_PORT", 1, 65535),
+            sip_memory=_number(env, "STROWGER_SIP_MEMORY", 64, 65536),
             probe_interval=_number(env, "STROWGER_PROBE_INTERVAL", 1, 3600),
             log_level=_number(env, "STROWGER_LOG_LEVEL", -5, 3),
         )
@@ -99,6 +102,7 @@ class Settings:
             "STROWGER_SIP_PORT": str(self.sip_port),
             "STROWGER_SIP_WORKERS": str(self.sip_workers),
             "STROWGER_RPC_PORT": str(self.rpc_port),
+            "STROWGER_SIP_MEMORY": str(self.sip_memory),
             "STROWGER_PROBE_INTERVAL": str(self.probe_interval),
             "STROWGER_LOG_LEVEL": str(self.log_level),
         }

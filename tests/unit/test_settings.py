@@ -22,6 +22,7 @@ NUMBERS = {
     "STROWGER_SIP_PORT": (1, 65535),
     "STROWGER_SIP_WORKERS": (1, 256),
     "STROWGER_RPC_PORT": (1, 65535),
+    "STROWGER_SIP_MEMORY": (64, 65536),
     "STROWGER_PROBE_INTERVAL": (1, 3600),
     "STROWGER_LOG_LEVEL": (-5, 3),
 }
@@ -110,6 +111,7 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         sip_port=st.integers(1, 65535),
         sip_workers=st.integers(1, 256),
         rpc_port=st.integers(1, 65535),
+        sip_memory=st.integers(64, 65536),
         probe_interval=st.integers(1, 3600),
         log_level=st.integers(-5, 3),
     )
