@@ -1,12 +1,13 @@
 # make run    the whole stack on this machine, with its first calls; Ctrl-C stops it
 # make demo   the same, then stops; fails unless every call did what it should
 # make test   all checks and all tests
+# make soak   a million calls in half an hour, and the memory of every process meanwhile
 # make bench  what Strowger promises, measured beside its peers: a quarter of an hour, see docs/bench.md
 
 PYTHON := .venv/bin/python
 READY  := .venv/ready
 
-.PHONY: run demo test bench check install clean
+.PHONY: run demo test bench soak check install clean
 
 run: install
 	@$(PYTHON) -m console.main run
@@ -19,6 +20,9 @@ test: install
 
 bench: install
 	@$(PYTHON) -m bench
+
+soak: install
+	@$(PYTHON) -m bench.soak
 
 check: install
 	@./scripts/check

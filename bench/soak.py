@@ -1,6 +1,6 @@
 """A long run in a short time: calls by the million, and the memory of every process all the while.
 
-    python -m bench.soak --calls 1000000 --rate 400
+    python -m bench.soak --calls 1000000 --rate 500
 
 Four kinds of call at once: answered by the first gateway, answered by the second after the first refused, refused by
 the blocklist, and cancelled while it rings. Meanwhile entries come and go, policies are applied and the routing code
@@ -288,7 +288,7 @@ def main() -> int:
     """The command; 0 where every process is flat and no call failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--calls", type=int, default=1_000_000)
-    parser.add_argument("--rate", type=float, default=400.0, help="calls a second")
+    parser.add_argument("--rate", type=float, default=500.0, help="calls a second")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     options.results.parent.mkdir(parents=True, exist_ok=True)
