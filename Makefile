@@ -1,7 +1,7 @@
 # make run    the whole stack on this machine, with its first calls; Ctrl-C stops it
 # make demo   the same, then stops; fails unless every call did what it should
 # make test   all checks and all tests
-# make soak   a million calls in half an hour, and the memory of every process meanwhile
+# make soak   a million calls in twenty minutes, and the memory of every process meanwhile
 # make bench  what Strowger promises, measured beside its peers: a quarter of an hour, see docs/bench.md
 
 PYTHON := .venv/bin/python

@@ -1,6 +1,6 @@
 """A long run in a short time: calls by the million, and the memory of every process all the while.
 
-    python -m bench.soak --calls 1000000 --rate 500
+    python -m bench.soak --calls 1000000 --rate 800
 
 Four kinds of call at once: answered by the first gateway, answered by the second after the first refused, refused by
 the blocklist, and cancelled while it rings. Meanwhile entries come and go, policies are applied and the routing code
@@ -66,8 +66,8 @@ GATEWAYS = {
 }
 # A process's memory varies from sample to sample by this much, whatever it does: megabytes, and a share of it.
 SLACK, SLACK_SHARE = 1.0, 0.03
-# Seconds between two applied policies and between two reloads.
-APPLY_EVERY, RELOAD_EVERY = 60.0, 300.0
+# In how many equal shares of the calls a policy is applied, and the routing code reloaded.
+APPLIED, RELOADED = 40, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,21 +142,21 @@ class Soak:
             caller.kill()
 
     def _until_placed(self, ports: dict[str, int], lines: TextIO) -> None:
-        began = applied = reloaded = time.monotonic()
-        due = 0
+        began = time.monotonic()
+        due = applied = reloaded = 0
         while any(caller.running for caller in self._callers):
             self._change()
-            now = time.monotonic()
-            if now - applied > APPLY_EVERY:
+            placed = self.placed
+            if placed * APPLIED // self.calls > applied:
+                applied += 1
                 self._apply(POLICY.format(**ports, ring=random.randrange(30, 90)))
-                applied = now
-            if now - reloaded > RELOAD_EVERY:
+            if placed * RELOADED // self.calls > reloaded:
+                reloaded += 1
                 with self._kamcmd() as kamcmd:
                     kamcmd.reload()
-                reloaded = now
-            if self.placed >= due:
-                due = self.placed + self.calls // 100
-                self._sample(now - began, lines)
+            if placed >= due:
+                due = placed + self.calls // 100
+                self._sample(time.monotonic() - began, lines)
             time.sleep(0.2)
         self._sample(time.monotonic() - began, lines)
 
@@ -288,7 +288,7 @@ def main() -> int:
     """The command; 0 where every process is flat and no call failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--calls", type=int, default=1_000_000)
-    parser.add_argument("--rate", type=float, default=500.0, help="calls a second")
+    parser.add_argument("--rate", type=float, default=800.0, help="calls a second")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     options.results.parent.mkdir(parents=True, exist_ok=True)
