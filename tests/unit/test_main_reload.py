@@ -245,3 +245,20 @@ assert main.mod_init() is second
     (line,) = said.splitlines()
     assert line.startswith("reload refused, the code in force stays: ")
     assert "policy.py:" in line
+
+
+def test_what_is_edited_while_the_code_is_loaded_is_loaded_too(code: Code) -> None:
+    """Kamailio would take a reload that is asked for meanwhile for done."""
+    said = code.run("""
+main._handler = handler
+replace("kemi/selfcheck.py", "def run() -> None:",
+        "from pathlib import Path\\n"
+        "_path = Path('kemi/refusals.py')\\n"
+        "_path.write_text(_path.read_text().replace('No Route', 'New Code'))\\n\\n\\n"
+        "def run() -> None:")
+import kemi.refusals
+before = kemi.refusals
+main.mod_init()
+print(before.NO_ROUTE.phrase, "then", sys.modules["kemi.refusals"].NO_ROUTE.phrase)
+""")
+    assert said == "No Route then New Code\n"
