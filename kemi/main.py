@@ -10,14 +10,12 @@ not put on ``sys.path``, where ``policy`` and ``kemi.policy`` would become two m
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import sys
 import traceback
 from collections.abc import Iterable
-from contextlib import suppress
-from hashlib import blake2s
-from pathlib import Path
 from typing import Any
 
 # The modules that hold a file or a memory map; they stay as they are until Kamailio restarts.
@@ -40,9 +38,9 @@ _handler = globals().get("_handler")
 def mod_init() -> Any:
     """The object whose methods Kamailio calls. Raises at the first start only, where that stops Kamailio."""
     global _handler
-    seen = b""
-    # Kamailio takes a reload that is asked for meanwhile for done: so what was edited meanwhile is loaded here.
-    while seen != (seen := _sources()):
+    done = None
+    # Kamailio would take a reload that is asked for meanwhile for done, and this worker stay with the code before.
+    while done != (done := _asked()):
         try:
             _handler = load()
             # Modules are cycles: left to its own pace, the collector keeps some 20 MB of former ones in each worker.
@@ -54,16 +52,14 @@ def mod_init() -> Any:
     return _handler
 
 
-def _sources() -> bytes:
-    """A digest of the code on disk; its time and size say too little of an edit that is a moment old."""
-    digest = blake2s()
-    for package in PACKAGES:
-        for directory in importlib.import_module(package).__path__:
-            for path in sorted(Path(directory).glob("*.py")):
-                # One that is removed just now is as good as gone.
-                with suppress(FileNotFoundError):
-                    digest.update(path.name.encode() + path.read_bytes())
-    return digest.digest()
+def _asked() -> int:
+    """How many reloads were asked for so far: app_python3's own counter, in the memory that all processes share."""
+    try:
+        counter = ctypes.POINTER(ctypes.c_int).in_dll(ctypes.CDLL(None), "_sr_python_reload_version")
+        return int(counter[0]) if counter else 0
+    except ValueError:
+        # Not within Kamailio.
+        return 0
 
 
 def load() -> Any:
