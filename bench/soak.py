@@ -51,7 +51,7 @@ dialling_plans: {{gb: {{country_code: "44"}}}}
 default_dialling: gb
 trunks: {{load: {{sources: [127.0.0.0/8]}}}}
 gateways:
-  # On a machine that is busy with something else, one second without replies is not to become half a minute of refusals.
+  # Where the machine is busy with something else, a second without replies is not to become half a minute of refusals.
   answers: {{address: "127.0.0.1:{answers}", breaker: off}}
   refuses: {{address: "127.0.0.1:{refuses}"}}
   rings: {{address: "127.0.0.1:{rings}", breaker: off}}
