@@ -6,8 +6,6 @@ nothing but itself: no gateway or route is looked up again.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from model.policy import DEFAULT_BREAKER, Breaker, RetryRule
@@ -25,13 +23,16 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     "Seconds."
     progress: float
     "Seconds."
-    own_breaker: Breaker | Literal["off"] | None = None
-    "The gateway's, where it is not the default."
+    # No Literal here: typing keeps every Union that has one, and with it all modules of a version that was replaced.
+    own_breaker: Breaker | bool = True
+    "The gateway's; True: the default, False: it has none."
 
     @property
     def breaker(self) -> Breaker | None:
         """The gateway's breaker; None where it has none."""
-        return DEFAULT_BREAKER if self.own_breaker is None else None if self.own_breaker == "off" else self.own_breaker
+        if isinstance(self.own_breaker, bool):
+            return DEFAULT_BREAKER if self.own_breaker else None
+        return self.own_breaker
 
 
 class Plan(msgspec.Struct, frozen=True, array_like=True):

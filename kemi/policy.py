@@ -358,7 +358,7 @@ def _attempt(gateway: Gateway, number: str) -> Attempt:
         retry=gateway.retry,
         no_reply=gateway.no_reply,
         progress=gateway.progress,
-        own_breaker=None if gateway.breaker is DEFAULT_BREAKER else gateway.breaker or "off",
+        own_breaker=gateway.breaker is DEFAULT_BREAKER or gateway.breaker or False,
     )
 
 

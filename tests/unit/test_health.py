@@ -181,7 +181,7 @@ def test_the_kinds_of_failure(failure: Failure, kind: str) -> None:
 
 def plan(current: int = 0, breaker: Breaker | None = DEFAULT_BREAKER) -> Plan:
     """A plan of two gateways whose budget is over in 10 seconds."""
-    own = None if breaker is DEFAULT_BREAKER else breaker or "off"
+    own = breaker is DEFAULT_BREAKER or breaker or False
     attempts = tuple(Attempt(name, "sip:1@192.0.2.1", RetryRule(), 2.0, 8.0, own) for name in "ab")
     return Plan("any", 1, attempts, RetryRule(), NOW + 10, 60.0, current=current)
 

@@ -258,3 +258,20 @@ main.mod_init()
 print(len(loaded), list(asked))
 """)
     assert said == "2 []\n"
+
+
+def test_code_that_was_replaced_leaves_nothing_behind(code: Code) -> None:
+    """A single reference to one of its classes keeps all its modules."""
+    said = code.run("""
+import collections, gc
+for _ in range(8):
+    handler = main.load()
+    gc.collect()
+alive = collections.Counter(
+    f"{kind.__module__}.{kind.__qualname__}" for kind in gc.get_objects()
+    if isinstance(kind, type) and kind.__module__.partition(".")[0] in main.PACKAGES
+)
+# A dataclass with slots is made of two classes, and the code before is given up with the next.
+print([name for name, count in alive.items() if count > 4])
+""")
+    assert said == "[]\n"

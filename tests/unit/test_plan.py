@@ -57,9 +57,7 @@ attempts = st.builds(
     retry=rules,
     no_reply=seconds,
     progress=seconds,
-    own_breaker=st.none()
-    | st.just("off")
-    | st.builds(Breaker, trip=st.integers(1, 99), open=seconds, open_max=seconds),
+    own_breaker=st.booleans() | st.builds(Breaker, trip=st.integers(1, 99), open=seconds, open_max=seconds),
 )
 plans = st.builds(
     Plan,
