@@ -246,22 +246,26 @@ class Soak:
         found: dict[str, float] = {}
         with self._kamcmd() as kamcmd:
             for number, process in enumerate(kamcmd.call("core.psx")):
-                found[f"kamailio {number} {process['DSC']}"] = private_megabytes(int(process["PID"]))
+                found[f"kamailio {number} {process['DSC']}"] = own_megabytes(int(process["PID"]))
             found["kamailio shared memory"] = round(int(kamcmd.call("core.shmmem")["used"]) / 1e6, 2)
         for name in ("agent", "redis"):
             popen = self.stack.processes[name].popen
             if popen is not None:
-                found[name] = private_megabytes(popen.pid)
+                found[name] = own_megabytes(popen.pid)
         return found
 
     def _kamcmd(self) -> Kamcmd:
         return Kamcmd(f"unix:{self.stack.settings.rpc_socket}")
 
 
-def private_megabytes(pid: int) -> float:
-    """What a process has for itself alone (proc(5), smaps_rollup)."""
+def own_megabytes(pid: int) -> float:
+    """What a process has that no file and no shared mapping holds (proc(5), smaps_rollup).
+
+    Not the pages that are private to it: of what it once shared with its forks, more become so with every page that they
+    replace.
+    """
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    kilobytes = sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+    kilobytes = sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
     return round(kilobytes / 1024, 2)
 
 
