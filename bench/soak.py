@@ -261,8 +261,7 @@ class Soak:
 def own_megabytes(pid: int) -> float:
     """What a process has that no file and no shared mapping holds (proc(5), smaps_rollup).
 
-    Not the pages that are private to it: of what it once shared with its forks, more become so with every page that they
-    replace.
+    Not the pages that are private to it: of those it shares with its forks, more become so with each that they replace.
     """
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     kilobytes = sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
