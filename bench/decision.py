@@ -9,30 +9,12 @@ from pathlib import Path
 
 from bench.world import Call
 from kemi import policy
+from kemi.explain import Snapshot
 from kemi.view import View
 from model.call import CallFacts
 from state.snapshot import shared_reader
 
 WARM_UP = 500
-
-
-class _Live:
-    """Every gateway is healthy."""
-
-    def health(self, gateway: str) -> None:
-        return None
-
-    def claim(self, gateway: str, now: float, until: float) -> bool:
-        return True
-
-    def probe(self, uri: str) -> int:
-        return 0
-
-    def turn(self, route: str) -> int:
-        return 0
-
-    def draw(self) -> float:
-        return 0.0
 
 
 def microseconds(snapshot: Path, calls: Sequence[Call], *, pause: float = 0.0) -> list[float]:
@@ -42,7 +24,7 @@ def microseconds(snapshot: Path, calls: Sequence[Call], *, pause: float = 0.0) -
 
     The collector runs as it does in a worker.
     """
-    reader, live, now, took = shared_reader(snapshot), _Live(), time.time(), []
+    reader, live, now, took = shared_reader(snapshot), Snapshot(), time.time(), []
     gc.collect()
     for number, call in enumerate(calls):
         facts = CallFacts(call.caller, call.callee, "127.0.0.1", user_agent="SIPp", caller_host="127.0.0.1")

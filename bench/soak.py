@@ -14,21 +14,26 @@ import argparse
 import json
 import os
 import random
+import shlex
 import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TextIO
 
+from rich.console import Console
+
 import policyfile
+from bench import report
+from bench.figures import Figure, Goal
 from console.ports import free_port
 from console.process import Process
 from console.serve import ROOT
-from console.sipp import KEYS, SIPP, render
+from console.sipp import SIPP, key_options, render
 from console.stack import Stack
 from kemi.rpc import Kamcmd
 from model.entries import Entry, Kind
@@ -92,9 +97,18 @@ class Verdict:
     "Megabytes: the most in the last tenth."
 
     @property
+    def figure(self) -> Figure:
+        """As a line of the results; its goal allows what a sample varies by."""
+        limit = self.early + max(SLACK, SLACK_SHARE * self.early)
+        return Figure(
+            f"memory of {self.process}", self.late, "MB", "the second tenth of the calls", self.early,
+            self.late / self.early, low=self.late, high=self.late, goal=Goal(round(limit, 2)),
+        )  # fmt: skip
+
+    @property
     def flat(self) -> bool:
         """Whether it is."""
-        return self.late <= self.early + max(SLACK, SLACK_SHARE * self.early)
+        return self.figure.met is True
 
 
 def verdicts(samples: Sequence[Sample], calls: int) -> list[Verdict]:
@@ -124,18 +138,15 @@ class Soak:
     samples: list[Sample] = field(default_factory=list)
     _callers: list[Process] = field(default_factory=list)
 
-    def run(self, results: Path) -> list[Verdict]:
-        """Place all calls and write every sample to ``results``, and at the end a line for each process."""
+    def run(self, samples: Path) -> list[Verdict]:
+        """Place all calls, and write a line to ``samples`` for each sample."""
         ports = {name: free_port() for name in GATEWAYS}
-        with self._gateways(ports), results.open("w") as lines:
+        with self._gateways(ports), samples.open("w") as lines:
             self._apply(POLICY.format(**ports, ring=60))
             self.store.put(Entry(Kind.CALLER, BLOCKED))
             self._start_callers()
             self._until_placed(ports, lines)
-            found = verdicts(self.samples, self.calls)
-            for verdict in found:
-                print(json.dumps(self._figure(verdict)), file=lines)
-        return found
+        return verdicts(self.samples, self.calls)
 
     def stop(self) -> None:
         """End the callers, where the run was broken off."""
@@ -161,18 +172,6 @@ class Soak:
             time.sleep(0.2)
         self._sample(time.monotonic() - began, lines)
 
-    def _figure(self, verdict: Verdict) -> dict[str, object]:
-        return {
-            "figure": f"memory of {verdict.process} over {self.placed} calls at {self.rate:g}/s",
-            "value": verdict.late,
-            "unit": "MB",
-            "peer": "the second tenth of the calls",
-            "peer_value": verdict.early,
-            "ratio": round(verdict.late / verdict.early, 3),
-            "goal": "flat",
-            "met": verdict.flat,
-        }
-
     @contextmanager
     def _gateways(self, ports: dict[str, int]) -> Iterator[None]:
         with ExitStack() as running:
@@ -181,7 +180,7 @@ class Soak:
                 # Without a log of its calls: it would be by far the largest file of the run.
                 command = [
                     SIPP, "-sf", str(path), "-i", "127.0.0.1", "-p", str(ports[name]), "-t", "u1", "-nostdin",
-                    "-deadcall_wait", "0", *_keys({}),
+                    "-deadcall_wait", "0", *key_options({}),
                 ]  # fmt: skip
                 gateway = Process(name, command, {"TERM": "dumb"}, self.directory / f"{name}.log")
                 running.callback(gateway.kill)
@@ -200,7 +199,7 @@ class Soak:
                 "-r", f"{self.rate * share:g}", "-m", str(int(self.calls * share)), "-l", "1000000",
                 "-cid_str", f"%u-{number}-{os.getpid()}@%s", "-trace_err", "-error_file", str(home / "errors.log"),
                 "-trace_stat", "-stf", str(home / "statistics.csv"), "-fd", "1",
-                *_keys({"caller": caller, "callee": callee}),
+                *key_options({"caller": caller, "callee": callee}),
             ]  # fmt: skip
             process = Process(f"caller-{number}", command, {"TERM": "dumb"}, home / "sipp.log")
             process.start()
@@ -268,10 +267,6 @@ def own_megabytes(pid: int) -> float:
     return round(kilobytes / 1024, 2)
 
 
-def _keys(keys: dict[str, str]) -> list[str]:
-    return [word for name, value in {**KEYS, **keys}.items() for word in ("-key", name, value)]
-
-
 def settings_in(directory: Path) -> Settings:
     """Settings of a node with ports and directories of its own."""
     return Settings.from_env(
@@ -304,16 +299,19 @@ def main() -> int:
             store = Store(stack.settings.redis_url)
             soak = Soak(stack, store, options.calls, options.rate, directory)
             try:
-                found = soak.run(options.results)
+                found = soak.run(options.results.with_suffix(".samples"))
                 placed, failed = soak.placed, soak.failed
             finally:
                 soak.stop()
                 store.close()
-    for verdict in found:
-        word = "flat" if verdict.flat else "GROWS"
-        print(f"{word:6} {verdict.process:45} {verdict.early:8.2f} MB  {verdict.late:8.2f} MB")
+    command = shlex.join(["python", "-m", "bench.soak", *sys.argv[1:]])
+    figures = [replace(verdict.figure, machine=report.machine(), command=command) for verdict in found]
+    report.write(options.results, figures)
+    report.show(Console(), figures)
     print(f"{placed} of {options.calls} calls at {options.rate:g}/s, {failed} failed")
-    return 0 if placed == options.calls and failed == 0 and all(verdict.flat for verdict in found) else 1
+    # A run too short for a sample in each of the two tenths shows nothing.
+    flat = bool(found) and all(verdict.flat for verdict in found)
+    return 0 if placed == options.calls and failed == 0 and flat else 1
 
 
 if __name__ == "__main__":

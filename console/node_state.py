@@ -20,5 +20,5 @@ def live_state(settings: Settings) -> Snapshot:
         probed = {uri: int(since) for uri, since in rpc.htable_dump("probed").items()}
         turns = {name: int(count) for name, count in rpc.htable_dump("turns").items()}
         return Snapshot(
-        known={name: health for name, health in known.items() if health is not None}, probed=probed, turns=turns
-    )
+            known={name: health for name, health in known.items() if health is not None}, probed=probed, turns=turns
+        )

@@ -62,7 +62,7 @@ class SippGateway:
             SIPP, "-sf", str(self.scenario), "-i", self.address, "-p", str(self.port), "-t", self.transport,
             "-nostdin", "-deadcall_wait", "0",
             "-trace_logs", "-log_file", str(self.calls_file), "-log_overwrite", "false",
-            *self.options, *_keys(self.keys),
+            *self.options, *key_options(self.keys),
         ]  # fmt: skip
         self.process = Process("sipp", command, {"TERM": "dumb"}, self.directory / f"gateway-{self.port}.log")
         self.process.start()
@@ -162,11 +162,12 @@ def _command(
     return [
         SIPP, authority(*server), "-sf", str(scenario), "-i", source, "-p", str(port), "-t", transport,
         "-nostdin", "-d", str(talk), "-m", str(calls), "-r", str(rate), "-cid_str", f"%u-{run}@%s", "-timeout",
-        f"{CALL_TIMEOUT - 10 + calls / rate:.0f}s", "-timeout_error", *options, *_keys(keys),
+        f"{CALL_TIMEOUT - 10 + calls / rate:.0f}s", "-timeout_error", *options, *key_options(keys),
     ]  # fmt: skip
 
 
-def _keys(keys: Mapping[str, str]) -> list[str]:
+def key_options(keys: Mapping[str, str]) -> list[str]:
+    """The options of SIPp that give a scenario its keys; where nothing is said, :data:`KEYS`."""
     merged = {**KEYS, **keys}
     return [word for name, value in merged.items() for word in ("-key", name, value)]
 
