@@ -71,6 +71,7 @@ def test_the_next_call_after_a_block_is_refused_300_of_300(node: Node, load: Mix
         took.append((time.perf_counter() - began) * 1000)
         assert confirmation.nodes == (node.stack.settings.node,)
         refused.append(caller.call(number))
+    load.until_replied(RATE)
     result = load.stop()
     report("blocks", took)
     print(f"load: {result}")
@@ -152,6 +153,7 @@ def test_drains_and_resumes_cost_no_call(node: Node, load: MixedLoad, caller: Ca
         assert change is not None
         node.confirmed(change)
         assert caller.call("7001").contact_port == gateways[0].port
+    load.until_replied(RATE)
     assert_flawless(load.stop(), calls=RATE)
 
 

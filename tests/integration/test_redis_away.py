@@ -209,6 +209,7 @@ def test_a_killed_agent_leaves_the_snapshot_whole_and_catches_up(node: Node, cal
             node.stack.start_agent()
             until_node_has(node, node.store.position()[1])
             assert {refusal(caller.call(number)) for number in blocked} == {(403, "blocked-caller")}
+        load.until_replied(RATE)
         result = load.stop()
     print(f"\nagent killed 5 times: {result}")
     assert_flawless(result, calls=RATE)
