@@ -16,7 +16,7 @@ demo: install
 	@$(PYTHON) -m console.main demo
 
 test: install
-	@./scripts/test
+	@./tools/test
 
 bench: install
 	@$(PYTHON) -m bench
@@ -25,10 +25,10 @@ soak: install
 	@$(PYTHON) -m bench.soak
 
 check: install
-	@./scripts/check
+	@./tools/check
 
 install:
-	@./scripts/install
+	@./tools/install
 
 clean:
 	rm -rf .venv var

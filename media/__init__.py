@@ -1,0 +1,1 @@
+"""The media tier: FreeSWITCH driven from Python over its event socket."""

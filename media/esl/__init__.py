@@ -1,0 +1,1 @@
+"""The event socket of FreeSWITCH (ESL): protocol, connections, inbound client and outbound server."""

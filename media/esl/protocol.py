@@ -1,0 +1,1 @@
+"""Bytes in, messages out: the framing of the event socket, without any I/O."""

@@ -1,0 +1,1 @@
+"""What a call script works with: FreeSWITCH's Lua API, in asyncio."""
