@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-
 from harness.esl_peer import Command, Wire
 from harness.session_peer import UUID, FakeSwitch, with_session
+
 from media.esl.errors import ArgumentError
 from media.session import AnswerNeeded, Digit, ScriptExit, Session, literal
 from media.session.callbacks import file_command
