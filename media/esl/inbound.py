@@ -141,6 +141,10 @@ class Inbound:
             return connection
         raise self._final or ConnectionClosed(f"no connection to the switch at {_name(self.address)}")
 
+    async def another(self) -> Connection:
+        """A second connection to the same switch, the caller's to close; raises as :func:`connect` does."""
+        return await connect(*self.address, self._password, timeout=self._login_timeout)
+
     @property
     def _live(self) -> Connection | None:
         return None if self._connection is None or self._connection.closed else self._connection
