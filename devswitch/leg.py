@@ -52,7 +52,7 @@ class Leg(Protocol):
     uuid: str
     inbound: bool
     headers: Mapping[str, str]
-    "Of the INVITE (inbound) or the final reply (outbound); names without regard to case, several values joined by ', '."
+    "Of the INVITE (inbound) or the final reply (outbound): names in any case, several values joined by a comma."
     caller: str
     callee: str
     caller_name: str
@@ -80,7 +80,7 @@ class Leg(Protocol):
         """Send 200, and return when the ACK came; raise :class:`LegEnded` if the call ends instead."""
 
     async def hangup(self, cause: str = "NORMAL_CLEARING", headers: Mapping[str, str] = NO_HEADERS) -> None:
-        """End the call by BYE, CANCEL or the final reply that FreeSWITCH sends for ``cause``; no more once it is over."""
+        """End the call by BYE, CANCEL or the final reply that FreeSWITCH sends for ``cause``; else do nothing."""
 
     async def refer(self, uri: str) -> None:
         """Ask the peer to call ``uri`` instead (REFER); raise :class:`LegEnded` if the call is over."""
