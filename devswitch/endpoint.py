@@ -22,12 +22,11 @@ from devswitch.sip.errors import MessageError, NegotiationError, SipError
 from devswitch.sip.message import MAGIC, Request, Response
 from devswitch.sip.server_transaction import InviteServerTransaction, ServerTransaction
 from devswitch.sip.transaction import HostPort, TransactionLayer
+from devswitch.sip.udp import open_socket, unreachable_peers
 from devswitch.sip.uri import Uri
 
 log = logging.getLogger(__name__)
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO, UPDATE, REFER, NOTIFY"
-# Large enough for the calls that begin while the loop is held up.
-RECEIVE_BUFFER = 1 << 20
 
 
 class Endpoint(asyncio.DatagramProtocol):
@@ -54,6 +53,7 @@ class Endpoint(asyncio.DatagramProtocol):
         "By Call-ID and our tag."
         self._versions = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._has_error = False
 
     async def start(self) -> None:
         """Bind; raise OSError if the address is taken."""
@@ -61,10 +61,9 @@ class Endpoint(asyncio.DatagramProtocol):
         self._transactions = TransactionLayer(clock=loop, send=self._send_data)
         self._transactions.on_request = self._request
         self._transactions.on_ack = self._ack
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=self.address)
-        sock: socket.socket = self._transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        self.address = sock.getsockname()
+        self._socket = open_socket(self.address)
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=self._socket)
+        self.address = self._socket.getsockname()
 
     async def stop(self) -> None:
         """End every call, and close."""
@@ -229,7 +228,10 @@ class Endpoint(asyncio.DatagramProtocol):
             log.exception("a message from %s could not be handled", addr[0])
 
     def error_received(self, exc: Exception) -> None:
-        log.debug("the SIP socket reports %s", exc)
+        self._has_error = True
+        for peer in unreachable_peers(self._socket):
+            log.info("nobody listens on %s:%d", *peer)
+            self._transactions.unreachable(peer)
 
     def _request(self, request: Request, transaction: ServerTransaction, source: HostPort) -> None:
         try:
@@ -305,7 +307,12 @@ class Endpoint(asyncio.DatagramProtocol):
             request.headers.add("User-Agent", self._user_agent)
 
     def _send_data(self, data: bytes, destination: HostPort) -> None:
-        if not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        self._has_error = False
+        self._transport.sendto(data, destination)
+        if self._has_error:
+            # The error was that of an earlier datagram, and this one was not sent.
             self._transport.sendto(data, destination)
 
 

@@ -9,6 +9,7 @@ import logging
 import random
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 
 from devswitch import g711
@@ -24,6 +25,8 @@ MARKER = 0x80
 MAX_PACKET = 2048
 # Datagrams read at a time: one peer that floods its port shall not stop the clock.
 BURST = 32
+# epoll counts in milliseconds and rounds up, so the loop wakes that much early and sleeps out the rest, to be exact.
+EARLY = 0.0011
 # Frames that are made up for after a pause of the process; what is older is left out.
 MAX_LATE = 5
 
@@ -45,7 +48,7 @@ class Ticker:
         if not self._timer:
             loop = asyncio.get_running_loop()
             self._next = loop.time() + FRAME_SECONDS
-            self._timer = loop.call_at(self._next, self._tick)
+            self._timer = loop.call_at(self._next - EARLY, self._tick)
 
     def remove(self, stream: RtpStream) -> None:
         self._streams.pop(stream, None)
@@ -55,11 +58,13 @@ class Ticker:
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
+        if (wait := self._next - loop.time()) > 0:
+            time.sleep(wait)
         now = loop.time()
         # While the loop was held up, nobody was heard either: what is missed goes out at once.
         late = int((now - self._next) / FRAME_SECONDS)
         self._next += FRAME_SECONDS * (late + 1)
-        self._timer = loop.call_at(self._next, self._tick)
+        self._timer = loop.call_at(self._next - EARLY, self._tick)
         for _ in range(min(late, MAX_LATE) + 1):
             for stream in list(self._streams):
                 stream.send_frame()

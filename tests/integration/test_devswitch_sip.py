@@ -22,6 +22,7 @@ from devswitch.incoming import IncomingCall
 from devswitch.leg import Frame, Leg, LegEnded
 from devswitch.outgoing import OutgoingCall
 from devswitch.recorder import Recorder
+from devswitch.sip import sdp
 from devswitch.sip.message import Request, Response, parse
 from devswitch.sources import Player
 
@@ -256,6 +257,19 @@ class TestCallsToSipp:
 
         scenario = "uas-sends-PROVISIONAL-until-cancelled-STATUS.xml"
         assert self.call(tmp_path, scenario, test, PROVISIONAL="180", STATUS="487") == [("NORMAL_CLEARING", 487)]
+
+    def test_nobody_listens(self) -> None:
+        async def test(switch: Switch, _: Switch) -> None:
+            nowhere = free_port()
+            call = switch.endpoint.originate(f"sip:200@127.0.0.1:{nowhere}", caller="100")
+            told = ends(call)
+            # ICMP says so at once: FreeSWITCH does not wait for timer B either.
+            async with asyncio.timeout(20):
+                await call.ended()
+            assert told == [("NORMAL_TEMPORARY_FAILURE", 503)]
+            assert await switch.endpoint.send_request("OPTIONS", f"sip:127.0.0.1:{nowhere}") == 503
+
+        with_switches(test)
 
     def test_a_host_without_an_address(self) -> None:
         async def test(switch: Switch, _: Switch) -> None:
@@ -535,6 +549,94 @@ class TestRawSip:
         async def options(raw: Raw) -> Response:
             raw.request("OPTIONS", 50)
             return await raw.reply(200)
+
+        with_raw(test)
+
+
+async def invited(raw: Raw, switch: Switch) -> tuple[OutgoingCall, Request]:
+    """A call to ``raw``, and its INVITE."""
+    call = switch.endpoint.originate(f"sip:200@127.0.0.1:{raw.port}", caller="100")
+    invite = await raw.receive()
+    assert isinstance(invite, Request)
+    return call, invite
+
+
+def replied(raw: Raw, request: Request, status: int, *, tag: str = "b", body: str = "") -> None:
+    reply = request.reply(status, tag=tag)
+    reply.headers.add("Contact", f"<sip:200@127.0.0.1:{raw.port}>")
+    reply.body = body.encode()
+    raw.send(bytes(reply))
+
+
+async def next_request(raw: Raw, method: str) -> Request:
+    found = await raw.receive()
+    assert isinstance(found, Request), found
+    assert found.method == method
+    return found
+
+
+class TestCallsToRawSip:
+    def test_each_answer_is_acknowledged(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            call, invite = await invited(raw, switch)
+            answers: list[int] = []
+            call.on_answer = answers.append
+            for _ in range(2):
+                replied(raw, invite, 200, body=SDP.format("0"))
+                assert (await next_request(raw, "ACK")).cseq == (1, "ACK")
+            # Another branch of a fork answered too: it is let go.
+            replied(raw, invite, 200, tag="c", body=SDP.format("0"))
+            assert (await next_request(raw, "ACK")).to.tag == "c"
+            bye = await next_request(raw, "BYE")
+            assert (bye.to.tag, bye.cseq) == ("c", (2, "BYE"))
+            replied(raw, bye, 200)
+            assert answers == [200]
+            assert not call.cause
+
+        with_raw(test)
+
+    def test_no_cancel_before_a_reply(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            call, invite = await invited(raw, switch)
+            await call.hangup()
+            again = await next_request(raw, "INVITE")
+            assert bytes(again) == bytes(invite)
+            replied(raw, invite, 180)
+            cancel = await next_request(raw, "CANCEL")
+            assert (cancel.via.branch, cancel.cseq) == (invite.via.branch, (1, "CANCEL"))
+            replied(raw, cancel, 200)
+            # The callee was faster.
+            replied(raw, invite, 200, body=SDP.format("0"))
+            await next_request(raw, "ACK")
+            await next_request(raw, "BYE")
+
+        with_raw(test)
+
+    def test_an_answer_without_a_codec_of_ours(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            call, invite = await invited(raw, switch)
+            told = ends(call)
+            replied(raw, invite, 200, body=SDP.format("18"))
+            await next_request(raw, "ACK")
+            await next_request(raw, "BYE")
+            assert told == [("INCOMPATIBLE_DESTINATION", 488)]
+
+        with_raw(test)
+
+    def test_audio_goes_to_where_audio_comes_from(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            call, invite = await invited(raw, switch)
+            replied(raw, invite, 200, body=SDP.format("0"))
+            await call.answered()
+            call.source = Player(tones.render("%(1000,0,440)"), loops=-1)
+            port = sdp.parse(invite.body).audio().port
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nat:
+                nat.bind(("127.0.0.1", 0))
+                nat.setblocking(False)
+                nat.sendto(b"no RTP", ("127.0.0.1", port))
+                nat.sendto(bytes([0x80, 0]) + bytes(10) + b"\xff" * 160, ("127.0.0.1", port))
+                data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(nat, 2048), TIMEOUT)
+            assert (len(data), data[0], data[1] & 0x7F) == (172, 0x80, 0)
 
         with_raw(test)
 

@@ -263,6 +263,24 @@ class TestClientTransactions:
         world.receive(sent.reply(200, tag="t"))
         assert world.statuses == [200]
 
+    @pytest.mark.parametrize("method", ["INVITE", "OPTIONS"])
+    def test_a_request_to_nobody_is_as_good_as_refused(self, method: str) -> None:
+        world = World()
+        world.client(method)
+        world.layer.unreachable(("192.0.2.7", 5060))
+        assert world.statuses == []
+        world.layer.unreachable(PEER)
+        world.layer.unreachable(PEER)
+        assert world.statuses == [503]
+        assert world.clock.pending == 0
+
+    def test_but_not_once_somebody_replied(self) -> None:
+        world = World()
+        sent = world.client("INVITE")
+        world.receive(sent.reply(180, tag="t"))
+        world.layer.unreachable(PEER)
+        assert world.statuses == [180]
+
     def test_a_reply_to_nothing_is_dropped(self) -> None:
         world = World()
         world.receive(request().reply(200, tag="t"))
