@@ -57,6 +57,7 @@ class Leg(Protocol):
     callee: str
     caller_name: str
     remote_address: str
+    "IP address."
     call_id: str
     source: Source | None
     "Pulled every 20 ms; silence is sent while it is None or has ended."
