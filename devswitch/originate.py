@@ -181,6 +181,8 @@ class Attempt:
             self._caller.watchers.remove(self._changed.set)
         for leg in self.legs:
             leg.watchers.remove(self._changed.set)
+        if self._caller and self._caller.up and self._caller.answered:
+            self._caller.calling("ACTIVE")
         if self._ringback and self._caller and self._caller.up:
             self._ringback.done = True
             self._caller.leg.source = None
