@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -251,13 +251,3 @@ async def phone(switch: tuple[str, int], number: str = "1000") -> AsyncIterator[
             await call.hangup()
         await endpoint.stop()
 
-
-async def both(*parts: Awaitable[object]) -> None:
-    """Several things at once; the first failure ends the others."""
-    async with asyncio.TaskGroup() as group:
-        for part in parts:
-            group.create_task(_awaited(part))
-
-
-async def _awaited(part: Awaitable[object]) -> None:
-    await part
