@@ -99,16 +99,16 @@ class FreeSwitch(Switch):
         return {
             **os.environ,
             "FREESWITCH_BIN": program,
-            "STROWGER_MEDIA_STATE": str(self.directory / "state"),
-            "STROWGER_MEDIA_RECORDINGS": str(self.recordings),
-            "STROWGER_MEDIA_SOUNDS": str(self.sounds),
-            "STROWGER_MEDIA_EXTRA": str(self.extra),
-            "STROWGER_MEDIA_SIP_PORT": str(self.sip[1]),
-            "STROWGER_MEDIA_RTP_FIRST_PORT": str(self.rtp[0]),
-            "STROWGER_MEDIA_RTP_LAST_PORT": str(self.rtp[-1]),
-            "STROWGER_MEDIA_ESL_PORT": str(self.esl[1]),
+            "STROWGER_FS_STATE": str(self.directory / "state"),
+            "STROWGER_FS_RECORDINGS": str(self.recordings),
+            "STROWGER_FS_SOUNDS": str(self.sounds),
+            "STROWGER_FS_EXTRA": str(self.extra),
+            "STROWGER_FS_SIP_PORT": str(self.sip[1]),
+            "STROWGER_FS_RTP_FIRST_PORT": str(self.rtp[0]),
+            "STROWGER_FS_RTP_LAST_PORT": str(self.rtp[-1]),
+            "STROWGER_ESL_ADDRESS": f"{self.esl[0]}:{self.esl[1]}",
             "STROWGER_ESL_PASSWORD_FILE": str(self.password_file),
-            "STROWGER_MEDIA_WORKERS": self._workers,
+            "STROWGER_FS_WORKERS": self._workers,
         }
 
     @property
