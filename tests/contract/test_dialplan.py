@@ -23,8 +23,10 @@ from media.session import Session
 async def script(session):
     await session.answer()
     await session.stream_file("tone_stream://%(60000,0,500)")
+async def serve(call):
+    await Session(call.connection, call.channel).run(script)
 async def main():
-    server = OutboundServer(sys.argv[1], int(sys.argv[2]), lambda call: Session(call.connection, call.channel).run(script))
+    server = OutboundServer(sys.argv[1], int(sys.argv[2]), serve)
     await server.start()
     print("ready", flush=True)
     await asyncio.Event().wait()

@@ -15,7 +15,9 @@ async def ends(call: Call) -> None:
     await call.ended()
 
 
-@pytest.mark.parametrize("value", ["plain", "with spaces  and, commas", "Grüße, 世界", "a=b;c|d", "100%41", "'quoted' \"twice\""])
+@pytest.mark.parametrize(
+    "value", ["plain", "with spaces  and, commas", "Grüße, 世界", "a=b;c|d", "100%41", "'quoted' \"twice\"", "a\\nb"]
+)
 def test_a_variable_is_read_as_it_was_set(switch: Switch, value: str) -> None:
     async def script(session: Session) -> None:
         await session.set_variable("seen", value)

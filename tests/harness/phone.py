@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 
 from console.ports import free_port
+from devswitch.endpoint import Endpoint
 from devswitch.leg import Leg
-from devswitch.sip.endpoint import Endpoint
 from harness.audio import FRAME, Samples, Tone, frequencies, grouped, pitch
 from harness.ranges import free_range
 
@@ -232,11 +232,13 @@ class Phone:
 
 
 @asynccontextmanager
-async def phone(switch: tuple[str, int], number: str = "1000") -> AsyncIterator[Phone]:
+async def phone(
+    switch: tuple[str, int], number: str = "1000", *, address: str = "127.0.0.1"
+) -> AsyncIterator[Phone]:
     """A phone that calls the switch at ``switch``; hangs up whatever is left."""
     made: Phone
     endpoint = Endpoint(
-        "127.0.0.1",
+        address,
         free_port(),
         on_invite=lambda leg: made.on_invite(leg),
         rtp_ports=free_range(RTP_PORTS),

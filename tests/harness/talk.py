@@ -114,11 +114,13 @@ def talk(
     with_phone(switch, whole)
 
 
-def with_phone(switch: Switch, scenario: Callable[[Phone], Coroutine[Any, Any, None]]) -> None:
-    """Run a scenario with a phone."""
+def with_phone(
+    switch: Switch, scenario: Callable[[Phone], Coroutine[Any, Any, None]], *, address: str = "127.0.0.1"
+) -> None:
+    """Run a scenario with a phone at ``address``."""
 
     async def run() -> None:
-        async with phone(switch.sip) as made:
+        async with phone(switch.sip, address=address) as made:
             await scenario(made)
 
     asyncio.run(run())
