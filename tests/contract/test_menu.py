@@ -74,7 +74,9 @@ def test_who_presses_nothing_ends_the_menu_in_the_end(switch: Switch) -> None:
 
 def test_a_menu_within_a_menu_and_back(switch: Switch) -> None:
     top = menu()
-    sub = menu(top, "sub", greeting_sound="tone_stream://%(400,0,1100)", short_greeting_sound="tone_stream://%(400,0,1300)")
+    sub = menu(
+        top, "sub", greeting_sound="tone_stream://%(400,0,1100)", short_greeting_sound="tone_stream://%(400,0,1300)"
+    )
     top.bind_action("menu-sub", "sub", "2")
     top.bind_action("menu-exit", None, "*")
     sub.bind_action("menu-back", None, "9")

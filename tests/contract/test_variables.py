@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from harness.phone import Call
 from harness.switches import Switch
-from harness.talk import inbound, talk
+from harness.talk import talk
 
 from media.esl.errors import ArgumentError
-from media.session import Session, get_global_variable
+from media.session import API, Session, get_global_variable
 
 
 async def ends(call: Call) -> None:
@@ -70,9 +70,9 @@ def test_no_command_can_be_brought_in(switch: Switch, evil: str) -> None:
 
 def test_variables_of_the_switch(switch: Switch) -> None:
     async def script(session: Session) -> None:
-        async with inbound(switch) as client:
-            await client.api("global_setvar", "region=north")
-            assert await get_global_variable("region", client) == "north"
+        await API().execute("global_setvar", "region=north")
+        assert await get_global_variable("region") == "north"
+        assert await get_global_variable("nobody_set_this") is None
         assert await session.get_variable("region") == "north"
 
     talk(switch, script, ends)

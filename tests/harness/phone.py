@@ -13,6 +13,7 @@ import numpy as np
 from console.ports import free_port
 from devswitch.endpoint import Endpoint
 from devswitch.leg import Leg
+from devswitch.sip.message import Request
 from harness.audio import FRAME, Samples, Tone, frequencies, grouped, pitch
 from harness.ranges import free_range
 
@@ -198,6 +199,7 @@ class Phone:
     number: str = "1000"
     _incoming: asyncio.Queue[Call] = field(default_factory=asyncio.Queue)
     calls: list[Call] = field(default_factory=list)
+    _requests: asyncio.Queue[Request] = field(default_factory=asyncio.Queue)
 
     @property
     def uri(self) -> str:
@@ -225,6 +227,14 @@ class Phone:
         except TimeoutError:
             raise AssertionError(f"the phone {self.number} was not called in {timeout} s") from None
 
+    async def asked(self, timeout: float = PATIENCE) -> Request:
+        """The next request outside of calls, such as a NOTIFY."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._requests.get()
+        except TimeoutError:
+            raise AssertionError(f"no request came to the phone {self.number} in {timeout} s") from None
+
     def on_invite(self, leg: Leg) -> None:
         """Take a call that comes; called by the endpoint."""
         self.calls.append(Call(leg))
@@ -232,9 +242,7 @@ class Phone:
 
 
 @asynccontextmanager
-async def phone(
-    switch: tuple[str, int], number: str = "1000", *, address: str = "127.0.0.1"
-) -> AsyncIterator[Phone]:
+async def phone(switch: tuple[str, int], number: str = "1000", *, address: str = "127.0.0.1") -> AsyncIterator[Phone]:
     """A phone that calls the switch at ``switch``; hangs up whatever is left."""
     made: Phone
     endpoint = Endpoint(
@@ -245,6 +253,7 @@ async def phone(
         user_agent="test phone",
     )
     made = Phone(endpoint, switch, number)
+    endpoint.on_request = made._requests.put_nowait
     await endpoint.start()
     try:
         yield made
@@ -252,4 +261,3 @@ async def phone(
         for call in made.calls:
             await call.hangup()
         await endpoint.stop()
-

@@ -12,7 +12,7 @@ from harness.phone import PATIENCE, Call, Phone, phone
 from harness.switches import Switch
 from media.esl.inbound import Inbound
 from media.esl.server import OutboundCall, OutboundServer
-from media.session import Session
+from media.session import Session, runtime
 
 Script = Callable[[Session], Awaitable[None]]
 Caller = Callable[[Call], Awaitable[None]]
@@ -66,9 +66,10 @@ async def serving(switch: Switch, script: Script, worker: int = 0) -> AsyncItera
 
 @asynccontextmanager
 async def inbound(switch: Switch) -> AsyncIterator[Inbound]:
-    """A client of the switch's event socket."""
+    """A client of the switch's event socket: what a script asks when it names none, as on a worker."""
     async with Inbound(switch.esl, switch.password) as client:
         await client.connected(timeout=PATIENCE)
+        runtime.use(client)
         yield client
 
 
@@ -117,10 +118,10 @@ def talk(
 def with_phone(
     switch: Switch, scenario: Callable[[Phone], Coroutine[Any, Any, None]], *, address: str = "127.0.0.1"
 ) -> None:
-    """Run a scenario with a phone at ``address``."""
+    """Run a scenario with a phone at ``address``, and a connection to the switch's event socket."""
 
     async def run() -> None:
-        async with phone(switch.sip, address=address) as made:
+        async with inbound(switch), phone(switch.sip, address=address) as made:
             await scenario(made)
 
     asyncio.run(run())
