@@ -138,7 +138,7 @@ def test_without_auto_hangup_the_dialplan_goes_on(switch: Switch) -> None:
 def test_destroy_ends_the_script_and_the_call(switch: Switch) -> None:
     async def script(session: Session) -> None:
         await session.answer()
-        await session.destroy()
+        await session.destroy("enough")
         raise AssertionError("the script went on")
 
     async def caller(call: Call) -> None:

@@ -21,7 +21,10 @@ def test_the_hook_sees_every_variable_and_runs_once(switch: Switch) -> None:
     seen: list[tuple[str, Any, str | None, str | None]] = []
 
     async def hook(session: Session, status: str, argument: Any) -> None:
-        seen.append((status, argument, session.env.get("my_custom_var"), session.env.get("hangup_cause")))
+        env = session.hangup_env()
+        assert env.get_header("uuid") == session.get_uuid()
+        assert await session.get_variable("my_custom_var") == "foobar"
+        seen.append((status, argument, env.get_header("my_custom_var"), env.get_header("hangup_cause")))
 
     async def script(session: Session) -> None:
         session.set_hangup_hook(hook, "blah")

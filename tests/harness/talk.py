@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from harness.switches import Switch
 from media.esl.inbound import Inbound
 from media.esl.server import OutboundCall, OutboundServer
 from media.session import Session, runtime
+from media.session.errors import ScriptExit
 
 Script = Callable[[Session], Awaitable[None]]
 Caller = Callable[[Call], Awaitable[None]]
@@ -23,20 +24,29 @@ class Served:
     """The call scripts that ran in this process."""
 
     script: Script
+    switch: Inbound
     ended: int = 0
     _failures: list[BaseException] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, call: OutboundCall) -> None:
-        """Run the script for a call."""
+        """Run the script for a call, as a worker does."""
+        runtime.use(self.switch)
         session = Session(call.connection, call.channel)
         try:
-            await session.run(self.script)
+            await self._run(session)
         except Exception as error:
             self._failures.append(error)
         finally:
             self.ended += 1
             self._changed.set()
+
+    async def _run(self, session: Session) -> None:
+        with suppress(ScriptExit):
+            try:
+                await self.script(session)
+            finally:
+                await session.close()
 
     async def done(self, calls: int = 1) -> None:
         """Until so many scripts have ended; fails as soon as one of them failed."""
@@ -54,7 +64,7 @@ class Served:
 @asynccontextmanager
 async def serving(switch: Switch, script: Script, worker: int = 0) -> AsyncIterator[Served]:
     """Take the calls of a switch, as its first or second worker, while the block runs."""
-    served = Served(script)
+    served = Served(script, runtime.switch())
     host, port = switch.workers[worker]
     server = OutboundServer(host, port, served.serve)
     await server.start()
