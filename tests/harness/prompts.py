@@ -17,8 +17,8 @@ NAMES = (
     "ascii/97", "ascii/98", "ascii/99", "voicemail/vm-goodbye",
 )  # fmt: skip
 _FIRST, _STEP = 400, 50
-SECONDS = 0.1
-_PAUSE = 0.04
+SECONDS = 0.12
+_PAUSE = 0.2
 
 
 def frequency(name: str) -> int:

@@ -33,14 +33,15 @@ class Switch(ABC):
 
     name: str
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, extra: Path) -> None:
+        """``extra``: folder of a dialplan and phrases beside those of Strowger."""
+        self.directory, self.extra = directory, extra
         self.sip = "127.0.0.1", free_port()
         self.esl = "127.0.0.1", free_port()
         self.workers = [("127.0.0.1", free_port()), ("127.0.0.1", free_port())]
         self.rtp = free_range(RTP_PORTS)
         self.password = secrets.token_hex(16)
-        self.sounds, self.recordings, self.extra = (self._folder(name) for name in ("sounds", "recordings", "extra"))
+        self.sounds, self.recordings = self._folder("sounds"), self._folder("recordings")
         self.password_file = directory / "esl-password"
         self.password_file.write_text(self.password)
         self.process = Process(self.name, self.command(), self.environment(), directory / f"{self.name}.log")
@@ -91,7 +92,8 @@ class FreeSwitch(Switch):
     name = "freeswitch"
 
     def command(self) -> Sequence[str]:
-        return [str(CONFIGURATION / "start")]
+        # Others are at work on a machine that runs tests.
+        return [str(CONFIGURATION / "start"), "-np"]
 
     def environment(self) -> Mapping[str, str]:
         program = freeswitch_program()
