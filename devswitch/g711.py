@@ -39,8 +39,9 @@ def _encoder(decoded: Frame) -> NDArray[np.uint8]:
 
 _DECODED = {ULAW: _ulaw_to_linear(), ALAW: _alaw_to_linear()}
 _ENCODED = {law: _encoder(table) for law, table in _DECODED.items()}
-# Two codes of µ-law mean zero; silence is the positive one.
-_ENCODED[ULAW][0] = SILENCE[ULAW]
+# Two codes are equally near to zero; silence is the positive one.
+for _law, _code in SILENCE.items():
+    _ENCODED[_law][0] = _code
 
 
 def decode(payload: bytes, law: int) -> Frame:
