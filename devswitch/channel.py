@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from devswitch.causes import NUMBERS
-from devswitch.leg import Leg, LegEnded
+from devswitch.leg import Frame, Leg, LegEnded
 from devswitch.profile import Profile, now
+from devswitch.sip.causes import NUMBERS
 
 if TYPE_CHECKING:
     from devswitch.dialplan import Action
+    from devswitch.playing import Playing
+    from devswitch.recorder import Recorder
+    from devswitch.recording import Recording
     from devswitch.switch import Switch
 
 
@@ -83,14 +86,25 @@ class Channel:
         self.controlled = False
         self.transferring = False
         self.partner: Channel | None = None
+        self.joining: Channel | None = None
+        "Whom uuid_bridge wants it to talk to."
         self.other: Profile | None = None
         self.bridged = False
         self.originator = False
         self.closers: list[Callable[[], None]] = []
         "Called when the channel has hung up, before the report."
+        self.watchers: list[Callable[[], None]] = []
+        "Called whenever the channel's task is woken."
         self.holders: list[asyncio.Future[None]] = []
         "Those whom the channel's end waits for (a lingering ESL connection)."
-        self.recordings: dict[str, Callable[[], None]] = {}
+        self.playing: Playing | None = None
+        "What is played, and may be paused, sought and the like."
+        self.said: Frame | None = None
+        "What the leg was last given to say."
+        self.recorder: Recorder | None = None
+        "Of the application record, while it runs."
+        self.recordings: dict[str, Recording] = {}
+        "Recordings of the call that run beside, by path."
         self._awake = asyncio.Event()
         leg.on_digit = self.queue_digit
         leg.on_hangup = self._left
@@ -158,6 +172,10 @@ class Channel:
         self.hangup_cause = cause
         self.state = State.CS_HANGUP
         self.profile.times.hangup = now()
+        if self.partner:
+            self.partner.set("last_bridge_hangup_cause", cause)
+            specific = self.variables.get("proto_specific_hangup_cause")
+            self.partner.set("last_bridge_proto_specific_hangup_cause", specific)
         self.fire("CHANNEL_HANGUP")
         self.wake()
 
@@ -249,6 +267,8 @@ class Channel:
     def wake(self) -> None:
         """Something happened that the running application may care for."""
         self._awake.set()
+        for watch in list(self.watchers):
+            watch()
 
     async def idle(self, seconds: float | None = None) -> None:
         """Wait until something happens, or for ``seconds``; commands sent meanwhile are executed within."""

@@ -73,6 +73,8 @@ async def run_commands(channel: Channel) -> None:
 async def obey(channel: Channel, command: Command) -> None:
     """Do one command (switch_ivr_parse_event)."""
     was_locked = channel.locked
+    # switch_ivr_park takes commands without telling of it for as long as there is no media.
+    tells = channel.media_ready
     channel.locked = was_locked or true(command.get("event-lock")) or true(command.get("event-lock-pri"))
     channel.parsing += 1
     try:
@@ -81,8 +83,8 @@ async def obey(channel: Channel, command: Command) -> None:
         channel.parsing -= 1
         channel.locked = was_locked
         command.done.set()
-    headers = dict(command.headers)
-    channel.fire("PRIVATE_COMMAND", headers)
+    if tells:
+        channel.fire("PRIVATE_COMMAND", command.headers)
 
 
 async def _obey(channel: Channel, command: Command) -> None:

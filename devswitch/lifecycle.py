@@ -8,11 +8,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from devswitch.causes import NUMBERS
 from devswitch.channel import Channel, State
 from devswitch.dialplan import Action, inline
 from devswitch.execute import execute
 from devswitch.profile import now
+from devswitch.sip.causes import NUMBERS
 
 log = logging.getLogger("devswitch")
 
@@ -22,7 +22,7 @@ async def live(channel: Channel) -> None:
     try:
         while channel.up:
             channel.transferring = False
-            await _HANDLERS[channel.state](channel)
+            await HANDLERS[channel.state](channel)
     except Exception:
         log.exception("%s: lost its way", channel.name)
         channel.hangup("NORMAL_TEMPORARY_FAILURE")
@@ -100,7 +100,7 @@ async def _reset(channel: Channel) -> None:
     channel.move(State.CS_EXECUTE)
 
 
-_HANDLERS: dict[State, Callable[[Channel], Awaitable[None]]] = {
+HANDLERS: dict[State, Callable[[Channel], Awaitable[None]]] = {
     State.CS_NEW: _init,
     State.CS_INIT: _init,
     State.CS_ROUTING: _routing,
@@ -115,8 +115,10 @@ _HANDLERS: dict[State, Callable[[Channel], Awaitable[None]]] = {
 async def _end(channel: Channel) -> None:
     # The report comes before the reply to the caller here: what is said of it shall not wait for the caller's ACK.
     saying_goodbye = asyncio.create_task(channel.leg.hangup(channel.hangup_cause))
-    for close in (*channel.closers, *channel.recordings.values()):
+    for close in channel.closers:
         close()
+    for recording in list(channel.recordings.values()):
+        await recording.stop()
     _report(channel)
     channel.enter(State.CS_HANGUP)
     channel.calling("HANGUP")

@@ -16,6 +16,8 @@ from devswitch.channel import Channel, State
 from devswitch.dialplan import Action, Dialplan
 from devswitch.events import Bus
 from devswitch.leg import Leg
+from devswitch.phrases import Phrases
+from devswitch.playing import OnDigit, Status
 from devswitch.profile import Profile
 from devswitch.registry import COMMANDS
 from devswitch.sipvars import inbound_variables
@@ -84,7 +86,9 @@ class Switch:
         self.tables: dict[str, dict[str, str]] = {"db": {}, "hash": {}}
         "What the commands db and hash keep, by realm/key."
         self.sessions = 0
+        self.scheduled = 0
         self.stopping = asyncio.Event()
+        self.phrases = Phrases()
         self.execute = execute.execute
         self.run_commands = execute.run_commands
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -158,8 +162,13 @@ class Switch:
         command = COMMANDS.get(name.lower())
         if command is None:
             return None
+        answer = await command(self, arguments, channel)
         self.bus.fire("API", {"API-Command": name} | ({"API-Command-Argument": arguments} if arguments else {}))
-        return await command(self, arguments, channel)
+        return answer
+
+    async def phrase(self, channel: Channel, name: str, argument: str, on_digit: OnDigit | None) -> Status:
+        """Play a phrase macro."""
+        return await self.phrases.play(channel, name, argument, on_digit)
 
     async def expand(self, text: str, channel: Channel | None = None) -> str:
         """``text`` with variables and API commands expanded."""
