@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 from media.esl.errors import ConnectionClosed, EslError, ProtocolError, StalledError
@@ -12,9 +13,18 @@ from media.esl.protocol import Decoder
 STALL_TIMEOUT = 10.0
 "Seconds for which the switch may leave what we wrote unread, once that is more than the high-water mark (64 KiB)."
 CLOSE_TIMEOUT = 5.0
-"Seconds that closing waits for what is written to be taken."
+"Seconds that closing waits for the switch."
 WRITE_LIMIT = 1024 * 1024
 "Bytes that wait to be written at most."
+
+KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000),
+)
+"A machine that lost its power sends no FIN: 25 s after its last sign of life the connection is over (tcp(7))."
 
 
 class Link(asyncio.Protocol):
@@ -56,10 +66,15 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        sock = transport.get_extra_info("socket")
+        for level, option, value in KEEPALIVE:
+            sock.setsockopt(level, option, value)
         if self._on_open:
             self._on_open()
 
     def data_received(self, data: bytes) -> None:
+        if self.closed:
+            return
         try:
             for message in self._decoder.feed(data):
                 if self.closed:
@@ -72,7 +87,8 @@ class Link(asyncio.Protocol):
 
     def eof_received(self) -> None:
         try:
-            self._decoder.eof()
+            if not self.closed:
+                self._decoder.eof()
         except ProtocolError as error:
             self.error = self.error or error
 
@@ -101,6 +117,11 @@ class Link(asyncio.Protocol):
 
     # What the connection calls
 
+    @property
+    def full(self) -> bool:
+        """Whether the switch has not read enough of what was written."""
+        return self._room is not None
+
     async def room(self) -> None:
         """Until the switch has read enough of what was written.
 
@@ -115,7 +136,8 @@ class Link(asyncio.Protocol):
         """Bytes to the switch, once; :class:`ConnectionClosed` when they can go nowhere."""
         if self.closed or self._transport is None:
             raise self.reason()
-        if self._transport.get_write_buffer_size() + len(data) > self.write_limit:
+        waiting = self._transport.get_write_buffer_size()
+        if waiting and waiting + len(data) > self.write_limit:
             self._stalled()
             raise self.reason()
         self._transport.write(data)
@@ -128,11 +150,15 @@ class Link(asyncio.Protocol):
         self._end()
 
     async def close(self) -> None:
-        """End when what was written has been taken, at most :data:`CLOSE_TIMEOUT` from now."""
-        if self._transport:
-            self._transport.close()
-            if not self._closing:
-                self._closing = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        """End when the switch has taken what was written, at most :data:`CLOSE_TIMEOUT` from now.
+
+        Only our half is closed, and the switch closes the other: replies to a socket that is closed would be answered
+        with a reset, which may overtake commands.
+        """
+        if self._transport and not self._closing:
+            self._closing = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+            if self._transport.can_write_eof() and not self._transport.is_closing():
+                self._transport.write_eof()
         self._end()
         await self.wait_closed()
 
