@@ -126,7 +126,7 @@ async def regex(_: Switch, arguments: str, __: Channel | None) -> str:
 @command("cond")
 async def cond(_: Switch, arguments: str, __: Channel | None) -> str:
     """``a == b ? yes : no``, also with != > >= < <=; numbers are compared as numbers."""
-    match = re.fullmatch(r"\s*(.*?)\s*(==|!=|>=|<=|>|<)\s*(.*?)\s*\?\s*(.*?)\s*:\s*(.*?)\s*", arguments, re.DOTALL)
+    match = re.fullmatch(r"\s*(.*?)\s+(==|!=|>=|<=|>|<)\s+(.*?)\s*\?\s*(.*?)\s*:\s*(.*?)\s*", arguments, re.DOTALL)
     if not match:
         return "-ERR"
     left, sign, right, yes, no = (_unquoted(group) for group in match.groups())

@@ -85,6 +85,9 @@ class Channel:
         self.stop_broadcast = False
         self.controlled = False
         self.transferring = False
+        self.in_dialplan = leg.inbound
+        self.dialled = ""
+        "The digits that were taken off the queue."
         self.partner: Channel | None = None
         self.joining: Channel | None = None
         "Whom uuid_bridge wants it to talk to."
@@ -258,6 +261,7 @@ class Channel:
     def take_digit(self) -> str:
         """The next digit, taken off the queue; only now does FreeSWITCH tell of it (switch_channel_dequeue_dtmf)."""
         digit, duration = self.digits.popleft()
+        self.dialled += digit
         duration = min(max(duration, 400), 192000)
         self.fire("DTMF", {"DTMF-Digit": digit, "DTMF-Duration": str(duration), "DTMF-Source": "RTP"})
         return digit
@@ -312,12 +316,12 @@ class Channel:
         headers = {
             "Channel-State": self.running_state.name,
             "Channel-Call-State": self.call_state,
-            "Channel-State-Number": str(int(self.running_state)),
+            "Channel-State-Number": str(int(self.state)),
             "Channel-Name": self.name,
             "Unique-ID": self.uuid,
             "Call-Direction": self.profile.direction,
             "Presence-Call-Direction": self.profile.direction,
-            "Channel-HIT-Dialplan": "true" if self.leg.inbound else "false",
+            "Channel-HIT-Dialplan": "true" if self.in_dialplan else "false",
             "Channel-Call-UUID": self.variables.get("call_uuid", self.uuid),
             "Answer-State": self.answer_state,
         }

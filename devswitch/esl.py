@@ -83,6 +83,8 @@ class Connection:
         self.connected = asyncio.Event()
         self.running = True
         self.resume = False
+        self.logging = False
+        "Lines of the log were asked for; none are sent."
         self.linger: float | None = None
         "Seconds to stay after the call; None: not at all; -1: for ever."
         self._lost = 0
@@ -309,13 +311,15 @@ async def _bgapi(connection: Connection, request: Request) -> None:
     connection.switch.spawn(work())
 
 
-async def _log(_: Connection, request: Request) -> str:
+async def _log(connection: Connection, request: Request) -> str:
+    connection.logging = True
     level = (_words(request) or [""])[0]
     return f"+OK log level {level} [{number(level, 7)}]"
 
 
-async def _nolog(_: Connection, __: Request) -> str:
-    return "+OK no longer logging"
+async def _nolog(connection: Connection, _: Request) -> str:
+    was, connection.logging = connection.logging, False
+    return "+OK no longer logging" if was else "-ERR not loging"
 
 
 async def _linger(connection: Connection, request: Request) -> str:

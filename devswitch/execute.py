@@ -66,15 +66,16 @@ async def _run(channel: Channel, app: App, name: str, data: str, app_uuid: str) 
 
 async def run_commands(channel: Channel) -> None:
     """Do what sendmsg asked for, in order; within an application this interrupts it until the command is done."""
-    while channel.runnable:
-        await obey(channel, channel.commands.popleft())
+    # switch_ivr_park takes the first without telling of it where there is no media yet.
+    tells = channel.media_ready
+    while channel.commands and not channel.locked:
+        await obey(channel, channel.commands.popleft(), tells=tells)
+        tells = True
 
 
-async def obey(channel: Channel, command: Command) -> None:
+async def obey(channel: Channel, command: Command, *, tells: bool = True) -> None:
     """Do one command (switch_ivr_parse_event)."""
     was_locked = channel.locked
-    # switch_ivr_park takes commands without telling of it for as long as there is no media.
-    tells = channel.media_ready
     channel.locked = was_locked or true(command.get("event-lock")) or true(command.get("event-lock-pri"))
     channel.parsing += 1
     try:

@@ -42,7 +42,7 @@ async def _init(channel: Channel) -> None:
 
 async def _routing(channel: Channel) -> None:
     channel.running_state = State.CS_ROUTING
-    if channel.leg.inbound and not channel.media_ready:
+    if channel.leg.inbound:
         channel.calling("RINGING")
     channel.enter(State.CS_ROUTING)
     channel.set("call_uuid", channel.variables.get("call_uuid", channel.uuid))
@@ -162,10 +162,20 @@ def _report(channel: Channel) -> None:
             channel.set(f"{name}_stamp", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(stamp / 1e6)))
         channel.variables[f"{name}_epoch"] = str(stamp // 1_000_000)
         channel.variables[f"{name}_uepoch"] = str(stamp)
-    for name, begun in (("duration", times.created), ("bill", times.answered)):
-        span = end - begun if begun else 0
-        for unit, scale, suffix in (("", 1_000_000, "sec"), ("m", 1000, "msec"), ("u", 1, "usec")):
-            key = f"{unit}duration" if name == "duration" else f"{name}{suffix}"
+    channel.set("digits_dialed", channel.dialled or "none")
+    channel.set("last_app", channel.get("current_application"))
+    channel.set("last_arg", channel.get("current_application_data"))
+    for name, begun, ended in (
+        ("", times.created, end),
+        ("bill", times.answered, end),
+        ("answer", times.created, times.answered),
+        ("progress", times.created, times.progress),
+        ("progress_media", times.created, times.progress_media),
+        ("wait", times.created, times.bridged),
+    ):
+        span = max(ended - begun, 0) if begun else 0
+        for unit, scale in (("", 1_000_000), ("m", 1000), ("u", 1)):
+            key = f"{name}{unit}sec" if name else f"{unit}duration"
             channel.variables[key] = str(span // scale)
 
 

@@ -181,6 +181,8 @@ class Attempt:
             self._caller.watchers.remove(self._changed.set)
         for leg in self.legs:
             leg.watchers.remove(self._changed.set)
+        if self._caller and self._caller.up and self._caller.answered:
+            self._caller.calling("ACTIVE")
         if self._ringback and self._caller and self._caller.up:
             self._ringback.done = True
             self._caller.leg.source = None
@@ -218,13 +220,14 @@ class Attempt:
             direction="outbound",
             destination_number=target.user,
             caller_id_number=shown.number,
-            caller_id_name=shown.name or "Outbound Call",
+            caller_id_name=shown.name,
             callee_id_number=target.user,
-            callee_id_name="Outbound Call",
+            callee_id_name=target.user,
             context=caller.profile.context if caller else "default",
         )
         channel = Channel(switch, leg, profile)
-        channel.set("sip_call_id", leg.call_id)
+        channel.variables |= {"sip_call_id": leg.call_id, "is_outbound": "true", "sip_to_user": target.user}
+        channel.variables |= {"sip_destination_url": target.uri, "sip_req_uri": target.uri.removeprefix("sip:")}
         if caller:
             channel.other = caller.profile
             channel.set("originator", caller.uuid)
@@ -273,5 +276,6 @@ def _progressed(channel: Channel, status: int) -> None:
 
 def _answered(channel: Channel) -> None:
     channel.variables |= header_variables(channel.leg, "sip_rh_")
+    channel.set("sip_term_status", "200")
     channel.note_answer()
     channel.wake()

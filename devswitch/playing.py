@@ -117,8 +117,7 @@ async def _play_one(channel: Channel, path: str, on_digit: OnDigit | None, start
 
 async def _play_file(channel: Channel, path: str, playing: Playing, on_digit: OnDigit | None) -> Status:
     kind = path.partition("://")[0] if "://" in path else "file"
-    about = {"Playback-File-Type": kind, "Playback-File-Path": path}
-    channel.fire("PLAYBACK_START", about)
+    channel.fire("PLAYBACK_START", {"Playback-File-Type": kind, "Playback-File-Path": path})
     status = await play_source(channel, playing, on_digit)
     samples = playing.frames * FRAME
     channel.set("playback_seconds", str(samples // 8000))
@@ -126,7 +125,8 @@ async def _play_file(channel: Channel, path: str, playing: Playing, on_digit: On
     channel.set("playback_samples", str(samples))
     if playing.player:
         channel.set("playback_last_offset_pos", str(playing.player.position))
-    channel.fire("PLAYBACK_STOP", {**about, "Playback-Status": "break" if status is Status.BREAK else "done"})
+    ended = "break" if status is Status.BREAK else "done"
+    channel.fire("PLAYBACK_STOP", {"Playback-File-Path": path, "Playback-Status": ended})
     return status
 
 

@@ -17,6 +17,7 @@ log = logging.getLogger("devswitch")
 
 _PORT = 8084
 _FIRST_COMMAND = 25.0  # seconds in which a worker must say something
+_NEXT = 0.001  # FreeSWITCH sleeps so long before it parks; what came with connect is read by then
 _LOOK = 0.02  # how long FreeSWITCH takes to see that the call has ended, and tells its last events meanwhile
 
 
@@ -65,6 +66,7 @@ async def socket(channel: Channel, data: str) -> None:
         await serving
         return
     await _until_connected(channel, connection, serving)
+    await asyncio.sleep(_NEXT)
     await park(channel, "")
     if channel.runnable:
         await channel.switch.run_commands(channel)

@@ -104,13 +104,13 @@ class Switch:
         """A call came in: its channel begins to live."""
         profile = Profile(
             unique_id=leg.uuid,
-            channel_name=f"sofia/{self.options.profile}/{leg.caller}@{leg.remote_address.rsplit(':', 1)[0]}",
+            channel_name=f"sofia/{self.options.profile}/{leg.caller}@{leg.remote_address}",
             direction="inbound",
             destination_number=leg.callee,
             caller_id_number=leg.caller,
             caller_id_name=leg.caller_name or leg.caller,
             username=leg.caller,
-            network_addr=leg.remote_address.rsplit(":", 1)[0],
+            network_addr=leg.remote_address,
             context=self.options.context,
         )
         channel = Channel(self, leg, profile)
@@ -136,6 +136,7 @@ class Switch:
 
     def transfer(self, channel: Channel, extension: str, dialplan: str = "", context: str = "") -> None:
         """Send a channel to another extension (switch_ivr_session_transfer)."""
+        _flip(channel)
         profile = channel.profile
         if profile.dialplan.lower() == "inline" and not dialplan:
             dialplan = "XML"
@@ -151,6 +152,7 @@ class Switch:
 
     def run_actions(self, channel: Channel, actions: list[Action]) -> None:
         """Let a channel execute these applications, whatever it does now."""
+        _flip(channel)
         channel.extension = deque(actions)
         channel.transferring = channel.running_state is State.CS_EXECUTE
         channel.move(State.CS_EXECUTE)
@@ -197,3 +199,11 @@ class Switch:
             await asyncio.wait(living, timeout=seconds)
         for task in self._tasks:
             task.cancel()
+
+
+def _flip(channel: Channel) -> None:
+    channel.in_dialplan = True
+    if not channel.leg.inbound and "channel_cid_flipped" not in channel.variables:
+        channel.set("pre_transfer_caller_id_number", channel.profile.caller_id_number)
+        channel.set("channel_cid_flipped", "yes")
+        channel.profile = channel.profile.flipped()
