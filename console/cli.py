@@ -21,8 +21,8 @@ from console import (
     node_commands,
     policy_commands,
     route_commands,
-    run_command,
     serve,
+    up_command,
 )
 from console.output import BAD_INPUT, FAILED, CommandFailed, err
 from kemi.explain import FailureSpecError
@@ -47,8 +47,8 @@ app.command("explain")(explain_command.command)
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
 app.command("status")(node_commands.status)
-app.command("run")(run_command.run)
-app.command("demo")(run_command.show_demo)
+app.command("up")(up_command.up)
+app.command("demo")(up_command.show_demo)
 
 serve_app = typer.Typer(no_args_is_help=True)
 app.add_typer(serve_app, name="serve", help="Run one process of a node in the foreground.")
