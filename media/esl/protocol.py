@@ -1,1 +1,208 @@
-"""Bytes in, messages out: the framing of the event socket, without any I/O."""
+"""The protocol of the event socket: bytes in, messages out; commands in, bytes out.
+
+A frame is a block of ``Name: value`` lines, an empty line, and as many bytes of body as ``Content-Length`` says.
+Written after mod_event_socket.c; see also switch_event.c for how events are serialised.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from media.esl.errors import ArgumentError, LimitError, ProtocolError
+from media.esl.message import Message
+
+LIMIT_HEADERS = 256 * 1024
+"The reply to ``connect`` has all variables of the channel in its headers."
+LIMIT_BODY = 16 * 1024 * 1024
+"``api show channels`` of a busy switch is megabytes."
+
+_FIRST_LINE = re.compile(rb"[A-Za-z][A-Za-z0-9_-]*:")
+_LENGTH = re.compile(rb"(?:^|\n)content-length:[ \t]*([^\n]*)", re.IGNORECASE)
+_TYPE = re.compile(rb"(?:^|\n)content-type:[ \t]*([^\n]*)", re.IGNORECASE)
+_UNSAFE = re.compile(r"[\r\n\0]")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_FIRST_LINE_LIMIT = 256
+
+
+class Decoder:
+    """Bytes to messages, however the bytes were cut.
+
+    An error comes after the messages before it: :attr:`error` has it, and the next :meth:`feed` raises it.
+    """
+
+    __slots__ = ("_chunks", "_have", "_need", "error", "limit_body", "limit_headers")
+
+    def __init__(self, *, limit_headers: int = LIMIT_HEADERS, limit_body: int = LIMIT_BODY) -> None:
+        self.limit_headers = limit_headers
+        self.limit_body = limit_body
+        self.error: ProtocolError | None = None
+        self._chunks: list[bytes] = []
+        self._have = 0
+        self._need = 0  # bytes below which there is no point in looking again
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that ``data`` completes.
+
+        :raises ProtocolError: where the bytes are not of the protocol and no message came before that.
+        """
+        if self.error:
+            raise self.error
+        if self._chunks:
+            self._chunks.append(data)
+            self._have += len(data)
+            if self._have < self._need:
+                return []
+            data = b"".join(self._chunks)
+            self._chunks = []
+        found: list[Message] = []
+        try:
+            rest = self._frames(data, found)
+        except ProtocolError as error:
+            self.error = error
+            if not found:
+                raise
+        else:
+            self._have = len(rest)
+            if rest:
+                self._chunks.append(rest)
+        return found
+
+    def eof(self) -> None:
+        """The peer sends no more.
+
+        :raises ProtocolError: within a frame.
+        """
+        if self.error:
+            raise self.error
+        if self._chunks:
+            raise ProtocolError(f"the connection ended within a frame, after {self._have} bytes of it")
+
+    def _frames(self, data: bytes, found: list[Message]) -> bytes:
+        start, size = 0, len(data)
+        while start < size:
+            if data[start] == 10:  # a line end that is too many between two frames
+                start += 1
+                continue
+            end = data.find(b"\n\n", start, start + self.limit_headers + 2)
+            if end < 0:
+                self._unfinished(data, start)
+                self._need = 0
+                break
+            block = data[start:end]
+            content_type, length = self._read(block)
+            stop = end + 2 + length
+            if stop > size:
+                self._need = stop - start
+                break
+            found.append(Message(content_type, block, data[end + 2 : stop]))
+            start = stop
+        return data[start:] if start else data
+
+    def _read(self, block: bytes) -> tuple[str, int]:
+        found = _TYPE.search(block)
+        if not found or not _FIRST_LINE.match(block):
+            raise ProtocolError("a frame without Content-Type: this is not the event socket of FreeSWITCH")
+        length = _LENGTH.search(block)
+        return found[1].decode("latin-1").strip(), self._length(length[1].strip()) if length else 0
+
+    def _length(self, text: bytes) -> int:
+        if not text.isdigit() or len(text) > 18:
+            raise ProtocolError("a Content-Length that is no number")
+        length = int(text)
+        if length > self.limit_body:
+            raise LimitError(f"a body of {length} bytes was announced, more than {self.limit_body}")
+        return length
+
+    def _unfinished(self, data: bytes, start: int) -> None:
+        if len(data) - start > self.limit_headers:
+            raise LimitError(f"headers of more than {self.limit_headers} bytes")
+        line = data[start : start + _FIRST_LINE_LIMIT].partition(b"\n")
+        if (line[1] or len(line[0]) == _FIRST_LINE_LIMIT) and not _FIRST_LINE.match(line[0]):
+            raise ProtocolError("the peer does not speak the protocol of the event socket")
+
+
+def command(name: str, *args: str) -> bytes:
+    """A command of one line.
+
+    :raises ArgumentError: where a line end or NUL would make it two, or it has no name.
+    """
+    line = " ".join((name, *args))
+    return _line(line).encode() + b"\n\n"
+
+
+def with_headers(line: str, headers: Mapping[str, str], body: str = "", content_type: str = "text/plain") -> bytes:
+    """A command with headers, and with a body where there is one.
+
+    FreeSWITCH reads Content-Length bytes behind the empty line (read_packet() of mod_event_socket.c).
+    """
+    lines = [_line(line), *(f"{_name(name)}: {_value(name, value)}" for name, value in headers.items())]
+    if not body:
+        return "\n".join(lines).encode() + b"\n\n"
+    if "\0" in body:
+        raise ArgumentError("NUL in a body: the switch would cut it there")
+    if any(name.lower() == "content-length" for name in headers):
+        raise ArgumentError("Content-Length is ours to say")
+    if not any(name.lower() == "content-type" for name in headers):
+        lines.append(f"Content-Type: {content_type}")
+    data = body.encode()
+    lines.append(f"Content-Length: {len(data)}")
+    return "\n".join(lines).encode() + b"\n\n" + data
+
+
+def sendmsg(uuid: str | None, headers: Mapping[str, str], body: str = "") -> bytes:
+    """``sendmsg``; without ``uuid`` to the channel of an outbound connection."""
+    return with_headers(f"sendmsg {uuid}" if uuid else "sendmsg", headers, body)
+
+
+def execute(
+    app: str, arg: str = "", *, uuid: str | None = None, event_uuid: str = "", loops: int = 1, lock: bool = False
+) -> bytes:
+    """``sendmsg`` that runs an application; ``event_uuid`` comes back as Application-UUID of its events.
+
+    The names are those of switch_ivr_parse_event() in switch_ivr.c.
+    """
+    headers = {"call-command": "execute", "execute-app-name": app}
+    if arg:
+        headers["execute-app-arg"] = arg
+    if event_uuid:
+        headers["Event-UUID"] = event_uuid
+    if loops != 1:
+        headers["loops"] = str(loops)
+    if lock:
+        headers["event-lock"] = "true"
+    return sendmsg(uuid, headers)
+
+
+def subscription(names: Iterable[str], kind: str = "plain") -> bytes:
+    """``event``; a name is ``CHANNEL_ANSWER`` or ``CUSTOM sofia::register``.
+
+    Everything behind CUSTOM is a subclass, so those come last.
+    """
+    wanted = list(dict.fromkeys(names))
+    if not wanted:
+        raise ArgumentError("no event was named")
+    own = [name for name in wanted if not name.startswith("CUSTOM ")]
+    custom = [name.removeprefix("CUSTOM ") for name in wanted if name.startswith("CUSTOM ")]
+    return command("event", kind, *own, *(["CUSTOM", *custom] if custom else []))
+
+
+def _line(line: str) -> str:
+    # read_packet() drops what it has when the first byte is a line end.
+    if not line or line[0] == " ":
+        raise ArgumentError("a command without a name")
+    if _UNSAFE.search(line):
+        raise ArgumentError(f"{line.split()[0]}: a line end or NUL in an argument")
+    return line
+
+
+def _name(name: str) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ArgumentError(f"{name!r} is no name of a header")
+    return name
+
+
+def _value(name: str, value: str) -> str:
+    if _UNSAFE.search(value):
+        raise ArgumentError(f"a line end or NUL in the header {name}")
+    return value

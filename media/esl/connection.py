@@ -1,0 +1,254 @@
+"""One connection to the switch: commands, their replies, and events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from uuid import uuid4
+
+from media.esl import protocol
+from media.esl.dispatch import EXECUTED, JOB, Dispatch, Handler
+from media.esl.errors import ArgumentError, CommandError, ProtocolError
+from media.esl.link import STALL_TIMEOUT, WRITE_LIMIT, Link
+from media.esl.message import Event, Message, Reply
+from media.esl.replies import Replies, text
+
+_NO_REPLY = {"getvar": "an empty value has no reply (parse_command of mod_event_socket.c): use api uuid_getvar"}
+
+
+class Connection:
+    """Commands go out in order, replies come back in order; events go to who waits for them, or to all who listen.
+
+    Every method that asks the switch raises :class:`ConnectionClosed` when the connection ends, the builtin
+    :class:`TimeoutError` after ``timeout`` seconds (None: the connection's end is the only limit),
+    :class:`CommandError` on ``-ERR``, and :class:`ArgumentError`, with nothing sent, for what cannot be sent.
+
+    Handlers are called from the reader, one event after the other; who has to wait takes events from an
+    :class:`~media.esl.queue.EventQueue`.
+    """
+
+    __slots__ = ("_dispatch", "_events_of", "_link", "_replies", "_scoped", "filters", "on_notice", "subscribed")
+
+    def __init__(
+        self,
+        *,
+        on_open: Callable[[], None] | None = None,
+        stall_timeout: float = STALL_TIMEOUT,
+        write_limit: int = WRITE_LIMIT,
+    ) -> None:
+        self._link = Link(
+            self._message, self._end, on_open=on_open, stall_timeout=stall_timeout, write_limit=write_limit
+        )
+        self._replies = Replies()
+        self._dispatch = Dispatch()
+        self._events_of, self._scoped = "", False
+        self.on_notice: Callable[[Message], None] | None = None
+        "Called for what is neither reply nor event: auth/request, text/disconnect-notice, log/data, ..."
+        self.subscribed: set[str] = set()
+        "Names of events asked for."
+        self.filters: list[tuple[str, str]] = []
+
+    @property
+    def link(self) -> Link:
+        """The protocol to give to asyncio."""
+        return self._link
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be asked any more."""
+        return self._link.closed
+
+    # Commands
+
+    async def send(self, command: str, *, timeout: float | None = None) -> Reply:
+        """Any command of one line."""
+        name = command.partition(" ")[0]
+        if name in _NO_REPLY:
+            raise ArgumentError(f"{name}: {_NO_REPLY[name]}")
+        return await self.ask(name, protocol.command(command), timeout)
+
+    async def api(self, command: str, args: str = "", *, timeout: float | None = None) -> str:
+        """What the API command wrote. The switch answers nothing else on this connection meanwhile: see bgapi."""
+        data = protocol.command("api", command, *([args] if args else []))
+        return (await self.ask("api", data, timeout)).text
+
+    async def bgapi(self, command: str, args: str = "", *, timeout: float | None = None) -> str:
+        """What the API command wrote, run in a thread of the switch's own."""
+        job = str(uuid4())
+        line = " ".join(("bgapi", command, *([args] if args else [])))
+        data = protocol.with_headers(line, {"Job-UUID": job})
+        event = await self._await(JOB, job, "bgapi", data, timeout)
+        return _succeeded(f"bgapi {command}", event.body)
+
+    async def sendmsg(
+        self, uuid: str | None, headers: Mapping[str, str], body: str = "", *, timeout: float | None = None
+    ) -> Reply:
+        """A message to a channel; ``uuid`` None: to that of the outbound connection."""
+        return await self.ask("sendmsg", protocol.sendmsg(uuid, headers, body), timeout)
+
+    async def execute(
+        self,
+        app: str,
+        arg: str = "",
+        *,
+        uuid: str | None = None,
+        timeout: float | None = None,
+        loops: int = 1,
+        lock: bool = False,
+    ) -> Event:
+        """Run a dialplan application; its CHANNEL_EXECUTE_COMPLETE.
+
+        None comes where the channel hangs up before the application began; then only the connection's end, ``timeout``
+        or being cancelled ends the wait. An unknown application hangs the channel up
+        (switch_core_session_execute_application_get_flags() of switch_core_session.c).
+        """
+        ours = str(uuid4())
+        data = protocol.execute(app, arg, uuid=uuid, event_uuid=ours, loops=loops, lock=lock)
+        return await self._await(EXECUTED, ours, "sendmsg", data, timeout)
+
+    async def sendevent(
+        self, name: str, headers: Mapping[str, str], body: str = "", *, timeout: float | None = None
+    ) -> Reply:
+        """Fire an event in the switch; with ``unique-id`` of a live channel it is queued there instead."""
+        data = protocol.with_headers(f"sendevent {name}", headers, body)
+        return await self.ask("sendevent", data, timeout)
+
+    async def linger(self, seconds: int, *, timeout: float | None = None) -> Reply:
+        """Outbound: keep the connection for events of ``seconds`` after the hangup; a bare linger never ends."""
+        if seconds < 1:
+            raise ArgumentError("linger: seconds, at least 1")
+        return await self.send(f"linger {seconds}", timeout=timeout)
+
+    def write(self, *commands: bytes) -> None:
+        """Commands built by :mod:`media.esl.protocol`, in one write; replies are dropped, an ``-ERR`` is logged."""
+        self._link.write(b"".join(commands))
+        for command in commands:
+            self._replies.expect(command.split(None, 1)[0].decode(), None)
+
+    # Events
+
+    def listen(self, handler: Handler) -> Callable[[], None]:
+        """Call ``handler`` for every event nobody waits for, in order; returns how to stop that."""
+        return self._dispatch.listen(handler)
+
+    async def events(self, *names: str, timeout: float | None = None) -> None:
+        """Ask for events: ``CHANNEL_ANSWER``, ``CUSTOM sofia::register``, ``ALL``; not twice for the same."""
+        wanted = [name for name in names if name not in self.subscribed]
+        if wanted:
+            data = protocol.subscription(wanted)
+            self._scope()
+            self.subscribed.update(wanted)
+            try:
+                await self.ask("event", data, timeout)
+            except CommandError:
+                self.subscribed.difference_update(wanted)
+                raise
+
+    async def filter(self, header: str, value: str, *, timeout: float | None = None) -> None:
+        """Of the events asked for only those with ``header: value``; of several filters one has to fit."""
+        data = protocol.command("filter", header, value)
+        self.filters.append((header, value))
+        for name in self.subscribed & {JOB, EXECUTED}:
+            self._let_through(name)
+        await self.ask("filter", data, timeout)
+
+    def only_of(self, uuid: str) -> None:
+        """Outbound: what will be asked for concerns this channel; without that ``event`` is about all of the switch."""
+        self._events_of = uuid
+
+    async def close(self) -> None:
+        """End the connection, once what was written is sent."""
+        await self._link.close()
+
+    async def wait_closed(self) -> None:
+        """Until the connection has ended."""
+        await self._link.wait_closed()
+
+    # Commands as bytes
+
+    async def ask(self, name: str, data: bytes, timeout: float | None = None) -> Reply:
+        """Write a command built by :mod:`media.esl.protocol`, and wait for its reply."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._link.room()
+                message = await self.put(name, data)
+        except TimeoutError:
+            raise TimeoutError(f"no reply to {name} within {timeout} s") from None
+        return _accepted(name, message)
+
+    def put(self, name: str, data: bytes) -> asyncio.Future[Message]:
+        """Write a command now; its reply to come."""
+        # Written and expected without a pause between: no other command can come between the two.
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._link.write(data)
+        self._replies.expect(name, future)
+        return future
+
+    # Below
+
+    async def _await(self, event: str, ours: str, name: str, data: bytes, timeout: float | None) -> Event:
+        waiter: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._link.room()
+                self._subscribe(event)
+                self._dispatch.expect(ours, waiter)
+                _accepted(name, await self.put(name, data))
+                return await waiter
+        except TimeoutError:
+            raise TimeoutError(f"no {event} within {timeout} s") from None
+        finally:
+            self._dispatch.forget(ours)
+            if not waiter.cancel() and not waiter.cancelled():
+                waiter.exception()  # looked at, lest asyncio reports it
+
+    def _subscribe(self, name: str) -> None:
+        if name not in self.subscribed and "ALL" not in self.subscribed:
+            self._scope()
+            self.subscribed.add(name)
+            self.write(protocol.subscription([name]))
+        self._let_through(name)
+
+    def _let_through(self, name: str) -> None:
+        # With filters an event that has none of their headers is dropped (event_handler); the ends of jobs have few.
+        own = ("Event-Name", name)
+        if self.filters and not self._scoped and own not in self.filters:
+            self.filters.append(own)
+            self.write(protocol.command("filter", *own))
+
+    def _scope(self) -> None:
+        # Filters are alternatives; a job has no Unique-ID, but says who asked (event_handler, api_exec).
+        if self._events_of:
+            headers = ("Unique-ID", "Job-Owner-UUID")
+            self.write(*(protocol.command("filter", header, self._events_of) for header in headers))
+            self.filters += [(header, self._events_of) for header in headers]
+            self._events_of, self._scoped = "", True
+
+    def _message(self, message: Message) -> None:
+        kind = message.content_type
+        if kind == "text/event-plain":
+            self._dispatch.event(Event.plain(message.body))
+        elif kind in ("command/reply", "api/response"):
+            self._replies.reply(message)
+        elif kind == "text/event-json":
+            self._dispatch.event(Event.json(message.body))
+        elif kind.startswith("text/event-"):
+            raise ProtocolError(f"{kind} was not asked for")
+        elif self.on_notice:
+            self.on_notice(message)
+
+    def _end(self) -> None:
+        self._replies.fail(self._link.reason)
+        self._dispatch.fail(self._link.reason)
+
+
+def _accepted(name: str, message: Message) -> Reply:
+    reply = Reply(text(message), message.headers)
+    _succeeded(name, reply.text)
+    return reply
+
+
+def _succeeded(name: str, answer: str) -> str:
+    if answer.startswith("-ERR"):
+        raise CommandError(name, answer[4:].strip())
+    return answer

@@ -1,0 +1,163 @@
+"""The socket under a connection: frames in, bytes out, both bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from media.esl.errors import ConnectionClosed, EslError, ProtocolError, StalledError
+from media.esl.message import Message
+from media.esl.protocol import Decoder
+
+STALL_TIMEOUT = 10.0
+"Seconds for which the switch may leave what we wrote unread, once that is more than the high-water mark (64 KiB)."
+CLOSE_TIMEOUT = 5.0
+"Seconds that closing waits for what is written to be taken."
+WRITE_LIMIT = 1024 * 1024
+"Bytes that wait to be written at most."
+
+
+class Link(asyncio.Protocol):
+    """Reads as fast as the switch sends, writes as fast as it reads.
+
+    Above it: ``on_message`` for each frame, and ``on_end`` once, when nothing will come any more.
+    """
+
+    __slots__ = (
+        "_closing", "_decoder", "_loop", "_on_end", "_on_message", "_on_open", "_room", "_stall", "_transport",
+        "closed", "ended", "error", "stall_timeout", "write_limit",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        on_message: Callable[[Message], None],
+        on_end: Callable[[], None],
+        *,
+        on_open: Callable[[], None] | None = None,
+        stall_timeout: float = STALL_TIMEOUT,
+        write_limit: int = WRITE_LIMIT,
+    ) -> None:
+        self._on_message, self._on_end, self._on_open = on_message, on_end, on_open
+        self._decoder = Decoder()
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self.stall_timeout, self.write_limit = stall_timeout, write_limit
+        self.closed = False
+        "Whether nothing can be written, or will be read, any more."
+        self.error: BaseException | None = None
+        "Why, where neither side just closed."
+        self.ended: asyncio.Future[None] | None = None
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if self._on_open:
+            self._on_open()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._decoder.feed(data):
+                if self.closed:
+                    return
+                self._on_message(message)
+            if self._decoder.error:
+                raise self._decoder.error
+        except ProtocolError as error:
+            self.abort(error)
+
+    def eof_received(self) -> None:
+        try:
+            self._decoder.eof()
+        except ProtocolError as error:
+            self.error = self.error or error
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.error = self.error or error
+        self._end()
+        for timer in (self._stall, self._closing):
+            if timer:
+                timer.cancel()
+        if self.ended and not self.ended.done():
+            self.ended.set_result(None)
+        self._transport = None
+        self._on_message = self._on_end = self._on_open = _nothing  # no cycle is left to the garbage collector
+
+    def pause_writing(self) -> None:
+        self._room = self._loop.create_future()
+        self._stall = self._loop.call_later(self.stall_timeout, self._stalled)
+
+    def resume_writing(self) -> None:
+        if self._stall:
+            self._stall.cancel()
+            self._stall = None
+        if self._room and not self._room.done():
+            self._room.set_result(None)
+        self._room = None
+
+    # What the connection calls
+
+    async def room(self) -> None:
+        """Until the switch has read enough of what was written.
+
+        :raises ConnectionClosed: when that will not be.
+        """
+        while self._room:
+            await asyncio.shield(self._room)
+        if self.closed:
+            raise self.reason()
+
+    def write(self, data: bytes) -> None:
+        """Bytes to the switch, once; :class:`ConnectionClosed` when they can go nowhere."""
+        if self.closed or self._transport is None:
+            raise self.reason()
+        if self._transport.get_write_buffer_size() + len(data) > self.write_limit:
+            self._stalled()
+            raise self.reason()
+        self._transport.write(data)
+
+    def abort(self, error: EslError) -> None:
+        """End at once, what is not written yet is lost."""
+        self.error = self.error or error
+        if self._transport:
+            self._transport.abort()
+        self._end()
+
+    async def close(self) -> None:
+        """End when what was written has been taken, at most :data:`CLOSE_TIMEOUT` from now."""
+        if self._transport:
+            self._transport.close()
+            if not self._closing:
+                self._closing = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        self._end()
+        await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Until the socket is closed."""
+        if self._transport:
+            self.ended = self.ended or self._loop.create_future()
+            await asyncio.shield(self.ended)
+
+    def reason(self) -> ConnectionClosed:
+        """An error of its own for each who waits."""
+        error = ConnectionClosed(f"the connection to the switch ended: {self.error}" if self.error else
+                                 "the connection to the switch is closed")  # fmt: skip
+        error.__cause__ = self.error
+        return error
+
+    def _stalled(self) -> None:
+        self.abort(StalledError("the switch no longer reads"))
+
+    def _end(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.resume_writing()
+            self._on_end()
+
+
+def _nothing(*_: object) -> None:
+    pass

@@ -1,0 +1,196 @@
+"""Messages of the event socket, read only as far as somebody looks.
+
+Of an event with 120 headers a script asks for three; so a header is searched for in the bytes, and decoded, when it
+is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from media.esl.errors import ProtocolError
+
+
+class Headers(Mapping[str, str]):
+    """A block of ``Name: value`` lines.
+
+    Names are found as they were sent, and where that fails without regard to case. Of a name that is sent twice the
+    first counts.
+    """
+
+    __slots__ = ("_encoded", "_lower", "_parsed", "raw")
+
+    def __init__(self, raw: bytes, *, encoded: bool = False) -> None:
+        self.raw = raw
+        self._encoded = encoded  # events are, replies are not: switch_event_serialize() of switch_event.c
+        self._parsed: dict[str, str] | None = None
+        self._lower: dict[str, str] | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, str]) -> Headers:
+        """Headers that are known already."""
+        headers = cls(b"")
+        headers._parsed = dict(values)
+        return headers
+
+    def __getitem__(self, name: str) -> str:
+        value = self._search(name) if self._parsed is None else self._parsed.get(name)
+        return self._any_case(name) if value is None else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return f"<Headers: {len(self.raw)} bytes>"  # values are callers' numbers and words
+
+    def _search(self, name: str) -> str | None:
+        raw, key = self.raw, name.encode() + b": "
+        if raw.startswith(key):
+            start = len(key)
+        else:
+            start = raw.find(b"\n" + key)
+            if start < 0:
+                return None
+            start += len(key) + 1
+        end = raw.find(b"\n", start)
+        return self._text(raw[start:] if end < 0 else raw[start:end])
+
+    def _text(self, value: bytes) -> str:
+        if self._encoded and b"%" in value:
+            value = unquote_to_bytes(value)
+        return value.decode("utf-8", "replace")
+
+    def _all(self) -> dict[str, str]:
+        if self._parsed is None:
+            parsed: dict[str, str] = {}
+            for line in self.raw.split(b"\n"):
+                name, colon, value = line.partition(b":")
+                if colon:
+                    parsed.setdefault(name.decode("utf-8", "replace"), self._text(value.removeprefix(b" ")))
+            self._parsed = parsed
+        return self._parsed
+
+    def _any_case(self, name: str) -> str:
+        if self._lower is None:
+            self._lower = {}
+            for known, value in self._all().items():
+                self._lower.setdefault(known.lower(), value)
+        try:
+            return self._lower[name.lower()]
+        except KeyError:
+            raise KeyError(name) from None
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """One frame."""
+
+    content_type: str
+    raw: bytes
+    "The block of headers, without the empty line."
+    body: bytes
+
+    @property
+    def headers(self) -> Headers:
+        """The headers of the frame; those of an event are in its body."""
+        return Headers(self.raw, encoded=self.raw.startswith(b"Event-Name: "))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the switch answered to a command."""
+
+    text: str
+    "``+OK ...``"
+    headers: Headers
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is none of ``-ERR``."""
+        return not self.text.startswith("-ERR")
+
+
+class Event:
+    """An event of the switch."""
+
+    __slots__ = ("_body", "_raw", "headers")
+
+    headers: Headers
+
+    def __init__(self, headers: Headers, body: str = "") -> None:
+        self.headers = headers
+        self._raw = b""
+        self._body: str | None = body
+
+    @classmethod
+    def plain(cls, raw: bytes) -> Event:
+        """Of the body of a ``text/event-plain``: headers, an empty line and perhaps a body."""
+        event = cls.__new__(cls)
+        end = raw.find(b"\n\n")
+        event.headers = Headers(raw if end < 0 else raw[:end], encoded=True)
+        event._raw, event._body = raw, None
+        return event
+
+    @classmethod
+    def json(cls, raw: bytes) -> Event:
+        """Of the body of a ``text/event-json``; :class:`ProtocolError` where it is not an object."""
+        try:
+            found = json.loads(raw)
+        except ValueError as error:
+            raise ProtocolError(f"text/event-json that is no JSON: {error}") from None
+        if not isinstance(found, dict):
+            raise ProtocolError("text/event-json that is no object")
+        body = found.pop("_body", "")
+        return cls(Headers.of({name: _flat(value) for name, value in found.items()}), str(body))
+
+    @property
+    def name(self) -> str:
+        """``CHANNEL_ANSWER``"""
+        return self.get("Event-Name") or ""
+
+    @property
+    def subclass(self) -> str:
+        """Of a CUSTOM event; else empty."""
+        return self.get("Event-Subclass") or ""
+
+    @property
+    def uuid(self) -> str:
+        """The channel's, or empty."""
+        return self.get("Unique-ID") or ""
+
+    @property
+    def body(self) -> str:
+        """What follows the headers, or empty."""
+        if self._body is None:
+            start = len(self.headers.raw) + 2
+            self._body = self._raw[start:].decode("utf-8", "replace")
+        return self._body
+
+    def __getitem__(self, name: str) -> str:
+        return self.headers[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.headers
+
+    def __repr__(self) -> str:
+        return f"<Event {self.name}>"  # the rest may be a caller's
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """A header, or ``default``."""
+        return self.headers.get(name, default)
+
+    def variable(self, name: str, default: str | None = None) -> str | None:
+        """A variable of the channel, as it was when the event was made."""
+        return self.headers.get(f"variable_{name}", default)
+
+
+def _flat(value: Any) -> str:
+    # Headers with many values are lists in JSON and ARRAY::a|:b in plain text (switch_event_serialize_json).
+    return "ARRAY::" + "|:".join(map(str, value)) if isinstance(value, list) else str(value)

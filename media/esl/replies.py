@@ -1,0 +1,79 @@
+"""Which reply is whose; pure.
+
+The switch answers commands in their order and names none of them. So every command takes a slot when it is written,
+and the slot stays when nobody waits any more: it swallows the late reply that would else be the next command's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from media.esl.errors import ProtocolError
+from media.esl.message import Message
+
+log = logging.getLogger(__name__)
+
+REPLY, RESPONSE = "command/reply", "api/response"
+
+
+class Waiter(Protocol):
+    """What a future is to us."""
+
+    def done(self) -> bool:
+        """Whether it is answered, or given up."""
+
+    def set_result(self, result: Message, /) -> None:
+        """The reply."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """There will be none."""
+
+
+class Replies:
+    """The commands that wait for their reply."""
+
+    __slots__ = ("_slots",)
+
+    def __init__(self) -> None:
+        self._slots: deque[tuple[str, Waiter | None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def expect(self, name: str, waiter: Waiter | None) -> None:
+        """A command was written; without ``waiter`` its reply is dropped."""
+        self._slots.append((name, waiter))
+
+    def reply(self, message: Message) -> None:
+        """The next reply.
+
+        :raises ProtocolError: where none was asked for, or that of ``api`` comes to another command.
+        """
+        if not self._slots:
+            raise ProtocolError(f"a {message.content_type} that nobody asked for")
+        name, waiter = self._slots.popleft()
+        # "api" is answered with command/reply where it is not allowed (userauth of mod_event_socket.c).
+        if message.content_type == RESPONSE and name != "api":
+            raise ProtocolError(f"an {RESPONSE} to {name}")
+        if waiter is None:
+            if text(message).startswith("-ERR"):
+                log.warning("%s, sent ahead, was refused", name)
+        elif not waiter.done():
+            waiter.set_result(message)
+
+    def fail(self, error: Callable[[], BaseException]) -> None:
+        """There will be no more replies."""
+        slots, self._slots = self._slots, deque()
+        for _, waiter in slots:
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(error())
+
+
+def text(message: Message) -> str:
+    """What a reply says: ``+OK ...``, ``-ERR ...``, or the body of an api/response."""
+    if message.content_type == RESPONSE:
+        return message.body.decode("utf-8", "replace")
+    return message.headers.get("Reply-Text", "")
