@@ -1,8 +1,8 @@
 """Which script a call is for, and what proves that.
 
-A call that Kamailio handed over says so in its headers, with a token. A call that an operator's own dialplan sends names
-its script in the channel variable ``strowger_script``, which nobody outside can set: what a peer sends becomes variables
-that begin with ``sip_``.
+A call that Kamailio handed over says so in its headers, with a token. A call that an operator's own dialplan sends
+names its script in the channel variable ``strowger_script``, which nobody outside can set: what a peer sends becomes
+variables that begin with ``sip_``.
 """
 
 from __future__ import annotations
@@ -45,15 +45,17 @@ def wanted(channel: Event, secret: bytes, now: float) -> Wanted:
 
 
 def _proven(headers: Mapping[str, str], secret: bytes, now: float) -> Handover:
-    try:
-        return Handover.parse(headers, secret, now)
-    except HandoverError:
-        # In events FreeSWITCH leaves alone what looks encoded already (switch_url_encode_opt of switch_utils.c): then
-        # what we encoded has been decoded together with what FreeSWITCH did.
-        again = {name: quote(value, safe=_SAFE) for name, value in headers.items()}
-        if again == headers:
-            raise
-        return Handover.parse(again, secret, now)
+    # In events FreeSWITCH leaves alone what looks encoded already (switch_url_encode_opt of switch_utils.c): so what
+    # was encoded in the header may have been decoded together with the event.
+    again = {name: quote(value, safe=_SAFE) for name, value in headers.items()}
+    errors = []
+    for told in (headers, again) if again != headers else (headers,):
+        try:
+            return Handover.parse(told, secret, now)
+        except HandoverError as error:
+            errors.append(error)
+    # Of one that is only too old, the other form says that its token does not fit.
+    raise min(errors, key=lambda error: "does not fit" in str(error))
 
 
 _SAFE = "+*#@:;,=/!$'() "
