@@ -69,8 +69,8 @@ async def _obey(line: bytes, commands: Mapping[str, Command]) -> dict[str, Any]:
         return {"ok": False, "error": str(error)}
 
 
-def ask(path: Path, command: str, *, timeout: float = 10.0, **arguments: Any) -> dict[str, Any]:
-    """What the worker at ``path`` answers to a command within ``timeout`` seconds. Raises ControlError."""
+def ask(path: Path, command: str, *, timeout: float | None = 10.0, **arguments: Any) -> dict[str, Any]:
+    """What the worker at ``path`` answers to a command within ``timeout`` seconds (None: for ever). Raises ControlError."""
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX) as peer:
@@ -80,7 +80,7 @@ def ask(path: Path, command: str, *, timeout: float = 10.0, **arguments: Any) ->
             with peer.makefile("rb") as answers:
                 line = answers.readline()
     except TimeoutError:
-        raise ControlError(f"the media worker at {path} does not answer within {timeout:g} s") from None
+        raise ControlError(f"the media worker at {path} does not answer within {timeout} s") from None
     except OSError as error:
         raise ControlError(f"the media worker at {path} does not answer: {error.strerror or error}") from None
     if not line:
