@@ -70,7 +70,7 @@ class Connection:
     async def api(self, command: str, args: str = "", *, timeout: float | None = None) -> str:
         """What the API command wrote. The switch answers nothing else on this connection meanwhile: see bgapi."""
         data = protocol.command("api", command, *([args] if args else []))
-        return (await self.ask("api", data, timeout)).text
+        return (await self.ask(f"api {command}", data, timeout)).text
 
     async def bgapi(self, command: str, args: str = "", *, timeout: float | None = None) -> str:
         """What the API command wrote, run in a thread of the switch's own."""

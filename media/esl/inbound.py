@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -66,6 +66,8 @@ class Inbound:
 
     While there is none every method raises :class:`ConnectionClosed` at once, and after :class:`AuthError`, which is
     final, that. Nothing is sent twice: what was asked when the connection ended fails, and is the caller's to repeat.
+
+    :raises ArgumentError: for a password, event or filter that cannot be sent.
     """
 
     def __init__(
@@ -73,13 +75,19 @@ class Inbound:
         address: tuple[str, int],
         password: str,
         *,
-        events: Iterable[str] = (),
-        filters: Iterable[tuple[str, str]] = (),
+        events: Sequence[str] = (),
+        filters: Sequence[tuple[str, str]] = (),
         on_connect: Callable[[Connection], None] | None = None,
         on_disconnect: Callable[[], None] | None = None,
         backoff: tuple[float, float] = BACKOFF,
         login_timeout: float = LOGIN_TIMEOUT,
     ) -> None:
+        for command in (
+            ("auth", password),
+            *(("event", name) for name in events),
+            *(("filter", *one) for one in filters),
+        ):
+            protocol.command(*command)
         self.address = address
         self._password = password
         self._events = dict.fromkeys(events)

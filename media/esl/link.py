@@ -12,7 +12,7 @@ from media.esl.protocol import Decoder
 STALL_TIMEOUT = 10.0
 "Seconds for which the switch may leave what we wrote unread, once that is more than the high-water mark (64 KiB)."
 CLOSE_TIMEOUT = 5.0
-"Seconds that closing waits for what is written to be taken."
+"Seconds that closing waits for the switch."
 WRITE_LIMIT = 1024 * 1024
 "Bytes that wait to be written at most."
 
@@ -60,6 +60,8 @@ class Link(asyncio.Protocol):
             self._on_open()
 
     def data_received(self, data: bytes) -> None:
+        if self.closed:
+            return
         try:
             for message in self._decoder.feed(data):
                 if self.closed:
@@ -72,7 +74,8 @@ class Link(asyncio.Protocol):
 
     def eof_received(self) -> None:
         try:
-            self._decoder.eof()
+            if not self.closed:
+                self._decoder.eof()
         except ProtocolError as error:
             self.error = self.error or error
 
@@ -101,6 +104,11 @@ class Link(asyncio.Protocol):
 
     # What the connection calls
 
+    @property
+    def full(self) -> bool:
+        """Whether the switch has not read enough of what was written."""
+        return self._room is not None
+
     async def room(self) -> None:
         """Until the switch has read enough of what was written.
 
@@ -128,11 +136,15 @@ class Link(asyncio.Protocol):
         self._end()
 
     async def close(self) -> None:
-        """End when what was written has been taken, at most :data:`CLOSE_TIMEOUT` from now."""
-        if self._transport:
-            self._transport.close()
-            if not self._closing:
-                self._closing = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        """End when the switch has taken what was written, at most :data:`CLOSE_TIMEOUT` from now.
+
+        Only our half is closed, and the switch closes the other: replies to a socket that is closed would be answered
+        with a reset, which may overtake commands.
+        """
+        if self._transport and not self._closing:
+            self._closing = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+            if self._transport.can_write_eof() and not self._transport.is_closing():
+                self._transport.write_eof()
         self._end()
         await self.wait_closed()
 

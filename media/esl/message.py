@@ -7,7 +7,7 @@ is asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -22,13 +22,12 @@ class Headers(Mapping[str, str]):
     first counts.
     """
 
-    __slots__ = ("_encoded", "_lower", "_parsed", "raw")
+    __slots__ = ("_encoded", "_parsed", "raw")
 
     def __init__(self, raw: bytes, *, encoded: bool = False) -> None:
         self.raw = raw
         self._encoded = encoded  # events are, replies are not: switch_event_serialize() of switch_event.c
         self._parsed: dict[str, str] | None = None
-        self._lower: dict[str, str] | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, str]) -> Headers:
@@ -38,7 +37,7 @@ class Headers(Mapping[str, str]):
         return headers
 
     def __getitem__(self, name: str) -> str:
-        value = self._search(name) if self._parsed is None else self._parsed.get(name)
+        value = self._search(self.raw, name) if self._parsed is None else self._parsed.get(name)
         return self._any_case(name) if value is None else value
 
     def __iter__(self) -> Iterator[str]:
@@ -47,20 +46,21 @@ class Headers(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._all())
 
+    def items(self) -> ItemsView[str, str]:
+        """All of them, decoded."""
+        return self._all().items()
+
     def __repr__(self) -> str:
         return f"<Headers: {len(self.raw)} bytes>"  # values are callers' numbers and words
 
-    def _search(self, name: str) -> str | None:
-        raw, key = self.raw, name.encode() + b": "
-        if raw.startswith(key):
-            start = len(key)
-        else:
-            start = raw.find(b"\n" + key)
-            if start < 0:
-                return None
-            start += len(key) + 1
-        end = raw.find(b"\n", start)
-        return self._text(raw[start:] if end < 0 else raw[start:end])
+    def _search(self, block: bytes, name: str) -> str | None:
+        key = name.encode() + b": "
+        start = 0 if block.startswith(key) else block.find(b"\n" + key) + 1
+        if not start and not block.startswith(key):
+            return None
+        start += len(key)
+        end = self.raw.find(b"\n", start)
+        return self._text(self.raw[start:] if end < 0 else self.raw[start:end])
 
     def _text(self, value: bytes) -> str:
         if self._encoded and b"%" in value:
@@ -70,22 +70,22 @@ class Headers(Mapping[str, str]):
     def _all(self) -> dict[str, str]:
         if self._parsed is None:
             parsed: dict[str, str] = {}
-            for line in self.raw.split(b"\n"):
-                name, colon, value = line.partition(b":")
-                if colon:
-                    parsed.setdefault(name.decode("utf-8", "replace"), self._text(value.removeprefix(b" ")))
+            for line in self.raw.decode("utf-8", "replace").split("\n"):
+                name, colon, value = line.partition(": ")
+                if colon and name not in parsed:
+                    parsed[name] = self._text(value.encode()) if "%" in value else value
             self._parsed = parsed
         return self._parsed
 
     def _any_case(self, name: str) -> str:
-        if self._lower is None:
-            self._lower = {}
-            for known, value in self._all().items():
-                self._lower.setdefault(known.lower(), value)
-        try:
-            return self._lower[name.lower()]
-        except KeyError:
-            raise KeyError(name) from None
+        lower = name.lower()
+        if self._parsed is None:
+            found = self._search(self.raw.lower(), lower)
+        else:
+            found = next((value for known, value in self._parsed.items() if known.lower() == lower), None)
+        if found is None:
+            raise KeyError(name)
+        return found
 
 
 @dataclass(slots=True, eq=False)

@@ -23,6 +23,7 @@ _TYPE = re.compile(rb"(?:^|\n)content-type:[ \t]*([^\n]*)", re.IGNORECASE)
 _UNSAFE = re.compile(r"[\r\n\0]")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _FIRST_LINE_LIMIT = 256
+_FOREIGN = "the peer does not speak the protocol of the event socket"
 
 
 class Decoder:
@@ -89,6 +90,8 @@ class Decoder:
                 self._unfinished(data, start)
                 self._need = 0
                 break
+            if not _FIRST_LINE.match(data, start, min(end, start + _FIRST_LINE_LIMIT)):
+                raise ProtocolError(_FOREIGN)
             block = data[start:end]
             content_type, length = self._read(block)
             stop = end + 2 + length
@@ -101,8 +104,8 @@ class Decoder:
 
     def _read(self, block: bytes) -> tuple[str, int]:
         found = _TYPE.search(block)
-        if not found or not _FIRST_LINE.match(block):
-            raise ProtocolError("a frame without Content-Type: this is not the event socket of FreeSWITCH")
+        if not found:
+            raise ProtocolError("a frame without Content-Type")
         length = _LENGTH.search(block)
         return found[1].decode("latin-1").strip(), self._length(length[1].strip()) if length else 0
 
@@ -115,11 +118,12 @@ class Decoder:
         return length
 
     def _unfinished(self, data: bytes, start: int) -> None:
-        if len(data) - start > self.limit_headers:
+        stop = start + _FIRST_LINE_LIMIT
+        line = data.find(b"\n", start, stop)
+        if (line >= 0 or len(data) >= stop) and not _FIRST_LINE.match(data, start, stop if line < 0 else line):
+            raise ProtocolError(_FOREIGN)
+        if len(data) - start > self.limit_headers + 1:  # the last may be the first line end of the two
             raise LimitError(f"headers of more than {self.limit_headers} bytes")
-        line = data[start : start + _FIRST_LINE_LIMIT].partition(b"\n")
-        if (line[1] or len(line[0]) == _FIRST_LINE_LIMIT) and not _FIRST_LINE.match(line[0]):
-            raise ProtocolError("the peer does not speak the protocol of the event socket")
 
 
 def command(name: str, *args: str) -> bytes:
@@ -136,13 +140,13 @@ def with_headers(line: str, headers: Mapping[str, str], body: str = "", content_
 
     FreeSWITCH reads Content-Length bytes behind the empty line (read_packet() of mod_event_socket.c).
     """
+    if any(name.lower() == "content-length" for name in headers):
+        raise ArgumentError("Content-Length is ours to say")
     lines = [_line(line), *(f"{_name(name)}: {_value(name, value)}" for name, value in headers.items())]
     if not body:
         return "\n".join(lines).encode() + b"\n\n"
     if "\0" in body:
         raise ArgumentError("NUL in a body: the switch would cut it there")
-    if any(name.lower() == "content-length" for name in headers):
-        raise ArgumentError("Content-Length is ours to say")
     if not any(name.lower() == "content-type" for name in headers):
         lines.append(f"Content-Type: {content_type}")
     data = body.encode()
@@ -192,7 +196,7 @@ def _line(line: str) -> str:
     if not line or line[0] == " ":
         raise ArgumentError("a command without a name")
     if _UNSAFE.search(line):
-        raise ArgumentError(f"{line.split()[0]}: a line end or NUL in an argument")
+        raise ArgumentError(f"{(line.split() or ['a command'])[0]}: a line end or NUL in an argument")
     return line
 
 

@@ -56,7 +56,7 @@ class Replies:
             raise ProtocolError(f"a {message.content_type} that nobody asked for")
         name, waiter = self._slots.popleft()
         # "api" is answered with command/reply where it is not allowed (userauth of mod_event_socket.c).
-        if message.content_type == RESPONSE and name != "api":
+        if message.content_type == RESPONSE and not name.startswith("api"):
             raise ProtocolError(f"an {RESPONSE} to {name}")
         if waiter is None:
             if text(message).startswith("-ERR"):
