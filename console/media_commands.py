@@ -55,7 +55,9 @@ def _show(answer: dict[str, Any]) -> None:
     if answer["trouble"]:
         out.print(answer["trouble"], style="red")
     for owed in answer["interrupted"]:
-        out.print(f"call {owed['call']} of {when(owed['since'])} was interrupted: hangup hook of {owed['script']} not run")
+        out.print(
+            f"call {owed['call']} of {when(owed['since'])} was interrupted: hangup hook of {owed['script']} not run"
+        )
     rows = [
         (found["name"], ", ".join(found["numbers"]), found["place"], found["version"], when(found["loaded"]))
         for found in answer["scripts"]
@@ -92,12 +94,16 @@ def resume(worker: Worker = 0, json: Json = False) -> None:
 def reload(worker: Worker = 0, json: Json = False) -> None:
     """Load all call scripts anew. Edited ones need no reload: they serve the next call by themselves."""
     answers = _each(worker, lambda path: {"worker": _port(path), **ask(path, "reload", timeout=LOAD_TIMEOUT)})
-    _report(answers, json, lambda answer: f"worker {answer['worker']} has {', '.join(answer['scripts']) or 'no scripts'}")
+    _report(
+        answers, json, lambda answer: f"worker {answer['worker']} has {', '.join(answer['scripts']) or 'no scripts'}"
+    )
     for answer in answers:
         for file, why in answer["refused"].items():
             err.print(f"refused {file}: {why}", style="red")
     if any(answer["refused"] or answer["trouble"] for answer in answers):
-        raise CommandFailed("\n".join(answer["trouble"] for answer in answers if answer["trouble"]) or "not all in force")
+        raise CommandFailed(
+            "\n".join(answer["trouble"] for answer in answers if answer["trouble"]) or "not all in force"
+        )
 
 
 def run(

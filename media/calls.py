@@ -16,7 +16,7 @@ from media.esl.server import OutboundCall
 from media.intents import Intents
 from media.loader import Scripts
 from media.registry import Loaded
-from media.runner import ScriptFailed, run, run_until
+from media.runner import ScriptFailed, guarded, run, run_until
 from media.session import Env, Session, Stream, runtime
 from media.wanted import Wanted, wanted
 from model.handover import HandoverError
@@ -102,19 +102,22 @@ class Calls:
         runtime.use(self._switch)
         session = OwedSession(call, want, lambda: self._intents.owe(call.uuid, found.script.name, found.place))
         with self._at_work(Running(found, call.uuid)):
-            await self._serve(call, session, found, want.args)
-            # Hangs up, unless that is not wanted, and runs the hook. Who is cancelled before leaves it owed.
-            await session.close()
+            done = await self._serve(call, session, found, want.args)
+            with suppress(ScriptFailed):
+                # Runs the hook, and hangs up, unless that is not wanted. Who is cancelled before leaves it owed.
+                await guarded(found, self._scripts.folder, session.close() if done else _fail(session))
         if session.owed:
             self._intents.settle(call.uuid)
 
-    async def _serve(self, call: OutboundCall, session: Session, found: Loaded, args: str) -> None:
+    async def _serve(self, call: OutboundCall, session: Session, found: Loaded, args: str) -> bool:
+        """Run the script of a call; whether that went well."""
         given = {"session": session, "env": Env(_variables(call)), "stream": Stream(), "args": args}
         ended = asyncio.ensure_future(call.connection.wait_closed())
         try:
             await run_until(found, self._scripts.folder, ended, GRACE, **given)
+            return True
         except ScriptFailed:
-            await session.hangup(FAILED)
+            return False
         finally:
             ended.cancel()
 
@@ -175,6 +178,13 @@ class OwedSession(Session):
 def _variables(call: OutboundCall) -> dict[str, str]:
     """What is known of a call, as a hook's env has it: variables by their names, the rest as the event has it."""
     return {name.removeprefix("variable_"): value for name, value in call.channel.headers.items()}
+
+
+async def _fail(session: Session) -> None:
+    try:
+        await session.hangup(FAILED)
+    finally:
+        await session.close()
 
 
 def _refuse(call: OutboundCall, cause: str, why: str) -> None:

@@ -10,6 +10,7 @@ import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class ControlError(Exception):
 async def serve(path: Path, commands: Mapping[str, Command]) -> asyncio.Server:
     """Listen at ``path``, in the place of a worker that is gone. Raises ControlError where one is there."""
     await asyncio.to_thread(_clear, path)
-    server = await asyncio.start_unix_server(lambda *streams: _answer(*streams, commands), path, limit=LIMIT)
+    server = await asyncio.start_unix_server(partial(_answer, commands), path, limit=LIMIT)
     path.chmod(MODE)
     return server
 
@@ -47,7 +48,7 @@ def _clear(path: Path) -> None:
     raise ControlError(f"a media worker is running at {path} already")
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: Mapping[str, Command]) -> None:
+async def _answer(commands: Mapping[str, Command], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         with suppress(OSError, ValueError):
             while line := await reader.readline():
@@ -70,7 +71,7 @@ async def _obey(line: bytes, commands: Mapping[str, Command]) -> dict[str, Any]:
 
 
 def ask(path: Path, command: str, *, timeout: float | None = 10.0, **arguments: Any) -> dict[str, Any]:
-    """What the worker at ``path`` answers to a command within ``timeout`` seconds (None: for ever). Raises ControlError."""
+    """What the worker at ``path`` answers to a command within ``timeout`` seconds (None: at last). Raises ControlError."""
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX) as peer:

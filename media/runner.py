@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,14 @@ class ScriptFailed(Exception):
 
 async def run(found: Loaded, folder: Path, **given: Any) -> None:
     """Run a script with what it wants of ``given``. Raises :class:`ScriptFailed`, logged already."""
+    await guarded(found, folder, found.script.run(**given))
+
+
+async def guarded(found: Loaded, folder: Path, work: Awaitable[object]) -> None:
+    """The same for any code of a script, such as its hangup hook."""
     name = found.script.name
     try:
-        await found.script.run(**given)
+        await work
     except ScriptExit as error:
         log.info("script %s left early%s", name, f": {error}" if str(error) else "")
     except asyncio.CancelledError:
