@@ -58,8 +58,9 @@ class Core:
 
     __slots__ = (
         "_ahead", "_auto_hangup", "_bridged", "_callback", "_callback_arg", "_cause", "_connection", "_digits", "_down",
-        "_end", "_ending", "_gone", "_heard", "_hook", "_hook_arg", "_inputs", "_last", "_prepared", "_scopes",
-        "_sent_ahead", "_taken", "_terminators", "_tts", "_waiting", "channel", "handover", "script_args", "uuid",
+        "_end", "_ending", "_gone", "_heard", "_hook", "_hook_arg", "_inputs", "_last", "_moving", "_prepared",
+        "_scopes", "_sent_ahead", "_taken", "_terminators", "_tts", "_waiting", "channel", "handover", "script_args",
+        "uuid",
     )  # fmt: skip
 
     def __init__(self, connection: Connection | None, channel: SwitchEvent, *, cause: str = "NONE") -> None:
@@ -72,7 +73,7 @@ class Core:
         "Arguments of the script, as written in the policy."
         self._connection = connection
         self._last = channel
-        self._prepared = self._bridged = self._taken = self._heard = self._sent_ahead = False
+        self._prepared = self._bridged = self._taken = self._heard = self._sent_ahead = self._moving = False
         self._ahead: list[bytes] | None = None
         self._auto_hangup = True
         self._cause = cause
@@ -116,11 +117,15 @@ class Core:
             self._executed(event)
         elif name in ("CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE"):
             self._last, self._bridged = event, name == "CHANNEL_BRIDGE"
+            self._wake()
         elif self._heard:
             self._input(event)
 
     def _executed(self, event: SwitchEvent) -> None:
         # That our own waiting room ended without a hangup means that the channel goes elsewhere.
+        # (uuid_bridge takes it out as well, and park_after_bridge gives it back.)
+        if self._moving:
+            return
         if event.get("Application") in _WAITING_ROOMS and event.get("Answer-State") != "hangup":
             self._ended("transfer", event)
 
@@ -198,7 +203,7 @@ class Core:
             self._ended("hangup", None)  # sendmsg is refused for a channel that is gone, and for nothing else
             return None
         if event is not None:
-            self._last = event
+            self._last = self._end or event
             self._down = self._down or event.get("Answer-State") == "hangup"
             if self._down:
                 await self._end_of_call()
@@ -221,7 +226,9 @@ class Core:
 
     def _set(self, name: str, value: str | None) -> None:
         # The API command acts at once and takes the value as it is; the application `set` would expand ${...} in it.
-        self._send(protocol.command("api", "uuid_setvar", self.uuid, _variable(name), *([value] if value else [])))
+        self._send(
+            protocol.command("api", "uuid_setvar", self.uuid, _variable(name), *([quoted(value)] if value else []))
+        )
 
     def _terminated_by(self, digits: str) -> None:
         """Which digits end `playback` and its like in the switch; by default ``*`` does (on_dtmf of mod_dptools.c)."""
@@ -257,6 +264,12 @@ class Core:
 
     def _variables(self) -> Mapping[str, str]:
         return self._last.headers
+
+
+def quoted(value: str) -> str:
+    """``value`` as one of the blank-separated arguments of an API command."""
+    # separate_string_blank_delim() and cleanup_separated_string() of switch_utils.c
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _variable(name: str) -> str:

@@ -89,6 +89,7 @@ class Hooks(Recording):
             # Closing now would take the call back in the middle of it (listener_run of mod_event_socket.c).
             if self._auto_hangup:
                 self._send(_HANGUP)
+                self._cause = "NORMAL_CLEARING"
             await asyncio.wait((asyncio.ensure_future(self.connection.wait_closed()),), timeout=DRAIN_TIMEOUT)
             self._ended("hangup", None)
         elif self._auto_hangup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from media.esl import protocol
+from media.esl.errors import CommandError
 from media.session import runtime
 
 LEVELS = ("console", "alert", "crit", "err", "warning", "notice", "info", "debug")
@@ -34,7 +35,10 @@ def console_clean_log(message: str) -> None:
 
 async def get_global_variable(name: str) -> str | None:
     """A global variable of the switch, as ``$${hold_music}``; None where there is none."""
-    return (await runtime.switch().api("global_getvar", name)).strip() or None
+    try:
+        return (await runtime.switch().api("global_getvar", name)).strip() or None
+    except CommandError:
+        return None  # "-ERR no reply" is what a command that wrote nothing comes to
 
 
 async def msleep(ms: int) -> None:

@@ -12,10 +12,13 @@ from media.esl.inbound import Inbound
 from media.esl.message import Event as SwitchEvent
 from media.esl.message import Headers
 from media.session import runtime
+from media.session.core import quoted
 from media.session.hooks import Hooks
 
 TIMEOUT = 60
 "Seconds that a leg may ring, as in Lua (CoreSession of switch_cpp.cpp)."
+BRIDGE_TIMEOUT = 5.0
+"Seconds that two answered legs have to come together."
 RETRY_CAUSES = frozenset(
     ("NO_ROUTE_DESTINATION", "RECOVERY_ON_TIMER_EXPIRE", "INCOMPATIBLE_DESTINATION", "CALL_REJECTED",
      "NORMAL_TEMPORARY_FAILURE")
@@ -63,7 +66,7 @@ class Session(Hooks):
         uuid = "" if is_fork(dial_string) else str(uuid4())
         caller = _caller(other, dial_string) if other else ""
         variables = f"originate_timeout={timeout}" + (f",origination_uuid={uuid}" if uuid else "") + caller
-        asked = connection.bgapi("originate", f"{{{variables}}}{dial_string} &park()")
+        asked = connection.bgapi("originate", quoted(f"{{{variables}}}{dial_string}") + " &park()")
         try:
             answer = await (_given_up(connection, asked, other, uuid) if other else asked)
             return await cls.attach(connection, answer.removeprefix("+OK").strip())
@@ -94,19 +97,33 @@ async def originate(dial_string: str, other: Session | None = None, *, timeout: 
 
 
 async def bridge(first: Session, second: Session) -> bool:
-    """Connect two legs; returns when they are apart again. False where the switch would not."""
+    """Connect two legs; returns when they are apart again, each with its script. False where the switch would not.
+
+    Afterwards no leg can go back to the dialplan by set_auto_hangup(False): it has left its place there.
+    """
     if not (first.ready() and second.ready()):
         return False
     if not first.media_ready() and first.channel.get("Call-Direction") == "inbound":
         await first.pre_answer()
-    first._prepare()
-    answer = await first._asked("uuid_bridge", f"{first.uuid} {second.uuid}")
-    if not answer.startswith("+OK"):
-        return False
-    while first.ready() and second.ready() and not first.bridged() and await first._input_or(2.0):
-        pass
-    while first.ready() and second.ready() and first.bridged():
+    for leg in (first, second):
+        leg._prepare()
+        leg._set("park_after_bridge", "true")
+        leg._moving = True
+    try:
+        answer = await first._asked("uuid_bridge", f"{first.uuid} {second.uuid}")
+        return answer.startswith("+OK") and await _bridged(first, second)
+    finally:
+        first._moving = second._moving = False
+
+
+async def _bridged(first: Session, second: Session) -> bool:
+    while first.ready() and second.ready() and not first.bridged():
+        if not await first._input_or(BRIDGE_TIMEOUT):
+            return False
+    while first.bridged():
         await first._input_or(None)
+    for leg in (first, second):
+        await leg._hang_up_hook()
     return True
 
 

@@ -11,9 +11,9 @@ from media.session.logs import log_commands
 
 _UNSET = "_undef_"
 "uuid_getvar of mod_commands.c."
-_TAKES_DIGITS = """read play_and_get_digits ivr bridge conference voicemail check_voicemail directory fifo valet_park
-    att_xfer three_way eavesdrop lua javascript python3 perl httapi play_and_detect_speech detect_speech bind_digit_action
-    digit_action_set_realm queue_dtmf send_dtmf start_dtmf socket park transfer execute_extension"""
+_TAKES_DIGITS = """att_xfer bind_digit_action bridge check_voicemail conference detect_speech digit_action_set_realm
+    directory eavesdrop execute_extension fifo httapi ivr javascript lua park perl play_and_detect_speech
+    play_and_get_digits python3 queue_dtmf read socket start_dtmf three_way transfer valet_park voicemail"""
 TAKES_DIGITS = frozenset(_TAKES_DIGITS.split())
 "Applications that ask for digits themselves: pressed meanwhile, those are theirs."
 
