@@ -94,6 +94,7 @@ def _settings(directory: Path) -> Settings:
         "STROWGER_SNAPSHOT": str(directory / "snapshot"),
         "STROWGER_SPOOL": str(directory / "spool"),
         "STROWGER_SECRET_FILE": str(directory / "secret"),
+        "STROWGER_MEDIA_SECRET_FILE": str(directory / "media-secret"),
         "STROWGER_RUN": str(directory / "run"),
     }
     return Settings.from_env({**own, **os.environ})

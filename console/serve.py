@@ -72,10 +72,11 @@ def prepare(settings: Settings) -> None:
     lines = settings.dispatcher_list.read_text().splitlines(keepends=True)
     known = f" {PROBED | DOWN} "
     settings.dispatcher_list.write_text("".join(line.replace(known, f" {PROBED} ") for line in lines))
-    _make_secret(settings.secret_file)
+    _make_secret("STROWGER_SECRET_FILE", settings.secret_file)
+    _make_secret("STROWGER_MEDIA_SECRET_FILE", settings.media_secret_file)
 
 
-def _make_secret(path: Path) -> None:
+def _make_secret(setting: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         # Whole or not at all: half a key would last as long as a whole one.
@@ -85,7 +86,7 @@ def _make_secret(path: Path) -> None:
         fresh.rename(path)
     # Workers read it at their first call, which is no time to find out. With an empty key anybody could forge a route.
     if (size := len(path.read_bytes())) < SECRET_SIZE:
-        raise SettingError(f"STROWGER_SECRET_FILE: {path} has {size} bytes, and a key has {SECRET_SIZE} at least")
+        raise SettingError(f"{setting}: {path} has {size} bytes, and a key has {SECRET_SIZE} at least")
 
 
 def serve_kamailio(settings: Settings) -> None:

@@ -28,6 +28,10 @@ class HandoverError(ValueError):
     """A call came without proof that the SIP tier sent it; the message names what is wrong, and no value."""
 
 
+class HandoverLoop(HandoverError):
+    """The proof is good, but the call was handed over too often."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
     """A call on its way to a call script."""
@@ -67,7 +71,8 @@ class Handover:
     def parse(cls, headers: Mapping[str, str], secret: bytes, now: float) -> Handover:
         """The hand-over that ``headers`` (full names, ``X-Strowger-…``) prove at Unix time ``now``.
 
-        Raises :class:`HandoverError` where the token is missing, wrong or too old, or the call goes in circles.
+        Raises :class:`HandoverError` where the token is missing, wrong or too old, and of that :class:`HandoverLoop`
+        where the call goes in circles.
         """
         if TOKEN not in headers:
             raise HandoverError("no token")
@@ -79,7 +84,7 @@ class Handover:
         if now > found.expires:
             raise HandoverError("the token has expired")
         if found.hops > HOPS_MAX:
-            raise HandoverError(f"handed to media more than {HOPS_MAX} times")
+            raise HandoverLoop(f"handed to media more than {HOPS_MAX} times")
         return found
 
 

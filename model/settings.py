@@ -28,6 +28,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_SNAPSHOT", "/var/lib/strowger/snapshot", "Directory of the policy snapshot, on a local disk."),
     Setting("STROWGER_SPOOL", "/var/lib/strowger/spool", "Directory of the call records that workers append to."),
     Setting("STROWGER_SECRET_FILE", "/var/lib/strowger/secret", "Key of this node's routes; made at the first start."),
+    Setting(
+        "STROWGER_MEDIA_SECRET_FILE",
+        "/var/lib/strowger/media-secret",
+        "Key of hand-overs to media, the same on all SIP nodes and media workers; made at the first start.",
+    ),
     Setting("STROWGER_SPOOL_HOURS", "168", "How long a node keeps its spool once that is in Redis, in hours."),
     Setting("STROWGER_CDR_KEEP", "100000", "How many call records Redis keeps, of all nodes together."),
     Setting("STROWGER_RUN", "/run/strowger", "Directory of sockets and of the main script that Kamailio loads."),
@@ -53,6 +58,7 @@ class Settings:
     snapshot: Path
     spool: Path
     secret_file: Path
+    media_secret_file: Path
     spool_hours: int
     cdr_keep: int
     run: Path
@@ -75,6 +81,7 @@ class Settings:
             snapshot=Path(env["STROWGER_SNAPSHOT"]),
             spool=Path(env["STROWGER_SPOOL"]),
             secret_file=Path(env["STROWGER_SECRET_FILE"]),
+            media_secret_file=Path(env["STROWGER_MEDIA_SECRET_FILE"]),
             spool_hours=_number(env, "STROWGER_SPOOL_HOURS", 1, 87600),
             cdr_keep=_number(env, "STROWGER_CDR_KEEP", 1, 100_000_000),
             run=Path(env["STROWGER_RUN"]),
@@ -95,6 +102,7 @@ class Settings:
             "STROWGER_SNAPSHOT": str(self.snapshot),
             "STROWGER_SPOOL": str(self.spool),
             "STROWGER_SECRET_FILE": str(self.secret_file),
+            "STROWGER_MEDIA_SECRET_FILE": str(self.media_secret_file),
             "STROWGER_SPOOL_HOURS": str(self.spool_hours),
             "STROWGER_CDR_KEEP": str(self.cdr_keep),
             "STROWGER_RUN": str(self.run),
