@@ -18,7 +18,9 @@ _NO_CALL = Handover(call="", app="")
 NAMES = tuple(name for name, _ in _NO_CALL.headers(b"none"))
 "The headers of a hand-over."
 # RFC 3261 section 20.10: a URI alone, or within angle brackets; of several, the first is the one preferred.
-_CONTACT = re.compile(r"(?:[^<,]*<)?\s*(?:sips?:([^@;>,\s]*)@|tel:([^;>,\s]*))", re.IGNORECASE)
+_CONTACT = re.compile(
+    r'(?:[^<,"]*<|\s*"(?:[^"\\]|\\.)*"\s*<)?\s*(?:sips?:([^@;>,\s]*)@|tel:([^;>,\s]*))', re.IGNORECASE
+)
 
 
 def lines(plan: Plan, call: str, secret: bytes, now: float) -> str:

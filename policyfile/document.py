@@ -306,7 +306,9 @@ class MediaSection(Section):
 
     app: Name = Field(description="Name of the call script.")
     args: Annotated[
-        str, _matching(values.ARGUMENTS, "1 to 256 printable ASCII characters"), Shown("text, 256 characters at most")
+        str,
+        _matching(values.ARGUMENTS, "1 to 256 printable ASCII characters, no space at either end"),
+        Shown("text, 256 characters at most"),
     ] = Field(default="", description="Handed to it as they are.")
 
 

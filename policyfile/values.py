@@ -29,8 +29,8 @@ PHRASE = re.compile(r"[\x20-\x7e]{1,64}")
 # What may stand before the @ of a URI unescaped (RFC 3261 section 25.1, user), and # as carriers use it.
 USER_PART = re.compile(r"[0-9A-Za-z+*#._-]{0,32}")
 REPLACEMENT = re.compile(r"(?:[0-9A-Za-z+*#._-]|\\[1-9]|\\g<\w{1,32}>){0,64}", re.ASCII)
-# One line that needs no quoting on its way to a call script.
-ARGUMENTS = re.compile(r"[\x20-\x7e]{1,256}")
+# One line. SIP does not keep spaces at the ends of a header.
+ARGUMENTS = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 COUNTRY_CODE = re.compile(r"[1-9][0-9]{0,2}")
 DIGITS = re.compile(r"[0-9]{1,8}")
 TRUNK_CODE = re.compile(r"[0-9]{0,8}")

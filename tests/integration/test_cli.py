@@ -775,18 +775,18 @@ def test_a_call_that_nobody_knows_is_not_explained(cli: Cli) -> None:
 def test_the_gateways_are_listed(cli: Cli) -> None:
     data = cli("gateway", "list", "--json").data
     assert data[0] == {
-        "name": "carrier-a", "address": "127.0.0.1:15991", "transport": "udp", "enabled": True, "state": "up",
-        "drained": None, "held_until": None, "probe_down_since": None,
+        "name": "carrier-a", "kind": "gateway", "address": "127.0.0.1:15991", "transport": "udp", "enabled": True,
+        "state": "up", "drained": None, "held_until": None, "probe_down_since": None,
         "breaker": {
             "state": "closed", "score": 0, "trip": 10, "open_until": None, "trials_passed": 0, "failures": {},
         },
     }  # fmt: skip
     rows = [line.split() for line in cli("gateway", "list").out.splitlines()]
     assert rows == [
-        ["name", "address", "transport", "state"],
-        ["carrier-a", "127.0.0.1:15991", "udp", "up"],
-        ["carrier-b", "127.0.0.1:15992", "udp", "up"],
-        ["carrier-six", "[fd00::5]:5070", "tcp", "disabled"],
+        ["name", "kind", "address", "transport", "state"],
+        ["carrier-a", "gateway", "127.0.0.1:15991", "udp", "up"],
+        ["carrier-b", "gateway", "127.0.0.1:15992", "udp", "up"],
+        ["carrier-six", "gateway", "[fd00::5]:5070", "tcp", "disabled"],
     ]
 
 
