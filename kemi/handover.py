@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from kemi import refusals
 from kemi.plan import Plan
 from model.call import CallFacts
-from model.handover import TOKEN, VALID, Handover, HandoverError, HandoverLoop
+from model.handover import TOKEN, Handover, HandoverError, HandoverLoop
 from model.policy import Policy, Refusal
 
 # Of a call that is not proven to come back from media: not the words of whoever sent it.
@@ -31,10 +31,9 @@ def lines(plan: Plan, call: str, secret: bytes, now: float) -> str:
     media = plan.media
     assert media is not None
     handed = Handover(
-        call=call, app=media.app, args=media.args, caller=media.caller, callee=media.callee, hops=media.hops,
-        expires=int(now + VALID),
-    )  # fmt: skip
-    return "".join(f"{name}: {value}\r\n" for name, value in handed.headers(secret))
+        call=call, app=media.app, args=media.args, caller=media.caller, callee=media.callee, hops=media.hops
+    )
+    return "".join(f"{name}: {value}\r\n" for name, value in handed.fresh(now).headers(secret))
 
 
 def node_at(policy: Policy, source: str) -> str:

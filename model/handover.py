@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2s
 from urllib.parse import quote, unquote
 
@@ -50,6 +50,13 @@ class Handover:
     "How often this call has been handed to media, this time included."
     expires: int = 0
     "Unix time, in seconds, after which the token is worth nothing."
+
+    def fresh(self, now: float) -> Handover:
+        """The same, good from Unix time ``now`` on: for an attempt that begins then, and for the way back.
+
+        A call script that sends the call back leaves the hops as they came. Who hands over counts them.
+        """
+        return replace(self, expires=int(now + VALID))
 
     def headers(self, secret: bytes) -> tuple[tuple[str, str], ...]:
         """Names and values for the INVITE, the token last."""

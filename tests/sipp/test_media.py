@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from harness.cli import Cli, fresh
 from harness.dialog import from_caller, header, reply
 from harness.load import until
 from harness.node import GB, TRUNK, Node, at
@@ -367,6 +368,43 @@ def test_a_redirection_to_nobody_is_refused(tiers: Tiers, lines: list[bytes]) ->
     tiers.caller.send(invite, tiers.node.sip)
     tiers.fs.refuse_next(b"302 Moved", lines)
     assert b'text="invalid-number"' in header(tiers.caller.final_reply(invite, tiers.node.sip), b"Reason")
+
+
+FILE = """\
+strowger: 1
+trunks: {{lab: {{sources: [127.0.0.0/8]}}}}
+gateways: {{carrier: {{address: 127.0.0.1:9}}}}
+media:
+  fs-1: {{address: "127.0.0.1:{first}", no_reply: 15s, breaker: off, probe: false}}
+  fs-2: {{address: "127.0.0.1:{second}", no_reply: 15s, breaker: off, probe: false}}
+routes:
+  - {{name: app, prefixes: [default], media: {{app: welcome, args: a=1}}, strategy: priority}}
+"""
+
+
+def test_the_command_tells_of_media(node: Node, tmp_path: Path) -> None:
+    cli = Cli(fresh, node.stack.settings.to_env())
+    first, second = node.refusing(503), node.gateway("uas-expect-handover.xml")
+    file = tmp_path / "media.yaml"
+    file.write_text(FILE.format(first=first.port, second=second.port))
+    cli("policy", "apply", str(file), "--message", "media")
+    rows = [line.split()[:2] for line in cli("gateway", "list").out.splitlines()]
+    assert rows == [["name", "kind"], ["carrier", "gateway"], ["fs-1", "media"], ["fs-2", "media"]]
+    foretold = cli("explain", "--from", CALLER, "--to", CALLEE, "--fail", "fs-1=503").out
+    assert "to media: app welcome on fs-1, then fs-2\n" in foretold
+    assert cli("explain", "--from", CALLER, "--to", CALLEE, "--json").data["app"] == "welcome"
+    call = node.answered(CALLER, CALLEE)
+    record = node.record(call.call_id)
+    assert [attempt.gateway for attempt in record.attempts] == ["fs-1", "fs-2"]
+    told = cli("explain", "--call-id", call.call_id).out
+    assert "route app, app welcome" in told
+    assert "attempt 2 at fs-2: 200" in told
+    assert '"app":"welcome"' in cli("cdr", "tail", "-n", "1", "--json").out
+    cli("gateway", "drain", "fs-1", "--reason", "upgrade")
+    try:
+        assert "to media: app welcome on fs-2\n" in cli("explain", "--from", CALLER, "--to", CALLEE).out
+    finally:
+        cli("gateway", "resume", "fs-1")
 
 
 @pytest.fixture(scope="module")
