@@ -208,6 +208,7 @@ class Channel:
         with contextlib.suppress(LegEnded):
             await self.leg.answer()
             self.note_answer()
+            await self.switch.execute_on(self, "execute_on_answer")
 
     async def pre_answer(self) -> bool:
         """Let early media flow, unless media does; false if it cannot."""
@@ -220,6 +221,7 @@ class Channel:
         except LegEnded:
             return False
         self.note_early_media()
+        await self.switch.execute_on(self, "execute_on_media")
         return True
 
     async def ring(self) -> None:
@@ -229,6 +231,7 @@ class Channel:
         with contextlib.suppress(LegEnded):
             await self.leg.ring()
             self.note_ringing()
+            await self.switch.execute_on(self, "execute_on_ring")
 
     def note_answer(self) -> None:
         """Both ends know that the call is answered."""
