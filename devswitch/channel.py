@@ -158,13 +158,18 @@ class Channel:
             self.wake()
 
     def enter(self, state: State) -> None:
-        """The channel's task has come to a state."""
+        """The channel's task has come to a state (switch_channel_perform_set_running_state)."""
         self.state = self.running_state = state
+        if self.profile.direction == "inbound" and state < State.CS_HANGUP:
+            if state is State.CS_ROUTING:
+                self.calling("RINGING")
+            elif self.media_ready:
+                self.calling("ACTIVE" if self.answered else "EARLY")
         self.fire("CHANNEL_STATE")
 
     def calling(self, call_state: str) -> None:
         """Tell a new call state."""
-        if call_state != self.call_state:
+        if call_state != self.call_state and self.call_state != "HANGUP":
             before, self.call_state = self.call_state, call_state
             self.fire("CHANNEL_CALLSTATE", {"Original-Channel-Call-State": before})
 

@@ -30,6 +30,7 @@ async def live(channel: Channel) -> None:
 
 
 async def _init(channel: Channel) -> None:
+    channel.enter(State.CS_NEW)
     channel.enter(State.CS_INIT)
     channel.fire("CHANNEL_CREATE")
     if channel.leg.inbound:
@@ -41,9 +42,6 @@ async def _init(channel: Channel) -> None:
 
 
 async def _routing(channel: Channel) -> None:
-    channel.running_state = State.CS_ROUTING
-    if channel.leg.inbound:
-        channel.calling("RINGING")
     channel.enter(State.CS_ROUTING)
     channel.set("call_uuid", channel.variables.get("call_uuid", channel.uuid))
     if not channel.extension:
