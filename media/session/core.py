@@ -117,6 +117,8 @@ class Core:
             self._executed(event)
         elif name in ("CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE"):
             self._last, self._bridged = event, name == "CHANNEL_BRIDGE"
+            # A leg that ended the bridge by hanging up says so before CHANNEL_HANGUP_COMPLETE comes.
+            self._down = self._down or event.get("Answer-State") == "hangup"
             self._wake()
         elif self._heard:
             self._input(event)
