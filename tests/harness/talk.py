@@ -12,7 +12,7 @@ from harness.phone import PATIENCE, Call, Phone, phone
 from harness.switches import Switch
 from media.esl.inbound import Inbound
 from media.esl.server import OutboundCall, OutboundServer
-from media.session import Session, runtime
+from media.session import Session, originate, runtime
 from media.session.errors import ScriptExit
 
 Script = Callable[[Session], Awaitable[None]]
@@ -81,6 +81,16 @@ async def inbound(switch: Switch) -> AsyncIterator[Inbound]:
         await client.connected(timeout=PATIENCE)
         runtime.use(client)
         yield client
+
+
+@asynccontextmanager
+async def leg_to(dial_string: str, **options: Any) -> AsyncIterator[Session]:
+    """A leg that is called, ``options`` as for ``originate``; hung up at the end if it is still there."""
+    leg = await originate(dial_string, **options)
+    try:
+        yield leg
+    finally:
+        await leg.close()
 
 
 async def at_once(*parts: Awaitable[object]) -> None:
