@@ -254,7 +254,7 @@ class Core:
 
     async def _end_of_call(self) -> None:
         """The channel is down: until its last event, or the end of the connection."""
-        if self._prepared and not self._gone:
+        if not self._gone:
             loop = asyncio.get_running_loop()
             late = loop.time() + END_TIMEOUT
             while not self._gone and (left := late - loop.time()) > 0 and not self.connection.closed:
