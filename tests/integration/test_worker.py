@@ -10,25 +10,19 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from harness.esl_peer import CHANNEL, PASSWORD, Command, EslPeer, Wire, run
+from harness.esl_peer import CHANNEL, PASSWORD, run
+from harness.worker import SECRET, WAIT, Bench, ask, did, fetch, hang_up, over, until, working
 
-from console.ports import free_port
 from console.serve import ROOT
-from media import calls, control
+from media import calls
 from media.control import ControlError
-from media.worker import Worker
-from model.handover import Handover
 from model.settings import Settings
 
-SECRET = b"s" * 32
-WAIT = 30.0
 pytestmark = pytest.mark.timeout(120)
 
 SCRIPTS = """
@@ -89,113 +83,18 @@ SCRIPTS = """
 """
 
 
-class Bench:
-    """A worker, the switch it belongs to, and its folder of scripts."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.file = root / "scripts" / "all.py"
-        self.file.parent.mkdir(exist_ok=True)
-        self.file.write_text(textwrap.dedent(SCRIPTS))
-        self.peer = EslPeer()
-        self.peer.answers["sendmsg"] = obey
-        self.environment: dict[str, str] = {}
-
-    async def listen(self) -> Settings:
-        await self.peer.listen()
-        self.environment = {
-            "STROWGER_RUN": str(self.root / "run"),
-            "STROWGER_SCRIPTS": str(self.root / "scripts"),
-            "STROWGER_MEDIA_STATE": str(self.root / "state"),
-            "STROWGER_MEDIA_SECRET_FILE": str(self.root / "secret"),
-            "STROWGER_ESL_PASSWORD_FILE": str(self.root / "password"),
-            "STROWGER_ESL_ADDRESS": f"127.0.0.1:{self.peer.port}",
-            "STROWGER_WORKER_ADDRESS": f"127.0.0.1:{free_port()}",
-            "STROWGER_WORKER_HTTP": f"127.0.0.1:{free_port()}",
-        }
-        return Settings.from_env(self.environment)
-
-    async def call(self, settings: Settings, **variables: str) -> Wire:
-        channel = {**CHANNEL, **{f"variable_{name}": value for name, value in variables.items()}}
-        return await self.peer.call(settings.worker_address.port, channel)
-
-    async def hand_over(self, settings: Settings, app: str, args: str = "", *, valid: float = 30) -> Wire:
-        handover = Handover(call="c1", app=app, args=args, callee="5000", expires=int(time.time() + valid))
-        headers = {f"sip_h_{name}": value for name, value in handover.headers(SECRET)}
-        return await self.call(settings, **headers)
-
-
-def obey(wire: Wire, command: Command) -> None:
-    """The switch does what it is told, at once."""
-    wire.reply()
-    if command.headers["call-command"] == "execute":
-        names = {"Application-UUID": command.headers.get("Event-UUID", ""), "Unique-ID": CHANNEL["Unique-ID"]}
-        names |= {"Application": command.headers["execute-app-name"], "Answer-State": "answered"}
-        wire.event("CHANNEL_EXECUTE_COMPLETE", names)
-    else:
-        hang_up(wire)
-
-
-def hang_up(wire: Wire) -> None:
-    wire.event("CHANNEL_HANGUP_COMPLETE", {"Unique-ID": CHANNEL["Unique-ID"], "Hangup-Cause": "NORMAL_CLEARING"})
-    wire.raw(b"Content-Type: text/disconnect-notice\nContent-Length: 0\n\n")
-    wire.end()
-
-
-def did(wire: Wire) -> list[str]:
-    """What the worker had done with the call."""
-    done = []
-    for command in wire.commands:
-        match command.headers.get("call-command"):
-            case "execute":
-                app, arg = command.headers["execute-app-name"], command.headers.get("execute-app-arg", "")
-                done.append(f"{app} {arg}".strip())
-            case "hangup":
-                done.append(command.headers["hangup-cause"])
-            case _ if command.name == "resume":
-                done.append("resume")
-    return done
-
-
-async def over(wire: Wire) -> list[str]:
-    """What the worker had done with the call, once it let the connection go."""
-    await until(lambda: wire.writer.is_closing())
-    return did(wire)
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(WAIT):
-        while not true():
-            await asyncio.sleep(0.005)
-
-
-async def ask(settings: Settings, command: str, **arguments: Any) -> dict[str, Any]:
-    return await asyncio.to_thread(control.ask, settings.worker_socket, command, timeout=WAIT, **arguments)
-
-
-@asynccontextmanager
-async def working(bench: Bench, *, password: str = PASSWORD, **more: str) -> AsyncIterator[Settings]:
-    """A worker at work."""
-    await bench.listen()
-    settings = Settings.from_env({**bench.environment, **more})
-    worker = Worker(settings, SECRET, password)
-    task = asyncio.create_task(worker.run())
-    try:
-        await until(lambda: settings.worker_socket.exists() or task.done())
-        status = await ask(settings, "status")
-        while password == PASSWORD and not status["switch"]["connected"]:
-            status = await ask(settings, "status")
-        yield settings
-    finally:
-        worker.stop()
-        worker.stop()
-        await asyncio.wait_for(task, WAIT)
-        await bench.peer.stop()
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file that has all scripts."""
+    file = tmp_path / "scripts" / "all.py"
+    file.parent.mkdir()
+    file.write_text(textwrap.dedent(SCRIPTS))
+    return file
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path, file: Path) -> Bench:
+    return Bench(tmp_path, file.parent)
 
 
 def test_a_call_that_is_handed_over_gets_its_script_and_is_hung_up(bench: Bench) -> None:
@@ -256,10 +155,10 @@ def test_without_auto_hangup_the_dialplan_goes_on(bench: Bench) -> None:
     ("name", "error", "line"), [("raises", "KeyError", "return {}"), ("leaves", "SystemExit", "raise SystemExit")]
 )
 def test_a_script_that_raises_ends_its_call_alone(
-    bench: Bench, caplog: pytest.LogCaptureFixture, name: str, error: str, line: str
+    bench: Bench, file: Path, caplog: pytest.LogCaptureFixture, name: str, error: str, line: str
 ) -> None:
     caplog.set_level(logging.INFO)
-    number = next(at for at, text in enumerate(bench.file.read_text().splitlines(), 1) if line in text)
+    number = next(at for at, text in enumerate(file.read_text().splitlines(), 1) if line in text)
 
     async def main() -> None:
         async with working(bench) as settings:
@@ -267,7 +166,7 @@ def test_a_script_that_raises_ends_its_call_alone(
             assert (await over(await bench.hand_over(settings, "welcome")))[-1] == "NORMAL_CLEARING"
 
     run(main())
-    assert f"script {name} failed: {error} at {bench.file}:{number}" in caplog.text
+    assert f"script {name} failed: {error} at {file}:{number}" in caplog.text
     assert "07700900123" not in caplog.text
 
 
@@ -282,24 +181,24 @@ def test_the_message_of_an_error_is_for_debugging(bench: Bench, caplog: pytest.L
     assert "KeyError: '07700900123'" in caplog.text
 
 
-def test_an_edit_serves_the_next_call(bench: Bench) -> None:
+def test_an_edit_serves_the_next_call(bench: Bench, file: Path) -> None:
     async def main() -> None:
         async with working(bench) as settings:
             await over(await bench.hand_over(settings, "welcome"))
-            bench.file.write_text(bench.file.read_text().replace('"hello"', '"new"'))
+            file.write_text(file.read_text().replace('"hello"', '"new"'))
             assert "playback new" in await over(await bench.hand_over(settings, "welcome"))
-            bench.file.write_text("def (")
+            file.write_text("def (")
             assert "playback new" in await over(await bench.hand_over(settings, "welcome"))
             status = await ask(settings, "status")
-            assert status["refused"] == {"all.py": f"{bench.file}:1: invalid syntax"}
-            assert {found["error"] for found in status["scripts"]} == {f"{bench.file}:1: invalid syntax"}
+            assert status["refused"] == {"all.py": f"{file}:1: invalid syntax"}
+            assert {found["error"] for found in status["scripts"]} == {f"{file}:1: invalid syntax"}
             assert (await ask(settings, "reload"))["refused"] == status["refused"]
 
     run(main())
 
 
 def test_a_script_is_cancelled_some_time_after_its_call(
-    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "GRACE", 0.05)
 
@@ -314,7 +213,7 @@ def test_a_script_is_cancelled_some_time_after_its_call(
                 pass
 
     run(main())
-    assert re.search(rf"script forever is cancelled, 0.05 s after its call ended: at {bench.file}:\d+", caplog.text)
+    assert re.search(rf"script forever is cancelled, 0.05 s after its call ended: at {file}:\d+", caplog.text)
 
 
 def test_a_hook_runs_once_and_is_not_owed_any_more(bench: Bench) -> None:
@@ -383,19 +282,11 @@ def test_a_detached_script_gets_no_call(bench: Bench, caplog: pytest.LogCaptureF
 
 
 def test_scripts_run_over_http_where_they_allow_it(bench: Bench) -> None:
-    async def get(settings: Settings, target: str) -> tuple[int, str]:
-        address = settings.worker_http
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(f"GET /scripts/{target} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
-        head, _, body = (await asyncio.wait_for(reader.read(), WAIT)).decode().partition("\r\n\r\n")
-        writer.close()
-        return int(head.split()[1]), body
-
     async def main() -> None:
         async with working(bench) as settings:
-            assert await get(settings, "hello?args=a+b&my_var=c") == (200, "hello a b c")
-            assert await get(settings, "hello?detach=true") == (202, "")
-            assert (await get(settings, "marks"))[0] == (await get(settings, "nobody"))[0] == 404
+            assert await fetch(settings, "hello?args=a+b&my_var=c") == (200, "hello a b c")
+            assert await fetch(settings, "hello?detach=true") == (202, "")
+            assert (await fetch(settings, "marks"))[0] == (await fetch(settings, "nobody"))[0] == 404
 
     run(main())
 
@@ -489,7 +380,7 @@ def test_a_second_sigterm_or_the_limit_ends_calls(bench: Bench, signals: int, dr
     run(main())
 
 
-def test_commands(bench: Bench) -> None:
+def test_commands(bench: Bench, file: Path) -> None:
     def strowger(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "console.main", *arguments]
         environment = {**os.environ, **bench.environment}
@@ -517,7 +408,7 @@ def test_commands(bench: Bench) -> None:
             assert "drained, 0 calls" in (await say("media", "status"))[1]
             assert await say("media", "resume", "--worker", str(port)) == (0, f"worker {port} takes calls again\n")
             assert "no media worker 1 runs here" in (await say("media", "drain", "--worker", "1"))[1]
-            bench.file.with_name("bad.py").write_text("1 / 0\n")
+            file.with_name("bad.py").write_text("1 / 0\n")
             code, text = await say("media", "reload")
             assert code == 1
             assert "refused bad.py: " in text
