@@ -1,21 +1,25 @@
-"""The first calls: four carriers and a caller played by SIPp, and what policy made of each call."""
+"""The first calls: four carriers and a caller played by SIPp, a phone, and what became of each call and why."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 import policyfile
-from console import serve
+from console import media_call, serve
 from console.explain_command import describe, past_call
 from console.output import out
 from console.ports import free_port
 from console.sipp import SippGateway, place_calls, render
+from console.stack import Stack
+from console.switch import Switch
 from model.entries import Entry, Kind
 from model.settings import Settings
 from state.store import Store
@@ -23,8 +27,12 @@ from state.store import Store
 POLICY = serve.ROOT / "examples" / "demo.yaml"
 SCENARIOS = serve.ROOT / "tests" / "sipp"
 BLOCKED = "+447700900666"
+CALLER, SCRIPT_NUMBER = "1001", "6000"
+"Of the call that a script answers."
 
-# Ports that the demonstration's policy gives to its carriers, and what they play there.
+# Ports that the demonstration's policy gives to its media node, which is the stack's switch, and to its carriers, and
+# what those play there.
+SWITCH = 15070
 CARRIERS = {15081: "uas-answers.xml", 15082: "uas-answers.xml", 15083: "uas-replies-STATUS.xml", 15084: ""}
 
 
@@ -53,20 +61,27 @@ CALLS = (
 
 
 @contextmanager
-def carriers(settings: Settings, directory: Path) -> Iterator[None]:
+def carriers(stack: Stack, directory: Path) -> Iterator[None]:
     """Apply the demonstration's policy and run its carriers while the block runs."""
     with ExitStack() as running:
         text = POLICY.read_text()
+        if stack.switch:
+            text = _moved(text, SWITCH, stack.switch.sip_port)
+            media_call.write_prompt(stack.switch.sounds)
         for port, scenario in CARRIERS.items():
             actual = free_port(port)
-            text = re.sub(rf"\b{port}\b", str(actual), text)
+            text = _moved(text, port, actual)
             if scenario:
                 path = render(SCENARIOS / scenario, directory, STATUS="503")
                 gateway = SippGateway(path, actual, directory)
                 running.callback(gateway.stop)
                 gateway.start()
-        apply(settings, text)
+        apply(stack.settings, text)
         yield
+
+
+def _moved(text: str, port: int, actual: int) -> str:
+    return re.sub(rf"\b{port}\b", str(actual), text)
 
 
 def apply(settings: Settings, text: str) -> None:
@@ -79,9 +94,11 @@ def apply(settings: Settings, text: str) -> None:
     store.close()
 
 
-def place_first_calls(settings: Settings, directory: Path) -> bool:
+def place_first_calls(stack: Stack, directory: Path) -> bool:
     """Place the calls and print what each did and why; whether all did what they should."""
-    results = [_place(settings, directory, number, call) for number, call in enumerate(CALLS, 1)]
+    results = [_place(stack.settings, directory, number, call) for number, call in enumerate(CALLS, 1)]
+    if stack.switch:
+        results.append(_place_to_media(stack.settings, stack.switch, len(CALLS) + 1))
     return all(results)
 
 
@@ -101,9 +118,7 @@ def _place(settings: Settings, directory: Path, number: int, call: DemoCall) -> 
     )
     events = past_call(settings.spool, result.call_id)
     records = [event for event in events if event["event"] in ("decided", "failed")][-1 - len(call.carriers) :]
-    for record in records:
-        for line in describe(record):
-            out.print("  " + line, markup=False)
+    _print_records(records)
     failed = tuple(record["gateway"] for record in records if record["event"] == "failed")
     right = result.passed and failed == call.carriers
     if right:
@@ -119,3 +134,36 @@ def _ending(call: DemoCall, records: list[dict[str, Any]]) -> str:
         return f"refused with {call.status}"
     last = records[-1]
     return f"answered by {last['next'] if last['event'] == 'failed' else last['gateways'][0]}"
+
+
+def _place_to_media(settings: Settings, switch: Switch, number: int) -> bool:
+    """The call that a script answers; printed with what was measured of it."""
+    out.rule(f"{number}. a call script answers", align="left")
+    out.print(f"{CALLER} calls {SCRIPT_NUMBER}")
+    wanted = media_call.expected(_script_args())
+    server = settings.sip_addresses[0], settings.sip_port
+    measured = media_call.place(SCRIPT_NUMBER, server, caller=CALLER, melody=wanted.melody)
+    records = [event for event in past_call(settings.spool, measured.call_id) if event["event"] != "started"]
+    _print_records([event for event in records if event["event"] in ("decided", "failed")])
+    file = switch.recordings / f"{records[0]['call'] if records else 'none'}.wav"
+    found = list(media_call.findings(measured, wanted, file))
+    for finding in found:
+        mark = "[green]ok[/]" if finding.right else "[red]wrong[/]"
+        out.print(f"    {finding.what:<14} {escape(finding.text)}  {mark}", markup=True)
+    right = measured.answered and all(finding.right for finding in found)
+    if right:
+        out.print("[green]as it should be:[/] answered by a call script\n", markup=True)
+    else:
+        out.print("not as it should be\n", style="red")
+    return right
+
+
+def _script_args() -> str:
+    routes = policyfile.load(POLICY.read_text(), name=str(POLICY)).routes
+    return next(route.media.args for route in routes if route.media and SCRIPT_NUMBER in route.prefixes)
+
+
+def _print_records(records: Iterable[dict[str, Any]]) -> None:
+    for record in records:
+        for line in describe(record):
+            out.print("  " + line, markup=False)

@@ -37,6 +37,27 @@ def status(worker: Worker = 0, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+def node_status(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Each media worker of this node and its switch: ``ok``, ``text`` for people, and figures; nothing without one."""
+    return {path.stem: _worker_status(path) for path in sorted(settings.run.glob("worker-*.sock"))}
+
+
+def _worker_status(path: Path) -> dict[str, Any]:
+    try:
+        answer = ask(path, "status")
+    except ControlError as error:
+        return {"ok": False, "text": str(error)}
+    switch, refused = answer["switch"], len(answer["refused"])
+    text = f"{answer['calls']} calls, {len(answer['scripts'])} scripts"
+    text += f", {refused} files refused" if refused else ""
+    text += ", drained" if answer["draining"] else ""
+    text += f"; switch {switch['address']} " + ("connected" if switch["connected"] else switch["error"])
+    return {
+        "ok": _well(answer), "text": text, "calls": answer["calls"], "draining": answer["draining"], "switch": switch,
+        "refused": refused,
+    }  # fmt: skip
+
+
 def _well(answer: dict[str, Any]) -> bool:
     return bool(answer["switch"]["connected"]) and not answer["refused"] and not answer["trouble"]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from console import serve
+from console import media_commands, serve
 from console.list_commands import parse_option
 from console.node_state import kamcmd, live_state
 from console.output import BAD_INPUT, CommandFailed, Json, out, parse_time, print_json, print_table, when
@@ -188,7 +188,7 @@ def _require(name: str, store: Store) -> None:
 
 
 def status(json: Json = False) -> None:
-    """Whether Redis, the nodes, this node's snapshot and its Kamailio are well; exit status 1 if not."""
+    """Whether Redis, the nodes, this node's snapshot, Kamailio and media workers are well; exit status 1 if not."""
     parts = node_status(Settings.from_env())
     well = all(part["ok"] for part in parts.values())
     if json:
@@ -206,13 +206,15 @@ def node_status(settings: Settings) -> dict[str, dict[str, Any]]:
         "redis": _redis_status(settings),
         "snapshot": _snapshot_status(settings),
         "kamailio": _kamailio_status(settings),
+        **media_commands.node_status(settings),
     }
 
 
 def status_lines(parts: dict[str, dict[str, Any]]) -> list[str]:
     """A line of rich markup for each part."""
     marks = {True: "[green]ok[/]  ", False: "[red]down[/]"}
-    return [f"{marks[part['ok']]} {name:<9} {escape(part['text'])}" for name, part in parts.items()]
+    width = max(map(len, parts))
+    return [f"{marks[part['ok']]} {name:<{width}}  {escape(part['text'])}" for name, part in parts.items()]
 
 
 def _redis_status(settings: Settings) -> dict[str, Any]:

@@ -27,6 +27,18 @@ def free_port(preferred: int = 0) -> int:
     return preferred if preferred and _is_free(preferred) else next(_ports())
 
 
+def free_range(count: int) -> range:
+    """So many ports in a row that are free now, the first an even one, as RTP wants them; see :func:`free_port`."""
+    run: list[int] = []
+    while len(run) < count:
+        port = free_port()
+        if run and port != run[-1] + 1:
+            run = []
+        if run or port % 2 == 0:
+            run.append(port)
+    return range(run[0], run[-1] + 1)
+
+
 @cache
 def _ports() -> Iterator[int]:
     return _own_ports()

@@ -121,9 +121,17 @@ def serve_media(settings: Settings, *, debug: bool = False) -> None:
 
     level = logging.DEBUG if debug else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
-    _make_secret("STROWGER_MEDIA_SECRET_FILE", settings.media_secret_file)
-    password = _esl_password(settings.esl_password_file)
+    password = prepare_media(settings)
     asyncio.run(work(settings, settings.media_secret_file.read_bytes(), password))
+
+
+def prepare_media(settings: Settings) -> str:
+    """Make the keys of the media tier where there are none; the password of the event socket.
+
+    Raises OSError, and SettingError for what is none.
+    """
+    _make_secret("STROWGER_MEDIA_SECRET_FILE", settings.media_secret_file)
+    return _esl_password(settings.esl_password_file)
 
 
 def _esl_password(path: Path) -> str:

@@ -1,4 +1,7 @@
-"""A whole node as child processes: Redis, the node agent and Kamailio, for `strowger up` and for the tests."""
+"""A whole node as child processes: Redis, the node agent and Kamailio, and where wanted a switch with a media worker.
+
+For `strowger up` and for the tests.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ from urllib.parse import urlsplit
 
 from console import serve
 from console.process import Process
+from console.switch import NoSwitchError, Switch
 from kemi.rpc import Kamcmd, RpcError
+from media.control import ControlError, ask
 from model.settings import Settings
 from state.store import Store, StoreError
 
@@ -28,11 +33,13 @@ class StackError(Exception):
 
 @dataclass(slots=True)
 class Stack:
-    """Redis, agent and Kamailio on the ports and in the directories of ``settings``; a context manager."""
+    """The processes on the ports and in the directories of ``settings``; a context manager."""
 
     settings: Settings
     directory: Path
     "Holds Redis's data and the logs."
+    switch: Switch | None = None
+    "With it, a media worker runs as well."
     processes: dict[str, Process] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -48,7 +55,7 @@ class Stack:
 
         Raises :class:`StackError`.
         """
-        for name in ("redis", "agent", "kamailio"):
+        for name in self._names():
             progress(name)
             getattr(self, f"start_{name}")()
 
@@ -83,15 +90,41 @@ class Stack:
         self._start("kamailio", command, serve.kamailio_environment(self.settings))
         self._until("kamailio", self._kamailio_answers)
 
+    def start_switch(self) -> None:
+        """Start the switch and wait until it answers."""
+        switch = self._switch()
+        switch.prepare()
+        serve.prepare_media(self.settings)
+        try:
+            command, environment = switch.command(self.settings), switch.environment(self.settings)
+        except NoSwitchError as error:
+            raise StackError(str(error)) from None
+        self._start("switch", command, environment)
+        self._until("switch", lambda: switch.answers(self.settings.esl_address))
+
+    def start_media(self) -> None:
+        """Start the media worker, and wait until it takes calls and the switch has let it in."""
+        command = [sys.executable, "-P", "-m", "console.main", "serve", "media"]
+        self._start("media", command, {**os.environ, **self.settings.to_env(), "PYTHONPATH": str(serve.ROOT)})
+        self._until("media", self._worker_is_connected)
+
     def stop(self) -> None:
-        """Stop everything, Kamailio first."""
-        for name in ("kamailio", "agent", "redis"):
+        """Stop everything, what takes calls first."""
+        for name in reversed(self._names()):
             if name in self.processes:
                 self.processes[name].stop()
 
     def log(self, name: str) -> str:
         """What a process printed."""
         return self.processes[name].log.read_text(errors="replace")
+
+    def _names(self) -> list[str]:
+        return ["redis", "agent", *(["switch", "media"] if self.switch else []), "kamailio"]
+
+    def _switch(self) -> Switch:
+        if self.switch is None:
+            raise StackError("this node has no switch")
+        return self.switch
 
     def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         process = Process(name, command, environment, self.directory / f"{name}.log")
@@ -131,6 +164,12 @@ class Stack:
         except RpcError:
             return False
         return True
+
+    def _worker_is_connected(self) -> bool:
+        try:
+            return bool(ask(self.settings.worker_socket, "status")["switch"]["connected"])
+        except ControlError:
+            return False
 
 
 def _tail(log: Path, lines: int = 12) -> str:

@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from console import demo, serve
+from console import switch as switches
 from console.explain_command import describe
 from console.node_commands import node_status, status_lines
 from console.output import CommandFailed, err, out
@@ -26,41 +27,49 @@ from console.ports import free_port
 from console.sipp import authority
 from console.spool_tail import SpoolTail
 from console.stack import Stack, StackError
+from console.switch import Switch
 from model.settings import Settings
 
 DIRECTORY = serve.ROOT / "var"
 Directory = Annotated[Path, typer.Option(help="Where Redis's data, the snapshot, records and logs are.")]
+WhichSwitch = Annotated[
+    switches.Kind, typer.Option("--switch", help="freeswitch: FREESWITCH_BIN, or the one on PATH, instead of our own.")
+]
+EMBEDDED = switches.Kind.EMBEDDED
 
 # Ports next to the usual ones, so that the services that Debian's packages start are not in the way.
 SIP_PORT, RPC_PORT, REDIS_PORT = 15060, 15059, 16379
+SWITCH_PORT, ESL_PORT, WORKER_PORT, HTTP_PORT = demo.SWITCH, 15021, 15086, 15087
+DRAIN = "3"
+"Seconds that calls of scripts have to end, after Ctrl-C."
 REFRESH = 0.5
 CALLS_SHOWN = 12
 
 
-def up(directory: Directory = DIRECTORY) -> None:
-    """Start Redis, the node agent and Kamailio, place the first calls, and stay up until Ctrl-C."""
-    with _node(directory) as stack, demo.carriers(stack.settings, directory / "demo"):
+def up(directory: Directory = DIRECTORY, switch: WhichSwitch = EMBEDDED) -> None:
+    """Start a whole node with its switch and media worker, place the first calls, and stay up until Ctrl-C."""
+    with _node(directory, switch) as stack, demo.carriers(stack, directory / "demo"):
         _write_environment(stack)
-        demo.place_first_calls(stack.settings, directory / "demo")
+        demo.place_first_calls(stack, directory / "demo")
         _announce(stack)
         with contextlib.suppress(KeyboardInterrupt):
             _watch(stack)
 
 
-def show_demo(directory: Directory = DIRECTORY) -> None:
+def show_demo(directory: Directory = DIRECTORY, switch: WhichSwitch = EMBEDDED) -> None:
     """Start everything, place the first calls, and stop; exit status 0 if each did what it should."""
-    with _node(directory) as stack, demo.carriers(stack.settings, directory / "demo"):
-        right = demo.place_first_calls(stack.settings, directory / "demo")
+    with _node(directory, switch) as stack, demo.carriers(stack, directory / "demo"):
+        right = demo.place_first_calls(stack, directory / "demo")
     if not right:
         raise CommandFailed("not every call did what it should")
     out.print("every call did what it should", style="green")
 
 
 @contextlib.contextmanager
-def _node(directory: Path) -> Iterator[Stack]:
+def _node(directory: Path, kind: switches.Kind) -> Iterator[Stack]:
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    with _only_one(directory), Stack(_settings(directory), directory) as stack:
+    with _only_one(directory), Stack(_settings(directory), directory, _switch(directory, kind)) as stack:
         signal.signal(signal.SIGTERM, _interrupt)
         began = time.monotonic()
         try:
@@ -96,8 +105,18 @@ def _settings(directory: Path) -> Settings:
         "STROWGER_SECRET_FILE": str(directory / "secret"),
         "STROWGER_MEDIA_SECRET_FILE": str(directory / "media-secret"),
         "STROWGER_RUN": str(directory / "run"),
+        "STROWGER_ESL_ADDRESS": f"127.0.0.1:{free_port(ESL_PORT)}",
+        "STROWGER_ESL_PASSWORD_FILE": str(directory / "esl-password"),
+        "STROWGER_WORKER_ADDRESS": f"127.0.0.1:{free_port(WORKER_PORT)}",
+        "STROWGER_WORKER_HTTP": f"127.0.0.1:{free_port(HTTP_PORT)}",
+        "STROWGER_WORKER_DRAIN": DRAIN,
+        "STROWGER_MEDIA_STATE": str(directory / "media"),
     }
     return Settings.from_env({**own, **os.environ})
+
+
+def _switch(directory: Path, kind: switches.Kind) -> Switch:
+    return Switch(kind=kind, sip_port=free_port(SWITCH_PORT), directory=directory / "switch")
 
 
 def _announce(stack: Stack) -> None:
@@ -105,6 +124,7 @@ def _announce(stack: Stack) -> None:
     out.rule("up", align="left")
     listeners = ", ".join(authority(address, settings.sip_port) for address in settings.sip_addresses)
     out.print(f"SIP       {listeners}, UDP and TCP; try 1001 calling 02079460000", markup=False)
+    out.print(f"scripts   {settings.scripts}: 5000, 5001 and 6000 lead there", markup=False)
     out.print(f"commands  . {stack.directory}/env; .venv/bin/strowger status")
     out.print(f"logs      {stack.directory}/*.log")
 

@@ -10,12 +10,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from console.ports import free_port
+from console.ports import free_port, free_range
 from devswitch.endpoint import Endpoint
 from devswitch.leg import Leg
 from devswitch.sip.message import Request
 from harness.audio import FRAME, Samples, Tone, frequencies, grouped, pitch
-from harness.ranges import free_range
 
 PATIENCE = 10.0
 "Seconds that a test waits for what must come; only a failure lasts that long."

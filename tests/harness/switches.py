@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from console import serve
-from console.ports import free_port
+from console.ports import free_port, free_range
 from console.process import Process
-from harness.ranges import free_range
 
 CONFIGURATION = serve.ROOT / "media" / "freeswitch"
 READY_TIMEOUT = 60.0
