@@ -21,10 +21,10 @@ class NoPortError(Exception):
 def free_port(preferred: int = 0) -> int:
     """A port that is free now for both UDP and TCP on 127.0.0.1: the preferred one if it is, or any.
 
-    No other process is given that port while this one lives, and this one only after some thousand others. Raises
-    :class:`NoPortError`.
+    No other process is given that port while this one lives, and this one only after some thousand others, or where it
+    prefers it again. Raises :class:`NoPortError`.
     """
-    return preferred if preferred and _is_free(preferred) else next(_ports())
+    return preferred if preferred and _is_free(preferred) and _is_ours(preferred) else next(_ports())
 
 
 def free_range(count: int) -> range:
@@ -56,11 +56,16 @@ def _own_ports() -> Iterator[int]:
     raise NoPortError(f"no port between {FIRST} and {END - 1} is free for this process")
 
 
-def _reserve(first: int) -> bool:
+@cache
+def _is_ours(port: int) -> bool:
+    return _reserve(f"port-{port}")
+
+
+def _reserve(what: object) -> bool:
     # A name in Linux's abstract namespace goes with the process that bound it, however that ends.
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        lock.bind(f"\0strowger-ports-{first}")
+        lock.bind(f"\0strowger-ports-{what}")
     except OSError:
         lock.close()
         return False

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from harness.switches import freeswitch_program
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -38,16 +39,30 @@ def processes_of(directory: Path) -> list[str]:
     return found
 
 
-def test_the_demonstration_says_that_every_call_did_what_it_should(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*COMMAND, "demo", "--directory", str(tmp_path)],
-        env=environment(), cwd=ROOT, capture_output=True, text=True, check=False,
+def demonstrate(directory: Path, *options: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """How `strowger demo` ends."""
+    return subprocess.run(
+        [*COMMAND, "demo", "--directory", str(directory), *options],
+        env={**environment(), **more}, cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+SWITCHES = [
+    "embedded",
+    pytest.param("freeswitch", marks=pytest.mark.skipif(not freeswitch_program(), reason="no FreeSWITCH")),
+]
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_the_demonstration_says_that_every_call_did_what_it_should(tmp_path: Path, switch: str) -> None:
+    done = demonstrate(tmp_path, "--switch", switch)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("as it should be:") == 4
+    assert done.stdout.count("as it should be:") == 5
     assert "not as it should be" not in done.stdout
     assert "answered by carrier-b" in done.stdout
     assert "403 blocked-caller" in done.stdout
+    assert "pressed        4271: the script has 4271  ok" in done.stdout
+    assert re.search(r"recorded       .* at -\d\d dB: 440, 554, 659 Hz  ok", done.stdout)
     assert "every call did what it should" in done.stdout
     assert processes_of(tmp_path) == []
 
@@ -61,6 +76,35 @@ def test_the_demonstration_fails_when_a_call_goes_wrong(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "not as it should be" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wrong"),
+    [
+        ("await session.speak(args", "await session.speak('Yes.' + args[:0]", ["was told"]),
+        ('f"{digits}@100"', 'f"{digits[::-1]}@100"', ["pressed"]),
+        ("30, 200, 1)", "1, 200, 1)", ["recorded"]),
+        ('PROMPT = "demo/', 'PROMPT = "nowhere/', ["heard", "pressed", "was told", "recorded", "ended"]),
+    ],
+)
+def test_the_demonstration_fails_when_a_script_does_something_else(
+    tmp_path: Path, old: str, new: str, wrong: list[str]
+) -> None:
+    text = (ROOT / "scripts" / "first_call.py").read_text()
+    assert text.count(old) == 1
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "first_call.py").write_text(text.replace(old, new))
+    done = demonstrate(tmp_path / "var", STROWGER_SCRIPTS=str(tmp_path / "scripts"))
+    assert done.returncode == 1
+    assert done.stdout.count("as it should be:") == 4
+    assert re.findall(r"^ {4}(\w+(?: \w+)?) +.*  wrong$", done.stdout, re.MULTILINE) == wrong
+
+
+def test_a_switch_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = demonstrate(tmp_path, "--switch", "freeswitch", PATH="/usr/bin:/bin", FREESWITCH_BIN="")
+    assert done.returncode == 1
+    assert "no FreeSWITCH is found" in done.stderr
+    assert processes_of(tmp_path) == []
 
 
 def _with_ctrl_c() -> None:
@@ -90,9 +134,10 @@ def run(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 def test_run_stays_up_until_stopped_and_leaves_no_process(tmp_path: Path, stop: signal.Signals) -> None:
     with run(tmp_path) as (running, terminal):
         shown = read_until(terminal, b"Ctrl-C stops everything")
-        assert shown.count("as it should be:") == 4
+        assert shown.count("as it should be:") == 5
         assert re.search(r"ok.{0,20}kamailio", shown)
-        assert len(processes_of(tmp_path)) > 5
+        assert re.search(r"ok.{0,20}worker-\d+.* connected", shown)
+        assert len(processes_of(tmp_path)) > 7
         second = subprocess.run(
             [*COMMAND, "up", "--directory", str(tmp_path)],
             env=environment(), cwd=ROOT, capture_output=True, text=True, check=False,

@@ -16,6 +16,7 @@ import typer
 import yaml
 
 from console.cli import app
+from devswitch import __main__ as devswitch
 from model.settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +24,18 @@ COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 MANUAL = (ROOT / "docs" / "docker.md").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+EMBEDDED_TEXT = (ROOT / "docker-compose.embedded.yml").read_text(encoding="utf-8")
+EMBEDDED: dict[str, dict[str, Any]] = yaml.safe_load(EMBEDDED_TEXT)["services"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 IMAGE = f"strowger:{PROJECT['project']['version']}"
 OURS = sorted(name for name, service in SERVICES.items() if service["image"] == IMAGE)
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
 INSTRUCTIONS = [line.split(maxsplit=1) for line in DOCKERFILE.splitlines() if line and not line.startswith("#")]
 KNOWN = {setting.name: setting.default for setting in SETTINGS}
+# What FreeSWITCH's configuration reads besides; its page has the table.
+OF_SWITCH = set(re.findall(r"STROWGER_FS_\w+", (ROOT / "media" / "freeswitch" / "vars.xml").read_text(encoding="utf-8")))
+OF_SWITCH |= set(re.findall(r"STROWGER_FS_\w+", (ROOT / "media" / "freeswitch" / "start").read_text(encoding="utf-8")))
+OF_LOGIN = {"LOGNAME"}
 # A version, or a date; at least two numbers, so that no later build takes the tag over.
 EXACT_TAG = re.compile(r"[\w./-]+:(?:v?\d+\.\d+\.\d+|[a-z]+-\d{8})(?:-[\w.]+)?")
 
@@ -38,15 +45,20 @@ def mounts(service: dict[str, Any]) -> list[tuple[str, str]]:
     return [(words[0], words[1]) for words in (volume.split(":") for volume in service.get("volumes", ()))]
 
 
+def settable(service: dict[str, Any]) -> dict[str, str | None]:
+    """The variables of a service that come from outside, wholly or in part."""
+    return {name: value for name, value in service["environment"].items() if value is None or "$" in value}
+
+
 def copied() -> list[str]:
     """What the Dockerfile takes from the checkout."""
     copies = [shlex.split(rest) for name, rest in INSTRUCTIONS if name == "COPY" and not rest.startswith("--from")]
     return [source for *sources, _ in copies for source in sources]
 
 
-def test_a_node_is_redis_agent_and_kamailio() -> None:
-    assert OURS == ["agent", "kamailio", "strowger"]
-    assert set(SERVICES) == {*OURS, "redis"}
+def test_a_node_is_redis_agent_and_kamailio_and_a_switch_with_its_worker() -> None:
+    assert OURS == ["agent", "kamailio", "media", "strowger"]
+    assert set(SERVICES) == {*OURS, "redis", "switch"}
     # `docker compose up` starts no command.
     assert [name for name, service in SERVICES.items() if "profiles" in service] == ["strowger"]
 
@@ -73,7 +85,8 @@ def test_builds_from_files_that_exist(name: str) -> None:
 
 
 def test_every_setting_is_known() -> None:
-    assert set(re.findall(r"STROWGER_\w+", COMPOSE_TEXT + DOCKERFILE + MANUAL)) - set(KNOWN) == set()
+    text = COMPOSE_TEXT + EMBEDDED_TEXT + DOCKERFILE + MANUAL
+    assert set(re.findall(r"STROWGER_\w+", text)) - set(KNOWN) - OF_SWITCH == set()
 
 
 def test_the_manual_has_every_setting_with_its_default() -> None:
@@ -83,15 +96,17 @@ def test_the_manual_has_every_setting_with_its_default() -> None:
         for names, _, defaults in (row for row in rows if "STROWGER_" in row[0])
         for name, default in zip(re.findall(r"\w+", names), re.findall(r"`([^`]+)`|$", defaults), strict=False)
     }
-    assert set(told) == {name for service in OURS for name in SERVICES[service]["environment"] if name in KNOWN}
+    assert set(told) == {name for service in (*OURS, "switch") for name in settable(SERVICES[service])} - OF_LOGIN
     for name, default in told.items():
-        if SERVICES["kamailio"]["environment"].get(name, "") is None:
+        if name in KNOWN and any(SERVICES[service]["environment"].get(name, "") is None for service in OURS):
             assert default == KNOWN[name], name
 
 
 def test_every_setting_reaches_a_container_or_is_a_directory_of_the_image() -> None:
     named = {name for service in OURS for name in SERVICES[service]["environment"]}
-    directories = {name: default for name, default in KNOWN.items() if default.startswith(("/var/", "/run/"))}
+    directories = {
+        name: default for name, default in KNOWN.items() if default.startswith(("/var/", "/run/")) and name not in named
+    }
     assert set(KNOWN) - named == set(directories)
     for service in OURS:
         targets = [Path(target) for _, target in mounts(SERVICES[service])]
@@ -123,6 +138,49 @@ def test_no_secret_stands_in_the_file() -> None:
     assert set(re.findall(r"REDIS_PASSWORD[^}]*", COMPOSE_TEXT)) == {"REDIS_PASSWORD:-"}
     assert re.findall(r"requirepass(.*)", COMPOSE_TEXT) == [' "${REDIS_PASSWORD:-}"']
     assert re.findall(r"redis://(.*?)@", COMPOSE_TEXT) == [":${REDIS_PASSWORD:-}"]
+
+
+def test_the_password_of_the_event_socket_is_a_secret_of_those_who_need_it() -> None:
+    holders = [name for name, service in SERVICES.items() if service.get("secrets")]
+    assert holders == ["switch", "media"]
+    for name in holders:
+        assert SERVICES[name]["secrets"] == ["esl-password"]
+        assert SERVICES[name]["environment"]["STROWGER_ESL_PASSWORD_FILE"] == "/run/secrets/esl-password"
+    assert "--esl-password-file=/run/secrets/esl-password" in EMBEDDED["switch"]["command"]
+    file = COMPOSE["secrets"]["esl-password"]["file"]
+    assert f"/{Path(file).name}" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_switch_and_its_worker_meet_on_loopback() -> None:
+    for name in ("switch", "media"):
+        assert SERVICES[name]["network_mode"] == "host"
+        # Their defaults are addresses of 127.0.0.1 (model/settings.py, media/freeswitch/vars.xml).
+        assert {SERVICES[name]["environment"][f"STROWGER_{part}_ADDRESS"] for part in ("ESL", "WORKER")} == {None}
+        assert ("recordings", "/recordings") in mounts(SERVICES[name])
+    assert SERVICES["switch"]["user"] == "10001:10001"
+    assert "--uid 10001" in DOCKERFILE
+    assert "/recordings" in DOCKERFILE
+
+
+def test_freeswitch_has_our_configuration_where_it_looks_for_it() -> None:
+    (source,) = [source for source, target in mounts(SERVICES["switch"]) if target == "/opt/strowger/media/freeswitch"]
+    program = SERVICES["switch"]["command"][0]
+    assert os.access(ROOT / source / Path(program).relative_to("/opt/strowger/media/freeswitch"), os.X_OK)
+
+
+def test_the_embedded_switch_takes_the_place_of_freeswitch() -> None:
+    assert set(EMBEDDED) == {"switch"}
+    service = EMBEDDED["switch"]
+    assert service["image"] == IMAGE
+    assert service["build"] == SERVICES["media"]["build"]
+    assert service["entrypoint"][-2:] == ["-m", "devswitch"]
+    plain = [re.sub(r"\$\{\w+:-(?:\$\{\w+:-)?([^}]*)\}+", r"\1", word) for word in service["command"]]
+    settings = devswitch._parse(plain)
+    assert settings.esl == ("127.0.0.1", 8021)
+    assert dict(settings.var)["workers"] == KNOWN["STROWGER_WORKER_ADDRESS"]
+    assert settings.recordings == Path("/recordings")
+    for folder in (settings.dialplan, settings.phrases):
+        assert (ROOT / folder.relative_to("/opt/strowger")).is_dir()
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -181,7 +239,7 @@ def test_the_image_holds_all_that_runs() -> None:
     sources = copied()
     assert [source for source in sources if not (ROOT / source).exists()] == []
     folders = {package.partition(".")[0] for package in PROJECT["tool"]["setuptools"]["packages"]}
-    assert {*folders, "kamailio", "pyproject.toml", "constraints.txt"} <= set(sources)
+    assert {*folders, "kamailio", "scripts", "pyproject.toml", "constraints.txt"} <= set(sources)
 
 
 def test_the_build_context_is_what_is_copied() -> None:
@@ -192,9 +250,9 @@ def test_the_build_context_is_what_is_copied() -> None:
     assert not any(fnmatch.fnmatch(".env", rule) for rule in allowed)
 
 
-def test_what_kamailio_is_made_of_is_installed_as_on_a_bare_machine() -> None:
+def test_what_is_needed_is_installed_as_on_a_bare_machine() -> None:
     script = (ROOT / "tools" / "install").read_text(encoding="utf-8")
     (line,) = re.findall(r'PACKAGES="([^"]+)"', script)
     installed = set(re.findall(r"[\w.-]+", " ".join(rest for name, rest in INSTRUCTIONS if name == "RUN")))
-    assert {package for package in line.split() if package.startswith("kamailio")} <= installed
+    assert {package for package in line.split() if package.startswith(("kamailio", "flite"))} <= installed
     assert os.access(ROOT / "tools" / "install", os.X_OK)
