@@ -79,21 +79,28 @@ def test_the_demonstration_fails_when_a_call_goes_wrong(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "wrong"),
+    ("changes", "wrong"),
     [
-        ("await session.speak(args", "await session.speak('Yes.' + args[:0]", ["was told"]),
-        ('f"{digits}@100"', 'f"{digits[::-1]}@100"', ["pressed"]),
-        ("30, 200, 1)", "1, 200, 1)", ["recorded"]),
-        ('PROMPT = "demo/', 'PROMPT = "nowhere/', ["heard", "pressed", "was told", "recorded", "ended"]),
+        (
+            {
+                'f"{digits}@100"': 'f"{digits[::-1]}@100"',
+                "await session.speak(args": "await session.speak('Yes.' + args[:0]",
+                "30, 200, 1)": "1, 200, 1)",
+            },
+            ["pressed", "was told", "recorded"],
+        ),
+        ({'PROMPT = "demo/': 'PROMPT = "nowhere/'}, ["heard", "pressed", "was told", "recorded"]),
     ],
 )
 def test_the_demonstration_fails_when_a_script_does_something_else(
-    tmp_path: Path, old: str, new: str, wrong: list[str]
+    tmp_path: Path, changes: dict[str, str], wrong: list[str]
 ) -> None:
     text = (ROOT / "scripts" / "first_call.py").read_text()
-    assert text.count(old) == 1
+    for old, new in changes.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
     (tmp_path / "scripts").mkdir()
-    (tmp_path / "scripts" / "first_call.py").write_text(text.replace(old, new))
+    (tmp_path / "scripts" / "first_call.py").write_text(text)
     done = demonstrate(tmp_path / "var", STROWGER_SCRIPTS=str(tmp_path / "scripts"))
     assert done.returncode == 1
     assert done.stdout.count("as it should be:") == 4
