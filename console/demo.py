@@ -148,8 +148,8 @@ def _place_to_media(settings: Settings, switch: Switch, number: int) -> bool:
     file = switch.recordings / f"{records[0]['call'] if records else 'none'}.wav"
     found = list(media_call.findings(measured, wanted, file))
     for finding in found:
-        mark = "[green]ok[/]" if finding.right else "[red]wrong[/]"
-        out.print(f"    {finding.what:<14} {escape(finding.text)}  {mark}", markup=True)
+        colour, mark = ("green", "ok") if finding.right else ("red", "wrong")
+        out.print(f"    {finding.what:<14} [{colour}]{mark:<24}[/] {escape(finding.text)}", markup=True)
     right = measured.answered and all(finding.right for finding in found)
     if right:
         out.print("[green]as it should be:[/] answered by a call script\n", markup=True)
