@@ -113,7 +113,10 @@ class Calls:
 
     async def _serve(self, call: OutboundCall, session: Session, found: Loaded, args: str) -> bool:
         """Run the script of a call; whether that went well."""
-        given = {"session": session, "env": Env(_variables(call)), "stream": Stream(), "args": args}
+        given: dict[str, Any] = {"session": session, "stream": Stream(), "args": args}
+        if "env" in found.script.wants:
+            # Not otherwise: it takes reading every header of the channel, of which there are a hundred.
+            given["env"] = Env(_variables(call))
         ended = asyncio.ensure_future(call.connection.wait_closed())
         try:
             await run_until(found, self._scripts.folder, ended, GRACE, **given)
