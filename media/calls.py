@@ -100,14 +100,12 @@ class Calls:
 
     async def _attached(self, call: OutboundCall, want: Wanted, found: Loaded) -> None:
         runtime.use(self._switch)
-        legs = runtime.own_legs()
         session = OwedSession(call, want, lambda: self._intents.owe(call.uuid, found.script.name, found.place))
         with self._at_work(Running(found, call.uuid)):
             done = await self._serve(call, session, found, want.args)
             with suppress(ScriptFailed):
                 # Runs the hook, and hangs up, unless that is not wanted. Who is cancelled before leaves it owed.
                 await guarded(found, self._scripts.folder, session.close() if done else _fail(session))
-            await self._close(found, legs)
         if session.owed:
             self._intents.settle(call.uuid)
 
@@ -137,19 +135,15 @@ class Calls:
 
     async def _run(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> str:
         runtime.use(self._switch)
-        legs, stream = runtime.own_legs(), Stream()
+        stream = Stream()
         with self._at_work(Running(found)):
             try:
                 await run(found, self._scripts.folder, env=Env(parameters), stream=stream, args=args)
             finally:
-                await self._close(found, legs)
+                # Legs end with the script that made them, as in Lua.
+                with suppress(ScriptFailed):
+                    await guarded(found, self._scripts.folder, runtime.end_legs())
         return stream.get_data()
-
-    async def _close(self, found: Loaded, legs: list[runtime.Closing]) -> None:
-        """Legs end with the script that made them, as in Lua."""
-        for leg in legs:
-            with suppress(ScriptFailed):
-                await guarded(found, self._scripts.folder, leg.close())
 
     @contextmanager
     def _at_work(self, running: Running) -> Iterator[None]:

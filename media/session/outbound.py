@@ -48,12 +48,10 @@ class Session(Hooks):
         try:
             await connection.send(f"myevents {uuid} plain")  # makes the channel the connection's
             await connection.send("noevents")
-            session = cls(connection, await _channel(connection, uuid), cause="SUCCESS")
+            return cls(connection, await _channel(connection, uuid), cause="SUCCESS")
         except BaseException:
             await asyncio.shield(connection.close())
             raise
-        runtime.made(session)
-        return session
 
     @classmethod
     async def originate(
