@@ -169,14 +169,10 @@ def test_the_menu(at: Run) -> None:
     async def scenario(place: Place) -> None:
         call = place.call("ivr")
         since = 0.0
-        for pitch, key in ((WELCOME, "2"), (440, "1"), (659, "*")):
+        for pitch, key in ((WELCOME, "2"), (440, "1"), (659, "*"), (WELCOME, "*")):
             since = (await call.hears(pitch, since=since)).start + 0.1
             await call.hears_silence(0.1)
             await call.dial(key)
-        # Back in the first menu, whose short greeting has two tones at once.
-        await call.until(lambda: call.ear.tones(since + 0.5), "the first menu")
-        await call.hears_silence(0.2)
-        await call.dial("*")
         await call.hears(GOODBYE, since=since)
         await call.ended()
 
