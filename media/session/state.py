@@ -152,6 +152,8 @@ class State(Core):
             event = await self._run(app, data)
         finally:
             self._taken = False
+        if app == "transfer" and event is not None and not data.startswith("-"):
+            self._ended("transfer", event)
         await self._hang_up_hook()
         answer = (event.get("Application-Response") or "") if event else ""
         return "" if answer == "_none_" else answer

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from harness.audio import frequencies, tone, write_wav
-from harness.phone import Call
+from harness.phone import Call, Phone
 from harness.switches import Switch
-from harness.talk import talk
+from harness.talk import at_once, serving, talk, with_phone
 
 from media.session import Event, Session
 
-# Four seconds, each of which sounds otherwise.
+# Two seconds and a half, in which the tone changes every 600 ms.
 SCALE = (500, 700, 900, 1100)
 
 
@@ -122,24 +124,28 @@ def test_speed_makes_it_shorter(switch: Switch, scale: str) -> None:
 
 
 def test_an_event_for_the_call_comes_to_the_callback(switch: Switch, scale: str) -> None:
-    seen: list[str | None] = []
+    seen: list[tuple[str, Any, str, str]] = []
 
-    async def on_input(session: Session, kind: str, event: Event, argument: object) -> str:
-        assert kind == "event"
-        assert argument == "blah"
-        seen.append(event.get("Event-Name"))
+    async def on_input(session: Session, kind: str, event: Event, argument: Any) -> str:
+        seen.append((kind, argument, event.get_type(), event.get_body()))
         return "break"
 
     async def script(session: Session) -> None:
         await session.answer()
         session.set_input_callback(on_input, "blah")
-        event = Event("message")
-        event.add_body("you said hello")
-        await session.send_event(event)
         await session.stream_file(scale)
-        assert seen == ["MESSAGE"]
 
-    async def caller(call: Call) -> None:
-        await call.ended()
+    async def scenario(phone: Phone) -> None:
+        async with serving(switch, script) as served:
+            call = phone.call()
+            await call.hears(SCALE[0])
+            event = Event("message")
+            (calling,) = served.sessions
+            event.add_header("Unique-ID", calling.get_uuid())
+            event.add_body("you said hello")
+            await event.fire()
+            await at_once(call.ended(), served.done())
+        assert frequencies(call.ear.tones()) == [500]
+        assert seen == [("event", "blah", "MESSAGE", "you said hello")]
 
-    talk(switch, script, caller)
+    with_phone(switch, scenario)
