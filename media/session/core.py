@@ -58,7 +58,7 @@ class Core:
 
     __slots__ = (
         "_ahead", "_auto_hangup", "_bridged", "_callback", "_callback_arg", "_cause", "_connection", "_digits", "_down",
-        "_end", "_ending", "_gone", "_heard", "_hook", "_hook_arg", "_inputs", "_last", "_moving", "_prepared",
+        "_end", "_ending", "_gone", "_heard", "_hook", "_hook_arg", "_inputs", "_last", "_moving", "_own", "_prepared",
         "_scopes", "_sent_ahead", "_taken", "_terminators", "_tts", "_waiting", "channel", "handover", "script_args",
         "uuid",
     )  # fmt: skip
@@ -74,6 +74,7 @@ class Core:
         self._connection = connection
         self._last = channel
         self._prepared = self._bridged = self._taken = self._heard = self._sent_ahead = self._moving = False
+        self._own: asyncio.Future[None] | bool = False
         self._ahead: list[bytes] | None = None
         self._auto_hangup = True
         self._cause = cause
@@ -150,6 +151,8 @@ class Core:
         for scope in self._scopes:
             if not scope.expired():
                 scope.reschedule(0)
+        if self._own is True and ending == "hangup":
+            self._own = asyncio.ensure_future(self.connection.close())  # nothing more will come
         self._wake()
 
     def _digit(self, digit: Digit) -> None:

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from media.esl import protocol
+from media.session import runtime
 from media.session.callbacks import called, leaves
 from media.session.errors import ScriptExit
 from media.session.recording import Recording
 from media.session.stream import Env
 
 _HANGUP = protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": "NORMAL_CLEARING"})
+_NO_RESUME = b"api uuid_setvar %b socket_resume false\n\n"
 DRAIN_TIMEOUT = 3600.0
 "Seconds that what was sent ahead may take when the script is over."
 
@@ -80,8 +82,13 @@ class Hooks(Recording):
             await self._hang_up_hook()
             if self.ready():
                 await self._let_go()
+            elif self._ending == "transfer" and not self.connection.closed:
+                # It is elsewhere; our end must not send it back into the dialplan (listener_run).
+                self.connection.write(_NO_RESUME % self.uuid.encode())
             await self._hang_up_hook()
         finally:
+            if not self._own:
+                await runtime.end_legs()
             await asyncio.shield(self.connection.close())
 
     async def _let_go(self) -> None:
