@@ -123,29 +123,32 @@ def test_speed_makes_it_shorter(switch: Switch, scale: str) -> None:
     assert heard[-1].end - heard[0].start < 3.7
 
 
-def test_an_event_for_the_call_comes_to_the_callback(switch: Switch, scale: str) -> None:
-    seen: list[tuple[str, Any, str, str]] = []
+def test_an_event_for_the_call_comes_to_the_callback(switch: Switch) -> None:
+    seen: list[tuple[str, Any, str]] = []
 
     async def on_input(session: Session, kind: str, event: Event, argument: Any) -> str:
-        seen.append((kind, argument, event.get_type(), event.get_body()))
+        # Of an event that came this way FreeSWITCH does not tell the name.
+        seen.append((kind, argument, event.get_body()))
         return "break"
 
     async def script(session: Session) -> None:
         await session.answer()
+        await session.stream_file("tone_stream://%(300,0,500)")
         session.set_input_callback(on_input, "blah")
-        await session.stream_file(scale)
+        # While a file is played FreeSWITCH gives such an event to nobody (on_dtmf of mod_dptools.c).
+        assert not await session.sleep(60_000)
+        assert session.ready()
 
     async def scenario(phone: Phone) -> None:
         async with serving(switch, script) as served:
             call = phone.call()
-            await call.hears(SCALE[0])
+            await call.hears(500)
+            await call.hears_silence(0.2)
             event = Event("message")
-            (calling,) = served.sessions
-            event.add_header("Unique-ID", calling.get_uuid())
+            event.add_header("Unique-ID", served.sessions[0].get_uuid())
             event.add_body("you said hello")
             await event.fire()
             await at_once(call.ended(), served.done())
-        assert frequencies(call.ear.tones()) == [500]
-        assert seen == [("event", "blah", "MESSAGE", "you said hello")]
+        assert seen == [("event", "blah", "you said hello")]
 
     with_phone(switch, scenario)
