@@ -11,7 +11,7 @@ READY  := .venv/ready
 .PHONY: run demo test contract bench soak check install clean
 
 run: install
-	@$(PYTHON) -m console.main run
+	@$(PYTHON) -m console.main up
 
 demo: install
 	@$(PYTHON) -m console.main demo

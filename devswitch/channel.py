@@ -68,6 +68,8 @@ class Channel:
         self.uuid = leg.uuid
         self.name = profile.channel_name
         self.variables: dict[str, str] = {}
+        self.scopes: list[dict[str, str]] = []
+        "Variables of the applications that run, each for as long as it does."
         self.state = State.CS_NEW
         self.running_state = State.CS_NEW
         self.call_state = "DOWN"
@@ -116,6 +118,9 @@ class Channel:
 
     def get(self, name: str) -> str | None:
         """A variable, else a field of the profile, else a global variable."""
+        for scope in reversed(self.scopes):
+            if name in scope:
+                return scope[name]
         if (value := self.variables.get(name)) is not None:
             return value
         if (value := self.profile.get(name)) is not None:

@@ -10,6 +10,7 @@ import uuid
 from devswitch.causes import named
 from devswitch.channel import Channel, Command, State
 from devswitch.dialplan import Action
+from devswitch.dialstring import scoped
 from devswitch.leg import LegEnded
 from devswitch.registry import APPS, App
 from devswitch.text import number, true
@@ -31,7 +32,13 @@ async def execute(channel: Channel, name: str, data: str = "", *, event_uuid: st
         return False
     if app.media and not await _media(channel):
         return False
-    await _run(channel, app, name, await channel.switch.expand(data, channel), event_uuid or str(uuid.uuid4()))
+    # %[name=value]: variables for as long as the application runs (switch_core_session_exec).
+    scope, data = scoped(await channel.switch.expand(data, channel))
+    channel.scopes.append(scope)
+    try:
+        await _run(channel, app, name, data, event_uuid or str(uuid.uuid4()))
+    finally:
+        channel.scopes.remove(scope)
     return True
 
 

@@ -167,9 +167,11 @@ class Inbound:
         """See :class:`Connection`."""
         return await self.connection.sendmsg(uuid, headers, body)
 
-    async def execute(self, app: str, arg: str = "", *, uuid: str, timeout: float | None = None) -> Event:
+    async def execute(
+        self, app: str, arg: str = "", *, uuid: str, timeout: float | None = None, loops: int = 1, lock: bool = False
+    ) -> Event:
         """See :class:`Connection`."""
-        return await self.connection.execute(app, arg, uuid=uuid, timeout=timeout)
+        return await self.connection.execute(app, arg, uuid=uuid, timeout=timeout, loops=loops, lock=lock)
 
     async def sendevent(self, name: str, headers: Mapping[str, str], body: str = "") -> Reply:
         """See :class:`Connection`."""

@@ -145,6 +145,9 @@ class Core:
         self._ending = self._ending or ending
         self._gone = True
         self._down = True
+        if ending == "transfer" and not self.connection.closed:
+            # Whoever has the channel now, our end should not be late: it may reset the channel (listener_run).
+            self.connection.write(protocol.command("exit"))
         for scope in self._scopes:
             if not scope.expired():
                 scope.reschedule(0)
