@@ -1,0 +1,203 @@
+"""M17 and M18: call scripts on a real worker, attached and detached, and edited while calls run."""
+
+from __future__ import annotations
+
+import asyncio
+import textwrap
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from harness.phone import Call, Phone
+from harness.switches import Switch
+from harness.talk import with_phone
+from harness.worker import SECRET, WAIT, ask, fetch, until
+
+from console.ports import free_port
+from media.worker import Worker
+from model.handover import Handover
+from model.settings import Settings
+
+SCRIPTS = """
+    from media.script import script
+    from media.session import API
+
+    notes_taken = []
+
+    @script("tone", numbers=("5005",))
+    async def tone(session, args):
+        await session.answer()
+        await session.stream_file(f"tone_stream://%(300,0,{args or 700})")
+
+    @script("asks")
+    async def asks(session):
+        await session.answer()
+        while session.ready():
+            await session.stream_file("tone_stream://%(300,0,600)")
+            await session.get_digits(1, "", 20000)
+
+    @script("goes")
+    async def goes(session, args):
+        await session.answer()
+        await session.set_variable("worker_http", "HTTP")
+        await session.transfer(args, "XML", "contract")
+
+    @script("notes")
+    async def notes(env, args):
+        notes_taken.append(args + ", " + env.get_header("Caller-Destination-Number"))
+
+    @script("noted")
+    async def noted(stream):
+        stream.write(repr(notes_taken))
+
+    @script("pitch", http=True)
+    async def pitch(env, stream):
+        stream.write("1700")
+
+    @script("api")
+    async def api(stream, args):
+        stream.write(await API().execute("eval", args))
+"""
+
+
+@pytest.fixture
+def http(tmp_path: Path) -> str:
+    """Where the worker runs scripts over HTTP."""
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture
+def file(tmp_path: Path, http: str) -> Path:
+    """The file of all scripts."""
+    path = tmp_path / "scripts" / "contract.py"
+    path.parent.mkdir()
+    path.write_text(textwrap.dedent(SCRIPTS).replace("HTTP", http))
+    return path
+
+
+@asynccontextmanager
+async def worker(switch: Switch, file: Path, http: str) -> AsyncIterator[Settings]:
+    """A worker of the switch with the scripts of ``file``."""
+    root = file.parent.parent
+    settings = Settings.from_env(
+        {
+            "STROWGER_RUN": str(root / "run"),
+            "STROWGER_SCRIPTS": str(file.parent),
+            "STROWGER_MEDIA_STATE": str(root / "state"),
+            "STROWGER_ESL_ADDRESS": "{}:{}".format(*switch.esl),
+            "STROWGER_WORKER_ADDRESS": "{}:{}".format(*switch.workers[0]),
+            "STROWGER_WORKER_HTTP": http,
+        }
+    )
+    made = Worker(settings, SECRET, switch.password)
+    task = asyncio.create_task(made.run())
+    try:
+        await until(lambda: settings.worker_socket.exists() or task.done())
+        while not (await ask(settings, "status"))["switch"]["connected"]:
+            await asyncio.sleep(0.01)
+        yield settings
+    finally:
+        # Once to end when all is done, once more to end at once.
+        made.stop()
+        made.stop()
+        await asyncio.wait_for(task, WAIT)
+
+
+def hand_over(phone: Phone, app: str, args: str = "", *, callee: str = "5000", valid: float = 30) -> Call:
+    """A call as Kamailio hands it over."""
+    handover = Handover(call="c1", app=app, args=args, callee=callee, expires=int(time.time() + valid))
+    return phone.call(callee, headers=dict(handover.headers(SECRET)))
+
+
+def test_a_script_is_run_by_its_name_with_its_arguments(switch: Switch, file: Path, http: str) -> None:
+    async def scenario(phone: Phone) -> None:
+        async with worker(switch, file, http):
+            call = hand_over(phone, "tone", "1200")
+            assert await call.heard_until_end() == [1200]
+            assert (await call.ended()).cause == "NORMAL_CLEARING"
+
+    with_phone(switch, scenario)
+
+
+def test_a_script_is_run_by_the_number_that_was_called(switch: Switch, file: Path, http: str) -> None:
+    async def scenario(phone: Phone) -> None:
+        async with worker(switch, file, http):
+            assert await hand_over(phone, "", callee="5005").heard_until_end() == [700]
+
+    with_phone(switch, scenario)
+
+
+def test_who_is_not_handed_over_is_refused(switch: Switch, file: Path, http: str) -> None:
+    async def scenario(phone: Phone) -> None:
+        async with worker(switch, file, http):
+            assert (await phone.call("5005").ended()).status == 403
+            assert (await hand_over(phone, "tone", valid=-5).ended()).status == 403
+            assert (await hand_over(phone, "nobody").ended()).status == 404
+
+    with_phone(switch, scenario)
+
+
+def test_a_dialplan_runs_a_script_and_waits_for_it(switch: Switch, file: Path, http: str) -> None:
+    async def scenario(phone: Phone) -> None:
+        async with worker(switch, file, http):
+            call = hand_over(phone, "goes", "904")
+            assert await call.heard_until_end() == [1500]
+            # The script hung up, so the dialplan did not come to its next action.
+            assert (await call.ended()).cause == "NORMAL_CLEARING"
+
+    with_phone(switch, scenario)
+
+
+def test_a_dialplan_begins_a_script_and_goes_on(switch: Switch, file: Path, http: str) -> None:
+    async def scenario(phone: Phone) -> None:
+        async with worker(switch, file, http) as settings:
+            assert await hand_over(phone, "goes", "902").heard_until_end() == [1300]
+            assert (await ask(settings, "run", name="noted"))["output"] == "['from the dialplan, 902']"
+
+    with_phone(switch, scenario)
+
+
+def test_a_dialplan_reads_what_a_script_wrote(switch: Switch, file: Path, http: str) -> None:
+    async def scenario(phone: Phone) -> None:
+        async with worker(switch, file, http):
+            assert await hand_over(phone, "goes", "903").heard_until_end() == [1700]
+
+    with_phone(switch, scenario)
+
+
+def test_a_script_without_a_call_is_run_by_command_and_over_http(switch: Switch, file: Path, http: str) -> None:
+    async def scenario(phone: Phone) -> None:
+        async with worker(switch, file, http) as settings:
+            assert await ask(settings, "run", name="api", args="it works") == {"output": "it works"}
+            assert await ask(settings, "run", name="api", args="it works", detach=True) == {"output": ""}
+            assert await fetch(settings, "pitch") == (200, "1700")
+
+    with_phone(switch, scenario)
+
+
+def test_an_edited_script_is_for_the_next_call_and_a_broken_one_for_none(switch: Switch, file: Path, http: str) -> None:
+    async def scenario(phone: Phone) -> None:
+        async with worker(switch, file, http) as settings:
+            old = hand_over(phone, "asks")
+            await old.hears(600)
+            await old.hears_silence(0.2)
+            file.write_text(file.read_text().replace("0,600)", "0,900)"))
+            new = hand_over(phone, "asks")
+            await new.hears(900)
+
+            file.write_text(file.read_text() + "\nthis is no Python\n")
+            newest = hand_over(phone, "asks")
+            await newest.hears(900)
+            refused = (await ask(settings, "status"))["refused"]
+            assert f"{file.name}:" in str(refused)
+
+            # The first call goes on with the code that it began with.
+            since = old.ear.now
+            await old.dial("1")
+            await old.hears(600, since=since)
+            for call in (old, new, newest):
+                await call.hangup()
+
+    with_phone(switch, scenario)
