@@ -1,203 +1,287 @@
-"""M17 and M18: call scripts on a real worker, attached and detached, and edited while calls run."""
+"""M17 and M18, and the call scripts that Strowger ships, on a worker of their own."""
 
 from __future__ import annotations
 
 import asyncio
-import textwrap
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from harness.phone import Call, Phone
+from harness.audio import frequencies, tone, write_wav
+from harness.phone import PATIENCE, Call, Phone, phone
 from harness.switches import Switch
-from harness.talk import with_phone
-from harness.worker import SECRET, WAIT, ask, fetch, until
+from harness.talk import at_once
+from harness.worker import ask, at_work, handed_over, until
 
 from console.ports import free_port
-from media.worker import Worker
-from model.handover import Handover
-from model.settings import Settings
+from model.settings import SCRIPTS, Settings
 
-SCRIPTS = """
+WELCOME, INVALID, GOODBYE = 1200, 1600, 2000
+OWN = """
     from media.script import script
-    from media.session import API
 
-    notes_taken = []
-
-    @script("tone", numbers=("5005",))
-    async def tone(session, args):
+    @script("gives-back")
+    async def gives_back(session, args):
+        session.set_auto_hangup(False)
         await session.answer()
-        await session.stream_file(f"tone_stream://%(300,0,{args or 700})")
+        await session.stream_file("tone_stream://%(300,0,700)" if args == "one two" else "")
 
-    @script("asks")
-    async def asks(session):
-        await session.answer()
-        while session.ready():
-            await session.stream_file("tone_stream://%(300,0,600)")
-            await session.get_digits(1, "", 20000)
+    heard = []
 
-    @script("goes")
-    async def goes(session, args):
-        await session.answer()
-        await session.set_variable("worker_http", "HTTP")
-        await session.transfer(args, "XML", "contract")
-
-    @script("notes")
-    async def notes(env, args):
-        notes_taken.append(args + ", " + env.get_header("Caller-Destination-Number"))
+    @script("note")
+    async def note(env):
+        heard.append(env.get_header("my_var"))
 
     @script("noted")
     async def noted(stream):
-        stream.write(repr(notes_taken))
+        stream.write(repr(heard))
 
-    @script("pitch", http=True)
-    async def pitch(env, stream):
-        stream.write("1700")
+    @script("goes-to")
+    async def goes_to(session, args):
+        await session.transfer(args, "XML", "scripts")
 
-    @script("api")
-    async def api(stream, args):
-        stream.write(await API().execute("eval", args))
+    @script("breaks")
+    async def breaks(session):
+        raise ValueError
+
+    @script("breaks-late")
+    async def breaks_late(session):
+        await session.answer()
+        raise ValueError
 """
 
 
-@pytest.fixture
-def http(tmp_path: Path) -> str:
-    """Where the worker runs scripts over HTTP."""
-    return f"127.0.0.1:{free_port()}"
+class Place:
+    """A switch, a worker with a folder of scripts, and a phone."""
+
+    def __init__(self, phone: Phone, settings: Settings) -> None:
+        self.phone, self.settings = phone, settings
+
+    def call(self, app: str, args: str = "", *, valid: float = 30) -> Call:
+        """A call that Kamailio hands over."""
+        return self.phone.call("5000", headers=handed_over(app, args, valid=valid))
+
+    async def status(self) -> dict[str, object]:
+        """The worker's."""
+        return await ask(self.settings, "status")
 
 
 @pytest.fixture
-def file(tmp_path: Path, http: str) -> Path:
-    """The file of all scripts."""
-    path = tmp_path / "scripts" / "contract.py"
-    path.parent.mkdir()
-    path.write_text(textwrap.dedent(SCRIPTS).replace("HTTP", http))
-    return path
-
-
-@asynccontextmanager
-async def worker(switch: Switch, file: Path, http: str) -> AsyncIterator[Settings]:
-    """A worker of the switch with the scripts of ``file``."""
-    root = file.parent.parent
+def at(switch: Switch, tmp_path: Path) -> Callable[[Callable[[Place], Awaitable[None]]], None]:
+    """Runs a scenario with all shipped scripts, and a few of its own."""
+    lines = [line.removeprefix("    ") for line in OWN.splitlines()]
+    folder = Path(shutil.copytree(SCRIPTS, tmp_path / "scripts"))
+    (folder / "own.py").write_text("\n".join(lines))
+    for name, pitch in (("that_was_an_invalid_entry", INVALID), ("welcome_to_freeswitch", WELCOME)):
+        write_wav(switch.sounds / "ivr" / "8000" / f"ivr-{name}.wav", tone(pitch, 1.0))
+    write_wav(switch.sounds / "voicemail" / "8000" / "vm-goodbye.wav", tone(GOODBYE, 0.3))
+    host, port = switch.workers[0]
     settings = Settings.from_env(
         {
-            "STROWGER_RUN": str(root / "run"),
-            "STROWGER_SCRIPTS": str(file.parent),
-            "STROWGER_MEDIA_STATE": str(root / "state"),
+            "STROWGER_RUN": str(tmp_path / "run"),
+            "STROWGER_SCRIPTS": str(folder),
+            "STROWGER_MEDIA_STATE": str(tmp_path / "state"),
             "STROWGER_ESL_ADDRESS": "{}:{}".format(*switch.esl),
-            "STROWGER_WORKER_ADDRESS": "{}:{}".format(*switch.workers[0]),
-            "STROWGER_WORKER_HTTP": http,
+            "STROWGER_WORKER_ADDRESS": f"{host}:{port}",
+            "STROWGER_WORKER_HTTP": f"127.0.0.1:{free_port()}",
         }
     )
-    made = Worker(settings, SECRET, switch.password)
-    task = asyncio.create_task(made.run())
-    try:
-        await until(lambda: settings.worker_socket.exists() or task.done())
-        while not (await ask(settings, "status"))["switch"]["connected"]:
-            await asyncio.sleep(0.01)
-        yield settings
-    finally:
-        # Once to end when all is done, once more to end at once.
-        made.stop()
-        made.stop()
-        await asyncio.wait_for(task, WAIT)
+
+    def run(scenario: Callable[[Place], Awaitable[None]]) -> None:
+        async def main() -> None:
+            async with at_work(settings, switch.password), phone(switch.sip) as made:
+                await scenario(Place(made, settings))
+
+        asyncio.run(main())
+
+    return run
 
 
-def hand_over(phone: Phone, app: str, args: str = "", *, callee: str = "5000", valid: float = 30) -> Call:
-    """A call as Kamailio hands it over."""
-    handover = Handover(call="c1", app=app, args=args, callee=callee, expires=int(time.time() + valid))
-    return phone.call(callee, headers=dict(handover.headers(SECRET)))
+Run = Callable[[Callable[[Place], Awaitable[None]]], None]
 
 
-def test_a_script_is_run_by_its_name_with_its_arguments(switch: Switch, file: Path, http: str) -> None:
-    async def scenario(phone: Phone) -> None:
-        async with worker(switch, file, http):
-            call = hand_over(phone, "tone", "1200")
-            assert await call.heard_until_end() == [1200]
-            assert (await call.ended()).cause == "NORMAL_CLEARING"
+def test_answer_play_hang_up(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("welcome")
+        await call.hears(WELCOME)
+        assert (await call.ended()).cause == "NORMAL_CLEARING"
 
-    with_phone(switch, scenario)
-
-
-def test_a_script_is_run_by_the_number_that_was_called(switch: Switch, file: Path, http: str) -> None:
-    async def scenario(phone: Phone) -> None:
-        async with worker(switch, file, http):
-            assert await hand_over(phone, "", callee="5005").heard_until_end() == [700]
-
-    with_phone(switch, scenario)
+    at(scenario)
 
 
-def test_who_is_not_handed_over_is_refused(switch: Switch, file: Path, http: str) -> None:
-    async def scenario(phone: Phone) -> None:
-        async with worker(switch, file, http):
-            assert (await phone.call("5005").ended()).status == 403
-            assert (await hand_over(phone, "tone", valid=-5).ended()).status == 403
-            assert (await hand_over(phone, "nobody").ended()).status == 404
+@pytest.mark.parametrize(
+    ("app", "valid", "status"), [("welcome", -5.0, 403), ("nobody", 30.0, 404), ("breaks", 30.0, 503)]
+)
+def test_a_call_that_gets_no_script(at: Run, app: str, valid: float, status: int) -> None:
+    async def scenario(place: Place) -> None:
+        assert (await place.call(app, valid=valid).ended()).status == status
 
-    with_phone(switch, scenario)
-
-
-def test_a_dialplan_runs_a_script_and_waits_for_it(switch: Switch, file: Path, http: str) -> None:
-    async def scenario(phone: Phone) -> None:
-        async with worker(switch, file, http):
-            call = hand_over(phone, "goes", "904")
-            assert await call.heard_until_end() == [1500]
-            # The script hung up, so the dialplan did not come to its next action.
-            assert (await call.ended()).cause == "NORMAL_CLEARING"
-
-    with_phone(switch, scenario)
+    at(scenario)
 
 
-def test_a_dialplan_begins_a_script_and_goes_on(switch: Switch, file: Path, http: str) -> None:
-    async def scenario(phone: Phone) -> None:
-        async with worker(switch, file, http) as settings:
-            assert await hand_over(phone, "goes", "902").heard_until_end() == [1300]
-            assert (await ask(settings, "run", name="noted"))["output"] == "['from the dialplan, 902']"
+def test_a_call_from_elsewhere_gets_no_script(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        assert (await place.phone.call("5000", headers={"X-strowger_script": "welcome"}).ended()).status == 403
 
-    with_phone(switch, scenario)
+    at(scenario)
 
 
-def test_a_dialplan_reads_what_a_script_wrote(switch: Switch, file: Path, http: str) -> None:
-    async def scenario(phone: Phone) -> None:
-        async with worker(switch, file, http):
-            assert await hand_over(phone, "goes", "903").heard_until_end() == [1700]
+def test_a_script_that_fails_after_the_answer_ends_its_call(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("breaks-late")
+        await call.answered()
+        await call.ended()
 
-    with_phone(switch, scenario)
-
-
-def test_a_script_without_a_call_is_run_by_command_and_over_http(switch: Switch, file: Path, http: str) -> None:
-    async def scenario(phone: Phone) -> None:
-        async with worker(switch, file, http) as settings:
-            assert await ask(settings, "run", name="api", args="it works") == {"output": "it works"}
-            assert await ask(settings, "run", name="api", args="it works", detach=True) == {"output": ""}
-            assert await fetch(settings, "pitch") == (200, "1700")
-
-    with_phone(switch, scenario)
+    at(scenario)
 
 
-def test_an_edited_script_is_for_the_next_call_and_a_broken_one_for_none(switch: Switch, file: Path, http: str) -> None:
-    async def scenario(phone: Phone) -> None:
-        async with worker(switch, file, http) as settings:
-            old = hand_over(phone, "asks")
-            await old.hears(600)
-            await old.hears_silence(0.2)
-            file.write_text(file.read_text().replace("0,600)", "0,900)"))
-            new = hand_over(phone, "asks")
-            await new.hears(900)
+def test_an_edit_serves_the_next_call_and_the_one_under_way_goes_on(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        file = place.settings.scripts / "welcome.py"
+        first = place.call("welcome")
+        await first.hears(WELCOME)
+        file.write_text(file.read_text().replace("ivr/ivr-welcome_to_freeswitch.wav", "tone_stream://%(300,0,500)"))
+        second = place.call("welcome")
+        await second.hears(500)
+        await at_once(first.ended(), second.ended())
+        assert frequencies(first.ear.tones()) == [WELCOME]
+        file.write_text("def (")
+        third = place.call("welcome")
+        await third.hears(500)
+        await third.ended()
 
-            file.write_text(file.read_text() + "\nthis is no Python\n")
-            newest = hand_over(phone, "asks")
-            await newest.hears(900)
-            refused = (await ask(settings, "status"))["refused"]
-            assert f"{file.name}:" in str(refused)
+    at(scenario)
 
-            # The first call goes on with the code that it began with.
-            since = old.ear.now
-            await old.dial("1")
-            await old.hears(600, since=since)
-            for call in (old, new, newest):
-                await call.hangup()
 
-    with_phone(switch, scenario)
+def test_a_key_interrupts(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("keys")
+        heard = await call.hears(WELCOME)
+        await call.dial("#")
+        await call.ended()
+        assert sum(found.end - found.start for found in call.ear.tones(heard.start)) < 0.95
+
+    at(scenario)
+
+
+def test_the_menu(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("ivr")
+        since = 0.0
+        for pitch, key in ((WELCOME, "2"), (440, "1"), (659, "*"), (WELCOME, "*")):
+            since = (await call.hears(pitch, since=since)).start + 0.1
+            await call.hears_silence(0.1)
+            await call.dial(key)
+        await call.hears(GOODBYE, since=since)
+        await call.ended()
+
+    at(scenario)
+
+
+def test_the_hangup_hook(at: Run, switch: Switch) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("hangup-hook")
+        await call.answered()
+        await until(lambda: list(place.settings.media_state.rglob("*.json")))
+        await call.hangup()
+        await until(lambda: not list(place.settings.media_state.rglob("*.json")))
+        await until(lambda: "NORMAL_CLEARING, my_custom_var is foobar" in switch.log)
+
+    at(scenario)
+
+
+def test_a_retry_over_two_gateways(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        async with phone(place.phone.switch, "2000") as first, phone(place.phone.switch, "3000") as second:
+            call = place.call("retry", f"{first.dial_string} {second.dial_string}")
+            await (await first.called()).hangup("NORMAL_TEMPORARY_FAILURE")
+            callee = await second.called()
+            await callee.answer()
+            callee.play(tone(700, 2.0))
+            await call.hears(700)
+            await callee.hangup()
+            await call.ended()
+
+    at(scenario)
+
+
+def test_a_retry_ends_where_the_cause_speaks_of_the_callee(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        async with phone(place.phone.switch, "2000") as callee:
+            call = place.call("retry", f"{callee.dial_string} {callee.dial_string}")
+            await (await callee.called()).hangup("USER_BUSY")
+            assert (await call.ended()).cause == "USER_BUSY"
+            assert len(callee.calls) == 1
+
+    at(scenario)
+
+
+def test_two_legs(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        async with phone(place.phone.switch, "2000") as second:
+            args = f"{place.phone.dial_string} {second.dial_string}"
+            said = asyncio.ensure_future(ask(place.settings, "run", name="two-legs", args=args))
+            leg_a = await place.phone.called()
+            await leg_a.answer()
+            leg_b = await second.called()
+            await leg_b.answer()
+            leg_b.play(tone(700, 3.0))
+            await leg_a.hears(700)
+            await leg_b.hangup()
+            assert (await said)["output"] == "leg A: ANSWER\nleg B: ANSWER\nthe two have talked\n"
+            await leg_a.ended()
+
+    at(scenario)
+
+
+def test_a_leg_that_is_left_ends_with_its_script(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        async with phone(place.phone.switch, "2000") as second:
+            args = f"{place.phone.dial_string} {second.dial_string}"
+            said = asyncio.ensure_future(ask(place.settings, "run", name="two-legs", args=args))
+            leg_a = await place.phone.called()
+            await leg_a.answer()
+            await (await second.called()).hangup("USER_BUSY")
+            assert (await said)["output"] == "leg A: ANSWER\nleg B: USER_BUSY\n"
+            await leg_a.ended()
+
+    at(scenario)
+
+
+def test_an_attached_script_gives_the_call_back_to_its_dialplan(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("goes-to", "910")
+        await call.hears(700)
+        await call.hears(1100)
+        await call.ended()
+
+    at(scenario)
+
+
+def test_a_detached_script_lets_the_dialplan_go_on(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("goes-to", "911")
+        await call.hears(900)
+        await call.ended()
+        assert (await ask(place.settings, "run", name="noted"))["output"] == "['foo bar']"
+
+    at(scenario)
+
+
+def test_a_drained_worker_takes_no_call(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("hangup-hook")
+        await call.answered()
+        await ask(place.settings, "drain")
+        assert (await place.call("welcome").ended()).status == 503
+        assert (await place.status())["calls"] == 1
+        await call.hangup()
+        async with asyncio.timeout(PATIENCE):
+            while (await place.status())["calls"]:
+                await asyncio.sleep(0.01)
+        await ask(place.settings, "resume")
+        again = place.call("welcome")
+        await again.hears(WELCOME)
+
+    at(scenario)
