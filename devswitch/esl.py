@@ -44,9 +44,11 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
                 return None
             line = raw.decode(errors="replace").strip("\r\n")
         request = Request(line, {})
-        while header := (await reader.readline()).decode(errors="replace").strip("\r\n"):
+        while header := (raw := await reader.readline()).decode(errors="replace").strip("\r\n"):
             name, _, value = header.partition(":")
             request.headers[name] = value.lstrip(" ")
+        if not raw:
+            return None
         if (length := number(request.get("content-length"))) > 0:
             request.body = (await reader.readexactly(min(length, _BODY))).decode(errors="replace")
         return request
