@@ -217,7 +217,8 @@ def test_later() -> None:
 
 def test_a_hook_runs_when_the_call_is_over() -> None:
     async def scenario(world: World) -> None:
-        await world.run("set a=7", "set api_hangup_hook=global_setvar hooked=${a}-\\${hangup_cause}", "hangup USER_BUSY")
+        hook = "set api_hangup_hook=global_setvar hooked=${a}-\\${hangup_cause}"
+        await world.run("set a=7", hook, "hangup USER_BUSY")
         assert world.switch.globals["hooked"] == "7-USER_BUSY"
 
     run(scenario)

@@ -224,7 +224,12 @@ def test_digits_that_do_not_match_are_asked_for_again() -> None:
 
 @pytest.mark.parametrize(
     ("pressed", "digits", "result", "terminator"),
-    [("12", "12", "success", None), ("1#", "1", "success", "#"), ("1", "1", "timeout", None), ("", None, "failure", None)],
+    [
+        ("12", "12", "success", None),
+        ("1#", "1", "success", "#"),
+        ("1", "1", "timeout", None),
+        ("", None, "failure", None),
+    ],
 )
 def test_read(pressed: str, digits: str | None, result: str, terminator: str | None) -> None:
     async def scenario(world: World) -> None:

@@ -29,7 +29,7 @@ def busy(leg: FakeLeg, _: str) -> None:
 
 
 def test_dial_strings() -> None:
-    dialled = parse("{a=1,b='x,y'}[c=2]sofia/private/sip:1@h:5070,sofia/private/2@h|[^^;d=3;e=4]sofia/p/3@h;fs_path=sip:q")
+    dialled = parse("{a=1,b='x,y'}[c=2]sofia/p/sip:1@h:5070,sofia/p/2@h|[^^;d=3;e=4]sofia/p/3@h;fs_path=sip:q")
     assert dialled.variables == {"a": "1", "b": "x,y"}
     assert [[target.uri for target in group] for group in dialled.groups] == [["sip:1@h:5070", "sip:2@h"], ["sip:3@h"]]
     assert dialled.groups[0][0].variables == {"c": "2"}

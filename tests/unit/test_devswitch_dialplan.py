@@ -45,7 +45,9 @@ TWO = """
 </extension>
 <extension name="second">
   <condition field="caller_id_number" expression="^100$"/>
-  <condition field="destination_number" expression="^(.)(.*)$"><action application="bridge" data="a/$2@${number}"/></condition>
+  <condition field="destination_number" expression="^(.)(.*)$">
+    <action application="bridge" data="a/$2@${number}"/>
+  </condition>
 </extension>
 <extension name="third"><condition><action application="hangup"><![CDATA[USER_BUSY]]></action></condition></extension>
 """

@@ -224,7 +224,8 @@ def test_loops_and_an_argument_as_body() -> None:
 def test_a_call_gets_a_list_of_applications() -> None:
     async def scenario(world: World) -> None:
         channel = await parked(world)
-        await Client(world).ask(f"sendmsg {channel.uuid}", {"call-command": "xferext", "application": "hangup USER_BUSY"})
+        wanted = {"call-command": "xferext", "application": "hangup USER_BUSY"}
+        await Client(world).ask(f"sendmsg {channel.uuid}", wanted)
         await world.ear.wait("CHANNEL_HANGUP_COMPLETE", Hangup_Cause="USER_BUSY")
 
     run(scenario)
