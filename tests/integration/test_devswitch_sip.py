@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from devswitch import tones, wav
 from devswitch.bridge import Bridge
 from devswitch.endpoint import Endpoint
 from devswitch.incoming import IncomingCall
-from devswitch.leg import Frame, Leg, LegEnded
+from devswitch.leg import FRAME_SECONDS, Frame, Leg, LegEnded
 from devswitch.outgoing import OutgoingCall
 from devswitch.recorder import Recorder
 from devswitch.sip import sdp
@@ -350,6 +351,23 @@ class TestAudio:
         samples = wav.read(tmp_path / "r.wav")
         assert len(samples) == 8000
         assert tones.goertzel(samples[4000:], 440) > 0.9
+
+    def test_the_clock_makes_up_for_a_pause(self) -> None:
+        async def test(switch: Switch, phone: Switch) -> None:
+            _, here = await switch.call_from(phone)
+            loop = asyncio.get_running_loop()
+            here.sinks.append(ear := Ear())
+            await eventually(lambda: bool(ear.frames))
+            began, before = loop.time(), len(ear.frames)
+            for _ in range(10):
+                # Nothing else can run meanwhile, as when a process is held up by others.
+                time.sleep(0.07)
+                await asyncio.sleep(0.01)
+            passed, heard = (loop.time() - began) / FRAME_SECONDS, len(ear.frames) - before
+            # Without that it were a quarter; a pause of more than MAX_LATE frames is not made up for.
+            assert passed * 0.6 < heard < passed + 2
+
+        with_switches(test)
 
     def test_a_failing_source_or_sink_ends_nothing_else(self) -> None:
         class Broken:
