@@ -12,8 +12,8 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 
-from devswitch import g711
-from devswitch.dtmf import DigitReceiver, DigitSender
+from devswitch import g711, tones
+from devswitch.dtmf import DIGITS, DigitReceiver, DigitSender
 from devswitch.jitter import SILENCE, JitterBuffer
 from devswitch.leg import FRAME, FRAME_SECONDS, Frame
 from devswitch.sip.sdp import Stream
@@ -135,6 +135,8 @@ class RtpStream:
         if stream.events is not None and self._send_digit(stream.events):
             return
         samples = SILENCE if frame is None else frame
+        if stream.events is None and (tone := self._digit_tone()) is not None:
+            samples = tone
         self._send(stream.codec, self._timestamp, g711.encode(samples, stream.codec), self._marker)
         self._marker = 0
 
@@ -151,6 +153,12 @@ class RtpStream:
         for payload in payloads:
             self._send(payload_type, timestamp, payload, 0 if began else MARKER)
         return bool(payloads)
+
+    def _digit_tone(self) -> Frame | None:
+        """The digit that is pressed as sound, for a peer that knows no events."""
+        timestamp, payloads = self.digits.packets(self._timestamp)
+        began = self._timestamp - timestamp & 0xFFFFFFFF
+        return tones.digit_frame(DIGITS[payloads[0][0]], began) if payloads else None
 
     def _send(self, payload_type: int, timestamp: int, payload: bytes, marker: int) -> None:
         self._sequence = self._sequence + 1 & 0xFFFF

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -16,7 +17,7 @@ import pytest
 
 from console.ports import free_port
 from console.sipp import CallResult, SippGateway, place_calls, render
-from devswitch import tones, wav
+from devswitch import g711, tones, wav
 from devswitch.bridge import Bridge
 from devswitch.endpoint import Endpoint
 from devswitch.incoming import IncomingCall
@@ -696,6 +697,27 @@ class TestCallsToRawSip:
                 nat.sendto(bytes([0x80, 0]) + bytes(10) + b"\xff" * 160, ("127.0.0.1", port))
                 data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(nat, 2048), TIMEOUT)
             assert (len(data), data[0], data[1] & 0x7F) == (172, 0x80, 0)
+
+        with_raw(test)
+
+    def test_a_peer_without_events_hears_the_digits(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            call, invite = await invited(raw, switch)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+                ear.bind(("127.0.0.1", 0))
+                ear.setblocking(False)
+                replied(raw, invite, 200, body=SDP.format("0").replace("4000", str(ear.getsockname()[1])))
+                await call.answered()
+                await asyncio.wait_for(call.send_digits("5", ms=200), TIMEOUT)
+                packets = []
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        packets.append(ear.recv(2048)[12:])
+            sounds = [packet for packet in packets if packet != b"\xff" * 160]
+            assert len(sounds) == 10
+            digit = g711.decode(b"".join(sounds), g711.ULAW)
+            assert tones.goertzel(digit, 770) > 0.4
+            assert tones.goertzel(digit, 1336) > 0.4
 
         with_raw(test)
 
