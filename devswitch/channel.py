@@ -68,6 +68,8 @@ class Channel:
         self.uuid = leg.uuid
         self.name = profile.channel_name
         self.variables: dict[str, str] = {}
+        self.scopes: list[dict[str, str]] = []
+        "Variables of the applications that run, each for as long as it does."
         self.state = State.CS_NEW
         self.running_state = State.CS_NEW
         self.call_state = "DOWN"
@@ -116,6 +118,9 @@ class Channel:
 
     def get(self, name: str) -> str | None:
         """A variable, else a field of the profile, else a global variable."""
+        for scope in reversed(self.scopes):
+            if name in scope:
+                return scope[name]
         if (value := self.variables.get(name)) is not None:
             return value
         if (value := self.profile.get(name)) is not None:
@@ -208,6 +213,7 @@ class Channel:
         with contextlib.suppress(LegEnded):
             await self.leg.answer()
             self.note_answer()
+            await self.switch.execute_on(self, "execute_on_answer")
 
     async def pre_answer(self) -> bool:
         """Let early media flow, unless media does; false if it cannot."""
@@ -220,6 +226,7 @@ class Channel:
         except LegEnded:
             return False
         self.note_early_media()
+        await self.switch.execute_on(self, "execute_on_media")
         return True
 
     async def ring(self) -> None:
@@ -229,6 +236,7 @@ class Channel:
         with contextlib.suppress(LegEnded):
             await self.leg.ring()
             self.note_ringing()
+            await self.switch.execute_on(self, "execute_on_ring")
 
     def note_answer(self) -> None:
         """Both ends know that the call is answered."""

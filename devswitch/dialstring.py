@@ -52,6 +52,11 @@ def parse(text: str) -> DialString:
     return DialString(variables, groups)
 
 
+def scoped(text: str) -> tuple[dict[str, str], str]:
+    """The variables of ``%[name=value]`` that an application's argument begins with, and the rest."""
+    return _bracketed(text[1:], "[", "]") if text.startswith("%[") and "]" in text else ({}, text)
+
+
 def _bracketed(text: str, opening: str, closing: str) -> tuple[dict[str, str], str]:
     depth = 0
     for position, char in enumerate(text):
