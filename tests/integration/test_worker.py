@@ -148,7 +148,7 @@ def test_a_dialplan_names_script_or_number(bench: Bench) -> None:
 def test_without_auto_hangup_the_dialplan_goes_on(bench: Bench) -> None:
     async def main() -> None:
         async with working(bench) as settings:
-            assert await over(await bench.hand_over(settings, "keeps")) == []
+            assert await over(await bench.hand_over(settings, "keeps")) == ["resume"]
 
     run(main())
 
