@@ -54,7 +54,7 @@ def parse(text: str) -> DialString:
 
 def scoped(text: str) -> tuple[dict[str, str], str]:
     """The variables of ``%[name=value]`` that an application's argument begins with, and the rest."""
-    return _bracketed(text[1:], "[", "]") if text.startswith("%[") else ({}, text)
+    return _bracketed(text[1:], "[", "]") if text.startswith("%[") and "]" in text else ({}, text)
 
 
 def _bracketed(text: str, opening: str, closing: str) -> tuple[dict[str, str], str]:

@@ -8,7 +8,8 @@ import itertools
 import logging
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import lru_cache
 
 from devswitch.call import SDP_TYPE, Call
 from devswitch.incoming import IncomingCall
@@ -98,9 +99,7 @@ class Endpoint(asyncio.DatagramProtocol):
         _check_fields({"caller": caller, "name": caller_name, "proxy": proxy or "", **headers})
         call = OutgoingCall(self, uri, caller=caller, caller_name=caller_name, headers=headers, proxy=proxy)
         self._calls[call.call_id, call.tag] = call
-        task = asyncio.get_running_loop().create_task(call.start())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._start_task(call.start())
         return call
 
     async def send_request(
@@ -155,13 +154,11 @@ class Endpoint(asyncio.DatagramProtocol):
 
     async def resolve(self, host: str, port: int) -> HostPort:
         """The IPv4 address of a host; raise OSError."""
-        try:
-            return str(ipaddress.IPv4Address(host)), port
-        except ValueError:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                host, port, family=socket.AF_INET, type=socket.SOCK_DGRAM
-            )
-            return found[0][4][0], port
+        if _is_address(host):
+            return host, port
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_DGRAM)
+        return found[0][4][0], port
 
     def send(
         self,
@@ -309,11 +306,34 @@ class Endpoint(asyncio.DatagramProtocol):
     def _send_data(self, data: bytes, destination: HostPort) -> None:
         if self._transport.is_closing():
             return
+        if not _is_address(destination[0]):
+            self._start_task(self._send_by_name(data, destination))
+            return
         self._has_error = False
         self._transport.sendto(data, destination)
         if self._has_error:
             # The error was that of an earlier datagram, and this one was not sent.
             self._transport.sendto(data, destination)
+
+    async def _send_by_name(self, data: bytes, destination: HostPort) -> None:
+        try:
+            self._send_data(data, await self.resolve(*destination))
+        except (OSError, UnicodeError) as error:
+            log.info("no address for %s: %s", destination[0], error)
+
+    def _start_task(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@lru_cache(maxsize=1024)
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_fields(fields: Mapping[str, str]) -> None:

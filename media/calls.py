@@ -19,10 +19,12 @@ from media.registry import Loaded
 from media.runner import ScriptFailed, guarded, run, run_until
 from media.session import Env, Session, Stream, runtime
 from media.wanted import Wanted, wanted
-from model.handover import HandoverError
+from model.handover import HandoverError, HandoverLoop
 
 REFUSED = "INCOMING_CALL_BARRED"
 "For a call without proof: 403. Of CALL_REJECTED FreeSWITCH makes 603 (hangup_cause_to_sip of mod_sofia.c)."
+LOOP = "EXCHANGE_ROUTING_ERROR"
+"For a call that was handed over too often: 483."
 UNKNOWN = "UNALLOCATED_NUMBER"
 "For a script that is not there: 404."
 FAILED = "NORMAL_TEMPORARY_FAILURE"
@@ -62,7 +64,7 @@ class Calls:
             want = wanted(call.channel, self._secret, time.time())
             found = await self._find(want.key, call=not want.detached)
         except HandoverError as error:
-            return _refuse(call, REFUSED, str(error))
+            return _refuse(call, LOOP if isinstance(error, HandoverLoop) else REFUSED, str(error))
         except NotRun as error:
             return _refuse(call, UNKNOWN, str(error))
         if want.detached or not found.script.attached:
@@ -100,20 +102,21 @@ class Calls:
 
     async def _attached(self, call: OutboundCall, want: Wanted, found: Loaded) -> None:
         runtime.use(self._switch)
-        legs = runtime.own_legs()
         session = OwedSession(call, want, lambda: self._intents.owe(call.uuid, found.script.name, found.place))
         with self._at_work(Running(found, call.uuid)):
             done = await self._serve(call, session, found, want.args)
             with suppress(ScriptFailed):
                 # Runs the hook, and hangs up, unless that is not wanted. Who is cancelled before leaves it owed.
                 await guarded(found, self._scripts.folder, session.close() if done else _fail(session))
-            await self._close(found, legs)
         if session.owed:
             self._intents.settle(call.uuid)
 
     async def _serve(self, call: OutboundCall, session: Session, found: Loaded, args: str) -> bool:
         """Run the script of a call; whether that went well."""
-        given = {"session": session, "env": Env(_variables(call)), "stream": Stream(), "args": args}
+        given: dict[str, Any] = {"session": session, "stream": Stream(), "args": args}
+        if "env" in found.script.wants:
+            # Not otherwise: it takes reading every header of the channel, of which there are a hundred.
+            given["env"] = Env(_variables(call))
         ended = asyncio.ensure_future(call.connection.wait_closed())
         try:
             await run_until(found, self._scripts.folder, ended, GRACE, **given)
@@ -134,19 +137,15 @@ class Calls:
 
     async def _run(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> str:
         runtime.use(self._switch)
-        legs, stream = runtime.own_legs(), Stream()
+        stream = Stream()
         with self._at_work(Running(found)):
             try:
                 await run(found, self._scripts.folder, env=Env(parameters), stream=stream, args=args)
             finally:
-                await self._close(found, legs)
+                # Legs end with the script that made them, as in Lua.
+                with suppress(ScriptFailed):
+                    await guarded(found, self._scripts.folder, runtime.end_legs())
         return stream.get_data()
-
-    async def _close(self, found: Loaded, legs: list[runtime.Closing]) -> None:
-        """Legs end with the script that made them, as in Lua."""
-        for leg in legs:
-            with suppress(ScriptFailed):
-                await guarded(found, self._scripts.folder, leg.close())
 
     @contextmanager
     def _at_work(self, running: Running) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -158,7 +159,8 @@ class Link(asyncio.Protocol):
         if self._transport and not self._closing:
             self._closing = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
             if self._transport.can_write_eof() and not self._transport.is_closing():
-                self._transport.write_eof()
+                with contextlib.suppress(OSError):  # the switch may have reset the connection already
+                    self._transport.write_eof()
         self._end()
         await self.wait_closed()
 

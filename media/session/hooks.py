@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from media.esl import protocol
+from media.session import runtime
 from media.session.callbacks import called, leaves
 from media.session.errors import ScriptExit
 from media.session.recording import Recording
 from media.session.stream import Env
 
+_RESUME = protocol.command("resume")  # as socket_resume=true does
 _HANGUP = protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": "NORMAL_CLEARING"})
 DRAIN_TIMEOUT = 3600.0
 "Seconds that what was sent ahead may take when the script is over."
@@ -82,17 +84,22 @@ class Hooks(Recording):
                 await self._let_go()
             await self._hang_up_hook()
         finally:
+            if not self._own:
+                await runtime.end_legs()
             await asyncio.shield(self.connection.close())
 
     async def _let_go(self) -> None:
+        if self._sent_ahead and not self._auto_hangup:
+            await self._run("set", "sent_ahead=done")  # comes after all that was sent
         if self._sent_ahead and not self._prepared:
             # Closing now would take the call back in the middle of it (listener_run of mod_event_socket.c).
-            if self._auto_hangup:
-                self._send(_HANGUP)
-                self._cause = "NORMAL_CLEARING"
+            self._send(_HANGUP)
+            self._cause = "NORMAL_CLEARING"
             await asyncio.wait((asyncio.ensure_future(self.connection.wait_closed()),), timeout=DRAIN_TIMEOUT)
             self._ended("hangup", None)
         elif self._auto_hangup:
             await self.hangup()
         else:
+            if not self._own:
+                self._send(_RESUME)
             self._ended("transfer", None)

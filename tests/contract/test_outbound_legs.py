@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from harness.audio import tone
 from harness.phone import Call, Phone, phone
@@ -97,11 +99,14 @@ def test_two_legs_are_bridged_and_hear_each_other(switch: Switch) -> None:
     async def scenario(first: Phone) -> None:
         async with phone(switch.sip, "1002") as second:
 
+            both_heard = asyncio.Barrier(2)
+
             async def speaks(who: Phone, mine: int, theirs: int) -> Call:
                 call = await who.called()
                 await call.answer()
                 call.play(*[tone(mine, 1.0)] * 20)
                 await call.hears(theirs)
+                await both_heard.wait()
                 return call
 
             async def one() -> None:

@@ -105,7 +105,7 @@ class FakeEndpoint:
         self.called.append((uri, leg, options))
         self.legs.append(leg)
         if self.on_call:
-            asyncio.get_running_loop().call_soon(self.on_call, leg, uri)
+            asyncio.get_running_loop().call_later(0.001, self.on_call, leg, uri)
         return leg
 
     async def send_request(self, method: str, uri: str, headers: Mapping[str, str], body: str = "") -> int:
@@ -159,7 +159,7 @@ class World:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.switch.stop()
+        await self.switch.stop(0.2)
         self._ticking.cancel()
 
     async def _tick(self) -> None:

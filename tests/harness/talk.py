@@ -25,6 +25,7 @@ class Served:
 
     script: Script
     switch: Inbound
+    sessions: list[Session] = field(default_factory=list)
     ended: int = 0
     _failures: list[BaseException] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -33,6 +34,7 @@ class Served:
         """Run the script for a call, as a worker does."""
         runtime.use(self.switch)
         session = Session(call.connection, call.channel)
+        self.sessions.append(session)
         try:
             await self._run(session)
         except Exception as error:
