@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness.node import Node
 
 import policyfile
-from console import demo
+from console import demo, phone
+from console.ports import free_port
+from console.switch import Switch
+from devswitch import speech
 from kemi import refusals
 from model.policy import Refusal
 
@@ -34,6 +40,70 @@ def commands() -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines]
 
 
+@pytest.fixture(scope="module")
+def media_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node with the embedded switch and a worker, which has the README's script beside those that are shipped."""
+    directory = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "scripts", directory / "scripts")
+    (text,) = blocks("python")
+    (directory / "scripts" / "hours.py").write_text(text)
+    node = Node.create(
+        directory,
+        STROWGER_SCRIPTS=str(directory / "scripts"),
+        STROWGER_ESL_ADDRESS=f"127.0.0.1:{free_port()}",
+        STROWGER_ESL_PASSWORD_FILE=str(directory / "esl-password"),
+        STROWGER_WORKER_ADDRESS=f"127.0.0.1:{free_port()}",
+        STROWGER_WORKER_HTTP=f"127.0.0.1:{free_port()}",
+        STROWGER_WORKER_DRAIN="0",
+        STROWGER_MEDIA_STATE=str(directory / "media"),
+    )
+    node.stack.switch = Switch(sip_port=free_port(), directory=directory / "switch")
+    try:
+        node.stack.start()
+        yield node
+    finally:
+        node.close()
+
+
+def test_its_call_script_has_five_lines_and_answers(media_node: Node) -> None:
+    code = [line for line in blocks("python")[0].splitlines() if line and not line.startswith("from")]
+    assert len(code) == 5
+    (said,) = re.findall(r'speak\("(.*)"\)', code[-1])
+    stack = media_node.stack
+    assert stack.switch
+    # Here, with its first switch only.
+    policy = re.sub(r"^  fs-2:.*\n", "", blocks("yaml")[1], flags=re.MULTILINE)
+    policy = policy.replace("192.0.2.0/24", "127.0.0.0/8")
+    demo.apply(stack.settings, policy.replace("203.0.113.11:5070", f"127.0.0.1:{stack.switch.sip_port}"))
+
+    async def call() -> float:
+        async with phone.call("5010", media_node.sip, caller="1001") as made:
+            await made.answered()
+            assert await made.ended() == "NORMAL_CLEARING"
+            return made.sound(0)
+
+    heard = asyncio.run(asyncio.wait_for(call(), 60))
+    assert heard == pytest.approx(phone.sounding(asyncio.run(speech.speak(said))), rel=0.2)
+
+
+def test_a_worker_that_was_killed_can_be_started_again(media_node: Node) -> None:
+    def status() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "console.cli", "status"],
+            env={**os.environ, **media_node.stack.settings.to_env()}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    worker = f"worker-{media_node.stack.settings.worker_address.port}"
+    media_node.stack.processes["media"].kill()
+    down = status()
+    assert down.returncode == 1
+    assert re.search(rf"^down {worker} .* does not answer", down.stdout, re.MULTILINE)
+    media_node.stack.start_media()
+    up = status()
+    assert up.returncode == 0, up.stdout
+    assert re.search(rf"^ok   {worker} .* connected$", up.stdout, re.MULTILINE)
+
+
 def test_its_policies_load() -> None:
     policies = blocks("yaml")
     assert policies
@@ -41,10 +111,10 @@ def test_its_policies_load() -> None:
         assert policyfile.load(text, name=f"README block {number}").routes
 
 
-def test_its_commands_end_well_on_a_running_node(node: Node, tmp_path: Path) -> None:
-    demo.apply(node.stack.settings, demo.POLICY.read_text())
+def test_its_commands_end_well_on_a_running_node(media_node: Node, tmp_path: Path) -> None:
+    demo.apply(media_node.stack.settings, demo.POLICY.read_text())
     (tmp_path / "policy.yaml").write_text(blocks("yaml")[0])
-    environment = {**os.environ, **node.stack.settings.to_env()}
+    environment = {**os.environ, **media_node.stack.settings.to_env()}
     ran = commands()
     assert len(ran) > 12
     for arguments in ran:
