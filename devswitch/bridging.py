@@ -141,7 +141,7 @@ def _part(one: Channel, peer: Channel) -> None:
 
 def _afterwards(one: Channel, peer: Channel) -> None:
     if peer.up and peer.state in (State.CS_EXCHANGE_MEDIA, State.CS_CONSUME_MEDIA):
-        _leave_peer(one, peer)
+        _leave_peer(peer)
     if not one.ready:
         return
     cause = peer.hangup_cause or "NORMAL_CLEARING"
@@ -157,12 +157,15 @@ def _afterwards(one: Channel, peer: Channel) -> None:
         one.hangup(cause)
 
 
-def _leave_peer(one: Channel, peer: Channel) -> None:
-    if one.transferring and true(peer.get("park_after_bridge")):
+def _leave_peer(peer: Channel) -> None:
+    """What becomes of the other leg (audio_bridge_on_exchange_media)."""
+    if true(peer.get("park_after_bridge")):
         peer.transferring = True
         peer.move(State.CS_PARK)
+    elif where := peer.get("transfer_after_bridge"):
+        peer.switch.transfer(peer, *where.replace(":", " ").split()[:3])
     else:
-        peer.hangup(one.hangup_cause or "NORMAL_CLEARING")
+        peer.hangup("NORMAL_CLEARING" if peer.answered else "ORIGINATOR_CANCEL")
 
 
 async def _soft_execute(channel: Channel) -> None:
@@ -170,6 +173,8 @@ async def _soft_execute(channel: Channel) -> None:
     channel.enter(State.CS_SOFT_EXECUTE)
     peer, channel.joining = channel.joining, None
     if peer and peer.up:
+        for leg, other in ((channel, peer), (peer, channel)):
+            leg.fire("CHANNEL_EXECUTE", {"Application": "uuid_bridge", "Application-Data": other.uuid})
         await talk(channel, peer)
     if channel.ready:
         channel.hangup("NORMAL_CLEARING")
