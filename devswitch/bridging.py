@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from devswitch.bridge import Bridge
 from devswitch.causes import matches
 from devswitch.channel import Channel, State
 from devswitch.leg import Frame, LegEnded
@@ -13,10 +12,12 @@ from devswitch.lifecycle import HANDLERS
 from devswitch.originate import originate
 from devswitch.profile import now
 from devswitch.registry import app
+from devswitch.sources import Pipe
 from devswitch.text import true
 
 log = logging.getLogger("devswitch")
 
+_SECOND_WAY = 0.06  # seconds
 _ALWAYS_CONTINUE = ("NO_ANSWER", "NO_USER_RESPONSE", "ORIGINATOR_CANCEL")
 
 
@@ -47,14 +48,24 @@ def handle_cause(channel: Channel, cause: str) -> None:
         channel.hangup(cause)
 
 
-class _Ear:
-    """What one leg hears the other says: recordings of the call want to know."""
+class _Way:
+    """What one leg hears, the other says; recordings of the other want to know of it."""
 
-    def __init__(self, other: Channel) -> None:
-        self._other = other
+    def __init__(self, hearing: Channel, saying: Channel) -> None:
+        self._hearing, self._saying = hearing, saying
+        self._pipe = Pipe()
+        hearing.leg.sinks.append(self)
+        saying.leg.source = self._pipe
 
     def frame(self, samples: Frame, /) -> None:
-        self._other.said = samples
+        self._pipe.push(samples)
+        self._saying.said = samples
+
+    def close(self) -> None:
+        if self in self._hearing.leg.sinks:
+            self._hearing.leg.sinks.remove(self)
+        if self._saying.leg.source is self._pipe:
+            self._saying.leg.source = None
 
 
 async def talk(one: Channel, peer: Channel) -> None:
@@ -64,17 +75,15 @@ async def talk(one: Channel, peer: Channel) -> None:
     else:
         await one.pre_answer()
     _join(one, peer)
-    media = Bridge(one.leg, peer.leg)
-    ears = ((one, _Ear(peer)), (peer, _Ear(one)))
-    for channel, ear in ears:
-        channel.leg.sinks.append(ear)
+    ways = [_Way(one, peer)]
+    # The other leg's thread begins to read later in FreeSWITCH: who leaves at the first sound was heard by then.
+    other = asyncio.get_running_loop().call_later(_SECOND_WAY, lambda: ways.append(_Way(peer, one)))
     try:
         await _until_over(one, peer)
     finally:
-        media.close()
-        for channel, ear in ears:
-            if ear in channel.leg.sinks:
-                channel.leg.sinks.remove(ear)
+        other.cancel()
+        for way in ways:
+            way.close()
         _part(one, peer)
     _afterwards(one, peer)
 
