@@ -82,7 +82,7 @@ async def play_source(channel: Channel, playing: Playing, on_digit: OnDigit | No
         channel.playing = outer
         if channel.up:
             leg.source = None if isinstance(before, Playing) and before.done else before
-    return status
+    return status if channel.up else Status.FALSE
 
 
 async def play(channel: Channel, path: str, on_digit: OnDigit | None = None, *, start: int = 0) -> Status:
