@@ -26,7 +26,7 @@ async def bridge(channel: Channel, data: str) -> None:
     """Call a dial string, and talk to who answers."""
     peer, cause = await originate(channel.switch, data, caller=channel)
     if peer is None:
-        log.info("%s: bridge failed: %s", channel.name, cause)
+        log.info("%s: bridge failed: %s", channel.uuid, cause)
         channel.set("originate_failed_cause", cause)
         handle_cause(channel, cause)
     else:
@@ -135,7 +135,7 @@ async def _pass_digits(source: Channel, target: Channel) -> None:
         try:
             await target.leg.send_digits(digits)
         except (LegEnded, ValueError):
-            log.debug("%s: digits were not passed on", target.name)
+            log.debug("%s: digits were not passed on", target.uuid)
 
 
 def _part(one: Channel, peer: Channel) -> None:
