@@ -98,7 +98,6 @@ def test_variables_of_the_dial_string_and_what_runs_at_the_answer(switch: Switch
 def test_two_legs_are_bridged_and_hear_each_other(switch: Switch) -> None:
     async def scenario(first: Phone) -> None:
         async with phone(switch.sip, "1002") as second:
-
             both_heard = asyncio.Barrier(2)
 
             async def speaks(who: Phone, mine: int, theirs: int) -> Call:
