@@ -72,6 +72,23 @@ def test_these_end_it(switch: Switch, scale: str, result: str) -> None:
     assert call.ear.tones()[0].seconds < 0.95
 
 
+@pytest.mark.parametrize("result", ["exit", "die"])
+def test_these_end_the_script(switch: Switch, scale: str, result: str) -> None:
+    async def script(session: Session) -> None:
+        await session.answer()
+        session.set_input_callback(answers(result))
+        await session.stream_file(scale)
+        raise AssertionError("the script went on")
+
+    async def caller(call: Call) -> None:
+        await call.hears(SCALE[0])
+        await call.dial("5")
+        assert (await call.ended()).cause == "NORMAL_CLEARING"
+        assert frequencies(call.ear.tones()) == [SCALE[0]]
+
+    talk(switch, script, caller)
+
+
 @pytest.mark.parametrize("result", ["true", "", None, "undefined"])
 def test_these_let_it_go_on(switch: Switch, short: str, result: str | None) -> None:
     call = played(switch, short, result, at=0.1)
