@@ -33,8 +33,12 @@ DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").replac
 INSTRUCTIONS = [line.split(maxsplit=1) for line in DOCKERFILE.splitlines() if line and not line.startswith("#")]
 KNOWN = {setting.name: setting.default for setting in SETTINGS}
 # What FreeSWITCH's configuration reads besides; its page has the table.
-OF_SWITCH = set(re.findall(r"STROWGER_FS_\w+", (ROOT / "media" / "freeswitch" / "vars.xml").read_text(encoding="utf-8")))
-OF_SWITCH |= set(re.findall(r"STROWGER_FS_\w+", (ROOT / "media" / "freeswitch" / "start").read_text(encoding="utf-8")))
+OF_SWITCH = {
+    name
+    for file in ("vars.xml", "start")
+    for name in re.findall(r"STROWGER_FS_\w+", (ROOT / "media" / "freeswitch" / file).read_text(encoding="utf-8"))
+}
+# Not a setting: who types the command.
 OF_LOGIN = {"LOGNAME"}
 # A version, or a date; at least two numbers, so that no later build takes the tag over.
 EXACT_TAG = re.compile(r"[\w./-]+:(?:v?\d+\.\d+\.\d+|[a-z]+-\d{8})(?:-[\w.]+)?")
