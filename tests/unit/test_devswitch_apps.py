@@ -306,6 +306,8 @@ def test_a_hangup_ends_any_application_at_once() -> None:
             leg.leave("NORMAL_CLEARING", 0)
             told = variables(await world.ear.wait("CHANNEL_HANGUP_COMPLETE", Unique_ID=leg.uuid))
             assert told["sip_hangup_disposition"] == "recv_bye"
+        ended = world.ear.named("CHANNEL_EXECUTE_COMPLETE", Application="playback")[0]
+        assert ended.headers["Application-Response"] == "PLAYBACK ERROR"
 
     run(scenario)
 
