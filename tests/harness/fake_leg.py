@@ -140,6 +140,8 @@ class Ear:
                 await self._changed.wait()
 
         await asyncio.wait_for(arrive(), TIMEOUT)
+        # What the switch began before the event, such as hanging up the leg, has its turn.
+        await asyncio.sleep(0)
         return self.named(name, **headers)[count - 1]
 
 
