@@ -17,7 +17,7 @@ from devswitch.text import true
 
 log = logging.getLogger("devswitch")
 
-_SECOND_WAY = 0.06  # seconds
+_LAST_WORDS = 0.1  # seconds in which who stays still hears what the other said before the hangup
 _ALWAYS_CONTINUE = ("NO_ANSWER", "NO_USER_RESPONSE", "ORIGINATOR_CANCEL")
 
 
@@ -75,13 +75,12 @@ async def talk(one: Channel, peer: Channel) -> None:
     else:
         await one.pre_answer()
     _join(one, peer)
-    ways = [_Way(one, peer)]
-    # The other leg's thread begins to read later in FreeSWITCH: who leaves at the first sound was heard by then.
-    other = asyncio.get_running_loop().call_later(_SECOND_WAY, lambda: ways.append(_Way(peer, one)))
+    ways = [_Way(one, peer), _Way(peer, one)]
     try:
         await _until_over(one, peer)
+        if one.up or peer.up:
+            await asyncio.sleep(_LAST_WORDS)
     finally:
-        other.cancel()
         for way in ways:
             way.close()
         _part(one, peer)
