@@ -13,7 +13,7 @@ from typing import Any
 from rich.markup import escape
 
 import policyfile
-from console import media_call, serve
+from console import serve
 from console.explain_command import describe, past_call
 from console.output import out
 from console.ports import free_port
@@ -63,6 +63,9 @@ CALLS = (
 @contextmanager
 def carriers(stack: Stack, directory: Path) -> Iterator[None]:
     """Apply the demonstration's policy and run its carriers while the block runs."""
+    # See console/switch.py.
+    from console import media_call
+
     with ExitStack() as running:
         text = POLICY.read_text()
         if stack.switch:
@@ -138,6 +141,8 @@ def _ending(call: DemoCall, records: list[dict[str, Any]]) -> str:
 
 def _place_to_media(settings: Settings, switch: Switch, number: int) -> bool:
     """The call that a script answers; printed with what was measured of it."""
+    from console import media_call
+
     out.rule(f"{number}. a call script answers", align="left")
     out.print(f"{CALLER} calls {SCRIPT_NUMBER}")
     wanted = media_call.expected(_script_args())
