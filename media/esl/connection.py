@@ -144,6 +144,14 @@ class Connection:
                 self.subscribed.difference_update(wanted)
                 raise
 
+    def subscribe(self, *names: str) -> None:
+        """As :meth:`events`, without waiting for the reply."""
+        if wanted := [name for name in names if name not in self.subscribed]:
+            data = protocol.subscription(wanted)
+            self._scope()
+            self.subscribed.update(wanted)
+            self.write(data)
+
     async def filter(self, header: str, value: str, *, timeout: float | None = None) -> None:
         """Of the events asked for only those with ``header: value``; of several filters one has to fit."""
         data = protocol.command("filter", header, value)

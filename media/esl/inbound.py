@@ -141,6 +141,10 @@ class Inbound:
             return self._connection
         raise self._final or ConnectionClosed(f"no connection to the switch at {_name(self.address)}")
 
+    async def another(self) -> Connection:
+        """A second connection to the same switch, the caller's to close; raises as :func:`connect` does."""
+        return await connect(*self.address, self._password, timeout=self._login_timeout)
+
     # The same as of a connection
 
     async def send(self, command: str, *, timeout: float | None = None) -> Reply:

@@ -1,1 +1,19 @@
-"""What a call script works with: FreeSWITCH's Lua API, in asyncio."""
+"""The Lua API of FreeSWITCH, in Python: what call scripts import; see docs/coming-from-mod-lua.md."""
+
+from media.session.api import API
+from media.session.consumer import EventConsumer
+from media.session.core import Digit
+from media.session.errors import AnswerNeeded, MenuError, ScriptExit
+from media.session.events import Event
+from media.session.logs import console_clean_log, console_log, get_global_variable, msleep
+from media.session.outbound import Session, bridge, originate, retry_over_gateways
+from media.session.running import run
+from media.session.runtime import switch, use
+from media.session.state import literal
+from media.session.stream import Env, Stream
+
+__all__ = [
+    "API", "AnswerNeeded", "Digit", "Env", "Event", "EventConsumer", "MenuError", "ScriptExit", "Session", "Stream",
+    "bridge", "console_clean_log", "console_log", "get_global_variable", "literal", "msleep", "originate",
+    "retry_over_gateways", "run", "switch", "use",
+]  # fmt: skip

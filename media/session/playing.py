@@ -1,0 +1,101 @@
+"""What the caller hears (M5)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from media.esl.errors import ArgumentError
+from media.session.callbacks import Callbacks
+from media.session.state import State, literal, refuse_ahead
+
+
+class Playing(State, Callbacks):
+    """Files, tones, speech, recorded numbers, phrases, and silence.
+
+    Digits stop none of these (in Lua neither), but an input callback may; else they are kept for the next command.
+    """
+
+    __slots__ = ()
+
+    async def stream_file(self, path: str, sample: int = 0) -> bool:
+        """Play a file, ``tone_stream://...``, ``silence_stream://ms``, ..., from ``sample`` on; True when to its end.
+
+        False: stopped by a callback, not there, not playable, or the call ended.
+        """
+        if sample and "@" in path:
+            raise ArgumentError("stream_file: a path with @ in it has no start sample (playback_function)")
+        return await self._play("playback", f"{literal(path)}@@{sample}" if sample > 0 else literal(path))
+
+    def set_tts_params(self, engine: str, voice: str) -> None:
+        """What :meth:`speak` speaks with: ("flite", "slt")."""
+        self._tts = (engine, voice)
+
+    async def speak(self, text: str) -> bool:
+        """Speak ``text``; True when to its end.
+
+        :raises ArgumentError: before :meth:`set_tts_params`, or for a line end in ``text``.
+        """
+        engine, voice = self._tts
+        if not engine or not voice or "|" in engine + voice:
+            raise ArgumentError("speak: name engine and voice first, with set_tts_params")
+        return await self._play("speak", f"{engine}|{voice}|{literal(text)}")
+
+    async def say(self, text: str, module: str, kind: str, method: str, gender: str = "") -> bool:
+        """Recorded words: ``say("12345", "en", "number", "pronounced")``; True when to the end."""
+        words = [module, kind, method, *([gender] if gender else [])]
+        if any(" " in word or not word for word in words):
+            raise ArgumentError("say: module, kind, method and gender are one word each")
+        # The application splits at blanks, but for what is quoted (separate_string_blank_delim of switch_utils.c).
+        quoted = "'" + literal(text.replace("'", "")) + "'" if " " in text else literal(text)
+        return await self._play("say", " ".join((*words, quoted)))
+
+    async def say_phrase(self, macro: str, data: str = "", language: str = "") -> bool:
+        """A phrase macro, by name; True when to the end. ``language`` stays that of the call."""
+        if "," in macro:
+            raise ArgumentError("say_phrase: a macro's name has no comma")
+        if language:
+            await self.set_variable("language", language)
+        return await self._play("phrase", f"{macro},{literal(data)}" if data else macro)
+
+    async def sleep(self, ms: int) -> bool:
+        """Wait so many milliseconds, with callbacks; False when one of them stopped it, or the call ended."""
+        refuse_ahead(self, "sleep")
+        if not self.ready():
+            return False
+        self._prepare()
+        stopped = await self._listen_for(ms / 1000)
+        await self._hang_up_hook()
+        return not stopped and self.ready()
+
+    async def _play(self, app: str, data: str, terminators: str = "none") -> bool:
+        if self._ahead is None and self.ready():
+            self._prepare()
+        self._terminated_by(terminators)
+        event, stopped = await self._heard_while(self._run(app, data))
+        await self._hang_up_hook()
+        if event is None or stopped or self._down:
+            return False
+        # speak and say have no response, and no way to tell that they failed.
+        return event.get("Application-Response") in (None, "", "_none_", "FILE PLAYED", "PHRASE PLAYED")
+
+    async def _listen_for(self, seconds: float | None, digit_seconds: float | None = None) -> bool:
+        """Callbacks for a while; True when one of them stopped it. Each digit begins ``digit_seconds`` anew."""
+        loop = asyncio.get_running_loop()
+        if self._callback is not None:
+            self._hear()
+        end = None if seconds is None else loop.time() + seconds
+        late = None if not digit_seconds else loop.time() + digit_seconds
+        try:
+            while self.ready():
+                until = min((at for at in (end, late) if at is not None), default=None)
+                if self._inputs:
+                    if self._stops(await self._call_back(self._inputs.popleft())):
+                        return True
+                    late = None if not digit_seconds else loop.time() + digit_seconds
+                elif until is not None and until <= loop.time():
+                    return False
+                else:
+                    await self._input_or(None if until is None else until - loop.time())
+            return False
+        finally:
+            self._unhear()
