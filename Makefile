@@ -10,7 +10,7 @@ READY  := .venv/ready
 .PHONY: run demo test bench soak check install clean
 
 run: install
-	@$(PYTHON) -m console.main run
+	@$(PYTHON) -m console.main up
 
 demo: install
 	@$(PYTHON) -m console.main demo

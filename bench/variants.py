@@ -68,6 +68,7 @@ class Node:
                 "STROWGER_SNAPSHOT": str(self.directory / "snapshot"),
                 "STROWGER_SPOOL": str(self.directory / "spool"),
                 "STROWGER_SECRET_FILE": str(self.directory / "secret"),
+                "STROWGER_MEDIA_SECRET_FILE": str(self.directory / "media-secret"),
                 "STROWGER_RUN": str(self.directory / "run"),
             }
         )

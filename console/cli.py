@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import click
 import typer
@@ -18,15 +19,17 @@ from console import (
     explain_command,
     history_commands,
     list_commands,
+    media_commands,
     node_commands,
     policy_commands,
     route_commands,
-    run_command,
     serve,
+    up_command,
 )
 from console.output import BAD_INPUT, FAILED, CommandFailed, err
 from kemi.explain import FailureSpecError
 from kemi.rpc import RpcError
+from media.control import ControlError
 from model.entries import Action, EntryError
 from model.settings import SettingError, Settings
 from policyfile import PolicyFileError
@@ -42,13 +45,15 @@ app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The bloc
 app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allow list, which outdoes the blocklist.")
 app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their health, drains.")
+app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
 app.add_typer(cdr_commands.app, name="cdr", help="Call records: the newest, exports.")
 app.command("explain")(explain_command.command)
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
 app.command("status")(node_commands.status)
-app.command("run")(run_command.run)
-app.command("demo")(run_command.show_demo)
+app.command("run")(media_commands.run)
+app.command("up")(up_command.up)
+app.command("demo")(up_command.show_demo)
 
 serve_app = typer.Typer(no_args_is_help=True)
 app.add_typer(serve_app, name="serve", help="Run one process of a node in the foreground.")
@@ -64,6 +69,12 @@ def serve_kamailio() -> None:
 def serve_agent() -> None:
     """Keep this node's snapshot equal to Redis, ship its call records there, and have gateways probed."""
     serve.serve_agent(Settings.from_env())
+
+
+@serve_app.command("media")
+def serve_media(debug: Annotated[bool, typer.Option(help="Log what scripts raise, whatever it says.")] = False) -> None:
+    """Take calls from FreeSWITCH and run call scripts for them; SIGTERM lets calls under way end first."""
+    serve.serve_media(Settings.from_env(), debug=debug)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -95,7 +106,7 @@ def run(command: Callable[[], object]) -> int:
     except CommandFailed as error:
         _say(error)
         return error.status
-    except (StoreError, RpcError, OSError) as error:
+    except (StoreError, RpcError, ControlError, OSError) as error:
         _say(error)
         return FAILED
     except (KeyboardInterrupt, click.Abort):

@@ -1,7 +1,8 @@
-"""`strowger serve`: the processes of a node, as systemd, Docker and `strowger run` start them."""
+"""`strowger serve`: the processes of a node, as systemd, Docker and `strowger up` start them."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -72,20 +73,25 @@ def prepare(settings: Settings) -> None:
     lines = settings.dispatcher_list.read_text().splitlines(keepends=True)
     known = f" {PROBED | DOWN} "
     settings.dispatcher_list.write_text("".join(line.replace(known, f" {PROBED} ") for line in lines))
-    _make_secret(settings.secret_file)
+    _make_secret("STROWGER_SECRET_FILE", settings.secret_file)
+    _make_secret("STROWGER_MEDIA_SECRET_FILE", settings.media_secret_file)
 
 
-def _make_secret(path: Path) -> None:
+def _make_secret(setting: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        # Whole or not at all: half a key would last as long as a whole one.
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(secrets.token_bytes(SECRET_SIZE))
-        fresh.rename(path)
+        _write_whole(path, secrets.token_bytes(SECRET_SIZE))
     # Workers read it at their first call, which is no time to find out. With an empty key anybody could forge a route.
     if (size := len(path.read_bytes())) < SECRET_SIZE:
-        raise SettingError(f"STROWGER_SECRET_FILE: {path} has {size} bytes, and a key has {SECRET_SIZE} at least")
+        raise SettingError(f"{setting}: {path} has {size} bytes, and a key has {SECRET_SIZE} at least")
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    # Half a key would last as long as a whole one.
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(data)
+    fresh.rename(path)
 
 
 def serve_kamailio(settings: Settings) -> None:
@@ -106,6 +112,29 @@ def serve_agent(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     NodeAgent(settings, lambda: bool(stop)).run()
+
+
+def serve_media(settings: Settings, *, debug: bool = False) -> None:
+    """Be a media worker until SIGTERM or SIGINT."""
+    # Not for other commands: what scripts are given costs more to load than all of these.
+    from media.worker import work
+
+    level = logging.DEBUG if debug else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    _make_secret("STROWGER_MEDIA_SECRET_FILE", settings.media_secret_file)
+    password = _esl_password(settings.esl_password_file)
+    asyncio.run(work(settings, settings.media_secret_file.read_bytes(), password))
+
+
+def _esl_password(path: Path) -> str:
+    """The password of the event socket, made where there is none: FreeSWITCH is started with the same file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _write_whole(path, secrets.token_urlsafe(SECRET_SIZE).encode())
+    password = path.read_text().strip()
+    if not password or not password.isascii() or not password.isprintable():
+        raise SettingError(f"STROWGER_ESL_PASSWORD_FILE: {path} holds no password of printable ASCII")
+    return password
 
 
 def _find(program: str) -> str:

@@ -1,4 +1,4 @@
-"""A whole node as child processes: Redis, the node agent and Kamailio, for `strowger run` and for the tests."""
+"""A whole node as child processes: Redis, the node agent and Kamailio, for `strowger up` and for the tests."""
 
 from __future__ import annotations
 

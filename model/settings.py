@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 class SettingError(ValueError):
@@ -28,6 +29,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_SNAPSHOT", "/var/lib/strowger/snapshot", "Directory of the policy snapshot, on a local disk."),
     Setting("STROWGER_SPOOL", "/var/lib/strowger/spool", "Directory of the call records that workers append to."),
     Setting("STROWGER_SECRET_FILE", "/var/lib/strowger/secret", "Key of this node's routes; made at the first start."),
+    Setting(
+        "STROWGER_MEDIA_SECRET_FILE",
+        "/var/lib/strowger/media-secret",
+        "Key of hand-overs to media, the same on all SIP nodes and media workers; made at the first start.",
+    ),
     Setting("STROWGER_SPOOL_HOURS", "168", "How long a node keeps its spool once that is in Redis, in hours."),
     Setting("STROWGER_CDR_KEEP", "100000", "How many call records Redis keeps, of all nodes together."),
     Setting("STROWGER_RUN", "/run/strowger", "Directory of sockets and of the main script that Kamailio loads."),
@@ -40,8 +46,33 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_SIP_MEMORY", "512", "Megabytes for the calls under way, shared by Kamailio's processes."),
     Setting("STROWGER_PROBE_INTERVAL", "10", "Seconds between two OPTIONS to a gateway that is probed."),
     Setting("STROWGER_LOG_LEVEL", "1", "Kamailio's debug level: -1 errors, 0 warnings, 1 notices, 2 info, 3 debug."),
+    Setting("STROWGER_SCRIPTS", "(scripts/ of this checkout)", "Folder of the call scripts."),
+    Setting("STROWGER_WORKER_ADDRESS", "127.0.0.1:8084", "Where a media worker takes calls from FreeSWITCH; private."),
+    Setting("STROWGER_WORKER_HTTP", "127.0.0.1:8085", "Where a media worker runs scripts over HTTP; loopback only."),
+    Setting("STROWGER_WORKER_DRAIN", "600", "Seconds that calls have to end when a media worker is stopped."),
+    Setting("STROWGER_ESL_ADDRESS", "127.0.0.1:8021", "Event socket of the FreeSWITCH that the worker belongs to."),
+    Setting(
+        "STROWGER_ESL_PASSWORD_FILE",
+        "/var/lib/strowger/esl-password",
+        "Password of that event socket; made at the first start.",
+    ),
+    Setting("STROWGER_MEDIA_STATE", "/var/lib/strowger/media", "Directory of what must outlive a media worker."),
 )
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
+
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+"The call scripts that come with Strowger."
+
+
+class Address(NamedTuple):
+    """A TCP address."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +84,7 @@ class Settings:
     snapshot: Path
     spool: Path
     secret_file: Path
+    media_secret_file: Path
     spool_hours: int
     cdr_keep: int
     run: Path
@@ -64,17 +96,26 @@ class Settings:
     sip_memory: int
     probe_interval: int
     log_level: int
+    scripts: Path
+    worker_address: Address
+    worker_http: Address
+    worker_drain: int
+    esl_address: Address
+    esl_password_file: Path
+    media_state: Path
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the environment; raises :class:`SettingError`."""
-        env = {**_DEFAULTS, "STROWGER_NODE": os.uname().nodename, **(os.environ if environ is None else environ)}
+        computed = {"STROWGER_NODE": os.uname().nodename, "STROWGER_SCRIPTS": str(SCRIPTS)}
+        env = {**_DEFAULTS, **computed, **(os.environ if environ is None else environ)}
         return cls(
             node=env["STROWGER_NODE"],
             redis_url=env["STROWGER_REDIS_URL"],
             snapshot=Path(env["STROWGER_SNAPSHOT"]),
             spool=Path(env["STROWGER_SPOOL"]),
             secret_file=Path(env["STROWGER_SECRET_FILE"]),
+            media_secret_file=Path(env["STROWGER_MEDIA_SECRET_FILE"]),
             spool_hours=_number(env, "STROWGER_SPOOL_HOURS", 1, 87600),
             cdr_keep=_number(env, "STROWGER_CDR_KEEP", 1, 100_000_000),
             run=Path(env["STROWGER_RUN"]),
@@ -85,6 +126,13 @@ class Settings:
             sip_memory=_number(env, "STROWGER_SIP_MEMORY", 64, 65536),
             probe_interval=_number(env, "STROWGER_PROBE_INTERVAL", 1, 3600),
             log_level=_number(env, "STROWGER_LOG_LEVEL", -5, 3),
+            scripts=Path(env["STROWGER_SCRIPTS"]),
+            worker_address=_address(env, "STROWGER_WORKER_ADDRESS"),
+            worker_http=_loopback(env, "STROWGER_WORKER_HTTP"),
+            worker_drain=_number(env, "STROWGER_WORKER_DRAIN", 0, 86400),
+            esl_address=_address(env, "STROWGER_ESL_ADDRESS"),
+            esl_password_file=Path(env["STROWGER_ESL_PASSWORD_FILE"]),
+            media_state=Path(env["STROWGER_MEDIA_STATE"]),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -95,6 +143,7 @@ class Settings:
             "STROWGER_SNAPSHOT": str(self.snapshot),
             "STROWGER_SPOOL": str(self.spool),
             "STROWGER_SECRET_FILE": str(self.secret_file),
+            "STROWGER_MEDIA_SECRET_FILE": str(self.media_secret_file),
             "STROWGER_SPOOL_HOURS": str(self.spool_hours),
             "STROWGER_CDR_KEEP": str(self.cdr_keep),
             "STROWGER_RUN": str(self.run),
@@ -105,6 +154,13 @@ class Settings:
             "STROWGER_SIP_MEMORY": str(self.sip_memory),
             "STROWGER_PROBE_INTERVAL": str(self.probe_interval),
             "STROWGER_LOG_LEVEL": str(self.log_level),
+            "STROWGER_SCRIPTS": str(self.scripts),
+            "STROWGER_WORKER_ADDRESS": str(self.worker_address),
+            "STROWGER_WORKER_HTTP": str(self.worker_http),
+            "STROWGER_WORKER_DRAIN": str(self.worker_drain),
+            "STROWGER_ESL_ADDRESS": str(self.esl_address),
+            "STROWGER_ESL_PASSWORD_FILE": str(self.esl_password_file),
+            "STROWGER_MEDIA_STATE": str(self.media_state),
         }
 
     @property
@@ -124,6 +180,11 @@ class Settings:
         return self.run / "dispatcher.list"
 
     @property
+    def worker_socket(self) -> Path:
+        """Unix socket by which commands speak to this media worker; each worker of a node has its own port."""
+        return self.run / f"worker-{self.worker_address.port}.sock"
+
+    @property
     def main_script(self) -> Path:
         """The main script as Kamailio loads it: a copy, so that no edit of the source can break a reload."""
         return self.run / "main.py"
@@ -137,6 +198,28 @@ def _number(env: Mapping[str, str], name: str, low: int, high: int) -> int:
     if not low <= value <= high:
         raise SettingError(f"{name}: {value} is not between {low} and {high}")
     return value
+
+
+def _address(env: Mapping[str, str], name: str) -> Address:
+    """``HOST:PORT``, an IPv6 address in brackets."""
+    host, _, port = env[name].rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not bare or (":" in bare) != host.startswith("[") or not port.isascii() or not port.isdigit():
+        raise SettingError(f"{name}: {env[name]!r} is not HOST:PORT")
+    if not 1 <= int(port) <= 65535:
+        raise SettingError(f"{name}: {port} is not between 1 and 65535")
+    return Address(bare, int(port))
+
+
+def _loopback(env: Mapping[str, str], name: str) -> Address:
+    address = _address(env, name)
+    try:
+        if ipaddress.ip_address(address.host).is_loopback:
+            return address
+    except ValueError:
+        pass
+    # Who reaches it may run scripts, and nothing asks who that is.
+    raise SettingError(f"{name}: {address.host!r} is not a loopback address")
 
 
 def _addresses(env: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A node under test: Redis, agent and Kamailio as `strowger run` starts them, on ports of this run."""
+"""A node under test: Redis, agent and Kamailio as `strowger up` starts them, on ports of this run."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ class Node:
                 "STROWGER_SNAPSHOT": str(directory / "snapshot"),
                 "STROWGER_SPOOL": str(directory / "spool"),
                 "STROWGER_SECRET_FILE": str(directory / "secret"),
+                "STROWGER_MEDIA_SECRET_FILE": str(directory / "media-secret"),
                 "STROWGER_RUN": str(directory / "run"),
                 "STROWGER_SIP_ADDRESS": addresses,
                 "STROWGER_SIP_PORT": str(free_port()),

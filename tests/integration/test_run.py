@@ -1,4 +1,4 @@
-"""`strowger demo` and `strowger run`, as `make demo` and `make run` start them."""
+"""`strowger demo` and `strowger up`, as `make demo` and `make run` start them."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def _with_ctrl_c() -> None:
 
 @contextmanager
 def run(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """`strowger run` in a terminal of its own, and that terminal; killed in the end if it is still there."""
+    """`strowger up` in a terminal of its own, and that terminal; killed in the end if it is still there."""
     master, slave = pty.openpty()
     running = subprocess.Popen(
-        [*COMMAND, "run", "--directory", str(directory)],
+        [*COMMAND, "up", "--directory", str(directory)],
         env={**environment(), "TERM": "xterm", "COLUMNS": "120", "LINES": "60"},
         cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, preexec_fn=_with_ctrl_c,
     )  # fmt: skip
@@ -94,7 +94,7 @@ def test_run_stays_up_until_stopped_and_leaves_no_process(tmp_path: Path, stop: 
         assert re.search(r"ok.{0,20}kamailio", shown)
         assert len(processes_of(tmp_path)) > 5
         second = subprocess.run(
-            [*COMMAND, "run", "--directory", str(tmp_path)],
+            [*COMMAND, "up", "--directory", str(tmp_path)],
             env=environment(), cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert second.returncode == 1

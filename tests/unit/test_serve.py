@@ -13,6 +13,7 @@ from model.settings import SettingError, Settings
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     directories = {"STROWGER_RUN": str(tmp_path / "run"), "STROWGER_SPOOL": str(tmp_path / "spool")}
+    directories["STROWGER_MEDIA_SECRET_FILE"] = str(tmp_path / "media-secret")
     return Settings.from_env({**directories, "STROWGER_SECRET_FILE": str(tmp_path / "state" / "secret")})
 
 

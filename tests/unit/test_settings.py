@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console import serve
-from model.settings import SETTINGS, SettingError, Settings
+from model.settings import SETTINGS, Address, SettingError, Settings
 
 DOCUMENT = serve.ROOT / "docs" / "settings.md"
 BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
@@ -25,6 +25,7 @@ NUMBERS = {
     "STROWGER_SIP_MEMORY": (64, 65536),
     "STROWGER_PROBE_INTERVAL": (1, 3600),
     "STROWGER_LOG_LEVEL": (-5, 3),
+    "STROWGER_WORKER_DRAIN": (0, 86400),
 }
 
 
@@ -64,7 +65,7 @@ def test_the_document_names_nothing_that_is_not_there() -> None:
 
 def test_every_variable_in_the_code_is_a_setting_or_derived_from_one() -> None:
     known = {*NAMES, *serve.kamailio_environment(Settings.from_env({}))}
-    packages = ("agent", "console", "kemi", "model", "policyfile", "state")
+    packages = ("agent", "console", "kemi", "media", "model", "policyfile", "state")
     sources = [path for package in packages for path in (serve.ROOT / package).rglob("*.py")]
     used = {name for path in (*sources, serve.CONFIG) for name in re.findall(r"\bSTROWGER_[A-Z_]+\b", path.read_text())}
     assert used <= known
@@ -85,7 +86,8 @@ def test_defaults_stand_where_nothing_is_set() -> None:
     settings = Settings.from_env({})
     given = settings.to_env()
     assert given.pop("STROWGER_NODE") == socket.gethostname()
-    assert given == {setting.name: setting.default for setting in SETTINGS if setting.name != "STROWGER_NODE"}
+    assert given.pop("STROWGER_SCRIPTS") == str(serve.ROOT / "scripts")
+    assert given == {setting.name: setting.default for setting in SETTINGS if setting.name in given}
 
 
 def test_the_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +98,7 @@ def test_the_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyP
     assert Settings.from_env().sip_port == 5070
 
 
+addresses = st.builds(Address, st.sampled_from(["192.0.2.1", "2001:db8::1", "switch"]), st.integers(1, 65535))
 paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
 
 
@@ -114,6 +117,10 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         sip_memory=st.integers(64, 65536),
         probe_interval=st.integers(1, 3600),
         log_level=st.integers(-5, 3),
+        worker_address=addresses,
+        worker_http=st.builds(Address, st.sampled_from(["127.0.0.1", "127.9.9.9", "::1"]), st.integers(1, 65535)),
+        worker_drain=st.integers(0, 86400),
+        esl_address=addresses,
     )
 )
 def test_settings_come_back_from_their_variables(settings: Settings) -> None:
@@ -165,3 +172,29 @@ def test_a_node_listens_on_each_address(value: str, listeners: list[str]) -> Non
 def test_what_kamailio_cannot_listen_on_is_refused(value: str, message: str) -> None:
     with pytest.raises(SettingError, match=re.escape(f"STROWGER_SIP_ADDRESS: {message}") + "$"):
         Settings.from_env({"STROWGER_SIP_ADDRESS": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "'' is not HOST:PORT"),
+        ("8021", "'8021' is not HOST:PORT"),
+        (":8021", "':8021' is not HOST:PORT"),
+        ("switch", "'switch' is not HOST:PORT"),
+        ("switch:", "'switch:' is not HOST:PORT"),
+        ("::1:8021", "'::1:8021' is not HOST:PORT"),
+        ("[switch]:8021", "'[switch]:8021' is not HOST:PORT"),
+        ("switch:-1", "'switch:-1' is not HOST:PORT"),
+        ("switch:0", "0 is not between 1 and 65535"),
+        ("switch:65536", "65536 is not between 1 and 65535"),
+    ],
+)
+def test_what_is_no_address_is_refused(value: str, message: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(f"STROWGER_ESL_ADDRESS: {message}") + "$"):
+        Settings.from_env({"STROWGER_ESL_ADDRESS": value})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "localhost", "[::]"])
+def test_scripts_are_run_over_http_from_this_machine_only(host: str) -> None:
+    with pytest.raises(SettingError, match="STROWGER_WORKER_HTTP: '.*' is not a loopback address"):
+        Settings.from_env({"STROWGER_WORKER_HTTP": f"{host}:8085"})

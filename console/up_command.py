@@ -1,4 +1,4 @@
-"""`strowger run` and `strowger demo`: a whole node on this machine, with its first calls."""
+"""`strowger up` and `strowger demo`: a whole node on this machine, with its first calls."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ REFRESH = 0.5
 CALLS_SHOWN = 12
 
 
-def run(directory: Directory = DIRECTORY) -> None:
+def up(directory: Directory = DIRECTORY) -> None:
     """Start Redis, the node agent and Kamailio, place the first calls, and stay up until Ctrl-C."""
     with _node(directory) as stack, demo.carriers(stack.settings, directory / "demo"):
         _write_environment(stack)
@@ -94,6 +94,7 @@ def _settings(directory: Path) -> Settings:
         "STROWGER_SNAPSHOT": str(directory / "snapshot"),
         "STROWGER_SPOOL": str(directory / "spool"),
         "STROWGER_SECRET_FILE": str(directory / "secret"),
+        "STROWGER_MEDIA_SECRET_FILE": str(directory / "media-secret"),
         "STROWGER_RUN": str(directory / "run"),
     }
     return Settings.from_env({**own, **os.environ})

@@ -1,0 +1,162 @@
+"""Commands about the media workers of this node, and the call scripts that they run.
+
+A worker takes calls from one FreeSWITCH. The FreeSWITCHes that Kamailio picks from are drained as gateways are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from console.output import CommandFailed, Json, err, out, print_json, print_table, when
+from media.control import ControlError, ask
+from model.settings import Settings
+
+app = typer.Typer(no_args_is_help=True)
+
+Worker = Annotated[int, typer.Option(help="Port of the one worker that is meant; default: all of this node.")]
+LOAD_TIMEOUT = 30.0
+
+
+@app.command()
+def status(worker: Worker = 0, json: Json = False) -> None:
+    """This node's media workers, their calls and scripts; exit status 1 if one is not well or a script is refused."""
+    answers = _each(worker, lambda path: ask(path, "status"))
+    if json:
+        print_json(answers)
+    else:
+        for number, answer in enumerate(answers):
+            if number:
+                out.print()
+            _show(answer)
+    if not all(map(_well, answers)):
+        raise typer.Exit(1)
+
+
+def _well(answer: dict[str, Any]) -> bool:
+    return bool(answer["switch"]["connected"]) and not answer["refused"] and not answer["trouble"]
+
+
+def _show(answer: dict[str, Any]) -> None:
+    switch = answer["switch"]
+    state = "drained" if answer["draining"] else "takes calls"
+    out.print(f"worker {answer['address']}  {state}, {answer['calls']} calls, up since {when(answer['since'])}")
+    connected = "connected" if switch["connected"] else switch["error"]
+    out.print(f"switch {switch['address']}  {connected}")
+    for run in answer["running"]:
+        call = f"call {run['call']}" if run["call"] else "no call"
+        out.print(f"runs   {run['script']} {run['version']} for {time.time() - run['since']:.0f} s, {call}")
+    if answer["blocked"]:
+        out.print(f"a script held up all calls {answer['blocked']} times; see the log", style="red")
+    if answer["trouble"]:
+        out.print(answer["trouble"], style="red")
+    for owed in answer["interrupted"]:
+        out.print(
+            f"call {owed['call']} of {when(owed['since'])} was interrupted: hangup hook of {owed['script']} not run"
+        )
+    rows = [
+        (found["name"], ", ".join(found["numbers"]), found["place"], found["version"], when(found["loaded"]))
+        for found in answer["scripts"]
+    ]
+    print_table(("script", "numbers", "place", "version", "loaded"), rows, empty="no scripts")
+    _show_refused(answer)
+
+
+def _show_refused(answer: dict[str, Any]) -> None:
+    for file, why in answer["refused"].items():
+        kept = [found["name"] for found in answer.get("scripts", ()) if found["error"] == why]
+        stays = f"; in force stays what it was: {', '.join(kept)}" if kept else ""
+        out.print(f"refused {file}: {why}{stays}", style="red")
+
+
+@app.command()
+def drain(worker: Worker = 0, json: Json = False) -> None:
+    """Let media workers take no new calls; calls under way go on. FreeSWITCH tries the next worker of its dialplan.
+
+    A FreeSWITCH is drained with `strowger gateway drain`.
+    """
+    answers = _each(worker, lambda path: {"worker": _port(path), **ask(path, "drain")})
+    _report(answers, json, lambda answer: f"worker {answer['worker']} is drained; {answer['calls']} calls under way")
+
+
+@app.command()
+def resume(worker: Worker = 0, json: Json = False) -> None:
+    """Let drained media workers take calls again."""
+    answers = _each(worker, lambda path: {"worker": _port(path), **ask(path, "resume")})
+    _report(answers, json, lambda answer: f"worker {answer['worker']} takes calls again")
+
+
+@app.command()
+def reload(worker: Worker = 0, json: Json = False) -> None:
+    """Load all call scripts anew. Edited ones need no reload: they serve the next call by themselves."""
+    answers = _each(worker, lambda path: {"worker": _port(path), **ask(path, "reload", timeout=LOAD_TIMEOUT)})
+    _report(
+        answers, json, lambda answer: f"worker {answer['worker']} has {', '.join(answer['scripts']) or 'no scripts'}"
+    )
+    for answer in answers:
+        for file, why in answer["refused"].items():
+            err.print(f"refused {file}: {why}", style="red")
+    if any(answer["refused"] or answer["trouble"] for answer in answers):
+        raise CommandFailed(
+            "\n".join(answer["trouble"] for answer in answers if answer["trouble"]) or "not all in force"
+        )
+
+
+def run(
+    name: Annotated[str, typer.Argument(help="Name or number of a call script that needs no call.")],
+    args: Annotated[list[str] | None, typer.Argument(help="What it gets as args.")] = None,
+    detach: Annotated[bool, typer.Option(help="Do not wait for it.")] = False,
+    worker: Worker = 0,
+    json: Json = False,
+) -> None:
+    """Run a call script on a media worker, without a call, and print what it writes. (`strowger up` starts a node.)"""
+    request = {"name": name, "args": " ".join(args or ()), "detach": detach}
+    answer = ask(_ready_worker(worker), "run", timeout=None, **request)
+    if json:
+        print_json(answer)
+    elif answer["output"]:
+        typer.echo(answer["output"], nl=not answer["output"].endswith("\n"))
+
+
+def _sockets(worker: int) -> list[Path]:
+    """Of the workers that are meant. Raises CommandFailed where there is none."""
+    directory = Settings.from_env().run
+    found = sorted(directory.glob(f"worker-{worker or '*'}.sock"))
+    if not found:
+        raise CommandFailed(f"no media worker{f' {worker}' if worker else ''} runs here: no socket in {directory}")
+    return found
+
+
+def _each(worker: int, command: Callable[[Path], dict[str, Any]]) -> list[dict[str, Any]]:
+    return [command(path) for path in _sockets(worker)]
+
+
+def _ready_worker(worker: int) -> Path:
+    """One that answers, rather one that is not drained."""
+    errors, drained = [], []
+    for path in _sockets(worker):
+        try:
+            if not ask(path, "status")["draining"]:
+                return path
+            drained.append(path)
+        except ControlError as error:
+            errors.append(str(error))
+    if not drained:
+        raise CommandFailed("\n".join(errors))
+    return drained[0]
+
+
+def _report(answers: list[dict[str, Any]], json: bool, line: Callable[[dict[str, Any]], str]) -> None:
+    if json:
+        print_json(answers)
+        return
+    for answer in answers:
+        out.print(line(answer))
+
+
+def _port(path: Path) -> int:
+    return int(path.stem.removeprefix("worker-"))

@@ -1,0 +1,192 @@
+"""Runs scripts: for the calls that the switch hands over, and without a call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from media.esl import protocol
+from media.esl.inbound import Inbound
+from media.esl.server import OutboundCall
+from media.intents import Intents
+from media.loader import Scripts
+from media.registry import Loaded
+from media.runner import ScriptFailed, guarded, run, run_until
+from media.session import Env, Session, Stream, runtime
+from media.wanted import Wanted, wanted
+from model.handover import HandoverError
+
+REFUSED = "INCOMING_CALL_BARRED"
+"For a call without proof: 403. Of CALL_REJECTED FreeSWITCH makes 603 (hangup_cause_to_sip of mod_sofia.c)."
+UNKNOWN = "UNALLOCATED_NUMBER"
+"For a script that is not there: 404."
+FAILED = "NORMAL_TEMPORARY_FAILURE"
+"For a script that raised: 503 where it had not answered."
+GRACE = 30.0
+"Seconds that a script may go on after its call, for hangup hooks and the like; then it is cancelled."
+
+log = logging.getLogger(__name__)
+
+
+class NotRun(Exception):
+    """A script was not run; the message says why."""
+
+
+@dataclass(slots=True, eq=False)
+class Running:
+    """A script at work."""
+
+    found: Loaded
+    uuid: str = ""
+    "The call's channel, if it has one."
+    since: float = field(default_factory=time.time)
+    "Unix time, in seconds."
+
+
+class Calls:
+    """What one worker has under way."""
+
+    def __init__(self, scripts: Scripts, secret: bytes, intents: Intents, switch: Inbound) -> None:
+        self.running: set[Running] = set()
+        self._scripts, self._secret, self._intents, self._switch = scripts, secret, intents, switch
+        self._detached: set[asyncio.Task[None]] = set()
+
+    async def take(self, call: OutboundCall) -> None:
+        """Serve a call that the switch handed over; the connection ends with this."""
+        try:
+            want = wanted(call.channel, self._secret, time.time())
+            found = await self._find(want.key, call=not want.detached)
+        except HandoverError as error:
+            return _refuse(call, REFUSED, str(error))
+        except NotRun as error:
+            return _refuse(call, UNKNOWN, str(error))
+        if want.detached or not found.script.attached:
+            await self._beside(call, want, found)
+        else:
+            await self._attached(call, want, found)
+
+    async def run(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> str:
+        """Run a script without a call; what it wrote to ``stream``. Raises NotRun and ScriptFailed."""
+        return await self._run(await self._find(key, call=False), args, parameters or {})
+
+    async def begin(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> None:
+        """The same, without waiting for it. Raises NotRun."""
+        self._begin(await self._find(key, call=False), args, parameters or {})
+
+    async def finish(self) -> None:
+        """Until no script runs without a call."""
+        while self._detached:
+            await asyncio.wait(self._detached)
+
+    def cancel(self) -> None:
+        """End scripts that run without a call."""
+        for task in self._detached:
+            task.cancel()
+
+    async def _find(self, key: str, *, call: bool) -> Loaded:
+        found = (await self._scripts.current()).find(key)
+        if found is None:
+            # A key without a letter may be a number that somebody dialled.
+            shown = f"script {key!r}" if any(char.isalpha() for char in key) else "script of that number"
+            raise NotRun(f"there is no {shown}")
+        if found.script.attached and not call:
+            raise NotRun(f"the script {found.script.name!r} takes session, and so needs a call")
+        return found
+
+    async def _attached(self, call: OutboundCall, want: Wanted, found: Loaded) -> None:
+        runtime.use(self._switch)
+        session = OwedSession(call, want, lambda: self._intents.owe(call.uuid, found.script.name, found.place))
+        with self._at_work(Running(found, call.uuid)):
+            done = await self._serve(call, session, found, want.args)
+            with suppress(ScriptFailed):
+                # Runs the hook, and hangs up, unless that is not wanted. Who is cancelled before leaves it owed.
+                await guarded(found, self._scripts.folder, session.close() if done else _fail(session))
+        if session.owed:
+            self._intents.settle(call.uuid)
+
+    async def _serve(self, call: OutboundCall, session: Session, found: Loaded, args: str) -> bool:
+        """Run the script of a call; whether that went well."""
+        given = {"session": session, "env": Env(_variables(call)), "stream": Stream(), "args": args}
+        ended = asyncio.ensure_future(call.connection.wait_closed())
+        try:
+            await run_until(found, self._scripts.folder, ended, GRACE, **given)
+            return True
+        except ScriptFailed:
+            return False
+        finally:
+            ended.cancel()
+
+    async def _beside(self, call: OutboundCall, want: Wanted, found: Loaded) -> None:
+        """A script that does not take the call: the dialplan goes on, at once or after it."""
+        parameters = _variables(call)
+        if want.detached:
+            self._begin(found, want.args, parameters)
+        else:
+            await self._quietly(found, want.args, parameters)
+        call.connection.write(protocol.command("resume"))
+
+    async def _run(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> str:
+        runtime.use(self._switch)
+        stream = Stream()
+        with self._at_work(Running(found)):
+            await run(found, self._scripts.folder, env=Env(parameters), stream=stream, args=args)
+        return stream.get_data()
+
+    @contextmanager
+    def _at_work(self, running: Running) -> Iterator[None]:
+        self.running.add(running)
+        try:
+            yield
+        finally:
+            self.running.discard(running)
+
+    def _begin(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> None:
+        task = asyncio.create_task(self._quietly(found, args, parameters))
+        self._detached.add(task)
+        task.add_done_callback(self._detached.discard)
+
+    async def _quietly(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> None:
+        with suppress(ScriptFailed):  # logged already
+            await self._run(found, args, parameters)
+
+
+class OwedSession(Session):
+    """A session whose hangup hook is written down, so that a worker that dies does not forget it in silence."""
+
+    __slots__ = ("_owe", "owed")
+
+    def __init__(self, call: OutboundCall, want: Wanted, owe: Callable[[], None]) -> None:
+        super().__init__(call.connection, call.channel)
+        self.handover, self.script_args = want.handover, want.args
+        self._owe = owe
+        self.owed = False
+        "Whether it was written down."
+
+    def set_hangup_hook(self, function: Callable[..., Any], arg: Any = None) -> None:
+        """See :class:`Session`."""
+        if not self.owed:
+            self._owe()
+            self.owed = True
+        super().set_hangup_hook(function, arg)
+
+
+def _variables(call: OutboundCall) -> dict[str, str]:
+    """What is known of a call, as a hook's env has it: variables by their names, the rest as the event has it."""
+    return {name.removeprefix("variable_"): value for name, value in call.channel.headers.items()}
+
+
+async def _fail(session: Session) -> None:
+    try:
+        await session.hangup(FAILED)
+    finally:
+        await session.close()
+
+
+def _refuse(call: OutboundCall, cause: str, why: str) -> None:
+    log.warning("call %s refused: %s", call.uuid, why)
+    call.connection.write(protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": cause}))

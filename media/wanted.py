@@ -1,0 +1,61 @@
+"""Which script a call is for, and what proves that.
+
+A call that Kamailio handed over says so in its headers, with a token. A call that an operator's own dialplan sends
+names its script in the channel variable ``strowger_script``, which nobody outside can set: what a peer sends becomes
+variables that begin with ``sip_``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from urllib.parse import quote
+
+from media.esl.message import Event
+from model.handover import PREFIX, TOKEN, Handover, HandoverError
+
+SCRIPT, ARGS, DETACHED = "strowger_script", "strowger_args", "strowger_detached"
+"Channel variables of the dialplan; the first may be a number, too."
+_HEADERS = (TOKEN, *(PREFIX + field.name.title() for field in fields(Handover)))
+_TRUE = ("true", "yes", "on", "1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a call asks for."""
+
+    key: str
+    "Name or number of a script."
+    args: str = ""
+    detached: bool = False
+    "Whether the dialplan goes on while the script runs."
+    handover: Handover | None = None
+    "What the SIP tier says of the call; None for a call of the dialplan's own."
+
+
+def wanted(channel: Event, secret: bytes, now: float) -> Wanted:
+    """What the call of ``channel`` asks for at Unix time ``now``. Raises :class:`HandoverError`."""
+    headers = {name: value for name in _HEADERS if (value := channel.variable(f"sip_h_{name}"))}
+    key = channel.variable(SCRIPT)
+    if TOKEN not in headers and key:
+        detached = (channel.variable(DETACHED) or "").lower() in _TRUE
+        return Wanted(key=key, args=channel.variable(ARGS) or "", detached=detached)
+    handover = _proven(headers, secret, now)
+    return Wanted(key=handover.app or handover.callee, args=handover.args, handover=handover)
+
+
+def _proven(headers: Mapping[str, str], secret: bytes, now: float) -> Handover:
+    # In events FreeSWITCH leaves alone what looks encoded already (switch_url_encode_opt of switch_utils.c): so what
+    # was encoded in the header may have been decoded together with the event.
+    again = {name: quote(value, safe=_SAFE) for name, value in headers.items()}
+    errors = []
+    for told in (headers, again) if again != headers else (headers,):
+        try:
+            return Handover.parse(told, secret, now)
+        except HandoverError as error:
+            errors.append(error)
+    # Of one that is only too old, the other form says that its token does not fit.
+    raise min(errors, key=lambda error: "does not fit" in str(error))
+
+
+_SAFE = "+*#@:;,=/!$'() "

@@ -1,0 +1,208 @@
+"""The media worker: takes calls from FreeSWITCH and runs call scripts for them, until it is told to end.
+
+SIGTERM drains it: FreeSWITCH finds nobody listening and tries the next worker of its dialplan, and calls under way go
+on, for at most STROWGER_WORKER_DRAIN seconds. A second SIGTERM ends them too: their connections are closed, and the
+dialplan goes on as it does for a worker that died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from contextlib import AsyncExitStack
+from http import HTTPStatus
+from typing import Any
+
+from media import control, http
+from media.calls import Calls, NotRun
+from media.control import ControlError
+from media.esl.errors import EslError
+from media.esl.inbound import Inbound
+from media.esl.server import OutboundServer
+from media.http import HttpError, Request
+from media.intents import Intents
+from media.loader import Scripts
+from media.runner import ScriptFailed
+from media.session import runtime
+from media.watchdog import Watchdog
+from model.settings import Settings
+
+HTTP_LIMIT = 60.0
+"Seconds that a script has to answer over HTTP."
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One worker process. Made and run within an event loop."""
+
+    def __init__(self, settings: Settings, secret: bytes, password: str) -> None:
+        self._settings = settings
+        self._began = time.time()
+        self._scripts = Scripts(settings.scripts)
+        self._intents = Intents(settings.media_state / f"worker-{settings.worker_address.port}")
+        self._switch = Inbound(settings.esl_address, password)
+        self._calls = Calls(self._scripts, secret, self._intents, self._switch)
+        self._server = OutboundServer(*settings.worker_address, self._calls.take)
+        self._watchdog = Watchdog(settings.scripts)
+        self._draining: asyncio.Task[bool] | None = None
+        self._told = asyncio.Event()
+        self._told_again = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT. Raises OSError where an address is taken, ControlError where a worker is."""
+        runtime.use(self._switch)
+        self._scripts.load()
+        async with AsyncExitStack() as stack:
+            commands = {"status": self._status, "reload": self._reload, "run": self._run}
+            commands |= {"drain": self._drain, "resume": self._resume}
+            path = self._settings.worker_socket
+            await stack.enter_async_context(await control.serve(path, commands))
+            stack.callback(path.unlink, missing_ok=True)
+            self._report_interrupted()
+            await stack.enter_async_context(self._switch)
+            await stack.enter_async_context(await http.serve(*self._settings.worker_http, self._answer))
+            await self._server.start()
+            stack.push_async_callback(self._server.close)
+            self._watchdog.start()
+            stack.callback(self._watchdog.stop)
+            self._listen_to_signals()
+            log.info("media worker takes calls at %s", self._settings.worker_address)
+            await self._told.wait()
+            await self._end()
+
+    def _listen_to_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled)
+
+    def _signalled(self) -> None:
+        (self._told_again if self._told.is_set() else self._told).set()
+
+    async def _end(self) -> None:
+        log.info("takes no more calls; %d under way", self._server.calls)
+        done = asyncio.ensure_future(self._finish())
+        again = asyncio.ensure_future(self._told_again.wait())
+        limit = self._settings.worker_drain
+        await asyncio.wait({done, again}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            log.warning("ends with %d calls under way", self._server.calls)
+        for task in (done, again):
+            task.cancel()
+        self._calls.cancel()
+
+    async def _finish(self) -> None:
+        await self._server.drain()
+        await self._calls.finish()
+
+    def _report_interrupted(self) -> None:
+        for intent in self._intents.recover():
+            log.error(
+                "call %s was interrupted: the hangup hook of %s (%s) did not run to its end, and is not run again",
+                intent.uuid, intent.script, intent.place,
+            )  # fmt: skip
+
+    # Commands
+
+    async def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+        registry = await self._scripts.current()
+        return {
+            "address": str(self._settings.worker_address),
+            "pid": os.getpid(),
+            "since": self._began,
+            "draining": self._draining is not None or self._told.is_set(),
+            "calls": self._server.calls,
+            "taken": self._server.taken,
+            "blocked": self._watchdog.blocks,
+            "switch": self._switch_status(),
+            "running": [
+                {"script": run.found.script.name, "version": run.found.version, "call": run.uuid, "since": run.since}
+                for run in sorted(self._calls.running, key=lambda run: run.since)
+            ],
+            "scripts": [
+                {
+                    "name": found.script.name, "numbers": list(found.script.numbers), "place": found.place,
+                    "version": found.version, "loaded": found.since, "error": registry.refused.get(found.file),
+                    "call": found.script.attached, "http": found.script.http,
+                }
+                for found in registry.scripts()
+            ],
+            "refused": dict(registry.refused),
+            "trouble": self._scripts.trouble,
+            "interrupted": [
+                {"call": owed.uuid, "script": owed.script, "place": owed.place, "since": owed.since}
+                for owed in self._intents.interrupted
+            ],
+        }  # fmt: skip
+
+    def _switch_status(self) -> dict[str, Any]:
+        status: dict[str, Any] = {"address": str(self._settings.esl_address), "connected": True, "error": ""}
+        try:
+            _ = self._switch.connection
+        except EslError as error:
+            status |= {"connected": False, "error": str(error)}
+        return status
+
+    async def _reload(self, _request: dict[str, Any]) -> dict[str, Any]:
+        registry = await self._scripts.reload()
+        names = [found.script.name for found in registry.scripts()]
+        return {"scripts": names, "refused": dict(registry.refused), "trouble": self._scripts.trouble}
+
+    async def _drain(self, _request: dict[str, Any]) -> dict[str, Any]:
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._server.drain())
+            await asyncio.sleep(0)
+            log.info("drained: takes no more calls")
+        return {"calls": self._server.calls}
+
+    async def _resume(self, _request: dict[str, Any]) -> dict[str, Any]:
+        if self._told.is_set():
+            raise ControlError("the media worker is ending")
+        if self._draining is None:
+            raise ControlError("the media worker is not drained")
+        try:
+            await self._server.start()
+        except OSError as error:
+            raise ControlError(str(error)) from None
+        self._draining.cancel()
+        self._draining = None
+        log.info("takes calls again")
+        return {}
+
+    async def _run(self, request: dict[str, Any]) -> dict[str, Any]:
+        name, args = str(request.get("name", "")), str(request.get("args", ""))
+        try:
+            if request.get("detach"):
+                await self._calls.begin(name, args)
+                return {"output": ""}
+            return {"output": await self._calls.run(name, args)}
+        except (NotRun, ScriptFailed) as error:
+            raise ControlError(str(error)) from None
+
+    # HTTP
+
+    async def _answer(self, request: Request) -> tuple[HTTPStatus, str]:
+        found = (await self._scripts.current()).find(request.name)
+        if found is None or not found.script.http:
+            raise HttpError(HTTPStatus.NOT_FOUND, "no such script is run over HTTP")
+        parameters = {"Request-Method": request.method, **request.parameters}
+        args = request.parameters.get("args", "")
+        try:
+            if request.parameters.get("detach") == "true":
+                await self._calls.begin(request.name, args, parameters)
+                return HTTPStatus.ACCEPTED, ""
+            async with asyncio.timeout(HTTP_LIMIT):
+                return HTTPStatus.OK, await self._calls.run(request.name, args, parameters)
+        except NotRun as error:
+            raise HttpError(HTTPStatus.CONFLICT, str(error)) from None
+        except ScriptFailed as error:
+            raise HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from None
+        except TimeoutError:
+            raise HttpError(HTTPStatus.GATEWAY_TIMEOUT, f"no answer within {HTTP_LIMIT:g} s") from None
+
+
+async def work(settings: Settings, secret: bytes, password: str) -> None:
+    """Be a media worker until SIGTERM or SIGINT."""
+    await Worker(settings, secret, password).run()
