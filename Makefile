@@ -1,13 +1,14 @@
 # make run    the whole stack on this machine, with its first calls; Ctrl-C stops it
 # make demo   the same, then stops; fails unless every call did what it should
 # make test   all checks and all tests
+# make contract   what a switch must do: the embedded one, and FreeSWITCH where there is one
 # make soak   a million calls in twenty minutes, and the memory of every process meanwhile
 # make bench  what Strowger promises, measured beside its peers: a quarter of an hour, see docs/bench.md
 
 PYTHON := .venv/bin/python
 READY  := .venv/ready
 
-.PHONY: run demo test bench soak check install clean
+.PHONY: run demo test contract bench soak check install clean
 
 run: install
 	@$(PYTHON) -m console.main up
@@ -17,6 +18,9 @@ demo: install
 
 test: install
 	@./tools/test
+
+contract: install
+	@.venv/bin/pytest -n 2 --dist loadfile tests/contract
 
 bench: install
 	@$(PYTHON) -m bench

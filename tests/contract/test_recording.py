@@ -1,0 +1,121 @@
+"""M8: recording, and putting one file into another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from harness.audio import frequencies, read_wav, silence, tone, tones, write_wav
+from harness.phone import Call
+from harness.switches import Switch
+from harness.talk import talk
+
+from media.session import Session
+
+BEEP = "tone_stream://%(200,0,1000)"
+
+
+@pytest.fixture
+def path(switch: Switch, request: pytest.FixtureRequest) -> Path:
+    """Where the test records."""
+    return switch.recordings / f"{request.node.originalname}.wav"
+
+
+def test_what_the_caller_says_is_recorded_until_they_are_silent(switch: Switch, path: Path) -> None:
+    async def script(session: Session) -> None:
+        await session.answer()
+        await session.stream_file(BEEP)
+        assert await session.record_file(str(path), 20, 200, 1) is True
+        await session.stream_file(BEEP)
+
+    async def caller(call: Call) -> None:
+        await call.hears(1000)
+        await call.hears_silence(0.1)
+        call.play(tone(600, 0.6), silence(0.2), tone(1200, 0.6))
+        await call.hears(1000, since=1.0)
+        await call.ended()
+
+    talk(switch, script, caller)
+    recorded = tones(read_wav(path))
+    assert frequencies(recorded) == [600, 1200]
+    assert recorded[0].seconds == pytest.approx(0.6, abs=0.1)
+    assert recorded[1].start - recorded[0].end == pytest.approx(0.2, abs=0.1)
+
+
+def test_a_recording_ends_at_its_greatest_length(switch: Switch, path: Path) -> None:
+    async def script(session: Session) -> None:
+        await session.answer()
+        await session.stream_file(BEEP)
+        assert await session.record_file(str(path), 1, 200, 5) is False
+
+    async def caller(call: Call) -> None:
+        await call.hears(1000)
+        call.play(tone(600, 6.0))
+        await call.ended()
+
+    talk(switch, script, caller)
+    # FreeSWITCH counts whole seconds by the clock on the wall (switch_ivr_record_file).
+    assert 0.8 <= len(read_wav(path)) / 8000 <= 2.3
+
+
+def test_a_recording_is_kept_when_the_caller_hangs_up(switch: Switch, path: Path) -> None:
+    async def script(session: Session) -> None:
+        await session.answer()
+        await session.stream_file(BEEP)
+        assert await session.record_file(str(path), 20, 200, 5) is False
+        assert not session.ready()
+
+    async def caller(call: Call) -> None:
+        await call.hears(1000)
+        await call.hears_silence(0.1)
+        call.play(tone(600, 6.0))
+        await call.hears_silence(0.8)
+        await call.hangup()
+
+    talk(switch, script, caller)
+    (recorded,) = tones(read_wav(path))
+    assert recorded.is_at(600)
+    assert recorded.seconds > 0.4
+
+
+def test_a_digit_ends_a_recording_when_the_callback_says_so(switch: Switch, path: Path) -> None:
+    async def on_input(session: Session, kind: str, obj: object, argument: object) -> str:
+        return "break"
+
+    async def script(session: Session) -> None:
+        await session.answer()
+        session.set_input_callback(on_input)
+        await session.stream_file(BEEP)
+        assert await session.record_file(str(path), 20, 200, 10) is False
+        assert session.ready()
+
+    async def caller(call: Call) -> None:
+        await call.hears(1000)
+        await call.hears_silence(0.1)
+        call.play(tone(600, 0.6))
+        await call.hears_silence(1.0)
+        await call.dial("#")
+        await call.ended()
+
+    talk(switch, script, caller)
+    assert frequencies(tones(read_wav(path))) == [600]
+
+
+@pytest.mark.parametrize(("at", "order"), [(0, [900, 500]), (4000, [500, 900, 500]), (8000, [500, 900])])
+def test_a_file_is_put_into_another_at_a_sample(switch: Switch, at: int, order: list[int]) -> None:
+    whole = write_wav(switch.recordings / f"into-{at}.wav", tone(500, 1.0))
+    part = write_wav(switch.recordings / "part.wav", tone(900, 0.5))
+
+    async def script(session: Session) -> None:
+        await session.answer()
+        await session.insert_file(str(whole), str(part), at)
+
+    async def caller(call: Call) -> None:
+        await call.ended()
+
+    talk(switch, script, caller)
+    made = tones(read_wav(whole))
+    assert frequencies(made) == order
+    assert sum(found.seconds for found in made) == pytest.approx(1.5, abs=0.1)
+    if at == 4000:
+        assert [found.seconds for found in made] == pytest.approx([0.5, 0.5, 0.5], abs=0.06)
