@@ -26,6 +26,7 @@ def main(
         ALL
     ),
     blocks: Annotated[int | None, typer.Option(min=2, help="Paired blocks of CPU for each call.")] = None,
+    peers: Annotated[Path | None, typer.Option(help="A virtual environment with greenswitch and genesis.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="A minute that only shows that it runs.")] = False,
     results: Annotated[Path, typer.Option(help="Directory for the results.")] = RESULTS,
 ) -> None:
@@ -48,6 +49,7 @@ def main(
             Path(directory),
             replace(SMOKE if smoke else Sizes(), **given),
             lambda text: progress.print(f"[{time.monotonic() - began:4.0f} s] {text}", markup=False),
+            peers,
         )
         command = shlex.join(["python", "-m", "bench.media", *sys.argv[1:]])
         figures = [replace(one, machine=report.machine(), command=command) for one in bench.run(parts)]

@@ -15,6 +15,8 @@ _ETH_P_IP, _SO_ATTACH_FILTER, _SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 0x0800, 26, 35,
 _BUFFER = 64 << 20
 _TIMESPEC = struct.Struct("@qq")
 _ETHERNET, _TCP = 14, 6
+# An event names itself first, behind its frame's two headers.
+_NAMED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,9 @@ class Packet:
     "The switch's port."
     from_switch: bool
     data: bytes
-    "Its beginning."
+    "Its beginning, as far as it can name an event."
+    size: int = 0
+    "Octets of all of it."
 
 
 def latencies(packets: Iterable[Packet], asks: Sequence[bytes] = ASKS) -> list[float]:
@@ -52,7 +56,8 @@ def read(data: bytes, time: float, port: int) -> Packet | None:
     offset = (tcp[12] >> 4) * 4
     if total <= header + offset:
         return None
-    return Packet(time, target if source == port else source, target == port, tcp[offset:])
+    payload = tcp[offset : total - header]
+    return Packet(time, target if source == port else source, target == port, payload[:_NAMED], len(payload))
 
 
 class Sniffer:

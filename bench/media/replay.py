@@ -95,8 +95,8 @@ class Player:
     def event(self, name: str, **words: str) -> bytes:
         """An event's text."""
         text = self._templates[name]
-        for word, value in (words | {"HANDOVER\n": self._handover}).items():
-            text = text.replace(word, value)
+        for word, value in (words | {"handover": self._handover}).items():
+            text = text.replace(f"{{{word}}}", value)
         return text.encode()
 
     def new_uuid(self) -> str:
@@ -132,7 +132,7 @@ class _Call:
 
     def _command(self, name: str, headers: Mapping[str, str]) -> bool:
         if name == "connect":
-            self._writer.write(self._player.event("channel-data", UUID=self._uuid))
+            self._writer.write(self._player.event("channel-data", uuid=self._uuid))
         elif name.startswith("sendmsg"):
             self._writer.write(_OK)
             if headers["call-command"] == "hangup":
@@ -151,15 +151,15 @@ class _Call:
             chance, seconds = self._player._random, self._player._random.uniform(*self._player.load.prompt)
             if chance.random() < DIGIT_SHARE:
                 await asyncio.sleep(seconds / 2)
-                self._send("dtmf", UUID=self._uuid)
+                self._send("dtmf", uuid=self._uuid)
                 seconds /= 2
             await asyncio.sleep(seconds)
         own = headers.get("event-uuid") or self._player.new_uuid()
-        words = {"APPDATA": quote(arg, safe=_UNRESERVED), "APPUUID": own, "APP": app, "UUID": self._uuid}
+        words = {"data": quote(arg, safe=_UNRESERVED), "application-uuid": own, "application": app, "uuid": self._uuid}
         self._send("execute-complete", **words)
 
     def _hang_up(self) -> None:
-        self._send("hangup-complete", UUID=self._uuid)
+        self._send("hangup-complete", uuid=self._uuid)
         said = b"Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n"
         self._writer.write(
             b"Content-Type: text/disconnect-notice\nContent-Disposition: disconnect\n"

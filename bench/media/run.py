@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.figures import Figure, Goal, paired
+from bench import esl, switch
+from bench.figures import Figure, Goal, paired, percentile, percentile_interval
+from bench.media import sessions
 from bench.media.callers import Does
 from bench.media.cpu import Blocks, Rig, Variant
 from bench.media.freeswitch import LUA, FreeSwitch
+from bench.media.sessions import Heard
 from bench.media.worker import Worker, handover, new_secret
 
-ALL = ("tone", "ivr")
+ALL = ("tone", "ivr", "replay", "calls", "events", "pacing")
 LUA_NAME, CONTROL = "mod_lua", "control"
 TONE_GOAL, IVR_GOAL = Goal(1.4), Goal(1.7)
 # What a figure of CPU is called.
@@ -31,9 +34,22 @@ class Sizes:
     "Calls a second of each variant."
     ivr_calls: int = 40
     ivr_rate: float = 5.0
+    sessions: int = 500
+    "Played at once."
+    seconds: float = 40.0
+    "For which they are."
+    calls: int = 100
+    "Real ones at once."
+    runs: int = 3
+    "Of the latter two."
+    event_blocks: int = 6
+    event_share: float = 1.0
+    "Of the events that bench.esl reads in a block."
+    pacing_calls: int = 50
+    pacing_seconds: float = 10.0
 
 
-SMOKE = Sizes(blocks=2, tone_calls=3, ivr_calls=2)
+SMOKE = Sizes(2, 3, 12.0, 2, 5.0, 10, 4.0, 3, 1, 2, 0.01, 3, 1.0)
 
 
 @dataclass(slots=True)
@@ -43,6 +59,8 @@ class MediaBench:
     directory: Path
     sizes: Sizes
     progress: Callable[[str], None]
+    peers: Path | None = None
+    "A virtual environment with greenswitch and genesis."
 
     def run(self, only: Sequence[str]) -> list[Figure]:
         """The figures of the parts ``only``. Raises NoSwitchError, and CallsFailedError."""
@@ -51,6 +69,12 @@ class MediaBench:
             figures += self._tone()
         if "ivr" in only:
             figures += self._ivr()
+        if "replay" in only or "calls" in only:
+            figures += self._sessions(only)
+        if "events" in only:
+            figures += self._events()
+        if "pacing" in only:
+            figures += self._pacing()
         return figures
 
     def _tone(self) -> list[Figure]:
@@ -65,6 +89,50 @@ class MediaBench:
             self.progress(f"{IVR}: {self.sizes.blocks} blocks of {self.sizes.ivr_calls} calls each")
             found = rig.blocks(self.sizes.blocks, self.sizes.ivr_calls, self.sizes.ivr_rate, self.progress)
         return cpu_figures(IVR, found, {"ivr": IVR_GOAL})
+
+    def _sessions(self, only: Sequence[str]) -> list[Figure]:
+        directory = self.directory / "sessions"
+        directory.mkdir(parents=True)
+        secret, worker = new_secret(directory), Worker(directory / "worker", directory / "media-secret")
+        real = FreeSwitch(directory / "switch", 0, {}, {"talk": worker.address})
+        try:
+            real.start()
+            real.wait()
+            worker.start(real.esl_port, real.password_file)
+            figures = []
+            if "replay" in only:
+                name = f"event to command, {self.sizes.sessions} calls played"
+                figures += self._heard(name, lambda: sessions.replayed(worker, secret, self.sizes.sessions, self.sizes.seconds))
+            if "calls" in only:
+                name = f"event to command, {self.sizes.calls} real calls with audio"
+                figures += self._heard(name, lambda: sessions.real(worker, secret, real, directory / "callers", self.sizes.calls))
+            return figures
+        finally:
+            worker.stop()
+            real.stop()
+
+    def _heard(self, name: str, measure: Callable[[], Heard]) -> list[Figure]:
+        runs = []
+        for _ in range(self.sizes.runs):
+            runs.append(measure())
+            sessions.say(name, runs[-1], self.progress)
+        return sessions.figures(name, runs)
+
+    def _events(self) -> list[Figure]:
+        self.progress("reading events")
+        pythons = esl.interpreters(self.peers, self.progress)
+        return esl.measure(pythons, self.sizes.event_blocks, self.sizes.event_share, self.progress)
+
+    def _pacing(self) -> list[Figure]:
+        self.progress(f"pacing of the embedded switch, {self.sizes.pacing_calls} calls")
+        errors = []
+        for _ in range(self.sizes.runs):
+            found, packets, loud, cpu = switch.measure(self.sizes.pacing_calls, self.sizes.pacing_seconds)
+            errors += [float(one) / 1e6 for one in found]
+            self.progress(f"{packets:,} packets, {loud:.1%} of frames heard, {cpu:.0%} of a core")
+        name = f"pacing error of the embedded switch, {self.sizes.pacing_calls} calls: p99"
+        low, high = percentile_interval(errors, 0.99)
+        return [Figure(name, percentile(errors, 0.99), "ms", low=low, high=high, goal=Goal(5))]
 
     @contextmanager
     def _variants(
