@@ -18,6 +18,8 @@ from bench.media.worker import Worker
 # Seconds after the last BYE for threads and connections to end.
 SETTLE = 1.0
 WARM_UP_CALLS = 10
+# Seconds for which processes without calls are watched, before the first block and after each fourth.
+IDLE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Rig:
 
     def blocks(self, count: int, calls: int, rate: float, progress: Callable[[str], None]) -> Blocks:
         """So many blocks of ``calls`` each. Raises CallsFailedError where any call went wrong."""
-        found = Blocks(*({one.name: [] for one in self._variants} for _ in range(3)))
+        found = Blocks()
         self._block(0, WARM_UP_CALLS, rate)
         idle = self._idle()
         for number in range(count):
@@ -78,9 +80,9 @@ class Rig:
             for one in self._variants:
                 switch, worker = used[one.name]
                 rest = idle[where[one.name].pid] + (idle[one.worker.pid] if one.worker else 0.0)
-                found.all[one.name].append((switch + worker) / calls * 1000)
-                found.busy[one.name].append((switch + worker - rest * seconds) / calls * 1000)
-                found.worker[one.name].append(worker / calls * 1000)
+                found.all.setdefault(one.name, []).append((switch + worker) / calls * 1000)
+                found.busy.setdefault(one.name, []).append((switch + worker - rest * seconds) / calls * 1000)
+                found.worker.setdefault(one.name, []).append(worker / calls * 1000)
             values = ", ".join(f"{name} {found.busy[name][-1]:.2f}" for name in found.busy)
             progress(f"block {number + 1} of {count}: {values} ms")
         return found
@@ -89,8 +91,7 @@ class Rig:
         """Seconds that it took; CPU seconds of switch and worker for each variant."""
         where = turn(self._variants, self._switches, number)
         callers = [
-            Calls(self._scenarios[one.name], where[one.name].sip_port, calls=calls, rate=rate)
-            for one in self._variants
+            Calls(self._scenarios[one.name], where[one.name].sip_port, calls=calls, rate=rate) for one in self._variants
         ]
         began, before = time.monotonic(), self._used(where)
         try:
@@ -112,7 +113,7 @@ class Rig:
             for one in self._variants
         }
 
-    def _idle(self, seconds: float = 3.0) -> dict[int, float]:
+    def _idle(self, seconds: float = IDLE) -> dict[int, float]:
         """CPU seconds that each process uses in a second without calls."""
         pids = [one.pid for one in self._switches] + [one.worker.pid for one in self._variants if one.worker]
         before = {pid: seconds_of(pid) for pid in pids}

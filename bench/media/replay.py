@@ -7,6 +7,7 @@ of, are put in. What a worker sends is answered as mod_event_socket.c does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ class Player:
         self._templates = {
             name: template(name) for name in ("channel-data", "execute-complete", "dtmf", "hangup-complete")
         }
-        headers = (f"variable_sip_h_{name}: {quote(value, safe=_UNRESERVED)}\n" for name, value in load.handover.items())
-        self._handover = "".join(headers)
+        headers = {f"variable_sip_h_{name}": quote(value, safe=_UNRESERVED) for name, value in load.handover.items()}
+        self._handover = "".join(f"{name}: {value}\n" for name, value in headers.items())
 
     async def run(self) -> Played:
         """Play for ``seconds``."""
@@ -91,6 +92,8 @@ class Player:
                 await asyncio.sleep(1.0)
             finally:
                 writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
 
     def event(self, name: str, **words: str) -> bytes:
         """An event's text."""
@@ -114,14 +117,10 @@ class _Call:
         """Until the worker hangs up."""
         try:
             while True:
-                head = (await self._reader.readuntil(b"\n\n")).decode()
-                name, _, rest = head.partition("\n")
-                headers = {
-                    key.lower(): value for key, value in (line.split(":", 1) for line in rest.split("\n") if ":" in line)
-                }
+                name, headers = command((await self._reader.readuntil(b"\n\n")).decode())
                 if size := int(headers.get("content-length", 0)):
                     await self._reader.readexactly(size)
-                if not self._command(name, {key: value.strip() for key, value in headers.items()}):
+                if not self._command(name, headers):
                     break
             # The worker takes the notice, and goes.
             while await self._reader.read(4096):
@@ -173,6 +172,13 @@ class _Call:
         self._player.played.events += 1
         self._player.played.octets += len(frame)
         self._writer.write(frame)
+
+
+def command(text: str) -> tuple[str, dict[str, str]]:
+    """A command's first line, and its headers by their names in small letters."""
+    first, *lines = text.strip("\n").split("\n")
+    pairs = (line.partition(":") for line in lines)
+    return first, {name.lower(): value.strip() for name, _, value in pairs}
 
 
 # As switch_url_encode() of switch_utils.c leaves them.

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import esl, switch
+from bench import esl
+from bench import switch as embedded
 from bench.figures import Figure, Goal, paired, percentile, percentile_interval
 from bench.media import sessions
 from bench.media.callers import Does
@@ -40,6 +41,8 @@ class Sizes:
     "For which they are."
     calls: int = 100
     "Real ones at once."
+    prompts: int = 20
+    "Of a second each, in each of them."
     runs: int = 3
     "Of the latter two."
     event_blocks: int = 6
@@ -49,7 +52,7 @@ class Sizes:
     pacing_seconds: float = 10.0
 
 
-SMOKE = Sizes(2, 3, 12.0, 2, 5.0, 10, 4.0, 3, 1, 2, 0.01, 3, 1.0)
+SMOKE = Sizes(2, 3, 12.0, 2, 5.0, 10, 4.0, 3, 2, 1, 2, 0.01, 3, 1.0)
 
 
 @dataclass(slots=True)
@@ -93,7 +96,8 @@ class MediaBench:
     def _sessions(self, only: Sequence[str]) -> list[Figure]:
         directory = self.directory / "sessions"
         directory.mkdir(parents=True)
-        secret, worker = new_secret(directory), Worker(directory / "worker", directory / "media-secret")
+        secret, sizes = new_secret(directory), self.sizes
+        worker = Worker(directory / "worker", secret)
         real = FreeSwitch(directory / "switch", 0, {}, {"talk": worker.address})
         try:
             real.start()
@@ -101,11 +105,15 @@ class MediaBench:
             worker.start(real.esl_port, real.password_file)
             figures = []
             if "replay" in only:
-                name = f"event to command, {self.sizes.sessions} calls played"
-                figures += self._heard(name, lambda: sessions.replayed(worker, secret, self.sizes.sessions, self.sizes.seconds))
+                name = f"event to command, {sizes.sessions} calls played"
+                figures += self._heard(
+                    name, lambda: sessions.replayed(worker, secret, sizes.sessions, sizes.seconds)
+                )  # fmt: skip
             if "calls" in only:
-                name = f"event to command, {self.sizes.calls} real calls with audio"
-                figures += self._heard(name, lambda: sessions.real(worker, secret, real, directory / "callers", self.sizes.calls))
+                name, callers = f"event to command, {sizes.calls} real calls with audio", directory / "callers"
+                figures += self._heard(
+                    name, lambda: sessions.real(worker, secret, real, callers, sizes.calls, sizes.prompts)
+                )
             return figures
         finally:
             worker.stop()
@@ -127,7 +135,7 @@ class MediaBench:
         self.progress(f"pacing of the embedded switch, {self.sizes.pacing_calls} calls")
         errors = []
         for _ in range(self.sizes.runs):
-            found, packets, loud, cpu = switch.measure(self.sizes.pacing_calls, self.sizes.pacing_seconds)
+            found, packets, loud, cpu = embedded.measure(self.sizes.pacing_calls, self.sizes.pacing_seconds)
             errors += [float(one) / 1e6 for one in found]
             self.progress(f"{packets:,} packets, {loud:.1%} of frames heard, {cpu:.0%} of a core")
         name = f"pacing error of the embedded switch, {self.sizes.pacing_calls} calls: p99"
@@ -135,12 +143,11 @@ class MediaBench:
         return [Figure(name, percentile(errors, 0.99), "ms", low=low, high=high, goal=Goal(5))]
 
     @contextmanager
-    def _variants(
-        self, name: str, scripts: Mapping[str, str], ours: Sequence[str], does: Does
-    ) -> Iterator[Rig]:  # fmt: skip
+    def _variants(self, name: str, scripts: Mapping[str, str], ours: Sequence[str], does: Does) -> Iterator[Rig]:
         directory = self.directory / name
         directory.mkdir(parents=True)
-        secret, workers = new_secret(directory), {one: Worker(directory / one, self.directory / name / "media-secret") for one in ours}
+        secret = new_secret(directory)
+        workers = {one: Worker(directory / one, secret) for one in ours}
         switches = [
             FreeSwitch(
                 directory / f"switch-{number}", number, {one: LUA / script for one, script in scripts.items()},
@@ -162,20 +169,19 @@ class MediaBench:
             ]
             yield Rig(directory, variants, switches)
         finally:
-            for one in (*workers.values(), *switches):
-                one.stop()
+            for worker in workers.values():
+                worker.stop()
+            for switch in switches:
+                switch.stop()
 
 
 def cpu_figures(name: str, found: Blocks, goals: Mapping[str, Goal]) -> list[Figure]:
-    """Each variant beside mod_lua, without and with what an idle process uses; the goal is about the former."""
-    figures = []
-    for one in found.busy:
-        if one == LUA_NAME:
-            continue
+    """Each variant beside mod_lua, without and with what idle processes use; the goal is about the former."""
+    figures, peer = [], LUA_NAME
+    for one in (key for key in found.busy if key != LUA_NAME):
         what = f"{name}: {one}"
-        figures.append(paired(what, "ms", found.busy[one], LUA_NAME, found.busy[LUA_NAME], goals.get(one)))
+        figures.append(paired(what, "ms", found.busy[one], peer, found.busy[peer], goals.get(one)))
         if one != CONTROL:
-            idle = f"{what}, and its share of what idle processes use"
-            figures.append(paired(idle, "ms", found.all[one], LUA_NAME, found.all[LUA_NAME], None))
-            figures.append(paired(f"{what}: of that the worker's", "ms", found.worker[one], "all of it", found.all[one], None))
+            figures.append(paired(f"{what}, with idle use", "ms", found.all[one], peer, found.all[peer], None))
+            figures.append(paired(f"{what}, worker's share", "ms", found.worker[one], "all", found.all[one], None))
     return figures

@@ -21,7 +21,9 @@ from bench.sipp import CallsFailedError
 GOAL = Goal(20)
 "Milliseconds."
 PROMPT = 0.5, 1.5
-TALK_SECONDS = 22.0
+"Seconds, shortest and longest, that a played prompt takes."
+PROMPTS = 20
+"Of a played call."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Heard:
 def replayed(worker: Worker, secret: Path, sessions: int, seconds: float) -> Heard:
     """Calls of the switch played by another process. Raises CallsFailedError where the worker left one."""
     load = Load(
-        port=worker.port, sessions=sessions, seconds=seconds, prompt=PROMPT, handover=handover(secret, "talk")
+        port=worker.port, sessions=sessions, seconds=seconds, prompt=PROMPT, handover=handover(secret, "talk", str(PROMPTS))
     )  # fmt: skip
     ours, theirs = multiprocessing.Pipe()
     player = multiprocessing.get_context("spawn").Process(target=_play, args=(load, theirs), daemon=True)
@@ -67,10 +69,13 @@ def _play(load: Load, pipe: Connection) -> None:
     pipe.send(play(load))
 
 
-def real(worker: Worker, secret: Path, switch: FreeSwitch, directory: Path, calls: int) -> Heard:
-    """Real calls with audio both ways, all at once for about half of the time. Raises CallsFailedError."""
-    given = scenario(directory, "talk", handover(secret, "talk"), Does.TALKS)
-    callers = Calls(given, switch.sip_port, calls=calls, rate=max(calls / 10, 1), seconds=TALK_SECONDS)
+def real(worker: Worker, secret: Path, switch: FreeSwitch, directory: Path, calls: int, prompts: int) -> Heard:
+    """Real calls with audio both ways and so many prompts of a second. Raises CallsFailedError.
+
+    They begin within ten seconds, so with twenty prompts all are there at once for half of the time.
+    """
+    given = scenario(directory, "talk", handover(secret, "talk", str(prompts)), Does.TALKS)
+    callers = Calls(given, switch.sip_port, calls=calls, rate=max(calls / 10, 1), seconds=prompts + 2)
     sniffer = Sniffer(worker.port)
     before, began = seconds_of(worker.pid), time.monotonic()
     sniffer.start()

@@ -38,7 +38,8 @@ class Worker:
     @property
     def pid(self) -> int:
         """Of the process."""
-        assert self._process is not None and self._process.popen is not None
+        assert self._process is not None
+        assert self._process.popen is not None
         return self._process.popen.pid
 
     def start(self, esl_port: int, password_file: Path) -> None:

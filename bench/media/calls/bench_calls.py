@@ -39,8 +39,8 @@ async def ivr(session: Session) -> None:
 
 @script("talk")
 async def talk(session: Session) -> None:
-    """Twenty prompts of a second each."""
+    """As many prompts of a second as the arguments say."""
     await session.answer()
-    for _ in range(20):
+    for _ in range(int(session.script_args)):
         await session.stream_file(TALK)
     await session.hangup()
