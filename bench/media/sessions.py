@@ -42,9 +42,8 @@ class Heard:
 
 def replayed(worker: Worker, secret: Path, sessions: int, seconds: float) -> Heard:
     """Calls of the switch played by another process. Raises CallsFailedError where the worker left one."""
-    load = Load(
-        port=worker.port, sessions=sessions, seconds=seconds, prompt=PROMPT, handover=handover(secret, "talk", str(PROMPTS))
-    )  # fmt: skip
+    given = handover(secret, "talk", str(PROMPTS))
+    load = Load(port=worker.port, sessions=sessions, seconds=seconds, prompt=PROMPT, handover=given)
     ours, theirs = multiprocessing.Pipe()
     player = multiprocessing.get_context("spawn").Process(target=_play, args=(load, theirs), daemon=True)
     sniffer = Sniffer(worker.port)
