@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from devswitch.causes import NUMBERS
-from devswitch.leg import Leg, LegEnded
+from devswitch.leg import Frame, Leg, LegEnded
 from devswitch.profile import Profile, now
+from devswitch.sip.causes import NUMBERS
 
 if TYPE_CHECKING:
     from devswitch.dialplan import Action
+    from devswitch.playing import Playing
+    from devswitch.recorder import Recorder
+    from devswitch.recording import Recording
     from devswitch.switch import Switch
 
 
@@ -65,6 +68,8 @@ class Channel:
         self.uuid = leg.uuid
         self.name = profile.channel_name
         self.variables: dict[str, str] = {}
+        self.scopes: list[dict[str, str]] = []
+        "Variables of the applications that run, each for as long as it does."
         self.state = State.CS_NEW
         self.running_state = State.CS_NEW
         self.call_state = "DOWN"
@@ -82,15 +87,29 @@ class Channel:
         self.stop_broadcast = False
         self.controlled = False
         self.transferring = False
+        self.in_dialplan = leg.inbound
+        self.dialled = ""
+        "The digits that were taken off the queue."
         self.partner: Channel | None = None
+        self.joining: Channel | None = None
+        "Whom uuid_bridge wants it to talk to."
         self.other: Profile | None = None
         self.bridged = False
         self.originator = False
         self.closers: list[Callable[[], None]] = []
         "Called when the channel has hung up, before the report."
+        self.watchers: list[Callable[[], None]] = []
+        "Called whenever the channel's task is woken."
         self.holders: list[asyncio.Future[None]] = []
         "Those whom the channel's end waits for (a lingering ESL connection)."
-        self.recordings: dict[str, Callable[[], None]] = {}
+        self.playing: Playing | None = None
+        "What is played, and may be paused, sought and the like."
+        self.said: Frame | None = None
+        "What the leg was last given to say."
+        self.recorder: Recorder | None = None
+        "Of the application record, while it runs."
+        self.recordings: dict[str, Recording] = {}
+        "Recordings of the call that run beside, by path."
         self._awake = asyncio.Event()
         leg.on_digit = self.queue_digit
         leg.on_hangup = self._left
@@ -99,6 +118,9 @@ class Channel:
 
     def get(self, name: str) -> str | None:
         """A variable, else a field of the profile, else a global variable."""
+        for scope in reversed(self.scopes):
+            if name in scope:
+                return scope[name]
         if (value := self.variables.get(name)) is not None:
             return value
         if (value := self.profile.get(name)) is not None:
@@ -141,13 +163,18 @@ class Channel:
             self.wake()
 
     def enter(self, state: State) -> None:
-        """The channel's task has come to a state."""
+        """The channel's task has come to a state (switch_channel_perform_set_running_state)."""
         self.state = self.running_state = state
+        if self.profile.direction == "inbound" and state < State.CS_HANGUP:
+            if state is State.CS_ROUTING:
+                self.calling("RINGING")
+            elif self.media_ready:
+                self.calling("ACTIVE" if self.answered else "EARLY")
         self.fire("CHANNEL_STATE")
 
     def calling(self, call_state: str) -> None:
         """Tell a new call state."""
-        if call_state != self.call_state:
+        if call_state != self.call_state and self.call_state != "HANGUP":
             before, self.call_state = self.call_state, call_state
             self.fire("CHANNEL_CALLSTATE", {"Original-Channel-Call-State": before})
 
@@ -158,6 +185,10 @@ class Channel:
         self.hangup_cause = cause
         self.state = State.CS_HANGUP
         self.profile.times.hangup = now()
+        if self.partner:
+            self.partner.set("last_bridge_hangup_cause", cause)
+            specific = self.variables.get("proto_specific_hangup_cause")
+            self.partner.set("last_bridge_proto_specific_hangup_cause", specific)
         self.fire("CHANNEL_HANGUP")
         self.wake()
 
@@ -182,6 +213,7 @@ class Channel:
         with contextlib.suppress(LegEnded):
             await self.leg.answer()
             self.note_answer()
+            await self.switch.execute_on(self, "execute_on_answer")
 
     async def pre_answer(self) -> bool:
         """Let early media flow, unless media does; false if it cannot."""
@@ -194,6 +226,7 @@ class Channel:
         except LegEnded:
             return False
         self.note_early_media()
+        await self.switch.execute_on(self, "execute_on_media")
         return True
 
     async def ring(self) -> None:
@@ -203,6 +236,7 @@ class Channel:
         with contextlib.suppress(LegEnded):
             await self.leg.ring()
             self.note_ringing()
+            await self.switch.execute_on(self, "execute_on_ring")
 
     def note_answer(self) -> None:
         """Both ends know that the call is answered."""
@@ -240,6 +274,7 @@ class Channel:
     def take_digit(self) -> str:
         """The next digit, taken off the queue; only now does FreeSWITCH tell of it (switch_channel_dequeue_dtmf)."""
         digit, duration = self.digits.popleft()
+        self.dialled += digit
         duration = min(max(duration, 400), 192000)
         self.fire("DTMF", {"DTMF-Digit": digit, "DTMF-Duration": str(duration), "DTMF-Source": "RTP"})
         return digit
@@ -249,6 +284,8 @@ class Channel:
     def wake(self) -> None:
         """Something happened that the running application may care for."""
         self._awake.set()
+        for watch in list(self.watchers):
+            watch()
 
     async def idle(self, seconds: float | None = None) -> None:
         """Wait until something happens, or for ``seconds``; commands sent meanwhile are executed within."""
@@ -292,12 +329,12 @@ class Channel:
         headers = {
             "Channel-State": self.running_state.name,
             "Channel-Call-State": self.call_state,
-            "Channel-State-Number": str(int(self.running_state)),
+            "Channel-State-Number": str(int(self.state)),
             "Channel-Name": self.name,
             "Unique-ID": self.uuid,
             "Call-Direction": self.profile.direction,
             "Presence-Call-Direction": self.profile.direction,
-            "Channel-HIT-Dialplan": "true" if self.leg.inbound else "false",
+            "Channel-HIT-Dialplan": "true" if self.in_dialplan else "false",
             "Channel-Call-UUID": self.variables.get("call_uuid", self.uuid),
             "Answer-State": self.answer_state,
         }

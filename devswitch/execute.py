@@ -10,6 +10,7 @@ import uuid
 from devswitch.causes import named
 from devswitch.channel import Channel, Command, State
 from devswitch.dialplan import Action
+from devswitch.dialstring import scoped
 from devswitch.leg import LegEnded
 from devswitch.registry import APPS, App
 from devswitch.text import number, true
@@ -31,7 +32,13 @@ async def execute(channel: Channel, name: str, data: str = "", *, event_uuid: st
         return False
     if app.media and not await _media(channel):
         return False
-    await _run(channel, app, name, await channel.switch.expand(data, channel), event_uuid or str(uuid.uuid4()))
+    # %[name=value]: variables for as long as the application runs (switch_core_session_exec).
+    scope, data = scoped(await channel.switch.expand(data, channel))
+    channel.scopes.append(scope)
+    try:
+        await _run(channel, app, name, data, event_uuid or str(uuid.uuid4()))
+    finally:
+        channel.scopes.remove(scope)
     return True
 
 
@@ -66,11 +73,16 @@ async def _run(channel: Channel, app: App, name: str, data: str, app_uuid: str) 
 
 async def run_commands(channel: Channel) -> None:
     """Do what sendmsg asked for, in order; within an application this interrupts it until the command is done."""
-    while channel.runnable:
-        await obey(channel, channel.commands.popleft())
+    # switch_ivr_park takes the first without telling of it where there is no media yet.
+    tells = channel.media_ready
+    while channel.commands and not channel.locked:
+        await obey(channel, channel.commands.popleft(), tells=tells)
+        tells = True
+    for watch in list(channel.watchers):
+        watch()
 
 
-async def obey(channel: Channel, command: Command) -> None:
+async def obey(channel: Channel, command: Command, *, tells: bool = True) -> None:
     """Do one command (switch_ivr_parse_event)."""
     was_locked = channel.locked
     channel.locked = was_locked or true(command.get("event-lock")) or true(command.get("event-lock-pri"))
@@ -81,8 +93,8 @@ async def obey(channel: Channel, command: Command) -> None:
         channel.parsing -= 1
         channel.locked = was_locked
         command.done.set()
-    headers = dict(command.headers)
-    channel.fire("PRIVATE_COMMAND", headers)
+    if tells:
+        channel.fire("PRIVATE_COMMAND", command.headers)
 
 
 async def _obey(channel: Channel, command: Command) -> None:
@@ -100,6 +112,25 @@ async def _obey(channel: Channel, command: Command) -> None:
             log.error("%s: sendmsg without call-command", channel.name)
         case other:
             log.error("%s: sendmsg %s is not supported", channel.name, other)
+
+
+async def execute_on(channel: Channel, prefix: str) -> None:
+    """Execute what the variables of that name, or whose names begin so, hold (switch_channel_execute_on)."""
+    for value in executions(channel, prefix):
+        await execute(channel, *_pair(value))
+
+
+def executions(channel: Channel, prefix: str) -> list[str]:
+    """``app arguments`` of each variable."""
+    found = [value for name, value in channel.variables.items() if name.lower().startswith(prefix)]
+    return [value.replace("::", " ", 1) for value in found]
+
+
+def execution(value: str) -> Command:
+    """The command that lets a channel's own task execute ``app arguments``."""
+    name, data = _pair(value)
+    headers = {"call-command": "execute", "execute-app-name": name, "execute-app-arg": data, "event-lock": "true"}
+    return Command(headers)
 
 
 def _pair(text: str) -> tuple[str, str]:

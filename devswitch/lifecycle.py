@@ -8,11 +8,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from devswitch.causes import NUMBERS
 from devswitch.channel import Channel, State
 from devswitch.dialplan import Action, inline
 from devswitch.execute import execute
 from devswitch.profile import now
+from devswitch.sip.causes import NUMBERS
 
 log = logging.getLogger("devswitch")
 
@@ -22,7 +22,7 @@ async def live(channel: Channel) -> None:
     try:
         while channel.up:
             channel.transferring = False
-            await _HANDLERS[channel.state](channel)
+            await HANDLERS[channel.state](channel)
     except Exception:
         log.exception("%s: lost its way", channel.name)
         channel.hangup("NORMAL_TEMPORARY_FAILURE")
@@ -30,6 +30,8 @@ async def live(channel: Channel) -> None:
 
 
 async def _init(channel: Channel) -> None:
+    if channel.leg.inbound:
+        channel.enter(State.CS_NEW)
     channel.enter(State.CS_INIT)
     channel.fire("CHANNEL_CREATE")
     if channel.leg.inbound:
@@ -41,9 +43,6 @@ async def _init(channel: Channel) -> None:
 
 
 async def _routing(channel: Channel) -> None:
-    channel.running_state = State.CS_ROUTING
-    if channel.leg.inbound and not channel.media_ready:
-        channel.calling("RINGING")
     channel.enter(State.CS_ROUTING)
     channel.set("call_uuid", channel.variables.get("call_uuid", channel.uuid))
     if not channel.extension:
@@ -100,7 +99,7 @@ async def _reset(channel: Channel) -> None:
     channel.move(State.CS_EXECUTE)
 
 
-_HANDLERS: dict[State, Callable[[Channel], Awaitable[None]]] = {
+HANDLERS: dict[State, Callable[[Channel], Awaitable[None]]] = {
     State.CS_NEW: _init,
     State.CS_INIT: _init,
     State.CS_ROUTING: _routing,
@@ -115,8 +114,10 @@ _HANDLERS: dict[State, Callable[[Channel], Awaitable[None]]] = {
 async def _end(channel: Channel) -> None:
     # The report comes before the reply to the caller here: what is said of it shall not wait for the caller's ACK.
     saying_goodbye = asyncio.create_task(channel.leg.hangup(channel.hangup_cause))
-    for close in (*channel.closers, *channel.recordings.values()):
+    for close in channel.closers:
         close()
+    for recording in list(channel.recordings.values()):
+        await recording.stop()
     _report(channel)
     channel.enter(State.CS_HANGUP)
     channel.calling("HANGUP")
@@ -160,10 +161,20 @@ def _report(channel: Channel) -> None:
             channel.set(f"{name}_stamp", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(stamp / 1e6)))
         channel.variables[f"{name}_epoch"] = str(stamp // 1_000_000)
         channel.variables[f"{name}_uepoch"] = str(stamp)
-    for name, begun in (("duration", times.created), ("bill", times.answered)):
-        span = end - begun if begun else 0
-        for unit, scale, suffix in (("", 1_000_000, "sec"), ("m", 1000, "msec"), ("u", 1, "usec")):
-            key = f"{unit}duration" if name == "duration" else f"{name}{suffix}"
+    channel.set("digits_dialed", channel.dialled or "none")
+    channel.set("last_app", channel.get("current_application"))
+    channel.set("last_arg", channel.get("current_application_data"))
+    for name, begun, ended in (
+        ("", times.created, end),
+        ("bill", times.answered, end),
+        ("answer", times.created, times.answered),
+        ("progress", times.created, times.progress),
+        ("progress_media", times.created, times.progress_media),
+        ("wait", times.created, times.bridged),
+    ):
+        span = max(ended - begun, 0) if begun else 0
+        for unit, scale in (("", 1_000_000), ("m", 1000), ("u", 1)):
+            key = f"{name}{unit}sec" if name else f"{unit}duration"
             channel.variables[key] = str(span // scale)
 
 

@@ -59,6 +59,16 @@ class Profile:
         times = replace(self.times, profile_created=now(), transferred=now())
         return replace(self, destination_number=destination, dialplan=dialplan, context=context, times=times)
 
+    def flipped(self) -> Profile:
+        """Seen from who was called, once a leg that we made goes its own way (switch_channel_flip_cid)."""
+        return replace(
+            self,
+            caller_id_number=self.callee_id_number,
+            caller_id_name=self.callee_id_name,
+            callee_id_number=self.caller_id_number,
+            callee_id_name=self.caller_id_name,
+        )
+
     def get(self, name: str) -> str | None:
         """A field by the name that it has in a dialplan; None: there is no such field."""
         known = {

@@ -35,7 +35,7 @@ def header_variables(leg: Leg, prefix: str = "sip_h_") -> dict[str, str]:
 
 def inbound_variables(leg: Leg, profile: str) -> dict[str, str]:
     """What an INVITE tells."""
-    host, _, port = leg.remote_address.rpartition(":")
+    host, port = leg.remote_address, str(getattr(leg, "remote_port", "") or "")
     variables = {
         "sip_from_user": leg.caller,
         "sip_from_display": leg.caller_name,
@@ -43,9 +43,9 @@ def inbound_variables(leg: Leg, profile: str) -> dict[str, str]:
         "sip_to_user": leg.callee,
         "sip_req_user": leg.callee,
         "sip_call_id": leg.call_id,
-        "sip_network_ip": host or leg.remote_address,
+        "sip_network_ip": host,
         "sip_network_port": port,
-        "sip_received_ip": host or leg.remote_address,
+        "sip_received_ip": host,
         "sip_received_port": port,
         "sip_via_protocol": "udp",
         "sip_invite_stamp": str(now()),
@@ -62,6 +62,8 @@ def inbound_variables(leg: Leg, profile: str) -> dict[str, str]:
         if variable := _KNOWN.get(name.lower()):
             variables[variable] = value
     variables |= _uri("sip_from", leg.headers.get("From", "")) | _uri("sip_to", leg.headers.get("To", ""))
+    variables |= _uri("sip_contact", leg.headers.get("Contact", ""))
+    variables |= _uri("sip_req", f"sip:{leg.callee}@{variables.get('sip_to_host', '')}")
     return {name: value for name, value in (variables | header_variables(leg)).items() if value}
 
 

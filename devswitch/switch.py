@@ -16,8 +16,11 @@ from devswitch.channel import Channel, State
 from devswitch.dialplan import Action, Dialplan
 from devswitch.events import Bus
 from devswitch.leg import Leg
+from devswitch.phrases import Phrases
+from devswitch.playing import OnDigit, Status
 from devswitch.profile import Profile
 from devswitch.registry import COMMANDS
+from devswitch.sip.message import Request
 from devswitch.sipvars import inbound_variables
 from devswitch.text import expand
 
@@ -84,8 +87,11 @@ class Switch:
         self.tables: dict[str, dict[str, str]] = {"db": {}, "hash": {}}
         "What the commands db and hash keep, by realm/key."
         self.sessions = 0
+        self.scheduled = 0
         self.stopping = asyncio.Event()
+        self.phrases = Phrases()
         self.execute = execute.execute
+        self.execute_on = execute.execute_on
         self.run_commands = execute.run_commands
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -100,18 +106,25 @@ class Switch:
         """A call came in: its channel begins to live."""
         profile = Profile(
             unique_id=leg.uuid,
-            channel_name=f"sofia/{self.options.profile}/{leg.caller}@{leg.remote_address.rsplit(':', 1)[0]}",
+            channel_name=f"sofia/{self.options.profile}/{leg.caller}@{leg.remote_address}",
             direction="inbound",
             destination_number=leg.callee,
             caller_id_number=leg.caller,
             caller_id_name=leg.caller_name or leg.caller,
             username=leg.caller,
-            network_addr=leg.remote_address.rsplit(":", 1)[0],
+            network_addr=leg.remote_address,
             context=self.options.context,
         )
         channel = Channel(self, leg, profile)
         channel.variables.update(inbound_variables(leg, self.options.profile))
         self.begin(channel)
+
+    def on_message(self, request: Request) -> None:
+        """A MESSAGE outside of calls came in: an event of that name tells of it."""
+        if request.method == "MESSAGE":
+            sender, target = request.from_.uri, request.to.uri
+            headers = {"proto": "sip", "from": sender, "to": target, "type": request.headers.get("Content-Type", "")}
+            self.bus.fire("MESSAGE", headers, request.body.decode(errors="replace"))
 
     def begin(self, channel: Channel) -> None:
         """Let a channel live."""
@@ -132,6 +145,7 @@ class Switch:
 
     def transfer(self, channel: Channel, extension: str, dialplan: str = "", context: str = "") -> None:
         """Send a channel to another extension (switch_ivr_session_transfer)."""
+        _flip(channel)
         profile = channel.profile
         if profile.dialplan.lower() == "inline" and not dialplan:
             dialplan = "XML"
@@ -147,6 +161,7 @@ class Switch:
 
     def run_actions(self, channel: Channel, actions: list[Action]) -> None:
         """Let a channel execute these applications, whatever it does now."""
+        _flip(channel)
         channel.extension = deque(actions)
         channel.transferring = channel.running_state is State.CS_EXECUTE
         channel.move(State.CS_EXECUTE)
@@ -158,8 +173,13 @@ class Switch:
         command = COMMANDS.get(name.lower())
         if command is None:
             return None
+        answer = await command(self, arguments, channel)
         self.bus.fire("API", {"API-Command": name} | ({"API-Command-Argument": arguments} if arguments else {}))
-        return await command(self, arguments, channel)
+        return answer
+
+    async def phrase(self, channel: Channel, name: str, argument: str, on_digit: OnDigit | None) -> Status:
+        """Play a phrase macro."""
+        return await self.phrases.play(channel, name, argument, on_digit)
 
     async def expand(self, text: str, channel: Channel | None = None) -> str:
         """``text`` with variables and API commands expanded."""
@@ -188,3 +208,11 @@ class Switch:
             await asyncio.wait(living, timeout=seconds)
         for task in self._tasks:
             task.cancel()
+
+
+def _flip(channel: Channel) -> None:
+    channel.in_dialplan = True
+    if not channel.leg.inbound and "channel_cid_flipped" not in channel.variables:
+        channel.set("pre_transfer_caller_id_number", channel.profile.caller_id_number)
+        channel.set("channel_cid_flipped", "yes")
+        channel.profile = channel.profile.flipped()

@@ -111,7 +111,10 @@ class Calls:
 
     async def _serve(self, call: OutboundCall, session: Session, found: Loaded, args: str) -> bool:
         """Run the script of a call; whether that went well."""
-        given = {"session": session, "env": Env(_variables(call)), "stream": Stream(), "args": args}
+        given: dict[str, Any] = {"session": session, "stream": Stream(), "args": args}
+        if "env" in found.script.wants:
+            # Not otherwise: it takes reading every header of the channel, of which there are a hundred.
+            given["env"] = Env(_variables(call))
         ended = asyncio.ensure_future(call.connection.wait_closed())
         try:
             await run_until(found, self._scripts.folder, ended, GRACE, **given)
@@ -134,7 +137,12 @@ class Calls:
         runtime.use(self._switch)
         stream = Stream()
         with self._at_work(Running(found)):
-            await run(found, self._scripts.folder, env=Env(parameters), stream=stream, args=args)
+            try:
+                await run(found, self._scripts.folder, env=Env(parameters), stream=stream, args=args)
+            finally:
+                # Legs end with the script that made them, as in Lua.
+                with suppress(ScriptFailed):
+                    await guarded(found, self._scripts.folder, runtime.end_legs())
         return stream.get_data()
 
     @contextmanager

@@ -71,7 +71,7 @@ async def _obey(line: bytes, commands: Mapping[str, Command]) -> dict[str, Any]:
 
 
 def ask(path: Path, command: str, *, timeout: float | None = 10.0, **arguments: Any) -> dict[str, Any]:
-    """What the worker at ``path`` answers to a command within ``timeout`` seconds (None: at last). Raises ControlError."""
+    """What the worker at ``path`` answers to a command within ``timeout`` seconds (None: ever). Raises ControlError."""
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX) as peer:

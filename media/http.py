@@ -123,6 +123,8 @@ class _Client:
         finally:
             run.cancel()
             gone.cancel()
+            # Only one may read at a time.
+            await asyncio.wait({run, gone}, timeout=LINGER)
 
     async def _gone(self) -> None:
         while await self._reader.read(65_536):

@@ -76,9 +76,10 @@ class Worker:
 
     def _listen_to_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._signalled)
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
 
-    def _signalled(self) -> None:
+    def stop(self) -> None:
+        """What SIGTERM does: end with the calls under way; the second time at once."""
         (self._told_again if self._told.is_set() else self._told).set()
 
     async def _end(self) -> None:

@@ -57,6 +57,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Password of that event socket; made at the first start.",
     ),
     Setting("STROWGER_MEDIA_STATE", "/var/lib/strowger/media", "Directory of what must outlive a media worker."),
+    Setting("STROWGER_SMTP", "localhost:25", "Mail server that scripts send e-mail by."),
 )
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 
@@ -103,6 +104,7 @@ class Settings:
     esl_address: Address
     esl_password_file: Path
     media_state: Path
+    smtp: Address
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -133,6 +135,7 @@ class Settings:
             esl_address=_address(env, "STROWGER_ESL_ADDRESS"),
             esl_password_file=Path(env["STROWGER_ESL_PASSWORD_FILE"]),
             media_state=Path(env["STROWGER_MEDIA_STATE"]),
+            smtp=_address(env, "STROWGER_SMTP"),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -161,6 +164,7 @@ class Settings:
             "STROWGER_ESL_ADDRESS": str(self.esl_address),
             "STROWGER_ESL_PASSWORD_FILE": str(self.esl_password_file),
             "STROWGER_MEDIA_STATE": str(self.media_state),
+            "STROWGER_SMTP": str(self.smtp),
         }
 
     @property

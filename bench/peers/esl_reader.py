@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -89,14 +90,20 @@ def greenswitch(port: int, counter: Counter) -> None:
     done.wait()
 
 
+READERS: dict[str, Callable[[int, Counter], Coroutine[Any, Any, None]]] = {
+    "strowger": strowger,
+    "strowger-all": partial(strowger, every=True),
+    "genesis": genesis,
+}
+
+
 def main(library: str, port: int, count: int) -> None:
     """Read ``count`` events, and say how long it took."""
     counter = Counter(count)
     if library == "greenswitch":
         greenswitch(port, counter)
     else:
-        run = {"strowger": strowger, "strowger-all": partial(strowger, every=True), "genesis": genesis}[library]
-        asyncio.run(run(port, counter))
+        asyncio.run(READERS[library](port, counter))
     print("\n" + json.dumps(counter.taken), flush=True)
 
 

@@ -11,9 +11,9 @@ from media.esl.dispatch import EXECUTED, JOB, Dispatch, Handler
 from media.esl.errors import ArgumentError, CommandError, ProtocolError
 from media.esl.link import STALL_TIMEOUT, WRITE_LIMIT, Link
 from media.esl.message import Event, Message, Reply
-from media.esl.replies import Replies, text
+from media.esl.replies import Replies, accepted, succeeded
 
-_NO_REPLY = {"getvar": "an empty value has no reply (parse_command of mod_event_socket.c): use api uuid_getvar"}
+_REFUSED = {"getvar": "a line end in its value breaks the frame, an empty one is answered -ERR: use api uuid_getvar"}
 
 
 class Connection:
@@ -43,7 +43,9 @@ class Connection:
         self._dispatch = Dispatch()
         self._events_of, self._scoped = "", False
         self.on_notice: Callable[[Message], None] | None = None
-        "Called for what is neither reply nor event: auth/request, text/disconnect-notice, log/data, ..."
+        """Called for what is neither reply nor event: auth/request, text/rude-rejection, log/data, and
+        text/disconnect-notice: with ``Content-Disposition: linger`` when the channel has hung up and the connection
+        stays for a while, with ``disconnect`` when it ends (read_packet, send_disconnect of mod_event_socket.c)."""
         self.subscribed: set[str] = set()
         "Names of events asked for."
         self.filters: list[tuple[str, str]] = []
@@ -63,8 +65,8 @@ class Connection:
     async def send(self, command: str, *, timeout: float | None = None) -> Reply:
         """Any command of one line."""
         name = command.partition(" ")[0]
-        if name in _NO_REPLY:
-            raise ArgumentError(f"{name}: {_NO_REPLY[name]}")
+        if name in _REFUSED:
+            raise ArgumentError(f"{name}: {_REFUSED[name]}")
         return await self.ask(name, protocol.command(command), timeout)
 
     async def api(self, command: str, args: str = "", *, timeout: float | None = None) -> str:
@@ -78,7 +80,7 @@ class Connection:
         line = " ".join(("bgapi", command, *([args] if args else [])))
         data = protocol.with_headers(line, {"Job-UUID": job})
         event = await self._await(JOB, job, "bgapi", data, timeout)
-        return _succeeded(f"bgapi {command}", event.body)
+        return succeeded(f"bgapi {command}", event.body)
 
     async def sendmsg(
         self, uuid: str | None, headers: Mapping[str, str], body: str = "", *, timeout: float | None = None
@@ -98,8 +100,10 @@ class Connection:
     ) -> Event:
         """Run a dialplan application; its CHANNEL_EXECUTE_COMPLETE.
 
-        None comes where the channel hangs up before the application began; then only the connection's end, ``timeout``
-        or being cancelled ends the wait. An unknown application hangs the channel up
+        With ``lock`` what is sent next waits for its end; else it runs at once, within this one, and may end it: a
+        channel that plays looks for messages meanwhile (switch_ivr_parse_event() of switch_ivr.c).
+        A channel that has hung up says +OK and never completes; then only the connection's end, ``timeout`` or being
+        cancelled ends the wait. An unknown application hangs the channel up with DESTINATION_OUT_OF_ORDER
         (switch_core_session_execute_application_get_flags() of switch_core_session.c).
         """
         ours = str(uuid4())
@@ -182,7 +186,7 @@ class Connection:
                 message = await self.put(name, data)
         except TimeoutError:
             raise TimeoutError(f"no reply to {name} within {timeout} s") from None
-        return _accepted(name, message)
+        return accepted(name, message)
 
     def put(self, name: str, data: bytes) -> asyncio.Future[Message]:
         """Write a command now; its reply to come."""
@@ -201,7 +205,7 @@ class Connection:
                 await self._link.room()
                 self._subscribe(event)
                 self._dispatch.expect(ours, waiter)
-                _accepted(name, await self.put(name, data))
+                accepted(name, await self.put(name, data))
                 return await waiter
         except TimeoutError:
             raise TimeoutError(f"no {event} within {timeout} s") from None
@@ -248,15 +252,3 @@ class Connection:
     def _end(self) -> None:
         self._replies.fail(self._link.reason)
         self._dispatch.fail(self._link.reason)
-
-
-def _accepted(name: str, message: Message) -> Reply:
-    reply = Reply(text(message), message.headers)
-    _succeeded(name, reply.text)
-    return reply
-
-
-def _succeeded(name: str, answer: str) -> str:
-    if answer.startswith("-ERR"):
-        raise CommandError(name, answer[4:].strip())
-    return answer

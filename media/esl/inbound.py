@@ -129,7 +129,7 @@ class Inbound:
         :raises TimeoutError: not within ``timeout`` seconds.
         """
         async with asyncio.timeout(timeout):
-            while not self._connection and not self._final:
+            while not self._live and not self._final:
                 self._changed.clear()
                 await self._changed.wait()
         return self.connection
@@ -137,13 +137,17 @@ class Inbound:
     @property
     def connection(self) -> Connection:
         """The connection of now; :class:`ConnectionClosed` where there is none."""
-        if self._connection and not self._connection.closed:
-            return self._connection
+        if connection := self._live:
+            return connection
         raise self._final or ConnectionClosed(f"no connection to the switch at {_name(self.address)}")
 
     async def another(self) -> Connection:
         """A second connection to the same switch, the caller's to close; raises as :func:`connect` does."""
         return await connect(*self.address, self._password, timeout=self._login_timeout)
+
+    @property
+    def _live(self) -> Connection | None:
+        return None if self._connection is None or self._connection.closed else self._connection
 
     # The same as of a connection
 
@@ -163,9 +167,11 @@ class Inbound:
         """See :class:`Connection`."""
         return await self.connection.sendmsg(uuid, headers, body)
 
-    async def execute(self, app: str, arg: str = "", *, uuid: str, timeout: float | None = None) -> Event:
+    async def execute(
+        self, app: str, arg: str = "", *, uuid: str, timeout: float | None = None, loops: int = 1, lock: bool = False
+    ) -> Event:
         """See :class:`Connection`."""
-        return await self.connection.execute(app, arg, uuid=uuid, timeout=timeout)
+        return await self.connection.execute(app, arg, uuid=uuid, timeout=timeout, loops=loops, lock=lock)
 
     async def sendevent(self, name: str, headers: Mapping[str, str], body: str = "") -> Reply:
         """See :class:`Connection`."""
@@ -178,16 +184,27 @@ class Inbound:
     async def events(self, *names: str) -> None:
         """As of a connection; remembered, and asked for again."""
         protocol.subscription(names)  # refused before it is remembered
-        self._events |= dict.fromkeys(names)
-        if self._connection:
-            await self._connection.events(*names)
+        new = [name for name in names if name not in self._events]
+        self._events |= dict.fromkeys(new)
+        try:
+            if connection := self._live:
+                await connection.events(*names)
+        except ConnectionClosed:
+            return  # the next one asks again
+        except CommandError:
+            for name in new:
+                del self._events[name]
+            raise
 
     async def filter(self, header: str, value: str) -> None:
         """As of a connection; remembered, and asked for again."""
         protocol.command("filter", header, value)
         self._filters[header, value] = None
-        if self._connection:
-            await self._connection.filter(header, value)
+        try:
+            if connection := self._live:
+                await connection.filter(header, value)
+        except ConnectionClosed:
+            return
 
     # The task
 
@@ -215,15 +232,21 @@ class Inbound:
         connection.listen(self._dispatch.event)
         try:
             async with asyncio.timeout(self._login_timeout):
-                # Filters first, so that no event passes that should not.
-                for header, value in list(self._filters):
-                    await connection.filter(header, value)
-                if self._events:
-                    await connection.events(*self._events)
+                await self._ask_again(connection)
         except BaseException:
             await asyncio.shield(connection.close())
             raise
         return connection
+
+    async def _ask_again(self, connection: Connection) -> None:
+        # Filters first, so that no event passes that should not; and what is asked for meanwhile too.
+        while True:
+            if missing := [one for one in self._filters if one not in connection.filters]:
+                await connection.filter(*missing[0])
+            elif self._events.keys() - connection.subscribed:
+                await connection.events(*self._events)
+            else:
+                return
 
     async def _serve(self, connection: Connection) -> None:
         self._connection = connection

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable
 
 from media.esl.errors import ConnectionClosed, EslError, ProtocolError, StalledError
@@ -15,6 +17,15 @@ CLOSE_TIMEOUT = 5.0
 "Seconds that closing waits for the switch."
 WRITE_LIMIT = 1024 * 1024
 "Bytes that wait to be written at most."
+
+KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000),
+)
+"A machine that lost its power sends no FIN: 25 s after its last sign of life the connection is over (tcp(7))."
 
 
 class Link(asyncio.Protocol):
@@ -56,6 +67,9 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        sock = transport.get_extra_info("socket")
+        for level, option, value in KEEPALIVE:
+            sock.setsockopt(level, option, value)
         if self._on_open:
             self._on_open()
 
@@ -123,7 +137,8 @@ class Link(asyncio.Protocol):
         """Bytes to the switch, once; :class:`ConnectionClosed` when they can go nowhere."""
         if self.closed or self._transport is None:
             raise self.reason()
-        if self._transport.get_write_buffer_size() + len(data) > self.write_limit:
+        waiting = self._transport.get_write_buffer_size()
+        if waiting and waiting + len(data) > self.write_limit:
             self._stalled()
             raise self.reason()
         self._transport.write(data)
@@ -144,7 +159,8 @@ class Link(asyncio.Protocol):
         if self._transport and not self._closing:
             self._closing = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
             if self._transport.can_write_eof() and not self._transport.is_closing():
-                self._transport.write_eof()
+                with contextlib.suppress(OSError):  # the switch may have reset the connection already
+                    self._transport.write_eof()
         self._end()
         await self.wait_closed()
 

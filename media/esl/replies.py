@@ -11,12 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from media.esl.errors import ProtocolError
-from media.esl.message import Message
+from media.esl.errors import CommandError, ProtocolError
+from media.esl.message import Message, Reply
 
 log = logging.getLogger(__name__)
 
-REPLY, RESPONSE = "command/reply", "api/response"
+RESPONSE = "api/response"
+NOTHING = "-ERR no reply\n"
+"What api_exec() of mod_event_socket.c says for a command that wrote nothing."
 
 
 class Waiter(Protocol):
@@ -77,3 +79,16 @@ def text(message: Message) -> str:
     if message.content_type == RESPONSE:
         return message.body.decode("utf-8", "replace")
     return message.headers.get("Reply-Text", "")
+
+
+def accepted(name: str, message: Message) -> Reply:
+    """The reply to ``name``; :class:`CommandError` on ``-ERR``."""
+    said = text(message)
+    return Reply("" if said == NOTHING else succeeded(name, said), message.headers)
+
+
+def succeeded(name: str, answer: str) -> str:
+    """The answer; :class:`CommandError` on ``-ERR``."""
+    if answer.startswith("-ERR"):
+        raise CommandError(name, answer[4:].strip())
+    return answer

@@ -149,7 +149,8 @@ def _channel(reply: Message) -> Event:
     channel = Event(reply.headers)
     if not channel.uuid:
         raise ProtocolError("the reply to connect names no channel")
-    # Without "full" api, bgapi, event and linger are never answered (parse_command of mod_event_socket.c).
+    # Without "full" api, bgapi, event and linger are answered "-ERR command not found", without "async" no command is
+    # read while an application runs (parse_command of mod_event_socket.c).
     if channel.get("Control", "full") != "full" or channel.get("Socket-Mode", "async") != "async":
         raise ProtocolError('the dialplan has to say "socket <address> async full"')
     return channel

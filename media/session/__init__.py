@@ -1,11 +1,16 @@
 """The Lua API of FreeSWITCH, in Python: what call scripts import; see docs/coming-from-mod-lua.md."""
 
+from media.esl.inbound import Inbound as ESLConnection
 from media.session.api import API
 from media.session.consumer import EventConsumer
 from media.session.core import Digit
+from media.session.dbh import Dbh, DbhError
 from media.session.errors import AnswerNeeded, MenuError, ScriptExit
 from media.session.events import Event
 from media.session.logs import console_clean_log, console_log, get_global_variable, msleep
+from media.session.mail import MailError, email
+from media.session.menu import IVRMenu
+from media.session.menufile import load_menus
 from media.session.outbound import Session, bridge, originate, retry_over_gateways
 from media.session.running import run
 from media.session.runtime import switch, use
@@ -13,7 +18,8 @@ from media.session.state import literal
 from media.session.stream import Env, Stream
 
 __all__ = [
-    "API", "AnswerNeeded", "Digit", "Env", "Event", "EventConsumer", "MenuError", "ScriptExit", "Session", "Stream",
-    "bridge", "console_clean_log", "console_log", "get_global_variable", "literal", "msleep", "originate",
-    "retry_over_gateways", "run", "switch", "use",
+    "API", "AnswerNeeded", "Dbh", "DbhError", "Digit", "ESLConnection", "Env", "Event", "EventConsumer", "IVRMenu",
+    "MailError", "MenuError", "ScriptExit", "Session", "Stream",
+    "bridge", "console_clean_log", "console_log", "email", "get_global_variable", "literal", "load_menus", "msleep",
+    "originate", "retry_over_gateways", "run", "switch", "use",
 ]  # fmt: skip

@@ -50,7 +50,8 @@ def file_command(value: Any) -> str:
     name, colon, step = (part.strip() for part in value.lower().partition(":"))
     if name in ("pause", "restart"):
         return name
-    if name in ("speed", "volume", "seek") and colon and step.lstrip("+-").isdigit():
+    # A sign alone counts as one step, or one second.
+    if name in ("speed", "volume", "seek") and colon and (step in ("+", "-") or step.lstrip("+-").isdigit()):
         return f"{name}:{step}"
     return ""
 

@@ -58,8 +58,9 @@ class Core:
 
     __slots__ = (
         "_ahead", "_auto_hangup", "_bridged", "_callback", "_callback_arg", "_cause", "_connection", "_digits", "_down",
-        "_end", "_ending", "_gone", "_heard", "_hook", "_hook_arg", "_inputs", "_last", "_moving", "_prepared", "_scopes",
-        "_sent_ahead", "_taken", "_terminators", "_tts", "_waiting", "channel", "handover", "script_args", "uuid",
+        "_end", "_ending", "_gone", "_heard", "_hook", "_hook_arg", "_inputs", "_last", "_moving", "_own", "_prepared",
+        "_scopes", "_sent_ahead", "_taken", "_terminators", "_tts", "_waiting", "channel", "handover", "script_args",
+        "uuid",
     )  # fmt: skip
 
     def __init__(self, connection: Connection | None, channel: SwitchEvent, *, cause: str = "NONE") -> None:
@@ -73,6 +74,7 @@ class Core:
         self._connection = connection
         self._last = channel
         self._prepared = self._bridged = self._taken = self._heard = self._sent_ahead = self._moving = False
+        self._own: asyncio.Future[None] | bool = False
         self._ahead: list[bytes] | None = None
         self._auto_hangup = True
         self._cause = cause
@@ -116,6 +118,8 @@ class Core:
             self._executed(event)
         elif name in ("CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE"):
             self._last, self._bridged = event, name == "CHANNEL_BRIDGE"
+            # A leg that ended the bridge by hanging up says so before CHANNEL_HANGUP_COMPLETE comes.
+            self._down = self._down or event.get("Answer-State") == "hangup"
             self._wake()
         elif self._heard:
             self._input(event)
@@ -126,6 +130,7 @@ class Core:
         if self._moving:
             return
         if event.get("Application") in _WAITING_ROOMS and event.get("Answer-State") != "hangup":
+            self._keep_away()
             self._ended("transfer", event)
 
     def _notice(self, message: Message) -> None:
@@ -141,9 +146,14 @@ class Core:
         self._ending = self._ending or ending
         self._gone = True
         self._down = True
+        if ending == "transfer" and not self.connection.closed:
+            # Whoever has the channel now: an end of ours that comes late would reset it (listener_run).
+            self.connection.write(protocol.command("exit"))
         for scope in self._scopes:
             if not scope.expired():
                 scope.reschedule(0)
+        if self._own is True and ending == "hangup":
+            self._own = asyncio.ensure_future(self.connection.close())  # nothing more will come
         self._wake()
 
     def _digit(self, digit: Digit) -> None:
@@ -235,6 +245,11 @@ class Core:
             self._terminators = digits
             self._set("playback_terminators", digits)
 
+    def _keep_away(self, value: str = "false") -> None:
+        """The end of our connection must not send a call back into the dialplan that somebody sent elsewhere."""
+        if self.channel.variable("socket_resume") is not None:
+            self._set("socket_resume", value)
+
     # Waiting
 
     async def _input_or(self, seconds: float | None) -> bool:
@@ -253,7 +268,7 @@ class Core:
 
     async def _end_of_call(self) -> None:
         """The channel is down: until its last event, or the end of the connection."""
-        if self._prepared and not self._gone:
+        if not self._gone:
             loop = asyncio.get_running_loop()
             late = loop.time() + END_TIMEOUT
             while not self._gone and (left := late - loop.time()) > 0 and not self.connection.closed:

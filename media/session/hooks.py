@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 from media.esl import protocol
+from media.session import runtime
 from media.session.callbacks import called, leaves
 from media.session.errors import ScriptExit
 from media.session.recording import Recording
@@ -82,6 +83,8 @@ class Hooks(Recording):
                 await self._let_go()
             await self._hang_up_hook()
         finally:
+            if not self._own:
+                await runtime.end_legs()
             await asyncio.shield(self.connection.close())
 
     async def _let_go(self) -> None:

@@ -48,10 +48,14 @@ class Session(Hooks):
         try:
             await connection.send(f"myevents {uuid} plain")  # makes the channel the connection's
             await connection.send("noevents")
-            return cls(connection, await _channel(connection, uuid), cause="SUCCESS")
+            session = cls(connection, await _channel(connection, uuid), cause="SUCCESS")
         except BaseException:
             await asyncio.shield(connection.close())
             raise
+        session._own = True
+        session._prepare()
+        runtime.keep(session)
+        return session
 
     @classmethod
     async def originate(
@@ -61,7 +65,8 @@ class Session(Hooks):
 
         ``dial_string`` as the switch has it, ``{...}`` and ``[...]`` included. Then :meth:`hangup_cause` says why not.
         ``other``: the leg on whose behalf; its caller id is shown, and when it hangs up the new leg is given up.
-        ``timeout``: seconds to ring, unless the dial string says ``originate_timeout``.
+        ``timeout``: seconds to ring, unless the dial string says ``originate_timeout``. The leg ends with the script,
+        at the latest; :meth:`close` ends it before.
         """
         uuid = "" if is_fork(dial_string) else str(uuid4())
         caller = _caller(other, dial_string) if other else ""

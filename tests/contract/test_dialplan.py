@@ -75,6 +75,7 @@ def test_a_call_whose_worker_dies_is_released_with_a_cause(switch: Switch, numbe
             worker.kill()
 
 
+@pytest.mark.freeswitch_only("it listens on the address it is given, and asks nobody who they are")
 def test_a_call_from_elsewhere_is_refused(switch: Switch) -> None:
     async def scenario(phone: Phone) -> None:
         assert (await phone.call().ended()).status == 403

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from harness.audio import frequencies, tone, write_wav
-from harness.phone import Call
+from harness.phone import Call, Phone
 from harness.switches import Switch
-from harness.talk import talk
+from harness.talk import at_once, serving, talk, with_phone
 
 from media.session import Event, Session
 
-# Four seconds, each of which sounds otherwise.
+# Two seconds and a half, in which the tone changes every 600 ms.
 SCALE = (500, 700, 900, 1100)
 
 
@@ -121,25 +123,32 @@ def test_speed_makes_it_shorter(switch: Switch, scale: str) -> None:
     assert heard[-1].end - heard[0].start < 3.7
 
 
-def test_an_event_for_the_call_comes_to_the_callback(switch: Switch, scale: str) -> None:
-    seen: list[str | None] = []
+def test_an_event_for_the_call_comes_to_the_callback(switch: Switch) -> None:
+    seen: list[tuple[str, Any, str]] = []
 
-    async def on_input(session: Session, kind: str, event: Event, argument: object) -> str:
-        assert kind == "event"
-        assert argument == "blah"
-        seen.append(event.get("Event-Name"))
+    async def on_input(session: Session, kind: str, event: Event, argument: Any) -> str:
+        # Of an event that came this way FreeSWITCH does not tell the name.
+        seen.append((kind, argument, event.get_body()))
         return "break"
 
     async def script(session: Session) -> None:
         await session.answer()
+        await session.stream_file("tone_stream://%(300,0,500)")
         session.set_input_callback(on_input, "blah")
-        event = Event("message")
-        event.add_body("you said hello")
-        await session.send_event(event)
-        await session.stream_file(scale)
-        assert seen == ["MESSAGE"]
+        # While a file is played FreeSWITCH gives such an event to nobody (on_dtmf of mod_dptools.c).
+        assert not await session.sleep(60_000)
+        assert session.ready()
 
-    async def caller(call: Call) -> None:
-        await call.ended()
+    async def scenario(phone: Phone) -> None:
+        async with serving(switch, script) as served:
+            call = phone.call()
+            await call.hears(500)
+            await call.hears_silence(0.2)
+            event = Event("message")
+            event.add_header("Unique-ID", served.sessions[0].get_uuid())
+            event.add_body("you said hello")
+            await event.fire()
+            await at_once(call.ended(), served.done())
+        assert seen == [("event", "blah", "you said hello")]
 
-    talk(switch, script, caller)
+    with_phone(switch, scenario)

@@ -120,15 +120,35 @@ class FreeSwitch(Switch):
 
 
 class Embedded(Switch):
-    """Our own."""
+    """Our own, with the dialplan and phrases that Strowger ships for FreeSWITCH."""
 
     name = "embedded"
 
     def command(self) -> Sequence[str]:
-        return [sys.executable, "-m", "devswitch"]
+        variables = {"workers": self._workers, "call_seconds_max": "14400"}
+        return [
+            sys.executable, "-m", "devswitch",
+            "--sip", "{}:{}".format(*self.sip),
+            "--rtp", f"{self.rtp[0]}-{self.rtp[-1]}",
+            "--esl", "{}:{}".format(*self.esl),
+            "--esl-password-file", str(self.password_file),
+            "--profile", "private",
+            "--dialplan", str(self._together("dialplan")),
+            "--phrases", str(self._together("phrases")),
+            "--sounds", str(self.sounds),
+            "--recordings", str(self.recordings),
+            *(f"--var={name}={value}" for name, value in variables.items()),
+        ]  # fmt: skip
 
     def environment(self) -> Mapping[str, str]:
-        return dict(os.environ)
+        return {**os.environ, "PYTHONPATH": str(serve.ROOT)}
+
+    def _together(self, name: str) -> Path:
+        folder = self._folder(name)
+        for source in (CONFIGURATION, self.extra):
+            for file in (source / name).glob("*.xml"):
+                (folder / f"{source.name}-{file.name}").symlink_to(file)
+        return folder
 
 
 def _accepts(address: tuple[str, int]) -> bool:

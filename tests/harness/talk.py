@@ -12,7 +12,7 @@ from harness.phone import PATIENCE, Call, Phone, phone
 from harness.switches import Switch
 from media.esl.inbound import Inbound
 from media.esl.server import OutboundCall, OutboundServer
-from media.session import Session, runtime
+from media.session import Session, originate, runtime
 from media.session.errors import ScriptExit
 
 Script = Callable[[Session], Awaitable[None]]
@@ -25,6 +25,7 @@ class Served:
 
     script: Script
     switch: Inbound
+    sessions: list[Session] = field(default_factory=list)
     ended: int = 0
     _failures: list[BaseException] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -33,6 +34,7 @@ class Served:
         """Run the script for a call, as a worker does."""
         runtime.use(self.switch)
         session = Session(call.connection, call.channel)
+        self.sessions.append(session)
         try:
             await self._run(session)
         except Exception as error:
@@ -81,6 +83,16 @@ async def inbound(switch: Switch) -> AsyncIterator[Inbound]:
         await client.connected(timeout=PATIENCE)
         runtime.use(client)
         yield client
+
+
+@asynccontextmanager
+async def leg_to(dial_string: str, **options: Any) -> AsyncIterator[Session]:
+    """A leg that is called, ``options`` as for ``originate``; hung up at the end if it is still there."""
+    leg = await originate(dial_string, **options)
+    try:
+        yield leg
+    finally:
+        await leg.close()
 
 
 async def at_once(*parts: Awaitable[object]) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from harness.esl_peer import PASSWORD, EslPeer, event_bytes, ignore, run
 
-from media.esl import protocol
+from media.esl import link, protocol
 from media.esl.errors import ArgumentError, CommandError, ConnectionClosed, LimitError, ProtocolError, StalledError
 from media.esl.inbound import connect
 from media.esl.message import Event, Headers
@@ -407,10 +407,27 @@ def test_notices():
 
 def test_close_sends_what_was_written():
     async def main():
-        async with connected() as (connection, wire):
-            connection.write(protocol.command("api", "echo", "x" * 50_000), protocol.command("exit"))
-            await connection.close()
+        async with connected(noevents=stalls) as (connection, wire):
+            await connection.send("noevents")
+            while not connection.link.full:
+                connection.write(protocol.command("api", "echo", "x" * 100_000))
+            connection.write(protocol.command("exit"))
+            closing = asyncio.create_task(connection.close())
+            await asyncio.sleep(0)
+            wire.writer.transport.resume_reading()
             await wire.sent("exit")
+            await closing
+
+    run(main())
+
+
+def test_close_does_not_wait_for_ever(monkeypatch):
+    monkeypatch.setattr(link, "CLOSE_TIMEOUT", 0.05)
+
+    async def main():
+        async with connected(noevents=stalls) as (connection, _):
+            await connection.send("noevents")
+            await asyncio.wait_for(connection.close(), WAIT)
 
     run(main())
 

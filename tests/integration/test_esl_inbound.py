@@ -6,7 +6,7 @@ import logging
 import pytest
 from harness.esl_peer import PASSWORD, EslPeer, ignore, run
 
-from media.esl.errors import ArgumentError, AuthError, ConnectionClosed, EslError, ProtocolError
+from media.esl.errors import ArgumentError, AuthError, CommandError, ConnectionClosed, EslError, ProtocolError
 from media.esl.inbound import Inbound, connect
 
 WAIT = 10.0
@@ -174,6 +174,52 @@ def test_events_that_are_refused_do_not_end_the_client(caplog):
                 await wire_after(peer, 2, "auth", "event")
                 peer.answers.pop("event")
                 await inbound.connected(timeout=WAIT)
+
+    run(main())
+
+
+def test_what_is_asked_for_while_it_connects_is_not_lost():
+    async def main():
+        held = []
+        async with EslPeer() as peer:
+            peer.answers["event"] = lambda wire, command: held.append(command)
+            async with client(peer, events=["HEARTBEAT"]) as inbound:
+                wire = await wire_after(peer, 0, "event")
+                await inbound.events("DTMF")
+                await inbound.filter("A", "b")
+                peer.answers.pop("event")
+                wire.reply()
+                await inbound.connected(timeout=WAIT)
+                lines = [one.line for one in wire.commands]
+                assert lines[1:] == ["event plain HEARTBEAT", "filter A b", "event plain DTMF"]
+
+    run(main())
+
+
+def test_an_event_that_is_refused_is_not_remembered():
+    async def main():
+        async with EslPeer() as peer, client(peer) as inbound:
+            await inbound.connected(timeout=WAIT)
+            peer.answers["event"] = lambda wire, _: wire.reply("-ERR no keywords supplied")
+            with pytest.raises(CommandError):
+                await inbound.events("NONSENSE")
+            peer.wire.die()
+            wire = await wire_after(peer, 1, "auth")
+            await inbound.connected(timeout=WAIT)
+            await inbound.api("echo", "x")
+            assert [one.name for one in wire.commands] == ["auth", "api"]
+
+    run(main())
+
+
+def test_connected_waits_for_a_connection_that_lives():
+    async def main():
+        async with EslPeer() as peer, client(peer) as inbound:
+            first = await inbound.connected(timeout=WAIT)
+            first.link.abort(ProtocolError("x"))
+            second = await inbound.connected(timeout=WAIT)
+            assert second is not first
+            assert not second.closed
 
     run(main())
 

@@ -50,7 +50,7 @@ BAD = st.sampled_from(
 )  # fmt: skip
 
 
-@given(st.lists(GOOD), BAD, st.lists(st.integers(min_value=0)))
+@given(st.lists(GOOD), BAD, st.lists(st.integers(0, 1000), max_size=20))
 def test_any_split_gives_the_same(good, bad, cuts):
     data = b"".join(good) + bad
     whole = decode(data, [])
@@ -64,6 +64,14 @@ def test_byte_by_byte():
     assert [kind for kind, _, _ in decode(data, list(range(len(data))))[0]] == [
         "auth/request", "api/response", "auth/request",
     ]  # fmt: skip
+
+
+def test_a_message_comes_with_its_last_byte():
+    data = frame(b"body")
+    for cut in range(1, len(data)):
+        decoder = Decoder()
+        assert decoder.feed(data[:cut]) == []
+        assert [one.body for one in decoder.feed(data[cut:])] == [b"body"]
 
 
 def test_messages_before_an_error_are_not_lost():

@@ -1,0 +1,308 @@
+"""A session on a made-up switch; what real ones do is in tests/contract."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from harness.esl_peer import Command, Wire
+from harness.session_peer import UUID, FakeSwitch, with_session
+
+from media.esl.errors import ArgumentError
+from media.session import AnswerNeeded, Digit, ScriptExit, Session, literal
+from media.session.callbacks import file_command
+
+
+def test_an_application_runs_to_its_end() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        assert session.ready()
+        assert await session.answer()
+        assert session.answered()
+        assert await session.execute("playback", "a.wav") == ""
+
+    assert with_session(script).ran == [("answer", ""), ("playback", "a.wav")]
+
+
+def test_nothing_is_subscribed_to_before_a_command_waits() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        await session.set_variable("a", "1")
+        session.console_log("info", "hello")
+        assert session.ready()
+        await session.hangup()
+
+    names = [command.name for command in with_session(script).wire.commands]
+    assert names == ["connect", "api", "api", "sendmsg"]
+
+
+def test_what_is_sent_ahead_is_one_write_and_no_event() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        with session.ahead():
+            await session.answer()
+            await session.stream_file("tone_stream://%(200,0,440)")
+            await session.hangup("USER_BUSY")
+        await switch.wire.sent("sendmsg")
+        while len(switch.wire.commands) < 5:
+            switch.wire.arrived.clear()
+            await switch.wire.arrived.wait()
+        switch.wire.end()
+
+    switch = with_session(script)
+    assert [command.name for command in switch.wire.commands[1:]] == ["sendmsg", "api", "sendmsg", "sendmsg"]
+    locked = [command.headers.get("event-lock") for command in switch.wire.commands[1:]]
+    assert locked == ["true", None, "true", None]  # or the hangup would cut the tone off
+
+
+@pytest.mark.parametrize("name", ["get_digits", "get_variable", "sleep"])
+def test_what_needs_an_answer_is_not_sent_ahead(name: str) -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        async def wrong() -> None:
+            with session.ahead():
+                await session.answer()
+                await getattr(session, name)("a" if name == "get_variable" else 1)
+
+        with pytest.raises(AnswerNeeded):
+            await wrong()
+        assert switch.ran == []
+
+    with_session(script)
+
+
+def test_digits_between_two_commands_and_during_one_are_kept() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        def playing(wire: Wire, command: Command) -> None:
+            switch.press(wire, "23")
+            switch.complete(wire, command)
+
+        switch.apps["playback"] = playing
+        await session.answer()
+        switch.press(switch.wire, "1")
+        assert await session.stream_file("a.wav")
+        switch.press(switch.wire, "4#5")
+        assert await session.get_digits(9, "#", 5000) == "1234"
+        assert await session.get_digits(1, "#", 5000) == "5"
+
+    with_session(script)
+
+
+def test_digits_of_an_application_that_asks_for_them_are_its_own() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        def reading(wire: Wire, command: Command) -> None:
+            switch.press(wire, "99")
+            switch.complete(wire, command)
+
+        switch.apps["read"] = reading
+        await session.answer()
+        switch.press(switch.wire, "1")
+        await session.execute("log", "INFO x")  # so that the digit has come
+        await session.execute("read", "1 2 silence pin 5000 #")
+        assert f"uuid_recv_dtmf {UUID} 1" in switch.api  # what was pressed before is given to it first
+        assert await session.get_digits(9, "", 50) == ""
+
+    with_session(script)
+
+
+def test_play_and_get_digits_asks_again() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        answers = iter(("7", "", "3"))
+
+        def prompt(wire: Wire, command: Command) -> None:
+            if command.headers["execute-app-arg"] == "ask.wav":
+                switch.press(wire, next(answers))
+            switch.complete(wire, command)
+
+        switch.apps["playback"] = prompt
+        digits = await session.play_and_get_digits(1, 1, 3, 100, "#", "ask.wav", "no.wav", "[134]", "choice")
+        assert digits == "3"
+        assert await session.get_variable("choice") == "3"
+        assert await session.get_variable("choice_invalid") == "7"
+
+    played = [arg for app, arg in with_session(script).ran if app == "playback"]
+    assert played == ["ask.wav", "no.wav", "ask.wav", "no.wav", "ask.wav"]
+
+
+def test_play_and_get_digits_transfers_who_fails() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        found = await session.play_and_get_digits(1, 1, 1, 50, "#", "ask.wav", transfer_on_failure="0 XML default")
+        assert found == ""
+        assert not session.ready()
+        assert session.hangup_status() == "transfer"
+
+    assert f"uuid_transfer {UUID} 0 XML default" in with_session(script).api
+
+
+@pytest.mark.parametrize(
+    ("pressed", "terminators", "read", "result"),
+    [("12#", "#", "12", "success"), ("1#", "#", "1", "failure"), ("1234", "#", "123", "success"),
+     ("12#", "+#", "12#", "success"), ("123", "=#", "123", "failure")],
+)  # fmt: skip
+def test_read(pressed: str, terminators: str, read: str, result: str) -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        await session.answer()
+        switch.press(switch.wire, pressed)
+        assert await session.read(2, 3, "silence", 300, terminators) == read
+        assert await session.get_variable("read_result") == result
+
+    with_session(script)
+
+
+def test_the_call_ends_within_a_command() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        seen: list[tuple[str, Any, str | None]] = []
+
+        async def hook(ended: Session, status: str, arg: Any) -> None:
+            seen.append((status, arg, ended.hangup_env().get_header("mood")))
+
+        switch.apps["playback"] = lambda wire, command: switch.hang_up(wire, "USER_BUSY", mood="fine")
+        session.set_hangup_hook(hook, "blah")
+        assert not await session.stream_file("a.wav")
+        assert not session.ready()
+        assert session.hangup_cause() == "USER_BUSY"
+        assert await session.get_variable("mood") == "fine"
+        assert await session.get_digits(1) == ""
+        assert seen == [("hangup", "blah", "fine")]
+
+    with_session(script)
+
+
+def test_a_hook_may_end_the_script() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        session.set_hangup_hook(lambda session, status, arg: "exit")
+        switch.hang_up(switch.wire)
+        with pytest.raises(ScriptExit):
+            await session.get_digits(1)
+
+    with_session(script)
+
+
+def test_a_transfer_from_outside_takes_the_call_away() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        await session.answer()
+        left = {"Unique-ID": UUID, "Application": "socket", "Application-UUID": "x", "Answer-State": "answered"}
+        switch.wire.event("CHANNEL_EXECUTE_COMPLETE", left)
+        assert await session.get_digits(1, "", 5000) == ""
+        assert session.hangup_status() == "transfer"
+
+    assert all(command.headers.get("call-command") != "hangup" for command in with_session(script).wire.commands)
+
+
+def test_the_script_that_ends_hangs_up_unless_told_otherwise() -> None:
+    async def keeps(session: Session, switch: FakeSwitch) -> None:
+        await session.answer()
+        session.set_auto_hangup(False)
+
+    async def ends(session: Session, switch: FakeSwitch) -> None:
+        await session.answer()
+
+    def hangups(switch: FakeSwitch) -> int:
+        return sum(command.headers.get("call-command") == "hangup" for command in switch.wire.commands)
+
+    assert (hangups(with_session(ends)), hangups(with_session(keeps))) == (1, 0)
+
+
+def test_a_callback_stops_and_seeks() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        pending: list[tuple[Wire, Command]] = []
+
+        def playing(wire: Wire, command: Command) -> None:
+            pending.append((wire, command))
+            switch.press(wire, "12")
+
+        def api(wire: Wire, command: Command) -> None:
+            switch._api(wire, command)
+            if "uuid_break" in command.line:
+                switch.complete(*pending.pop(), {"Application-Response": "FILE PLAYED"})
+
+        seen: list[tuple[str, str, int, str]] = []
+
+        async def pressed(session: Session, kind: str, obj: Digit, arg: str) -> str:
+            seen.append((kind, obj.digit, obj.duration, arg))
+            return {"1": "seek:+2000", "2": "break"}[obj.digit]
+
+        switch.apps["playback"], switch.answers["api"] = playing, api
+        session.set_input_callback(pressed, "blah")
+        assert not await session.stream_file("a.wav")
+        assert seen == [("dtmf", "1", 800, "blah"), ("dtmf", "2", 800, "blah")]
+        asked = [line for line in switch.api if "setvar" not in line]
+        assert asked == [f"uuid_fileman {UUID} seek:+2000", f"uuid_break {UUID}"]
+
+    with_session(script)
+
+
+def test_an_error_of_a_callback_ends_the_command() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        def pressed(*_: object) -> None:
+            raise LookupError("of the script")
+
+        switch.apps["playback"] = lambda wire, command: switch.press(wire, "1")
+        session.set_input_callback(pressed)
+        with pytest.raises(LookupError):
+            await session.stream_file("a.wav")
+
+    with_session(script)
+
+
+def test_a_callback_ends_a_sleep() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        session.set_input_callback(lambda session, kind, obj, arg: False)
+        await session.answer()
+        switch.press(switch.wire, "1")
+        assert not await session.sleep(20_000)
+        session.unset_input_callback()
+        assert await session.sleep(1)
+
+    with_session(script)
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\0b"])
+def test_no_value_is_a_second_command(value: str) -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        for call in (
+            session.execute("log", value), session.execute(value), session.set_variable("a", value),
+            session.set_variable(value, "a"), session.stream_file(value), session.get_variable(value),
+            session.transfer(value), session.hangup(value),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match=r"line end|name of"):
+                await call
+        with pytest.raises(ArgumentError), session.ahead():
+            await session.stream_file(value)
+
+    assert with_session(script).ran == []
+
+
+def test_recording_tells_whether_silence_ended_it() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        silent = {"variable_silence_hits_exhausted": "true"}
+        switch.apps["record"] = lambda wire, command: switch.complete(wire, command, silent)
+        assert await session.record_file("/tmp/a.wav", 10, 200, 2)
+        switch.apps["record"] = switch.complete
+        assert not await session.record_file("/tmp/a.wav", 10)
+
+    assert ("record", "/tmp/a.wav 10 200 2") in with_session(script).ran
+
+
+@pytest.mark.parametrize(
+    ("value", "command"),
+    [("pause", "pause"), ("restart", "restart"), ("seek:+2000", "seek:+2000"), ("SPEED:-1", "speed:-1"),
+     ("volume:0", "volume:0"), ("seek:+", "seek:+"), ("seek:x y", ""), ("speed", ""), ("stop", ""), ("truncate", ""),
+     ("break", ""), (False, ""), (7, "")],
+)  # fmt: skip
+def test_what_a_returned_value_asks_of_a_file(value: object, command: str) -> None:
+    assert file_command(value) == command
+
+
+def test_literal_text_is_not_expanded() -> None:
+    assert literal("it's plain") == "it's plain"
+    assert literal("${a} \\ $b") == "\\${a} \\\\ \\$b"
+
+
+def test_two_waits_at_once_both_end_with_the_call() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        switch.apps["sleep"] = lambda wire, command: None
+        await session.answer()
+        both = asyncio.gather(session.execute("sleep", "9999"), session.execute("sleep", "9999"))
+        await switch.wire.sent("linger")
+        switch.hang_up(switch.wire)
+        assert await both == ["", ""]
+
+    with_session(script)
