@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from harness.audio import frequencies, tone, write_wav
 from harness.phone import PATIENCE, Call, Phone, phone
-from harness.switches import Switch
+from harness.switches import Embedded, Switch
 from harness.talk import at_once
 from harness.worker import ask, at_work, handed_over, until
 
 from console.ports import free_port
-from model.settings import SCRIPTS, Settings
+from model.settings import SCRIPTS, Address, Settings
 
 WELCOME, INVALID, GOODBYE = 1200, 1600, 2000
 OWN = """
@@ -37,9 +38,15 @@ OWN = """
     async def noted(stream):
         stream.write(repr(heard))
 
+    @script("pitch", http=True)
+    async def pitch(stream, args):
+        stream.write("1300" if args == "a b" else "500")
+
     @script("goes-to")
     async def goes_to(session, args):
-        await session.transfer(args, "XML", "scripts")
+        extension, _, url = args.partition(" ")
+        await session.set_variable("script_url", url)
+        await session.transfer(extension, "XML", "scripts")
 
     @script("breaks")
     async def breaks(session):
@@ -265,6 +272,34 @@ def test_a_detached_script_lets_the_dialplan_go_on(at: Run) -> None:
         await call.hears(900)
         await call.ended()
         assert (await ask(place.settings, "run", name="noted"))["output"] == "['foo bar']"
+
+    at(scenario)
+
+
+def test_a_dialplan_reads_what_a_script_writes(at: Run, switch: Switch) -> None:
+    if switch.name == Embedded.name:
+        pytest.skip("the embedded switch has no curl")
+
+    async def scenario(place: Place) -> None:
+        url = f"http://{place.settings.worker_http}/scripts/pitch?args=a%20b"
+        call = place.call("goes-to", f"912 {url}")
+        await call.hears(1300)
+        await call.ended()
+
+    at(scenario)
+
+
+def test_another_worker_takes_the_calls_of_a_drained_one(at: Run, switch: Switch) -> None:
+    async def scenario(place: Place) -> None:
+        await ask(place.settings, "drain")
+        host, port = switch.workers[1]
+        http = Address("127.0.0.1", free_port())
+        other = replace(place.settings, worker_address=Address(host, port), worker_http=http)
+        async with at_work(other, switch.password):
+            call = place.call("welcome")
+            await call.hears(WELCOME)
+            await call.ended()
+            assert (await ask(other, "status"))["taken"] == 1
 
     at(scenario)
 
