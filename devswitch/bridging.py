@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from devswitch.bridge import Bridge
 from devswitch.causes import matches
 from devswitch.channel import Channel, State
 from devswitch.leg import Frame, LegEnded
@@ -13,10 +12,12 @@ from devswitch.lifecycle import HANDLERS
 from devswitch.originate import originate
 from devswitch.profile import now
 from devswitch.registry import app
+from devswitch.sources import Pipe
 from devswitch.text import true
 
 log = logging.getLogger("devswitch")
 
+_LAST_WORDS = 0.1  # seconds in which who stays still hears what the other said before the hangup
 _ALWAYS_CONTINUE = ("NO_ANSWER", "NO_USER_RESPONSE", "ORIGINATOR_CANCEL")
 
 
@@ -25,7 +26,7 @@ async def bridge(channel: Channel, data: str) -> None:
     """Call a dial string, and talk to who answers."""
     peer, cause = await originate(channel.switch, data, caller=channel)
     if peer is None:
-        log.info("%s: bridge failed: %s", channel.name, cause)
+        log.info("%s: bridge failed: %s", channel.uuid, cause)
         channel.set("originate_failed_cause", cause)
         handle_cause(channel, cause)
     else:
@@ -47,14 +48,24 @@ def handle_cause(channel: Channel, cause: str) -> None:
         channel.hangup(cause)
 
 
-class _Ear:
-    """What one leg hears the other says: recordings of the call want to know."""
+class _Way:
+    """What one leg hears, the other says; recordings of the other want to know of it."""
 
-    def __init__(self, other: Channel) -> None:
-        self._other = other
+    def __init__(self, hearing: Channel, saying: Channel) -> None:
+        self._hearing, self._saying = hearing, saying
+        self._pipe = Pipe()
+        hearing.leg.sinks.append(self)
+        saying.leg.source = self._pipe
 
     def frame(self, samples: Frame, /) -> None:
-        self._other.said = samples
+        self._pipe.push(samples)
+        self._saying.said = samples
+
+    def close(self) -> None:
+        if self in self._hearing.leg.sinks:
+            self._hearing.leg.sinks.remove(self)
+        if self._saying.leg.source is self._pipe:
+            self._saying.leg.source = None
 
 
 async def talk(one: Channel, peer: Channel) -> None:
@@ -64,17 +75,14 @@ async def talk(one: Channel, peer: Channel) -> None:
     else:
         await one.pre_answer()
     _join(one, peer)
-    media = Bridge(one.leg, peer.leg)
-    ears = ((one, _Ear(peer)), (peer, _Ear(one)))
-    for channel, ear in ears:
-        channel.leg.sinks.append(ear)
+    ways = [_Way(one, peer), _Way(peer, one)]
     try:
         await _until_over(one, peer)
+        if one.up or peer.up:
+            await asyncio.sleep(_LAST_WORDS)
     finally:
-        media.close()
-        for channel, ear in ears:
-            if ear in channel.leg.sinks:
-                channel.leg.sinks.remove(ear)
+        for way in ways:
+            way.close()
         _part(one, peer)
     _afterwards(one, peer)
 
@@ -126,7 +134,7 @@ async def _pass_digits(source: Channel, target: Channel) -> None:
         try:
             await target.leg.send_digits(digits)
         except (LegEnded, ValueError):
-            log.debug("%s: digits were not passed on", target.name)
+            log.debug("%s: digits were not passed on", target.uuid)
 
 
 def _part(one: Channel, peer: Channel) -> None:
@@ -141,7 +149,7 @@ def _part(one: Channel, peer: Channel) -> None:
 
 def _afterwards(one: Channel, peer: Channel) -> None:
     if peer.up and peer.state in (State.CS_EXCHANGE_MEDIA, State.CS_CONSUME_MEDIA):
-        _leave_peer(one, peer)
+        _leave_peer(peer)
     if not one.ready:
         return
     cause = peer.hangup_cause or "NORMAL_CLEARING"
@@ -157,12 +165,15 @@ def _afterwards(one: Channel, peer: Channel) -> None:
         one.hangup(cause)
 
 
-def _leave_peer(one: Channel, peer: Channel) -> None:
-    if one.transferring and true(peer.get("park_after_bridge")):
+def _leave_peer(peer: Channel) -> None:
+    """What becomes of the other leg (audio_bridge_on_exchange_media)."""
+    if true(peer.get("park_after_bridge")):
         peer.transferring = True
         peer.move(State.CS_PARK)
+    elif where := peer.get("transfer_after_bridge"):
+        peer.switch.transfer(peer, *where.replace(":", " ").split()[:3])
     else:
-        peer.hangup(one.hangup_cause or "NORMAL_CLEARING")
+        peer.hangup("NORMAL_CLEARING" if peer.answered else "ORIGINATOR_CANCEL")
 
 
 async def _soft_execute(channel: Channel) -> None:
@@ -170,6 +181,8 @@ async def _soft_execute(channel: Channel) -> None:
     channel.enter(State.CS_SOFT_EXECUTE)
     peer, channel.joining = channel.joining, None
     if peer and peer.up:
+        for leg, other in ((channel, peer), (peer, channel)):
+            leg.fire("CHANNEL_EXECUTE", {"Application": "uuid_bridge", "Application-Data": other.uuid})
         await talk(channel, peer)
     if channel.ready:
         channel.hangup("NORMAL_CLEARING")

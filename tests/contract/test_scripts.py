@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from harness.audio import frequencies, tone, write_wav
 from harness.phone import PATIENCE, Call, Phone, phone
-from harness.switches import Embedded, Switch
+from harness.switches import Switch
 from harness.talk import at_once
 from harness.worker import ask, at_work, handed_over, until
 
@@ -276,10 +276,7 @@ def test_a_detached_script_lets_the_dialplan_go_on(at: Run) -> None:
     at(scenario)
 
 
-def test_a_dialplan_reads_what_a_script_writes(at: Run, switch: Switch) -> None:
-    if switch.name == Embedded.name:
-        pytest.skip("the embedded switch has no curl")
-
+def test_a_dialplan_reads_what_a_script_writes(at: Run) -> None:
     async def scenario(place: Place) -> None:
         url = f"http://{place.settings.worker_http}/scripts/pitch?args=a%20b"
         call = place.call("goes-to", f"912 {url}")
