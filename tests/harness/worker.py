@@ -81,7 +81,7 @@ async def at_work(settings: Settings, password: str, *, connected: bool = True) 
     worker = Worker(settings, SECRET, password)
     task = asyncio.create_task(worker.run())
     try:
-        await until(lambda: settings.worker_socket.exists() or task.done())
+        await until(lambda: worker.ready.is_set() or task.done())
         while connected and not (await ask(settings, "status"))["switch"]["connected"]:
             pass
         yield
