@@ -41,6 +41,7 @@ async def serve(settings: argparse.Namespace) -> None:
     endpoint = Endpoint(
         host, port, on_invite=switch.on_invite, rtp_ports=settings.rtp, user_agent=f"Strowger-embedded/{VERSION}"
     )
+    endpoint.on_request = switch.on_message
     await endpoint.start()
     switch.endpoint = endpoint
     esl = EslServer(switch, settings.esl[0], settings.esl[1], password)

@@ -251,12 +251,6 @@ async def uuid_fileman(channel: Channel, rest: list[str]) -> str:
     return "+OK\n"
 
 
-@of_channel("uuid_send_info", "<uuid>", words=2, limit=3)
-async def uuid_send_info(channel: Channel, rest: list[str]) -> str:
-    """INFO within the call is not sent by this switch; it is said so."""
-    return "-ERR uuid_send_info is not supported\n"
-
-
 @of_channel("uuid_send_message", "<uuid> <message>", words=2, limit=2)
 async def uuid_send_message(channel: Channel, rest: list[str]) -> str:
     """MESSAGE to the peer's address, outside of the dialog."""

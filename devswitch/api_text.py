@@ -218,12 +218,6 @@ async def reloadxml(switch: Switch, _: str, __: Channel | None) -> str:
     return "+OK [Success]\n"
 
 
-@command("load", "reload", "unload")
-async def load(_: Switch, arguments: str, __: Channel | None) -> str:
-    """The switch is of one piece."""
-    return f"-ERR [{arguments.strip()}: modules are not supported]\n"
-
-
 @command("sched_api")
 async def sched_api(switch: Switch, arguments: str, _: Channel | None) -> str:
     """``[+]seconds group command``: run a command later."""

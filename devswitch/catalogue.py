@@ -10,7 +10,7 @@ from devswitch import (  # noqa: F401
     apps_call,
     apps_variables,
     bridging,
-    esl,
+    esl_commands,
     recording,
     saying,
     socket_app,
@@ -20,5 +20,5 @@ from devswitch.registry import APPS, COMMANDS
 
 APPLICATIONS = tuple(sorted(APPS))
 API_COMMANDS = tuple(sorted(COMMANDS))
-ESL_COMMANDS = tuple(sorted(esl.COMMANDS))
+ESL_COMMANDS = tuple(sorted(esl_commands.COMMANDS))
 EVENTS = tuple(sorted(FIRED))

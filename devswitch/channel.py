@@ -213,6 +213,7 @@ class Channel:
         with contextlib.suppress(LegEnded):
             await self.leg.answer()
             self.note_answer()
+            await self.switch.execute_on(self, "execute_on_answer")
 
     async def pre_answer(self) -> bool:
         """Let early media flow, unless media does; false if it cannot."""
@@ -225,6 +226,7 @@ class Channel:
         except LegEnded:
             return False
         self.note_early_media()
+        await self.switch.execute_on(self, "execute_on_media")
         return True
 
     async def ring(self) -> None:
@@ -234,6 +236,7 @@ class Channel:
         with contextlib.suppress(LegEnded):
             await self.leg.ring()
             self.note_ringing()
+            await self.switch.execute_on(self, "execute_on_ring")
 
     def note_answer(self) -> None:
         """Both ends know that the call is answered."""

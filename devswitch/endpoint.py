@@ -8,7 +8,8 @@ import itertools
 import logging
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import lru_cache
 
 from devswitch.call import SDP_TYPE, Call
 from devswitch.incoming import IncomingCall
@@ -22,12 +23,11 @@ from devswitch.sip.errors import MessageError, NegotiationError, SipError
 from devswitch.sip.message import MAGIC, Request, Response
 from devswitch.sip.server_transaction import InviteServerTransaction, ServerTransaction
 from devswitch.sip.transaction import HostPort, TransactionLayer
+from devswitch.sip.udp import open_socket, unreachable_peers
 from devswitch.sip.uri import Uri
 
 log = logging.getLogger(__name__)
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO, UPDATE, REFER, NOTIFY"
-# Large enough for the calls that begin while the loop is held up.
-RECEIVE_BUFFER = 1 << 20
 
 
 class Endpoint(asyncio.DatagramProtocol):
@@ -54,6 +54,7 @@ class Endpoint(asyncio.DatagramProtocol):
         "By Call-ID and our tag."
         self._versions = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._has_error = False
 
     async def start(self) -> None:
         """Bind; raise OSError if the address is taken."""
@@ -61,10 +62,9 @@ class Endpoint(asyncio.DatagramProtocol):
         self._transactions = TransactionLayer(clock=loop, send=self._send_data)
         self._transactions.on_request = self._request
         self._transactions.on_ack = self._ack
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=self.address)
-        sock: socket.socket = self._transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        self.address = sock.getsockname()
+        self._socket = open_socket(self.address)
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=self._socket)
+        self.address = self._socket.getsockname()
 
     async def stop(self) -> None:
         """End every call, and close."""
@@ -99,9 +99,7 @@ class Endpoint(asyncio.DatagramProtocol):
         _check_fields({"caller": caller, "name": caller_name, "proxy": proxy or "", **headers})
         call = OutgoingCall(self, uri, caller=caller, caller_name=caller_name, headers=headers, proxy=proxy)
         self._calls[call.call_id, call.tag] = call
-        task = asyncio.get_running_loop().create_task(call.start())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._start_task(call.start())
         return call
 
     async def send_request(
@@ -156,13 +154,11 @@ class Endpoint(asyncio.DatagramProtocol):
 
     async def resolve(self, host: str, port: int) -> HostPort:
         """The IPv4 address of a host; raise OSError."""
-        try:
-            return str(ipaddress.IPv4Address(host)), port
-        except ValueError:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                host, port, family=socket.AF_INET, type=socket.SOCK_DGRAM
-            )
-            return found[0][4][0], port
+        if _is_address(host):
+            return host, port
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_DGRAM)
+        return found[0][4][0], port
 
     def send(
         self,
@@ -229,7 +225,10 @@ class Endpoint(asyncio.DatagramProtocol):
             log.exception("a message from %s could not be handled", addr[0])
 
     def error_received(self, exc: Exception) -> None:
-        log.debug("the SIP socket reports %s", exc)
+        self._has_error = True
+        for peer in unreachable_peers(self._socket):
+            log.info("nobody listens on %s:%d", *peer)
+            self._transactions.unreachable(peer)
 
     def _request(self, request: Request, transaction: ServerTransaction, source: HostPort) -> None:
         try:
@@ -305,8 +304,36 @@ class Endpoint(asyncio.DatagramProtocol):
             request.headers.add("User-Agent", self._user_agent)
 
     def _send_data(self, data: bytes, destination: HostPort) -> None:
-        if not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        if not _is_address(destination[0]):
+            self._start_task(self._send_by_name(data, destination))
+            return
+        self._has_error = False
+        self._transport.sendto(data, destination)
+        if self._has_error:
+            # The error was that of an earlier datagram, and this one was not sent.
             self._transport.sendto(data, destination)
+
+    async def _send_by_name(self, data: bytes, destination: HostPort) -> None:
+        try:
+            self._send_data(data, await self.resolve(*destination))
+        except (OSError, UnicodeError) as error:
+            log.info("no address for %s: %s", destination[0], error)
+
+    def _start_task(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@lru_cache(maxsize=1024)
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_fields(fields: Mapping[str, str]) -> None:

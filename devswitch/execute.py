@@ -78,6 +78,8 @@ async def run_commands(channel: Channel) -> None:
     while channel.commands and not channel.locked:
         await obey(channel, channel.commands.popleft(), tells=tells)
         tells = True
+    for watch in list(channel.watchers):
+        watch()
 
 
 async def obey(channel: Channel, command: Command, *, tells: bool = True) -> None:
@@ -110,6 +112,25 @@ async def _obey(channel: Channel, command: Command) -> None:
             log.error("%s: sendmsg without call-command", channel.name)
         case other:
             log.error("%s: sendmsg %s is not supported", channel.name, other)
+
+
+async def execute_on(channel: Channel, prefix: str) -> None:
+    """Execute what the variables of that name, or whose names begin so, hold (switch_channel_execute_on)."""
+    for value in executions(channel, prefix):
+        await execute(channel, *_pair(value))
+
+
+def executions(channel: Channel, prefix: str) -> list[str]:
+    """``app arguments`` of each variable."""
+    found = [value for name, value in channel.variables.items() if name.lower().startswith(prefix)]
+    return [value.replace("::", " ", 1) for value in found]
+
+
+def execution(value: str) -> Command:
+    """The command that lets a channel's own task execute ``app arguments``."""
+    name, data = _pair(value)
+    headers = {"call-command": "execute", "execute-app-name": name, "execute-app-arg": data, "event-lock": "true"}
+    return Command(headers)
 
 
 def _pair(text: str) -> tuple[str, str]:

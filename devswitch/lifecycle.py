@@ -30,7 +30,8 @@ async def live(channel: Channel) -> None:
 
 
 async def _init(channel: Channel) -> None:
-    channel.enter(State.CS_NEW)
+    if channel.leg.inbound:
+        channel.enter(State.CS_NEW)
     channel.enter(State.CS_INIT)
     channel.fire("CHANNEL_CREATE")
     if channel.leg.inbound:

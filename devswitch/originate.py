@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from devswitch.audio import open_source
-from devswitch.channel import Channel
+from devswitch.channel import Channel, State
 from devswitch.dialstring import DialError, DialString, Target, parse
+from devswitch.execute import execution, executions
 from devswitch.leg import Leg
 from devswitch.playing import Playing, resolve
 from devswitch.profile import Profile
@@ -145,7 +146,7 @@ class Attempt:
                 continue
 
     def _wins(self, leg: Channel) -> bool:
-        if not leg.up:
+        if not leg.up or leg.commands or leg.parsing:
             return False
         if leg.answered:
             return True
@@ -209,6 +210,8 @@ class Attempt:
         channel = self._channel(leg, target, shown)
         channel.variables |= {name: value for name, value in variables.items() if value}
         channel.watchers.append(self._changed.set)
+        channel.running_state = State.CS_NONE
+        channel.fire("CHANNEL_OUTGOING")
         self._switch.begin(channel)
         return channel
 
@@ -271,11 +274,18 @@ def _progressed(channel: Channel, status: int) -> None:
         channel.note_early_media()
     else:
         channel.note_ringing()
-    channel.wake()
+    _do(channel, "execute_on_media" if status == 183 else "execute_on_ring")
 
 
 def _answered(channel: Channel) -> None:
     channel.variables |= header_variables(channel.leg, "sip_rh_")
     channel.set("sip_term_status", "200")
     channel.note_answer()
+    _do(channel, "execute_on_answer")
+
+
+def _do(channel: Channel, prefix: str) -> None:
+    """The channel's own task executes it, and only then does the leg count as answered."""
+    for value in executions(channel, prefix):
+        channel.send(execution(value))
     channel.wake()

@@ -52,7 +52,7 @@ class OutgoingCall(Call):
         uri = Uri.parse(Address.parse(self._proxy).uri if self._proxy else self._invite.uri)
         try:
             self._hop = await self._endpoint.resolve(*uri.address)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             log.info("no address for %s: %s", uri.host, error)
             # FreeSWITCH's nua answers 503 DNS Error by itself.
             self._end(causes.from_status(503), 503)

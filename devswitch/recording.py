@@ -92,6 +92,7 @@ class Recording:
         self.path = path
         self.recorder = Recorder(record_path(channel, path), limit=limit, on_end=self._ended)
         self._channel = channel
+        self._about = {"Media-Bug-Function": "session_record", "Media-Bug-Target": path}
         self._listening = not true(channel.get("RECORD_WRITE_ONLY"))
         self._speaking = not true(channel.get("RECORD_READ_ONLY"))
 
@@ -101,6 +102,7 @@ class Recording:
         self._channel.recordings[self.path] = self
         self._channel.leg.sinks.append(self)
         self._channel.fire("RECORD_START", {"Record-File-Path": self.path})
+        self._channel.fire("MEDIA_BUG_START", self._about)
 
     def frame(self, samples: Frame, /) -> None:
         heard = samples if self._listening else np.zeros(FRAME, np.int16)
@@ -132,6 +134,7 @@ class Recording:
         self._channel.set("record_completion_cause", cause)
         headers = {"Record-File-Path": self.path, "Record-Completion-Cause": cause}
         self._channel.fire("RECORD_STOP", headers)
+        self._channel.fire("MEDIA_BUG_STOP", self._about)
 
 
 async def start_recording(channel: Channel, path: str, limit: int = 0) -> bool:

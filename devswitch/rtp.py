@@ -9,10 +9,11 @@ import logging
 import random
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 
-from devswitch import g711
-from devswitch.dtmf import DigitReceiver, DigitSender
+from devswitch import g711, tones
+from devswitch.dtmf import DIGITS, DigitReceiver, DigitSender
 from devswitch.jitter import SILENCE, JitterBuffer
 from devswitch.leg import FRAME, FRAME_SECONDS, Frame
 from devswitch.sip.sdp import Stream
@@ -24,6 +25,11 @@ MARKER = 0x80
 MAX_PACKET = 2048
 # Datagrams read at a time: one peer that floods its port shall not stop the clock.
 BURST = 32
+# epoll counts in milliseconds and rounds up, so the loop wakes that much early and sleeps out the rest, to be exact.
+EARLY = 0.0011
+# Parts of the 20 ms, each with its share of the streams.
+SLOTS = 4
+SLOT_SECONDS = FRAME_SECONDS / SLOTS
 # Frames that are made up for after a pause of the process; what is older is left out.
 MAX_LATE = 5
 
@@ -33,38 +39,45 @@ class NoPortError(Exception):
 
 
 class Ticker:
-    """Every 20 ms, by an absolute clock: first all streams send, then all hear, so that few wait for others."""
+    """Each stream every 20 ms, by an absolute clock; streams take turns in slots, so that few wait for others."""
 
     def __init__(self) -> None:
-        self._streams: dict[RtpStream, None] = {}
+        self._slots: list[dict[RtpStream, None]] = [{} for _ in range(SLOTS)]
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0.0
+        self._slot = 0
 
     def add(self, stream: RtpStream) -> None:
-        self._streams[stream] = None
+        min(self._slots, key=len)[stream] = None
         if not self._timer:
             loop = asyncio.get_running_loop()
-            self._next = loop.time() + FRAME_SECONDS
-            self._timer = loop.call_at(self._next, self._tick)
+            self._next = loop.time() + SLOT_SECONDS
+            self._timer = loop.call_at(self._next - EARLY, self._tick)
 
     def remove(self, stream: RtpStream) -> None:
-        self._streams.pop(stream, None)
-        if not self._streams and self._timer:
+        for slot in self._slots:
+            slot.pop(stream, None)
+        if self._timer and not any(self._slots):
             self._timer.cancel()
             self._timer = None
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        if (wait := self._next - loop.time()) > 0:
+            time.sleep(wait)
         # While the loop was held up, nobody was heard either: what is missed goes out at once.
-        late = int((now - self._next) / FRAME_SECONDS)
-        self._next += FRAME_SECONDS * (late + 1)
-        self._timer = loop.call_at(self._next, self._tick)
-        for _ in range(min(late, MAX_LATE) + 1):
-            for stream in list(self._streams):
-                stream.send_frame()
-            for stream in list(self._streams):
-                stream.hear_frame()
+        late = int((loop.time() - self._next) / SLOT_SECONDS)
+        self._next += SLOT_SECONDS * (late + 1)
+        self._timer = loop.call_at(self._next - EARLY, self._tick)
+        for _ in range(min(late, MAX_LATE * SLOTS) + 1):
+            self._slot = (self._slot + 1) % SLOTS
+            self._run(list(self._slots[self._slot]))
+
+    def _run(self, streams: list[RtpStream]) -> None:
+        for stream in streams:
+            stream.send_frame()
+        for stream in streams:
+            stream.hear_frame()
 
 
 class RtpStream:
@@ -122,6 +135,8 @@ class RtpStream:
         if stream.events is not None and self._send_digit(stream.events):
             return
         samples = SILENCE if frame is None else frame
+        if stream.events is None and (tone := self._digit_tone()) is not None:
+            samples = tone
         self._send(stream.codec, self._timestamp, g711.encode(samples, stream.codec), self._marker)
         self._marker = 0
 
@@ -138,6 +153,12 @@ class RtpStream:
         for payload in payloads:
             self._send(payload_type, timestamp, payload, 0 if began else MARKER)
         return bool(payloads)
+
+    def _digit_tone(self) -> Frame | None:
+        """The digit that is pressed as sound, for a peer that knows no events."""
+        timestamp, payloads = self.digits.packets(self._timestamp)
+        began = self._timestamp - timestamp & 0xFFFFFFFF
+        return tones.digit_frame(DIGITS[payloads[0][0]], began) if payloads else None
 
     def _send(self, payload_type: int, timestamp: int, payload: bytes, marker: int) -> None:
         self._sequence = self._sequence + 1 & 0xFFFF

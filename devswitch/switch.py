@@ -20,6 +20,7 @@ from devswitch.phrases import Phrases
 from devswitch.playing import OnDigit, Status
 from devswitch.profile import Profile
 from devswitch.registry import COMMANDS
+from devswitch.sip.message import Request
 from devswitch.sipvars import inbound_variables
 from devswitch.text import expand
 
@@ -90,6 +91,7 @@ class Switch:
         self.stopping = asyncio.Event()
         self.phrases = Phrases()
         self.execute = execute.execute
+        self.execute_on = execute.execute_on
         self.run_commands = execute.run_commands
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -116,6 +118,13 @@ class Switch:
         channel = Channel(self, leg, profile)
         channel.variables.update(inbound_variables(leg, self.options.profile))
         self.begin(channel)
+
+    def on_message(self, request: Request) -> None:
+        """A MESSAGE outside of calls came in: an event of that name tells of it."""
+        if request.method == "MESSAGE":
+            sender, target = request.from_.uri, request.to.uri
+            headers = {"proto": "sip", "from": sender, "to": target, "type": request.headers.get("Content-Type", "")}
+            self.bus.fire("MESSAGE", headers, request.body.decode(errors="replace"))
 
     def begin(self, channel: Channel) -> None:
         """Let a channel live."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from devswitch.leg import RATE, Frame
+from devswitch.leg import FRAME, RATE, Frame
 
 PER_MS = RATE // 1000
 # dBm0 of a sine that fills 16 bits, and the level of teletone_dds_state_set_tx_level (libteletone_generate.h).
@@ -77,6 +77,11 @@ def render(program: str) -> Frame:
     if length > MAX_SECONDS * RATE:
         raise ToneError(f"a tone of {length // RATE} s; at most {MAX_SECONDS}")
     return np.concatenate(once * max(state.loops, 1)) if once else np.zeros(0, np.int16)
+
+
+def digit_frame(digit: str, began: int) -> Frame:
+    """A frame of the sound of a digit that began so many samples ago."""
+    return _tone(_State(), began + FRAME, 0, _KEYS[digit])[began:]
 
 
 def goertzel(samples: Frame, frequency: float) -> float:

@@ -147,6 +147,8 @@ _CAUSES = {
 }
 _FROM_SIP = {status: cause for cause, statuses in _CAUSES.items() for status in statuses}
 _Q850 = re.compile(r"Q\.850\b[^,]*;\s*cause\s*=\s*(\d{1,3})\b", re.IGNORECASE)
+# The pattern takes time by the square of the length.
+_MAX_REASON = 500
 # RFC 3326 has no number above 127 for Q.850; mod_sofia writes those of its own as SIP (sofia_on_hangup).
 _MAX_Q850 = 127
 
@@ -170,5 +172,5 @@ def to_reason(cause: str) -> str:
 
 def from_reason(reason: str) -> str:
     """The cause of a Reason header, or "" if it has no known one of Q.850."""
-    match = _Q850.search(reason)
+    match = _Q850.search(reason[:_MAX_REASON])
     return _NAMES.get(int(match[1]), "") if match else ""

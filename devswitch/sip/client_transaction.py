@@ -27,6 +27,7 @@ class ClientTransaction:
     ) -> None:
         self.request = request
         self.is_final = False
+        self._has_reply = False
         self._clock, self._send = clock, send
         self._on_response, self._on_timeout, self._on_end = on_response, on_timeout, on_end
         data = bytes(request)
@@ -37,6 +38,7 @@ class ClientTransaction:
     def receive(self, response: Response) -> None:
         if self.is_final:
             return
+        self._has_reply = True
         if response.status < 200:
             self._retransmission.slow_down()
         else:
@@ -55,6 +57,12 @@ class ClientTransaction:
             self.is_final = True
             self.stop()
             self._on_end()
+
+    def fail(self) -> None:
+        """The request did not reach anybody: as good as a 503 (8.1.3.1), unless a reply came before."""
+        if not self.is_final and not self._has_reply:
+            self.give_up()
+            self._on_response(self.request.reply(503))
 
     def _finish(self, linger: float) -> None:
         self.is_final = True
@@ -79,6 +87,7 @@ class InviteClientTransaction(ClientTransaction):
     _status = 0
 
     def receive(self, response: Response) -> None:
+        self._has_reply = True
         if response.status < 200:
             self._proceed(response)
         elif response.status < 300:

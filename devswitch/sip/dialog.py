@@ -36,7 +36,7 @@ class Dialog:
             local=f"{invite.headers['To']};tag={tag}",
             remote=invite.headers["From"],
             target=contact_of(invite.headers),
-            routes=invite.headers.values_of("Record-Route"),
+            routes=_routes(invite.headers),
             local_number=0,
             remote_number=invite.cseq[0],
         )
@@ -49,7 +49,7 @@ class Dialog:
             local=invite.headers["From"],
             remote=response.headers["To"],
             target=contact_of(response.headers),
-            routes=response.headers.values_of("Record-Route")[::-1],
+            routes=_routes(response.headers)[::-1],
             local_number=invite.cseq[0],
         )
 
@@ -96,3 +96,10 @@ def contact_of(headers: Headers) -> str:
     uri = Address.parse(contacts[0]).uri
     Uri.parse(uri)
     return uri
+
+
+def _routes(headers: Headers) -> list[str]:
+    routes = headers.values_of("Record-Route")
+    for route in routes:
+        Uri.parse(Address.parse(route).uri)
+    return routes

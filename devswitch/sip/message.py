@@ -14,6 +14,8 @@ MANDATORY = ("Via", "From", "To", "Call-ID", "CSeq")
 # RFC 3261, 8.1.1.5.
 MAX_CSEQ = 2**31
 MAGIC = "z9hG4bK"
+# The patterns below take time by the square of a run of spaces.
+MAX_SPACE = 100
 _REQUEST = re.compile(r"([A-Za-z0-9.!%*_+`'~-]{1,32}) (\S+) SIP/2\.0", re.IGNORECASE)
 _RESPONSE = re.compile(r"SIP/2\.0 ([1-6]\d\d)(?: (.*))?", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
@@ -168,6 +170,8 @@ def parse(data: bytes) -> Request | Response:
     lines = text.split("\r\n")
     if re.search(r"[\r\n\0]", "".join(lines)):
         raise MessageError("a lone CR, LF or NUL in the headers")
+    if re.search(rf"\s{{{MAX_SPACE}}}", text):
+        raise MessageError(f"{MAX_SPACE} spaces in the headers")
     headers = Headers(_fields(lines[1:]))
     message = _first_line(lines[0], headers)
     message.body = _body(headers, body)

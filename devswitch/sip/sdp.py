@@ -59,7 +59,6 @@ class Stream:
     "Payload type of telephone-event, if both know it."
     sends: bool = True
     "Whether we send."
-    receives: bool = True
 
 
 def parse(body: bytes) -> Description:
@@ -100,14 +99,12 @@ def negotiate(remote: Description) -> Stream:
     events = next((number for number, name in audio.names.items() if name == EVENTS), None)
     # RFC 3264, 8.4: this is how RFC 2543 put a call on hold.
     held = audio.host == "0.0.0.0"
-    direction = "sendonly" if held and audio.direction == "sendrecv" else audio.direction
     return Stream(
         audio.host,
         audio.port,
         codecs[0],
         events,
-        sends=not held and direction in ("sendrecv", "recvonly"),
-        receives=direction in ("sendrecv", "sendonly"),
+        sends=not held and audio.direction in ("sendrecv", "recvonly"),
     )
 
 

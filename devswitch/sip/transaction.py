@@ -29,6 +29,7 @@ class TransactionLayer:
         self.on_ack: Callable[[Request], object] = _ignore
         self._clock, self._send = clock, send
         self._clients: dict[Key, ClientTransaction] = {}
+        self._destinations: dict[Key, HostPort] = {}
         self._servers: dict[Key, ServerTransaction] = {}
 
     def receive(self, message: Request | Response, source: HostPort) -> None:
@@ -65,9 +66,16 @@ class TransactionLayer:
             send=lambda data: self._send(data, destination),
             on_response=on_response,
             on_timeout=on_timeout,
-            on_end=lambda: self._clients.pop(key, None),
+            on_end=lambda: self._forget(key),
         )
+        self._destinations[key] = destination
         return transaction
+
+    def unreachable(self, peer: HostPort) -> None:
+        """Nobody listens there: requests that nobody replied to have failed (8.1.3.1, 17.1.4)."""
+        for key, destination in list(self._destinations.items()):
+            if destination == peer and (client := self._clients.get(key)):
+                client.fail()
 
     def stop(self) -> None:
         """Forget everything; no timer stays."""
@@ -76,6 +84,7 @@ class TransactionLayer:
         for server in self._servers.values():
             server.stop()
         self._clients.clear()
+        self._destinations.clear()
         self._servers.clear()
 
     def _acknowledge(self, ack: Request) -> None:
@@ -84,6 +93,10 @@ class TransactionLayer:
             server.acknowledged()
         else:
             self.on_ack(ack)
+
+    def _forget(self, key: Key) -> None:
+        self._clients.pop(key, None)
+        self._destinations.pop(key, None)
 
     def _serve(self, request: Request, source: HostPort) -> ServerTransaction:
         key = _key(request, request.method)

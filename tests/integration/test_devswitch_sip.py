@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,13 +17,14 @@ import pytest
 
 from console.ports import free_port
 from console.sipp import CallResult, SippGateway, place_calls, render
-from devswitch import tones, wav
+from devswitch import g711, tones, wav
 from devswitch.bridge import Bridge
 from devswitch.endpoint import Endpoint
 from devswitch.incoming import IncomingCall
-from devswitch.leg import Frame, Leg, LegEnded
+from devswitch.leg import FRAME_SECONDS, Frame, Leg, LegEnded
 from devswitch.outgoing import OutgoingCall
 from devswitch.recorder import Recorder
+from devswitch.sip import sdp
 from devswitch.sip.message import Request, Response, parse
 from devswitch.sources import Player
 
@@ -257,6 +260,19 @@ class TestCallsToSipp:
         scenario = "uas-sends-PROVISIONAL-until-cancelled-STATUS.xml"
         assert self.call(tmp_path, scenario, test, PROVISIONAL="180", STATUS="487") == [("NORMAL_CLEARING", 487)]
 
+    def test_nobody_listens(self) -> None:
+        async def test(switch: Switch, _: Switch) -> None:
+            nowhere = free_port()
+            call = switch.endpoint.originate(f"sip:200@127.0.0.1:{nowhere}", caller="100")
+            told = ends(call)
+            # ICMP says so at once: FreeSWITCH does not wait for timer B either.
+            async with asyncio.timeout(20):
+                await call.ended()
+            assert told == [("NORMAL_TEMPORARY_FAILURE", 503)]
+            assert await switch.endpoint.send_request("OPTIONS", f"sip:127.0.0.1:{nowhere}") == 503
+
+        with_switches(test)
+
     def test_a_host_without_an_address(self) -> None:
         async def test(switch: Switch, _: Switch) -> None:
             call = switch.endpoint.originate("sip:200@no-such-host.invalid", caller="100")
@@ -337,6 +353,23 @@ class TestAudio:
         assert len(samples) == 8000
         assert tones.goertzel(samples[4000:], 440) > 0.9
 
+    def test_the_clock_makes_up_for_a_pause(self) -> None:
+        async def test(switch: Switch, phone: Switch) -> None:
+            _, here = await switch.call_from(phone)
+            loop = asyncio.get_running_loop()
+            here.sinks.append(ear := Ear())
+            await eventually(lambda: bool(ear.frames))
+            began, before = loop.time(), len(ear.frames)
+            for _ in range(10):
+                # Nothing else can run meanwhile, as when a process is held up by others.
+                time.sleep(0.07)
+                await asyncio.sleep(0.01)
+            passed, heard = (loop.time() - began) / FRAME_SECONDS, len(ear.frames) - before
+            # Without that it were a quarter; a pause of more than MAX_LATE frames is not made up for.
+            assert passed * 0.6 < heard < passed + 7
+
+        with_switches(test)
+
     def test_a_failing_source_or_sink_ends_nothing_else(self) -> None:
         class Broken:
             def frame(self, *_: object) -> Frame:
@@ -366,13 +399,23 @@ class Raw:
     def send(self, data: bytes) -> None:
         self._socket.sendto(data, self._switch.address)
 
-    def request(self, method: str, number: int, *, to: str = "<sip:5000@x>", branch: str = "", body: str = "") -> None:
-        kind = "Content-Type: application/sdp\r\n" if body else ""
+    def request(
+        self,
+        method: str,
+        number: int,
+        *,
+        to: str = "<sip:5000@x>",
+        branch: str = "",
+        body: str = "",
+        host: str = "127.0.0.1",
+        more: str = "",
+    ) -> None:
+        kind = more + ("Content-Type: application/sdp\r\n" if body else "")
         self.send(
             f"{method} sip:5000@127.0.0.1 SIP/2.0\r\nMax-Forwards: 70\r\n"
             f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch=z9hG4bK{branch or method}{number}\r\n"
             f"From: <sip:100@x>;tag=a\r\nTo: {to}\r\nCall-ID: raw{self.port}\r\nCSeq: {number} {method}\r\n"
-            f"Contact: <sip:100@127.0.0.1:{self.port}>\r\n{kind}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+            f"Contact: <sip:100@{host}:{self.port}>\r\n{kind}Content-Length: {len(body)}\r\n\r\n{body}".encode()
         )
 
     async def receive(self) -> Request | Response:
@@ -446,6 +489,37 @@ class TestRawSip:
             bye = await raw.receive()
             assert isinstance(bye, Request)
             assert (bye.method, bye.headers["Reason"]) == ("BYE", 'SIP;cause=802;text="ALLOTTED_TIMEOUT"')
+
+        with_raw(test)
+
+    def test_a_contact_may_be_a_name(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            raw.request("INVITE", 1, body=SDP.format("0"), host="localhost")
+            call = await switch.call()
+            answering = asyncio.create_task(call.answer())
+            await raw.reply(100)
+            raw.request("ACK", 1, to=(await raw.reply(200)).headers["To"])
+            await answering
+            await call.hangup()
+            bye = await raw.receive()
+            assert isinstance(bye, Request)
+            assert (bye.method, bye.uri) == ("BYE", f"sip:100@localhost:{raw.port}")
+
+        with_raw(test)
+
+    @pytest.mark.parametrize(
+        ("more", "status"), [("Record-Route: nowhere\r\n", 400), ("Require: 100rel, other\r\n", 420)]
+    )
+    def test_calls_that_cannot_be_taken(self, more: str, status: int) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            raw.request("INVITE", 1, body=SDP.format("0"), more=more)
+            reply = await raw.receive()
+            while isinstance(reply, Response) and reply.status == 100:
+                reply = await raw.receive()
+            assert isinstance(reply, Response)
+            assert reply.status == status
+            assert reply.headers.get("Unsupported", "100rel, other") == "100rel, other"
+            assert switch.calls.empty()
 
         with_raw(test)
 
@@ -535,6 +609,115 @@ class TestRawSip:
         async def options(raw: Raw) -> Response:
             raw.request("OPTIONS", 50)
             return await raw.reply(200)
+
+        with_raw(test)
+
+
+async def invited(raw: Raw, switch: Switch) -> tuple[OutgoingCall, Request]:
+    """A call to ``raw``, and its INVITE."""
+    call = switch.endpoint.originate(f"sip:200@127.0.0.1:{raw.port}", caller="100")
+    invite = await raw.receive()
+    assert isinstance(invite, Request)
+    return call, invite
+
+
+def replied(raw: Raw, request: Request, status: int, *, tag: str = "b", body: str = "") -> None:
+    reply = request.reply(status, tag=tag)
+    reply.headers.add("Contact", f"<sip:200@127.0.0.1:{raw.port}>")
+    reply.body = body.encode()
+    raw.send(bytes(reply))
+
+
+async def next_request(raw: Raw, method: str) -> Request:
+    found = await raw.receive()
+    assert isinstance(found, Request), found
+    assert found.method == method
+    return found
+
+
+class TestCallsToRawSip:
+    def test_each_answer_is_acknowledged(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            call, invite = await invited(raw, switch)
+            answers: list[int] = []
+            call.on_answer = answers.append
+            for _ in range(2):
+                replied(raw, invite, 200, body=SDP.format("0"))
+                assert (await next_request(raw, "ACK")).cseq == (1, "ACK")
+            # Another branch of a fork answered too: it is let go.
+            replied(raw, invite, 200, tag="c", body=SDP.format("0"))
+            assert (await next_request(raw, "ACK")).to.tag == "c"
+            bye = await next_request(raw, "BYE")
+            assert (bye.to.tag, bye.cseq) == ("c", (2, "BYE"))
+            replied(raw, bye, 200)
+            assert answers == [200]
+            assert not call.cause
+
+        with_raw(test)
+
+    def test_no_cancel_before_a_reply(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            call, invite = await invited(raw, switch)
+            await call.hangup()
+            again = await next_request(raw, "INVITE")
+            assert bytes(again) == bytes(invite)
+            replied(raw, invite, 180)
+            cancel = await next_request(raw, "CANCEL")
+            assert (cancel.via.branch, cancel.cseq) == (invite.via.branch, (1, "CANCEL"))
+            replied(raw, cancel, 200)
+            # The callee was faster.
+            replied(raw, invite, 200, body=SDP.format("0"))
+            await next_request(raw, "ACK")
+            await next_request(raw, "BYE")
+
+        with_raw(test)
+
+    def test_an_answer_without_a_codec_of_ours(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            call, invite = await invited(raw, switch)
+            told = ends(call)
+            replied(raw, invite, 200, body=SDP.format("18"))
+            await next_request(raw, "ACK")
+            await next_request(raw, "BYE")
+            assert told == [("INCOMPATIBLE_DESTINATION", 488)]
+
+        with_raw(test)
+
+    def test_audio_goes_to_where_audio_comes_from(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            call, invite = await invited(raw, switch)
+            replied(raw, invite, 200, body=SDP.format("0"))
+            await call.answered()
+            call.source = Player(tones.render("%(1000,0,440)"), loops=-1)
+            port = sdp.parse(invite.body).audio().port
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nat:
+                nat.bind(("127.0.0.1", 0))
+                nat.setblocking(False)
+                nat.sendto(b"no RTP", ("127.0.0.1", port))
+                nat.sendto(bytes([0x80, 0]) + bytes(10) + b"\xff" * 160, ("127.0.0.1", port))
+                data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(nat, 2048), TIMEOUT)
+            assert (len(data), data[0], data[1] & 0x7F) == (172, 0x80, 0)
+
+        with_raw(test)
+
+    def test_a_peer_without_events_hears_the_digits(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            call, invite = await invited(raw, switch)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+                ear.bind(("127.0.0.1", 0))
+                ear.setblocking(False)
+                replied(raw, invite, 200, body=SDP.format("0").replace("4000", str(ear.getsockname()[1])))
+                await call.answered()
+                await asyncio.wait_for(call.send_digits("5", ms=200), TIMEOUT)
+                packets = []
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        packets.append(ear.recv(2048)[12:])
+            sounds = [packet for packet in packets if packet != b"\xff" * 160]
+            assert len(sounds) == 10
+            digit = g711.decode(b"".join(sounds), g711.ULAW)
+            assert tones.goertzel(digit, 770) > 0.4
+            assert tones.goertzel(digit, 1336) > 0.4
 
         with_raw(test)
 
