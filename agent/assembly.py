@@ -62,12 +62,19 @@ def _sound(event: Event) -> bool:
         needed is not None
         and isinstance(at, int | float)
         and all(isinstance(event.get(name), kind) for name, kind in needed.items())
+        and (event["event"] != "failed" or _sound_steps(event.get("steps", [])))
         and (event["event"] != "decided" or _sound_decision(event))
     )
 
 
+def _sound_steps(steps: Any) -> bool:
+    return isinstance(steps, list) and all(
+        isinstance(row, list) and [type(cell) for cell in row] == [str, str, str] for row in steps
+    )
+
+
 def _sound_decision(event: Event) -> bool:
-    rows = all(isinstance(row, list) and [type(cell) for cell in row] == [str, str, str] for row in event["steps"])
+    rows = _sound_steps(event["steps"])
     if "refusal" in event:
         return rows and isinstance(event.get("status"), int)
     gateways = event.get("gateways")
@@ -201,6 +208,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     attempts: list[AttemptRecord] = []
     end = ended = answered = None
     broken = False
+    further = [event["steps"] for event in events if event["event"] == "failed" and "steps" in event]
     for event in events:
         match event["event"]:
             case "started":
@@ -245,7 +253,8 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         duration=max(0.0, round(talked, 3)),
         ended_by=(ended["by"] if ended else "unknown") if outcome is Outcome.ANSWERED else "",
         attempts=tuple(attempts),
-        steps=tuple((what, subject, text) for what, subject, text in decided["steps"]),
+        steps=tuple((what, subject, text) for steps in (decided["steps"], *further) for what, subject, text in steps),
+        app=decided.get("app", ""),
     )
 
 

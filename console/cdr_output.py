@@ -9,7 +9,7 @@ from model.record import AttemptRecord, CallRecord, Outcome
 
 COLUMNS = (
     "began", "node", "call_id", "trunk", "caller", "callee", "route", "outcome", "status", "refusal", "gateway",
-    "rang", "answered", "ended", "duration", "ended_by", "attempts", "emergency", "version", "call",
+    "rang", "answered", "ended", "duration", "ended_by", "attempts", "emergency", "version", "call", "app",
 )  # fmt: skip
 
 
@@ -37,7 +37,9 @@ def explained(record: CallRecord) -> list[str]:
     what = "emergency call, " if record.emergency else ""
     lines = [
         f"{when(record.began)} {what}{record.caller or '-'} calls {record.callee}: {result(record)}",
-        f"  node {record.node}, policy version {record.version}" + (f", route {record.route}" if record.route else ""),
+        f"  node {record.node}, policy version {record.version}"
+        + (f", route {record.route}" if record.route else "")
+        + (f", app {record.app}" if record.app else ""),
         *(f"  {what:<14} {subject:<24} {found}" for what, subject, found in record.steps),
     ]
     for number, attempt in enumerate(record.attempts, 1):
@@ -72,7 +74,7 @@ def row(record: CallRecord) -> tuple[object, ...]:
         record.outcome, record.status, record.refusal, record.gateway, _time(last.rang if last else None),
         _time(record.answered), _time(record.ended), f"{record.duration:.3f}", record.ended_by,
         " ".join(f"{attempt.gateway}={_short(attempt)}" for attempt in record.attempts),
-        "yes" if record.emergency else "no", record.version, record.call,
+        "yes" if record.emergency else "no", record.version, record.call, record.app,
     )  # fmt: skip
 
 

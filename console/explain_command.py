@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json as jsonlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -126,6 +126,9 @@ def _print(explanation: Explanation) -> None:
             out.print(f"  {attempt.result}: {attempt.cause}, {attempt.why} -> {attempt.following}")
         out.print(f"  if it fails: {_grouped(attempt.consequences)}", style="dim")
     result = explanation.gateway or explanation.refusal
+    if explanation.app:
+        nodes = ", then ".join(found for what, found, _ in explanation.steps if what == "attempt")
+        _print_line("to media:", f"app {explanation.app} on {nodes}")
     _print_line("outcome", f"{explanation.outcome} {explanation.status or ''} {result}".rstrip())
 
 
@@ -197,11 +200,12 @@ def describe(record: dict[str, Any]) -> list[str]:
     """An event of the spool as lines for people; the first says what happened, the others why."""
     at = datetime.fromtimestamp(record["at"], UTC).strftime("%H:%M:%S.%f")[:-3]
     if record["event"] == "decided":
-        end = f"{record['status']} {record['refusal']}" if "refusal" in record else " then ".join(record["gateways"])
+        to = f"to media: app {record['app']} on " if "app" in record else ""
+        there = to + " then ".join(record.get("gateways", ()))
+        end = f"{record['status']} {record['refusal']}" if "refusal" in record else there
         facts = record["facts"]
-        steps = [f"  {what:<14} {subject:<24} {found}" for what, subject, found in record["steps"]]
         what = "emergency call, " if record.get("emergency") else ""
-        return [f"{at} {what}{facts['caller']} calls {facts['callee']}: {end}", *steps]
+        return [f"{at} {what}{facts['caller']} calls {facts['callee']}: {end}", *_steps(record["steps"])]
     match record["event"]:
         case "answered":
             return [f"{at} attempt {record['attempt']} answered: {record['status']}"]
@@ -213,5 +217,10 @@ def describe(record: dict[str, Any]) -> list[str]:
     following = record.get("next") or record.get("refusal") or "reply passed on"
     return [
         f"{at} attempt {record['attempt']} at {record['gateway']} failed: {failure} ({record['cause']}, "
-        f"{record['why']}) -> {following}"
+        f"{record['why']}) -> {following}",
+        *_steps(record.get("steps", ())),
     ]
+
+
+def _steps(steps: Iterable[Iterable[str]]) -> list[str]:
+    return [f"  {what:<14} {subject:<24} {found}" for what, subject, found in steps]

@@ -46,14 +46,17 @@ def list_gateways(json: Json = False) -> None:
         live = Snapshot()
     rows = [_gateway_row(gateway, drains.pop(gateway.name, None), live, now) for gateway in gateways.values()]
     # A policy may have dropped a gateway whose drain is still there.
-    unknown = {"address": None, "transport": None, "enabled": False, "state": "unknown"}
+    unknown = {"kind": None, "address": None, "transport": None, "enabled": False, "state": "unknown"}
     rows += [{"name": name, **unknown, "drained": _drain(left)} for name, left in drains.items() if left.live(now)]
     if json:
         print_json(rows)
         return
     print_table(
-        ("name", "address", "transport", "state"),
-        [(row["name"], row["address"] or "", row["transport"] or "", _state(row, now)) for row in rows],
+        ("name", "kind", "address", "transport", "state"),
+        [
+            (row["name"], row["kind"] or "", row["address"] or "", row["transport"] or "", _state(row, now))
+            for row in rows
+        ],
         empty="no gateways",
     )
 
@@ -72,6 +75,7 @@ def _gateway_row(gateway: Gateway, drain: Drain | None, live: Snapshot, now: flo
     }
     return {
         "name": gateway.name,
+        "kind": "media" if gateway.media else "gateway",
         "address": f"{gateway.address}:{gateway.port}",
         "transport": gateway.transport,
         "enabled": gateway.enabled,

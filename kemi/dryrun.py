@@ -28,7 +28,8 @@ Get = Callable[[bytes], bytes | None]
 EXAMPLES = 3
 _POLICY_KEYS = (layout.POLICY, layout.INDEX)
 # What each fact must be; json.loads may give anything.
-_FACTS = {name: {"str": str, "bool": bool}.get(kind, object) for name, kind in CallFacts.__annotations__.items()}
+_KINDS = {"str": str, "bool": bool, "int": int}
+_FACTS = {name: _KINDS.get(kind, object) for name, kind in CallFacts.__annotations__.items()}
 # What a line may raise that is no record, or one of a call that cannot be looked up.
 _UNUSABLE = (ValueError, RecursionError, OverflowError)
 
@@ -50,9 +51,12 @@ class Outcome(NamedTuple):
     "Status and id; empty: the call is routed."
     attempts: tuple[tuple[str, str], ...]
     "Gateway and Request-URI of each, in order."
+    app: str = ""
+    "Name of the call script that it is handed to; empty: to none."
 
     def __str__(self) -> str:
-        return f"refused {self.refusal}" if self.refusal else ", ".join(gateway for gateway, _ in self.attempts)
+        to = f"app {self.app} on " if self.app else ""
+        return f"refused {self.refusal}" if self.refusal else to + ", ".join(gateway for gateway, _ in self.attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,8 @@ def outcome(call: PastCall, view: View) -> Outcome:
     decided = policy.decide(call.facts, view, _NOTHING_KNOWN, call.at).outcome
     if isinstance(decided, policy.Reject):
         return Outcome(f"{decided.refusal.status} {decided.refusal.id}", ())
-    return Outcome("", tuple((attempt.gateway, attempt.uri) for attempt in decided.plan.attempts))
+    app = decided.app if isinstance(decided, policy.ToMedia) else ""
+    return Outcome("", tuple((attempt.gateway, attempt.uri) for attempt in decided.plan.attempts), app)
 
 
 def _count(report: Report, call: PastCall, before: Outcome, after: Outcome) -> None:

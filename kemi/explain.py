@@ -28,6 +28,9 @@ TYPICAL: dict[str, Failure] = {
 }
 
 
+PASSED_ON, DECIDED_ANEW = "reply passed on", "decided anew"
+
+
 class FailureSpecError(ValueError):
     """A failure is not written as it should be; the message says how."""
 
@@ -61,7 +64,7 @@ class Explanation:
     "Empty where the call is refused before one is found."
     attempts: tuple[AttemptTrace, ...]
     outcome: str
-    "``answered``, ``refused`` or ``reply passed on``."
+    "``answered``, ``refused``, ``reply passed on`` or, sent on by a media node, ``decided anew``."
     gateway: str = ""
     "Which one answers."
     refusal: str = ""
@@ -70,6 +73,8 @@ class Explanation:
     "What the caller gets."
     emergency: bool = False
     "Whether the call is an emergency call."
+    app: str = ""
+    "Name of the call script that it is handed to; empty: to none."
 
     def as_dict(self) -> dict[str, object]:
         """As JSON has it."""
@@ -132,7 +137,8 @@ def explain(facts: CallFacts, view: View, live: Snapshot, now: float, failures: 
     if isinstance(decision.outcome, policy.Reject):
         refusal = decision.outcome.refusal
         return replace(base, refusal=refusal.id, status=refusal.status)
-    return _walk(replace(base, route=decision.outcome.plan.route), decision.outcome.plan, live, now, failures)
+    app = decision.outcome.app if isinstance(decision.outcome, policy.ToMedia) else ""
+    return _walk(replace(base, route=decision.outcome.plan.route, app=app), decision.outcome.plan, live, now, failures)
 
 
 def _walk(base: Explanation, plan: Plan, live: Snapshot, now: float, failures: Mapping[str, Failure]) -> Explanation:
@@ -148,7 +154,8 @@ def _walk(base: Explanation, plan: Plan, live: Snapshot, now: float, failures: M
         began, now = now, now + _duration(plan, failure, now)
         live.fail(plan, failure, began, now)
         decision = policy.next_attempt(plan, failure, live, now)
-        following = _following(decision)
+        sent_on = plan.media is not None and failure.status // 100 == 3
+        following = DECIDED_ANEW if sent_on else _following(decision)
         attempts.append(
             _trace(len(attempts) + 1, attempt, str(failure), decision.cause, decision.why, following, consequences)
         )
@@ -158,7 +165,8 @@ def _walk(base: Explanation, plan: Plan, live: Snapshot, now: float, failures: M
             case policy.Reject(refusal=refusal):
                 return replace(base, attempts=tuple(attempts), refusal=refusal.id, status=refusal.status)
             case policy.PassOn():
-                return replace(base, attempts=tuple(attempts), outcome="reply passed on", status=failure.status)
+                status = 0 if sent_on else failure.status
+                return replace(base, attempts=tuple(attempts), outcome=following, status=status)
 
 
 def _trace(
@@ -193,7 +201,7 @@ def _following(decision: policy.FailureDecision) -> str:
         case policy.Reject(refusal=refusal):
             return f"{refusal.status} {refusal.id}"
         case policy.PassOn():
-            return "reply passed on"
+            return PASSED_ON
 
 
 _SPEC = re.compile(r"(?P<gateway>[^=,]+)=(?P<status>timeout|unsendable|[3-6][0-9]{2})(?P<details>(,[^,]+)*)")

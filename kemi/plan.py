@@ -35,6 +35,18 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
         return self.own_breaker
 
 
+class Media(msgspec.Struct, frozen=True, array_like=True):
+    """What the media nodes of a plan are told, but for what each attempt tells anew."""
+
+    app: str
+    args: str
+    caller: str
+    "Normalised, as is the callee."
+    callee: str
+    hops: int
+    "This time included."
+
+
 class Plan(msgspec.Struct, frozen=True, array_like=True):
     """The attempts of a call and how far they have come.
 
@@ -60,11 +72,20 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "Seconds."
     emergency: bool = False
     "Tried even at gateways that asked to be left alone."
+    media: Media | None = None
+    "Set: the attempts are hand-overs to media nodes."
+    used: int = 0
+    "Attempts made by plans that this one took the place of."
 
     @property
     def attempt(self) -> Attempt:
         """The attempt under way."""
         return self.attempts[self.current]
+
+    @property
+    def number(self) -> int:
+        """Of the attempt under way, counted from 1 over all plans of the call."""
+        return self.used + self.current + 1
 
     def progress_at(self, now: float) -> float:
         """Seconds that the attempt beginning at Unix time ``now`` has until something must ring or answer."""

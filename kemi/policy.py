@@ -16,17 +16,29 @@ from urllib.parse import quote
 import msgspec
 from msgspec import structs
 
+from kemi import handover, refusals
 from kemi import health as breakers
-from kemi import refusals
 from kemi.health import Health
-from kemi.plan import Attempt, Plan
+from kemi.plan import Attempt, Media, Plan
 from kemi.view import View
 from kemi.weighting import weighted_order
 from model.call import CallFacts
 from model.causes import TREATMENTS, Cause, Failure, classify
 from model.entries import Action, Entry
+from model.handover import HOPS_MAX
 from model.numbers import as_dialled, is_dialable, normalise
-from model.policy import DEFAULT_BREAKER, Emergency, Gateway, Policy, Refusal, RetryRule, Route, Strategy, Trunk
+from model.policy import (
+    DEFAULT_BREAKER,
+    Emergency,
+    Gateway,
+    MediaApp,
+    Policy,
+    Refusal,
+    RetryRule,
+    Route,
+    Strategy,
+    Trunk,
+)
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 ALLOW, PRIORITY, WEIGHTED = Action.ALLOW, Strategy.PRIORITY, Strategy.WEIGHTED
@@ -44,6 +56,9 @@ EMERGENCY = Route(
 
 # Until when a gateway is not to be called that a trial call may go to.
 HALF_OPEN = -1.0
+
+# What tm lets a transaction branch into (its parameter max_branches).
+BRANCHES = 12
 
 # The step that tells of a route which has a prefix of the number and yet is not there for the call.
 PASSED_OVER = "passed over"
@@ -91,6 +106,14 @@ class Relay(msgspec.Struct, frozen=True):
     plan: Plan
 
 
+class ToMedia(msgspec.Struct, frozen=True):
+    """The call goes to a call script, on the media nodes of a plan."""
+
+    plan: Plan
+    app: str
+    args: str
+
+
 class Reject(msgspec.Struct, frozen=True):
     """The call is refused."""
 
@@ -100,7 +123,7 @@ class Reject(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True):
     """What to do with a call, and why."""
 
-    outcome: Relay | Reject
+    outcome: Relay | ToMedia | Reject
     steps: tuple[Step, ...]
     emergency: bool = False
 
@@ -121,6 +144,8 @@ class FailureDecision(msgspec.Struct, frozen=True):
     outcome: Retry | PassOn | Reject
     cause: Cause
     why: str
+    steps: tuple[Step, ...] = ()
+    "Where the call was decided anew."
 
 
 class _Refused(Exception):
@@ -132,16 +157,22 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
     """What happens to a new call at Unix time ``now``."""
     steps: list[Step] = []
     emergency, number = view.policy.emergency, ""
+    outcome: Relay | ToMedia | Reject
     try:
-        trunk = _trunk(facts, view, steps)
-        numbers = _numbers(facts, trunk, steps)
+        if facts.hops:
+            trunk, numbers = _returned(facts, view, steps)
+        else:
+            trunk = _trunk(facts, view, steps)
+            numbers = _numbers(facts, trunk, steps)
         if emergency is not None and (number := emergency.number(numbers.callee, as_dialled(facts.callee))):
-            plan = _emergency_plan(emergency, number, view, live, now, steps)
+            outcome = Relay(_emergency_plan(emergency, number, view, live, now, steps))
         else:
             _check_lists(facts, trunk, numbers, view, now, steps)
             route = _route(numbers, trunk, view, now, steps)
-            plan = _plan(route, numbers.callee, view, live, now, steps)
-        outcome: Relay | Reject = Relay(plan)
+            if route.media is None:
+                outcome = Relay(_plan(route, numbers.callee, view, live, now, steps))
+            else:
+                outcome = _to_media(route, route.media, numbers, facts.hops, view, live, now, steps)
     except _Refused as refused:
         outcome = Reject(refused.refusal)
     return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "")
@@ -169,6 +200,23 @@ def _numbers(facts: CallFacts, trunk: Trunk, steps: list[Step]) -> Numbers:
     if not is_dialable(numbers.callee):
         raise _Refused(refusals.INVALID_NUMBER)
     return numbers
+
+
+def _returned(facts: CallFacts, view: View, steps: list[Step]) -> tuple[Trunk, Numbers]:
+    """Whence and for whom is a call that comes back from media: of who called before, to a number of the script's."""
+    dialling = view.policy.dialling
+    node = handover.node_at(view.policy, facts.source)
+    trunk = view.trunk(facts.source) or (Trunk(node, (), dialling) if node else None)
+    steps.append(("returned", facts.origin, f"handed to media {facts.hops} times"))
+    steps.append(("trunk", facts.source, trunk.name if trunk else "none"))
+    if trunk is None:
+        raise _Refused(refusals.UNKNOWN_SOURCE)
+    numbers = Numbers(caller=facts.caller, asserted="", callee=normalise(facts.callee, dialling))
+    steps.append(("caller", facts.caller, numbers.caller))
+    steps.append(("callee", facts.callee, numbers.callee))
+    if not is_dialable(numbers.callee):
+        raise _Refused(refusals.INVALID_NUMBER)
+    return trunk, numbers
 
 
 def _check_lists(facts: CallFacts, trunk: Trunk, numbers: Numbers, view: View, now: float, steps: list[Step]) -> None:
@@ -221,6 +269,23 @@ def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: 
     if route.max_attempts:
         attempts = list(islice(cycle(attempts), route.max_attempts))
     return _planned(route, attempts, view, now, steps)
+
+
+def _to_media(
+    route: Route, media: MediaApp, numbers: Numbers, hops: int, view: View, live: Live, now: float, steps: list[Step]
+) -> ToMedia:
+    if hops >= HOPS_MAX:
+        steps.append(("to media", media.app, f"the call was there {hops} times"))
+        raise _Refused(refusals.MEDIA_LOOP)
+    try:
+        plan = _plan(route, numbers.callee, view, live, now, steps)
+    except _Refused as refused:
+        if refused.refusal.id == refusals.GATEWAYS_DOWN.id:
+            raise _Refused(replace(refusals.MEDIA_DOWN, retry_after=refused.refusal.retry_after)) from None
+        raise
+    steps.append(("to media", media.app, f"hand-over {hops + 1} of at most {HOPS_MAX}"))
+    told = Media(media.app, media.args, numbers.callers[0], numbers.callee, hops + 1)
+    return ToMedia(structs.replace(plan, media=told), media.app, media.args)
 
 
 def _planned(route: Route, attempts: list[Attempt], view: View, now: float, steps: list[Step]) -> Plan:
@@ -384,6 +449,25 @@ def next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> Failur
         if name not in plan.excluded and (plan.emergency or not _shut(plan.attempts[index], live, now)):
             return FailureDecision(Retry(structs.replace(plan, current=index)), cause, why)
     return FailureDecision(_exhausted(failure, cause), cause, "no attempt is left")
+
+
+def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: Live, now: float) -> FailureDecision:
+    """What happens when a media node sends a call on (3xx): it is decided anew, for the ``user`` of the Contact.
+
+    ``source`` is where the call came from, ``call`` our id of it. The hops are counted on, so circles end.
+    """
+    media, used = plan.media, plan.number
+    assert media is not None
+    facts = CallFacts(caller=media.caller, callee=user, source=source, hops=media.hops, origin=call)
+    decision = decide(facts, view, live, now)
+    outcome: Retry | Reject = Reject(refusals.GATEWAYS_FAILED)
+    if isinstance(decision.outcome, Reject):
+        outcome = decision.outcome
+    elif used < BRANCHES:
+        following = decision.outcome.plan
+        left = following.attempts[: BRANCHES - used]
+        outcome = Retry(structs.replace(following, attempts=left, used=used))
+    return FailureDecision(outcome, Cause.REDIRECT, f"sent on to {user or 'nobody'}", decision.steps)
 
 
 def _shut(attempt: Attempt, live: Live, now: float) -> bool:

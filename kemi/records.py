@@ -37,10 +37,11 @@ def decided(
     }
     if isinstance(outcome, policy.Reject):
         return event | {"refusal": outcome.refusal.id, "status": outcome.refusal.status}
-    return event | {
+    event |= {
         "route": outcome.plan.route,
         "gateways": [attempt.gateway for attempt in outcome.plan.attempts],
     }
+    return event if isinstance(outcome, policy.Relay) else event | {"app": outcome.app}
 
 
 def failed(
@@ -52,7 +53,7 @@ def failed(
         "event": "failed",
         "call": call,
         "at": now,
-        "attempt": plan.current + 1,
+        "attempt": plan.number,
         "gateway": plan.attempt.gateway,
         "status": failure.status,
         "local": failure.local,
@@ -64,6 +65,8 @@ def failed(
         "cause": decision.cause,
         "why": decision.why,
     }
+    if decision.steps:
+        event["steps"] = decision.steps
     if isinstance(outcome, policy.Retry):
         return event | {"next": outcome.plan.attempt.gateway}
     if isinstance(outcome, policy.Reject):

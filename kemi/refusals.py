@@ -14,6 +14,11 @@ INVALID_NUMBER = Refusal("invalid-number", 484, "Invalid Number", cause=28)
 ANONYMOUS = Refusal("anonymous", 433, "Anonymity Disallowed", cause=21)
 NO_ROUTE = Refusal("no-route", 404, "No Route", cause=3)
 GATEWAYS_DOWN = Refusal("gateways-down", 503, "Gateways Down", cause=38, retry_after=10)
+# Told apart from gateways, as somebody else is to be called out of bed.
+MEDIA_DOWN = Refusal("media-down", 503, "Media Down", cause=38, retry_after=10)
+MEDIA_TOKEN = Refusal("media-token", 403, "Wrong Media Token", cause=21)
+# ITU-T Q.850: 25, exchange routing error, is what 482 stands for.
+MEDIA_LOOP = Refusal("media-loop", 482, "Media Loop", cause=25)
 # RFC 3261 section 16.7 step 6: a 503 is not passed on, or the peer would take this proxy for overloaded.
 GATEWAYS_FAILED = Refusal("gateways-failed", 500, "Gateways Failed", cause=41)
 POST_DIAL_DELAY = Refusal("post-dial-delay", 408, "No Gateway Answered In Time", cause=102)

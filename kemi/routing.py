@@ -12,14 +12,14 @@ import os
 import random
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from hashlib import blake2s
 from typing import Any
 
 import KSR
 
-from kemi import health, policy, records, refusals, route_token
+from kemi import handover, health, policy, records, refusals, route_token
 from kemi.health import Health
 from kemi.plan import Attempt, Plan
 from kemi.spool import shared_spool
@@ -41,6 +41,7 @@ ATTEMPT, RANG, TRIAL = "$avp(attempt)", "$avp(rang)", "$avp(trial)"
 INVITE, NULL = "$var(invite)", "<null>"
 INVITE_ONE_BY_ONE = ("$si", "$ai", "$rU", "$fU", "$fd", "$hdr(Privacy)", "$ua", "$ft", "$ci")
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
+HANDOVER, HANDOVER_ROUTE = "$avp(handover)", "HANDOVER"
 RINGING_FLAG = 1
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
@@ -95,23 +96,12 @@ class Handler:
     @guarded
     def on_call(self) -> None:
         """A request that may start a dialog: decide and act."""
-        now = time.time()
-        call = _new_id(now)
-        (facts, from_tag, call_id), version = _invite(), 0
-        try:
-            version, decision = _decide(facts, now)
-        except (NoSnapshotError, NoPolicyError):
-            decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
-        _spooled(records.decided(call, call_id, from_tag, facts, decision, version, now))
-        if isinstance(decision.outcome, policy.Reject):
-            _refuse(decision.outcome.refusal)
-        else:
-            KSR.pv.sets(CALL_ID, call)
-            KSR.rr.add_rr_param(route_token.parameter(_secret(), call, call_id))
-            KSR.dialog.dlg_manage()
-            # For the BYE: no peer can alter it, unlike the id in our Record-Route.
-            KSR.pv.sets(CALL_OF_DIALOG, call)
-            _relay(decision.outcome.plan)
+        _begin_call({})
+
+    @guarded
+    def on_marked_call(self) -> None:
+        """The same for one with headers of a hand-over, which the cfg has removed: back from media, or forged."""
+        _begin_call({name: value for name in handover.NAMES if (value := _pv(f"$hdr({name})"))})
 
     @guarded
     def on_failure(self) -> None:
@@ -155,10 +145,33 @@ class Handler:
         return _call_of_route() != ""
 
 
+def _begin_call(marks: Mapping[str, str]) -> None:
+    now = time.time()
+    call = _new_id(now)
+    (facts, from_tag, call_id), version = _invite(), 0
+    try:
+        facts, version, decision = _decide_marked(facts, marks, now) if marks else (facts, *_decide(facts, now))
+    except (NoSnapshotError, NoPolicyError):
+        decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
+    _spooled(records.decided(call, call_id, from_tag, facts, decision, version, now))
+    if isinstance(decision.outcome, policy.Reject):
+        _refuse(decision.outcome.refusal)
+    else:
+        KSR.pv.sets(CALL_ID, call)
+        KSR.rr.add_rr_param(route_token.parameter(_secret(), call, call_id))
+        KSR.dialog.dlg_manage()
+        # For the BYE: no peer can alter it, unlike the id in our Record-Route.
+        KSR.pv.sets(CALL_OF_DIALOG, call)
+        _relay(decision.outcome.plan)
+
+
 def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
     now = time.time()
     _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
-    decision = policy.next_attempt(plan, failure, _live, now)
+    if plan.media is not None and failure.status // 100 == 3:
+        decision = _redirected(plan, now)
+    else:
+        decision = policy.next_attempt(plan, failure, _live, now)
     _spooled(records.failed(KSR.pv.get(CALL_ID), plan, failure, decision, _rang(), now))
     match decision.outcome:
         case policy.Retry(plan=following):
@@ -170,17 +183,30 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
             _refuse(refusals.GATEWAYS_FAILED)
 
 
+def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
+    user, source, call = handover.contact_user(_reply_header("Contact")), _pv("$si"), KSR.pv.get(CALL_ID)
+    txn = _snapshot.begin()
+    try:
+        return policy.redirected(plan, user, source, call, _views.of(txn), _live, now)
+    finally:
+        txn.abort()
+
+
 def _relay(plan: Plan) -> None:
     now = time.time()
     attempt = plan.attempt
     KSR.pv.sets(PLAN, plan.dumps())
     KSR.pv.seti(RING, int(plan.ring * 1000))
-    KSR.pv.seti(ATTEMPT, plan.current + 1)
-    if plan.current:
+    number = plan.number
+    KSR.pv.seti(ATTEMPT, number)
+    if number > 1:
         KSR.pv.unset(RANG)
     KSR.pv.sets("$ru", attempt.uri)
     KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
+    if plan.media is not None:
+        KSR.pv.sets(HANDOVER, handover.lines(plan, KSR.pv.get(CALL_ID), _media_secret(), now))
+        KSR.tm.t_on_branch(HANDOVER_ROUTE)
     trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
     KSR.tm.t_on_reply(TRIAL_REPLY_ROUTE if trial else REPLY_ROUTE)
     # At least a millisecond: for tm, zero means its own default.
@@ -300,6 +326,19 @@ def _decide(facts: CallFacts, now: float) -> tuple[int, policy.Decision]:
         txn.abort()
 
 
+def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> tuple[CallFacts, int, policy.Decision]:
+    """The same for a call that brings ``marks`` of a hand-over, and what is to be believed of it."""
+    txn = _snapshot.begin()
+    try:
+        view = _views.of(txn)
+        facts, refusal, why = handover.returned(facts, marks, view.policy, _media_secret(), now)
+        if refusal is not None:
+            return facts, view.version, policy.Decision(policy.Reject(refusal), (("returned", facts.source, why),))
+        return facts, view.version, policy.decide(facts, view, _live, now)
+    finally:
+        txn.abort()
+
+
 def _invite() -> tuple[CallFacts, str, str]:
     """What an INVITE says, its From tag, and its Call-ID."""
     *nullable, from_tag, call_id = _values()
@@ -380,6 +419,11 @@ def _call_of_route() -> str:
 @cache
 def _secret() -> bytes:
     return _settings.secret_file.read_bytes()[: blake2s.MAX_KEY_SIZE]
+
+
+@cache
+def _media_secret() -> bytes:
+    return _settings.media_secret_file.read_bytes()
 
 
 def _new_id(now: float) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from kemi import policy
+from kemi import handover, policy
 from kemi.plan import Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure
 from model.entries import Entry, Kind
-from model.policy import Gateway, Policy, Route, Trunk
+from model.policy import Gateway, MediaApp, Policy, Route, Trunk
 from state import layout
 
 
@@ -34,7 +34,7 @@ class _Idle:
 
 
 def run() -> None:
-    """Decide three plain cases; raises :class:`SelfCheckError`, or whatever the code raises."""
+    """Decide a few plain cases; raises :class:`SelfCheckError`, or whatever the code raises."""
     view = View(_snapshot().get)
     plan = _relayed(policy.decide(_call("100"), view, _Idle(), 0.0))
     _expect([attempt.gateway for attempt in plan.attempts] == ["a", "b"], "a call gets its route's gateways in order")
@@ -44,6 +44,16 @@ def run() -> None:
     refused = policy.decide(_call("666"), view, _Idle(), 0.0).outcome
     blocked = isinstance(refused, policy.Reject) and refused.refusal.id == "blocked-caller"
     _expect(blocked, "a blocked caller is refused")
+    _check_handover(view)
+
+
+def _check_handover(view: View) -> None:
+    outcome = policy.decide(CallFacts("100", "5", "192.0.2.9"), view, _Idle(), 0.0).outcome
+    handed = isinstance(outcome, policy.ToMedia) and handover.lines(Plan.loads(outcome.plan.dumps()), "c", b"key", 0.0)
+    headers = dict(line.split(": ", 1) for line in (handed or "").splitlines())
+    _expect(headers.get("X-Strowger-App") == "check", "a call to an app is handed over")
+    facts, refusal, _ = handover.returned(CallFacts("", "200", "192.0.2.2"), headers, view.policy, b"key", 0.0)
+    _expect(refusal is None and facts.caller == "100", "a call that media gives back is known again")
 
 
 def _after(plan: Plan, status: int) -> policy.Retry | policy.PassOn | policy.Reject:
@@ -54,9 +64,12 @@ def _snapshot() -> dict[bytes, bytes]:
     return layout.build(
         Policy(
             trunks=(Trunk("check", ("192.0.2.0/24",)),),
-            gateways={name: Gateway(name, "192.0.2.1") for name in ("a", "b")},
+            gateways={
+                **{name: Gateway(name, "192.0.2.1") for name in ("a", "b")},
+                "m": Gateway("m", "192.0.2.2", media=True),
+            },
         ),
-        (Route("check", ("",), ("a", "b")),),
+        (Route("check", ("",), ("a", "b")), Route("media", ("5",), ("m",), media=MediaApp("check"))),
         (Entry(Kind.CALLER, "666"),),
     )
 

@@ -22,3 +22,7 @@ class CallFacts:
     "The caller asked for privacy (RFC 3323 section 4.2, values id, user or header)."
     caller_host: str = ""
     "Host part of From: anonymous.invalid means that the identity is withheld (RFC 3323 section 4.1.1.3)."
+    hops: int = 0
+    "How often the call was handed to media before it came back from there; 0: it comes from outside."
+    origin: str = ""
+    "Id of the call that came back as this one."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2s
 from urllib.parse import quote, unquote
 
@@ -26,6 +26,10 @@ _SAFE = "+*#@:;,=/!$'() "
 
 class HandoverError(ValueError):
     """A call came without proof that the SIP tier sent it; the message names what is wrong, and no value."""
+
+
+class HandoverLoop(HandoverError):
+    """The proof is good, but the call was handed over too often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,13 @@ class Handover:
     expires: int = 0
     "Unix time, in seconds, after which the token is worth nothing."
 
+    def fresh(self, now: float) -> Handover:
+        """The same, good from Unix time ``now`` on: for an attempt that begins then, and for the way back.
+
+        A call script that sends the call back leaves the hops as they came. Who hands over counts them.
+        """
+        return replace(self, expires=int(now + VALID))
+
     def headers(self, secret: bytes) -> tuple[tuple[str, str], ...]:
         """Names and values for the INVITE, the token last."""
         fields = tuple((PREFIX + name, quote(value, safe=_SAFE)) for name, value in self._fields())
@@ -67,7 +78,8 @@ class Handover:
     def parse(cls, headers: Mapping[str, str], secret: bytes, now: float) -> Handover:
         """The hand-over that ``headers`` (full names, ``X-Strowger-…``) prove at Unix time ``now``.
 
-        Raises :class:`HandoverError` where the token is missing, wrong or too old, or the call goes in circles.
+        Raises :class:`HandoverError` where the token is missing, wrong or too old, and of that :class:`HandoverLoop`
+        where the call goes in circles.
         """
         if TOKEN not in headers:
             raise HandoverError("no token")
@@ -79,7 +91,7 @@ class Handover:
         if now > found.expires:
             raise HandoverError("the token has expired")
         if found.hops > HOPS_MAX:
-            raise HandoverError(f"handed to media more than {HOPS_MAX} times")
+            raise HandoverLoop(f"handed to media more than {HOPS_MAX} times")
         return found
 
 

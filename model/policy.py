@@ -141,6 +141,8 @@ class Gateway:
     "None: failures never take it out of use."
     probe: bool = False
     "Whether Kamailio asks it by OPTIONS whether it is there."
+    media: bool = False
+    "Whether it is a media node: calls reach it by a hand-over (:mod:`model.handover`) and may come back from it."
 
     @property
     def uri(self) -> str:
@@ -180,6 +182,16 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaApp:
+    """What a media node is to do with a call."""
+
+    app: str
+    "Name of the call script."
+    args: str = ""
+    "Handed to it as they are."
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """What happens to the numbers that begin with one of its prefixes.
 
@@ -205,6 +217,8 @@ class Route:
     "Set: calls are refused with it, and no gateway is tried."
     narrowing: Narrowing | None = None
     "Which calls it is there for; None: all."
+    media: MediaApp | None = None
+    "Set: its gateways are media nodes, and get calls with a hand-over to this app."
 
 
 @dataclass(frozen=True, slots=True)

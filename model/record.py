@@ -79,7 +79,9 @@ class CallRecord:
     "``caller``, ``callee``, or ``unknown`` where no end was heard of; empty for a call that was not answered."
     attempts: tuple[AttemptRecord, ...]
     steps: tuple[tuple[str, str, str], ...]
-    "What the decision read and found."
+    "What the decision read and found, and each that followed upon it where media sent the call on."
+    app: str = ""
+    "Name of the call script that it was handed to; empty: to none."
 
     @property
     def gateway(self) -> str:

@@ -17,6 +17,7 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     """What is wrong between the parts of a document that are in order each for itself."""
     yield from _diallings(shaped, tree)
     yield from _sources(shaped, tree)
+    yield from _media_nodes(shaped, tree)
     yield from _gateways(shaped, tree)
     yield from _route_names(shaped, tree)
     yield from _emergency(shaped, tree)
@@ -49,20 +50,40 @@ def _diallings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
             yield from _unknown("dialling plan", trunk.dialling, plans, ("trunks", name, "dialling"))
 
 
+def _media_nodes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    gateways, nodes = _names(tree, "gateways"), _names(tree, "media")
+    for name in nodes:
+        if name in gateways:
+            line = tree.line(("gateways", name))
+            yield Finding(("media", name), f"the name '{name}' is taken by a gateway (line {line})")
+    sound = shaped.document.media.values()
+    if nodes and len(sound) == len(nodes) and not any(node.weight for node in sound):
+        yield Finding(("media",), "some media node needs a weight above 0")
+    for number, route in _routes(shaped):
+        if route.media is not None and not nodes:
+            yield Finding(("routes", number, "media"), "there is no media node: name one in 'media' at the top")
+
+
 def _gateways(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
-    known = _names(tree, "gateways")
     for number, route in _routes(shaped):
         for index, name in enumerate(route.gateways or ()):
-            yield from _unknown("gateway", name, known, ("routes", number, "gateways", index))
+            yield from _unknown_gateway(name, tree, ("routes", number, "gateways", index))
+
+
+def _unknown_gateway(name: str, tree: Tree, path: Path) -> Iterator[Finding]:
+    known, nodes = _names(tree, "gateways"), _names(tree, "media")
+    if name in nodes and name not in known:
+        yield Finding(path, f"{quoted(name)} is a media node, which takes calls of routes with 'media' only")
+    else:
+        yield from _unknown("gateway", name, known, path)
 
 
 def _emergency(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     emergency, gateways = shaped.document.emergency, shaped.document.gateways
     if emergency is None:
         return
-    known = _names(tree, "gateways")
     for index, name in enumerate(emergency.gateways):
-        yield from _unknown("gateway", name, known, ("emergency", "gateways", index))
+        yield from _unknown_gateway(name, tree, ("emergency", "gateways", index))
     if all(name in gateways and not gateways[name].enabled for name in emergency.gateways):
         yield Finding(("emergency", "gateways"), "every one of them is disabled: no emergency call could be made")
 
@@ -70,6 +91,8 @@ def _emergency(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
 def _weights(shaped: Shaped) -> Iterator[Finding]:
     for number, route in _routes(shaped):
         path, gateways = ("routes", number, "weights"), route.gateways or ()
+        if route.media is not None:
+            continue
         if route.strategy != "weighted":
             if "weights" in route.model_fields_set:
                 yield Finding(path, "means nothing without 'strategy: weighted'")

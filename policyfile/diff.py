@@ -43,7 +43,7 @@ class PartChange:
     """A part of the policy that is not what it was."""
 
     section: str
-    "``policy``, ``trunk``, ``gateway`` or ``route``."
+    "``policy``, ``trunk``, ``gateway``, ``media`` or ``route``."
     name: str
     "Empty for ``policy``: what stands at the top of the file."
     kind: Kind
@@ -64,9 +64,14 @@ def diff(old: tuple[Policy, Iterable[Route]], new: tuple[Policy, Iterable[Route]
     return (
         *_top(old_policy, new_policy),
         *_parts("trunk", _named(old_policy.trunks), _named(new_policy.trunks)),
-        *_parts("gateway", old_policy.gateways, new_policy.gateways),
+        *_parts("gateway", _gateways(old_policy, media=False), _gateways(new_policy, media=False)),
+        *_parts("media", _gateways(old_policy, media=True), _gateways(new_policy, media=True)),
         *_parts("route", _named(old_routes), _named(new_routes)),
     )
+
+
+def _gateways(policy: Policy, *, media: bool) -> Mapping[str, Part]:
+    return {name: gateway for name, gateway in policy.gateways.items() if gateway.media is media}
 
 
 def _named(parts: Iterable[Trunk] | Iterable[Route]) -> Mapping[str, Part]:
@@ -119,6 +124,8 @@ def _written(value: Policy | Part) -> dict[str, Any]:
         case Trunk():
             data["anonymous"] = "accept" if value.anonymous else "reject"
         case Gateway():
+            # Which section it stands in tells that.
+            del data["media"]
             data["breaker"] = data["breaker"] or "off"
         case Route():
             data["reject"] = data.pop("refusal")

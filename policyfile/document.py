@@ -260,6 +260,36 @@ class GatewaySection(Section):
     )
 
 
+class MediaNodeSection(Section):
+    """A server on which call scripts run. It is a gateway, but that calls are handed over to it, and may come back.
+
+    All routes with `media` share them. Each call is drawn to one with the odds of its weight; the others follow.
+    """
+
+    address: Annotated[values.Address, PlainValidator(values.read_address), Shown("IP[:port] or [IPv6]:port")] = Field(
+        description=f"Where it listens, and where calls that come back from it come from; port {values.DEFAULT_PORT} "
+        "unless given."
+    )
+    transport: Literal["udp", "tcp"] = Field(default="udp", description="How it is reached.")
+    weight: int = Field(
+        default=1, ge=0, le=1000, description="Its share of the calls. One of weight 0 is tried only after all others."
+    )
+    enabled: bool = Field(default=_GATEWAY.enabled, description="`false`: no call is handed over to it.")
+    no_reply: Annotated[float, _duration(0.1, 30)] = Field(
+        default=_GATEWAY.no_reply, description="Without any reply for this long, the next node is tried."
+    )
+    progress: Annotated[float, _duration(0.5, 120)] = Field(
+        default=_GATEWAY.progress,
+        description="Without ringing, answer or refusal for this long, the next node is tried.",
+    )
+    breaker: Annotated[BreakerSection | None, BeforeValidator(values.read_off)] = Field(
+        default=BreakerSection(), description="When failures take it out of use; `off`: never."
+    )
+    probe: bool = Field(
+        default=True, description="Ask it by OPTIONS whether it is there, and call it only while it is."
+    )
+
+
 class Reject(Section):
     """What the caller of a refused call is told."""
 
@@ -269,6 +299,17 @@ class Reject(Section):
     status: int = Field(ge=400, le=699, description="SIP status.")
     phrase: Annotated[str, PlainValidator(values.read_phrase), Shown("text")] = Field(description="SIP reason phrase.")
     cause: int = Field(default=21, ge=1, le=127, description="Q.850 cause for the Reason header.")
+
+
+class MediaSection(Section):
+    """What a call script is told. `media: welcome` is short for `media: {app: welcome}`."""
+
+    app: Name = Field(description="Name of the call script.")
+    args: Annotated[
+        str,
+        _matching(values.ARGUMENTS, "1 to 256 printable ASCII characters, no space at either end"),
+        Shown("text, 256 characters at most"),
+    ] = Field(default="", description="Handed to it as they are.")
 
 
 class WindowSection(Section):
@@ -334,7 +375,10 @@ class RouteSection(Section):
         default=None,
         min_length=1,
         max_length=MAX_ATTEMPTS,
-        description="Names of the gateways to try. Either these or `reject`.",
+        description="Names of the gateways to try. Either these, `media` or `reject`.",
+    )
+    media: Annotated[MediaSection | None, BeforeValidator(values.read_app)] = Field(
+        default=None, description="Hand the call over to a call script, on the nodes of the file's own `media`."
     )
     reject: Reject | None = Field(default=None, description="Refuse the call.")
     callers: Listed[Annotated[str, PlainValidator(values.read_caller), Shown("beginning of a number")]] = Field(
@@ -351,7 +395,7 @@ class RouteSection(Section):
     strategy: Literal["priority", "alternate", "weighted"] = Field(
         default=_ROUTE.strategy.value,
         description="`priority`: as listed; `alternate`: each call begins one gateway further than the last; "
-        "`weighted`: drawn for each call, with the odds of `weights`.",
+        "`weighted`: drawn for each call, with the odds of `weights`. With `media` it is `weighted` unless given.",
     )
     weights: Annotated[
         dict[Name, Annotated[int, Field(ge=0, le=1000)]], Shown("mapping of gateway to number, 0 to 1000")
@@ -368,7 +412,10 @@ class RouteSection(Section):
         "gateway once.",
     )
     rewrite: Rewrite = Field(default=Rewrite(), description="Change of the called number, before the gateway's own.")
-    retry: Retry = Field(default=Retry(), description="Changes to the table of causes.")
+    retry: Retry = Field(
+        default=Retry(),
+        description="Changes to the table of causes. With `media` it is `{only: [no-reply, 503]}` unless given.",
+    )
     post_dial_delay: Annotated[float, _duration(1, 180)] = Field(
         default=_ROUTE.post_dial_delay,
         description="In this time, over all attempts, some gateway must ring or answer.",
@@ -378,9 +425,13 @@ class RouteSection(Section):
     )
 
     @model_validator(mode="after")
-    def _either_gateways_or_reject(self) -> Self:
-        if (self.gateways is None) == (self.reject is None):
-            raise ValueError("needs either 'gateways' or 'reject'" + (", not both" if self.reject else ""))
+    def _goes_one_way(self) -> Self:
+        ways = [key for key in ("gateways", "media", "reject") if getattr(self, key) is not None]
+        if len(ways) != 1:
+            both = f", not both {' and '.join(map(repr, ways))}" if ways else ""
+            raise ValueError(f"needs one of 'gateways', 'media' and 'reject'{both}")
+        if self.media is not None and "weights" in self.model_fields_set:
+            raise ValueError("the weights of media nodes stand with the nodes, so 'weights' means nothing in a route")
         idle = self.model_fields_set - {"name", "prefixes", "reject", *NARROWING}
         if self.reject is not None and idle:
             raise ValueError(f"a route with 'reject' calls nobody, so '{min(idle)}' means nothing in it")
@@ -416,6 +467,11 @@ class Document(Section):
         default={}, description="Where calls come from, by name. Calls from elsewhere are refused."
     )
     gateways: dict[Name, GatewaySection] = Field(default={}, description="Where calls go to, by name.")
+    media: dict[Name, MediaNodeSection] = Field(
+        default={},
+        max_length=MAX_ATTEMPTS,
+        description=f"Where call scripts run, by name; at most {MAX_ATTEMPTS}.",
+    )
     retry_after_max: Annotated[float, _duration(0, 3600)] = Field(
         default=_POLICY.retry_after_max,
         description="The longest that a gateway's own Retry-After keeps it out of use.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
@@ -11,6 +12,7 @@ from model.policy import (
     Breaker,
     Emergency,
     Gateway,
+    MediaApp,
     Policy,
     Refusal,
     RetryRule,
@@ -25,6 +27,10 @@ from policyfile.problems import quoted
 _PREFIX = re.compile(rf"\+[0-9]{{0,{E164_MAX_DIGITS}}}|[0-9A-Za-z*#][0-9A-Za-z*#._-]*")
 
 
+# What a script refuses a call with is its word to the caller. Another node is for those that say nothing, or are full.
+MEDIA_RETRY = RetryRule(only=("no-reply", "503"))
+
+
 def policy_of(document: written.Document) -> Policy:
     """Everything but the routes of a document that is in order."""
     plans = {name: dialling(plan) for name, plan in document.dialling_plans.items()}
@@ -34,7 +40,10 @@ def policy_of(document: written.Document) -> Policy:
             _trunk(name, trunk, plans[trunk.dialling] if trunk.dialling else default)
             for name, trunk in document.trunks.items()
         ),
-        gateways={name: _gateway(name, gateway) for name, gateway in document.gateways.items()},
+        gateways={
+            **{name: _gateway(name, gateway) for name, gateway in document.gateways.items()},
+            **{name: _media_node(name, node) for name, node in document.media.items()},
+        },
         dialling=default,
         retry_after_max=document.retry_after_max,
         emergency=_emergency(document.emergency) if document.emergency else None,
@@ -44,7 +53,8 @@ def policy_of(document: written.Document) -> Policy:
 def routes_of(document: written.Document) -> tuple[Route, ...]:
     """The routes of a document that is in order, in its order."""
     default = default_dialling(document)
-    return tuple(_route(route, default) for route in document.routes)
+    weights = {name: node.weight for name, node in document.media.items()}
+    return tuple(_route(route, default, weights) for route in document.routes)
 
 
 def default_dialling(document: written.Document) -> Dialling:
@@ -99,26 +109,47 @@ def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
     )
 
 
+def _media_node(name: str, node: written.MediaNodeSection) -> Gateway:
+    return Gateway(
+        name=name,
+        address=node.address.host,
+        port=node.address.port,
+        transport=node.transport,
+        enabled=node.enabled,
+        no_reply=node.no_reply,
+        progress=node.progress,
+        breaker=_breaker(node.breaker),
+        probe=node.probe,
+        media=True,
+    )
+
+
 def _breaker(breaker: written.BreakerSection | None) -> Breaker | None:
     if breaker is None:
         return None
     return Breaker(**{**breaker.model_dump(), "penalties": {**PENALTIES, **breaker.penalties}})
 
 
-def _route(route: written.RouteSection, plan: Dialling) -> Route:
+def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[str, int]) -> Route:
+    media = route.media
+    gateways = (route.gateways or ()) if media is None else tuple(media_weights)
+    weights = route.weights if media is None else media_weights
+    given = route.model_fields_set
+    strategy = Strategy.WEIGHTED if media is not None and "strategy" not in given else Strategy(route.strategy)
     return Route(
         name=route.name,
         prefixes=tuple(prefix(text, plan) for text in route.prefixes),
-        gateways=route.gateways or (),
-        strategy=Strategy(route.strategy),
-        weights=tuple(route.weights[name] for name in route.gateways or ()) if route.weights else (),
+        gateways=gateways,
+        strategy=strategy,
+        weights=tuple(weights[name] for name in gateways) if strategy is Strategy.WEIGHTED else (),
         max_attempts=route.max_attempts or 0,
         rewrite=_rewrite(route.rewrite),
-        retry=_retry(route.retry),
+        retry=MEDIA_RETRY if media is not None and "retry" not in given else _retry(route.retry),
         post_dial_delay=route.post_dial_delay,
         ring=route.ring,
         refusal=Refusal(**route.reject.model_dump()) if route.reject else None,
         narrowing=_narrowing(route, plan) if is_narrowed(route) else None,
+        media=MediaApp(media.app, media.args) if media is not None else None,
     )
 
 

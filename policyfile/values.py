@@ -29,6 +29,8 @@ PHRASE = re.compile(r"[\x20-\x7e]{1,64}")
 # What may stand before the @ of a URI unescaped (RFC 3261 section 25.1, user), and # as carriers use it.
 USER_PART = re.compile(r"[0-9A-Za-z+*#._-]{0,32}")
 REPLACEMENT = re.compile(r"(?:[0-9A-Za-z+*#._-]|\\[1-9]|\\g<\w{1,32}>){0,64}", re.ASCII)
+# One line. SIP does not keep spaces at the ends of a header.
+ARGUMENTS = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 COUNTRY_CODE = re.compile(r"[1-9][0-9]{0,2}")
 DIGITS = re.compile(r"[0-9]{1,8}")
 TRUNK_CODE = re.compile(r"[0-9]{0,8}")
@@ -152,6 +154,11 @@ def _port(written: str | None) -> int:
     if not (re.fullmatch(r"[1-9][0-9]{0,4}", written, re.ASCII) and int(written) < 65536):
         raise ValueError(f"{quoted(written)} is not a port: write a number from 1 to 65535")
     return int(written)
+
+
+def read_app(value: object) -> object:
+    """``media: NAME`` for ``media: {app: NAME}``; anything else as it is."""
+    return {"app": value} if isinstance(value, str) else value
 
 
 def read_penalty_kind(value: object) -> str:

@@ -16,6 +16,7 @@ from model.policy import (
     Drain,
     Emergency,
     Gateway,
+    MediaApp,
     Policy,
     Refusal,
     RetryRule,
@@ -41,6 +42,8 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["breaker"]
         if not gateway.probe:
             del data["gateways"][name]["probe"]
+        if not gateway.media:
+            del data["gateways"][name]["media"]
     return data
 
 
@@ -60,7 +63,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("narrowing", "weights"):
+    for name in ("media", "narrowing", "weights"):
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -84,7 +87,7 @@ def decode_routes(text: str | bytes) -> tuple[Route, ...]:
 
 
 def _route(data: dict[str, Any]) -> Route:
-    refusal, narrowing = data["refusal"], data.get("narrowing")
+    refusal, narrowing, media = data["refusal"], data.get("narrowing"), data.get("media")
     return Route(
         **{
             **data,
@@ -96,6 +99,7 @@ def _route(data: dict[str, Any]) -> Route:
             "retry": _retry_rule(data["retry"]),
             "refusal": Refusal(**refusal) if refusal else None,
             "narrowing": _narrowing(narrowing) if narrowing else None,
+            "media": MediaApp(**media) if media else None,
         }
     )
 

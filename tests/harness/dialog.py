@@ -83,7 +83,7 @@ def _within(
 
 
 def _contact(endpoint: Endpoint) -> bytes:
-    return b"Contact: <sip:127.0.0.1:%d>" % endpoint.port
+    return b"Contact: <sip:%b:%d>" % (endpoint.address.encode(), endpoint.port)
 
 
 def _message(first: bytes, lines: Sequence[bytes], body: bytes) -> bytes:

@@ -13,11 +13,12 @@ _numbers: Iterator[int] = itertools.count(1)
 
 
 class Endpoint:
-    """A UDP socket on a port of 127.0.0.1; a context manager."""
+    """A UDP socket on a port of a loopback address; a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.address = address
         self.socket = socket.socket(type=socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind((address, 0))
         self.socket.settimeout(RECEIVE_TIMEOUT)
         self.port: int = self.socket.getsockname()[1]
 

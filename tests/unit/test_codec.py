@@ -15,6 +15,7 @@ from model.policy import (
     Drain,
     Emergency,
     Gateway,
+    MediaApp,
     Policy,
     Refusal,
     RetryRule,
@@ -73,6 +74,7 @@ gateways = st.builds(
         penalties=st.fixed_dictionaries(dict.fromkeys(PENALTIES, st.integers(0, 9))),
     ),
     probe=st.booleans(),
+    media=st.booleans(),
 )
 refusals = st.builds(
     Refusal, id=texts, status=st.integers(400, 699), phrase=texts, cause=st.integers(1, 127), retry_after=st.integers(0)
@@ -103,6 +105,7 @@ routes = st.builds(
     ring=seconds,
     refusal=st.none() | refusals,
     narrowing=st.none() | narrowings,
+    media=st.none() | st.builds(MediaApp, app=texts, args=texts),
 )
 policies = st.builds(
     Policy,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.handover import HOPS_MAX, PREFIX, TOKEN, Handover, HandoverError
+from model.handover import HOPS_MAX, PREFIX, TOKEN, VALID, Handover, HandoverError, HandoverLoop
 
 SECRET = b"k" * 32
 HANDOVER = Handover(call="18c-1-0", app="welcome", args="a b", caller="+44123", callee="8000", hops=1, expires=1000)
@@ -59,7 +59,12 @@ def test_a_token_ends() -> None:
         Handover.parse(dict(HANDOVER.headers(SECRET)), SECRET, now=1000.5)
 
 
+def test_it_is_good_again_for_the_way_back() -> None:
+    headers = dict(HANDOVER.fresh(2000.5).headers(SECRET))
+    assert Handover.parse(headers, SECRET, now=2000.0 + VALID) == replace(HANDOVER, expires=2030)
+
+
 def test_a_call_that_goes_in_circles_is_refused() -> None:
     headers = dict(replace(HANDOVER, hops=HOPS_MAX + 1).headers(SECRET))
-    with pytest.raises(HandoverError, match="more than"):
+    with pytest.raises(HandoverLoop, match="more than"):
         Handover.parse(headers, SECRET, now=0.0)

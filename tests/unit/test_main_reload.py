@@ -104,8 +104,8 @@ BREAKAGES = {
                                "OSError", "kemi/routing.py"),
     "breaks-after-a-new-module": (
         'Path("model/fresh.py").write_text("X = 1\\n"); '
-        'replace("kemi/policy.py", "from kemi import refusals", "from kemi import refusals, nothing\\n'
-        'import model.fresh")', "ImportError", "kemi/policy.py",
+        'replace("kemi/policy.py", "from kemi import handover, refusals", '
+        '"from kemi import handover, refusals, nothing\\nimport model.fresh")', "ImportError", "kemi/policy.py",
     ),
     "new-module-breaks": (
         'Path("model/fresh.py").write_text("X = 1 / 0\\n"); '
@@ -196,7 +196,7 @@ assert sys.modules["kemi.routing"].policy is policy
 def test_a_module_that_nobody_imports_any_more_is_gone(code: Code) -> None:
     code.run("""
 Path("model/fresh.py").write_text("X = 1\\n")
-replace("kemi/policy.py", "from kemi import refusals", "import model.fresh\\nfrom kemi import refusals")
+replace("kemi/policy.py", "from kemi import handover", "import model.fresh\\nfrom kemi import handover")
 main.load()
 assert sys.modules["model"].fresh is sys.modules["model.fresh"]
 replace("kemi/policy.py", "import model.fresh\\n", "")

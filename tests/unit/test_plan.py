@@ -10,8 +10,9 @@ from msgspec.structs import replace
 
 from kemi import policy
 from kemi.health import Health
-from kemi.plan import Attempt, Plan
+from kemi.plan import Attempt, Media, Plan
 from model.causes import TREATMENTS, Cause, Failure, classify
+from model.handover import HOPS_MAX
 from model.policy import Breaker, RetryRule
 
 NOW = 1_000_000.0
@@ -69,6 +70,9 @@ plans = st.builds(
     ring=seconds,
     retry_after_max=seconds,
     emergency=st.booleans(),
+    media=st.none()
+    | st.builds(Media, app=names, args=st.text(), caller=names, callee=names, hops=st.integers(1, HOPS_MAX)),
+    used=st.integers(0, 11),
 )
 failures = st.builds(
     Failure,

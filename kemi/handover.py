@@ -1,0 +1,68 @@
+"""Calls on their way to media, and those that come back from there; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_address
+
+from kemi import refusals
+from kemi.plan import Plan
+from model.call import CallFacts
+from model.handover import TOKEN, Handover, HandoverError, HandoverLoop
+from model.policy import Policy, Refusal
+
+# Of a call that is not proven to come back from media: not the words of whoever sent it.
+_NO_CALL = Handover(call="", app="")
+NAMES = tuple(name for name, _ in _NO_CALL.headers(b"none"))
+"The headers of a hand-over."
+# RFC 3261 section 20.10: a URI alone, or within angle brackets; of several, the first is the one preferred.
+_CONTACT = re.compile(
+    r'(?:[^<,"]*<|\s*"(?:[^"\\]|\\.)*"\s*<)?\s*(?:sips?:([^@;>,\s]*)@|tel:([^;>,\s]*))', re.IGNORECASE
+)
+
+
+def lines(plan: Plan, call: str, secret: bytes, now: float) -> str:
+    """The header lines of the plan's attempt that begins at Unix time ``now``; ``call`` is our id of the call.
+
+    Made for each attempt: a token is good for seconds, and an attempt may take longer to fail.
+    """
+    media = plan.media
+    assert media is not None
+    handed = Handover(
+        call=call, app=media.app, args=media.args, caller=media.caller, callee=media.callee, hops=media.hops
+    )
+    return "".join(f"{name}: {value}\r\n" for name, value in handed.fresh(now).headers(secret))
+
+
+def node_at(policy: Policy, source: str) -> str:
+    """Name of the media node whose IP address is ``source``; empty if there is none."""
+    address = ip_address(source)
+    nodes = (gateway for gateway in policy.gateways.values() if gateway.media)
+    return next((node.name for node in nodes if ip_address(node.address.strip("[]")) == address), "")
+
+
+def returned(
+    facts: CallFacts, headers: Mapping[str, str], policy: Policy, secret: bytes, now: float
+) -> tuple[CallFacts, Refusal | None, str]:
+    """What is to be believed of a new call that brings headers of a hand-over, and whether it is refused, and why.
+
+    Only a media node's are looked at, and only with a token. From anywhere else they are as good as none.
+    """
+    if TOKEN not in headers or not node_at(policy, facts.source):
+        return facts, None, ""
+    try:
+        proven = Handover.parse(headers, secret, now)
+    except HandoverLoop as error:
+        return facts, refusals.MEDIA_LOOP, str(error)
+    except HandoverError as error:
+        return facts, refusals.MEDIA_TOKEN, str(error)
+    return replace(facts, caller=proven.caller, asserted="", hops=proven.hops, origin=proven.call), None, ""
+
+
+def contact_user(header: str) -> str:
+    """The user part of the first URI in a Contact header; empty where there is none."""
+    found = _CONTACT.match(header)
+    # Up to the password, which RFC 3261 section 19.1.1 advises against.
+    return (found[1] or found[2] or "").partition(":")[0] if found else ""
