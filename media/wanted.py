@@ -30,18 +30,26 @@ class Wanted:
     detached: bool = False
     "Whether the dialplan goes on while the script runs."
     handover: Handover | None = None
-    "What the SIP tier says of the call; None for a call of the dialplan's own."
+    "What the SIP tier says of the call; None where it says nothing, or not any more."
 
 
 def wanted(channel: Event, secret: bytes, now: float) -> Wanted:
     """What the call of ``channel`` asks for at Unix time ``now``. Raises :class:`HandoverError`."""
     headers = {name: value for name in _HEADERS if (value := channel.variable(f"sip_h_{name}"))}
-    key = channel.variable(SCRIPT)
-    if TOKEN not in headers and key:
+    if key := channel.variable(SCRIPT):
+        # A call that Kamailio handed over still has its headers when a script has transferred it to this dialplan.
         detached = (channel.variable(DETACHED) or "").lower() in _TRUE
-        return Wanted(key=key, args=channel.variable(ARGS) or "", detached=detached)
+        args = channel.variable(ARGS) or ""
+        return Wanted(key=key, args=args, detached=detached, handover=_proven_or_none(headers, secret, now))
     handover = _proven(headers, secret, now)
     return Wanted(key=handover.app or handover.callee, args=handover.args, handover=handover)
+
+
+def _proven_or_none(headers: Mapping[str, str], secret: bytes, now: float) -> Handover | None:
+    try:
+        return _proven(headers, secret, now)
+    except HandoverError:
+        return None
 
 
 def _proven(headers: Mapping[str, str], secret: bytes, now: float) -> Handover:

@@ -51,28 +51,42 @@ class Bench:
 
     async def hand_over(self, settings: Settings, app: str, args: str = "", *, valid: float = 30) -> Wire:
         """A call from Kamailio, whose token is good for ``valid`` seconds."""
-        handover = Handover(call="c1", app=app, args=args, callee="5000", expires=int(time.time() + valid))
-        headers = {f"sip_h_{name}": value for name, value in handover.headers(SECRET)}
-        return await self.call(settings, **headers)
+        headers = handed_over(app, args, valid=valid)
+        return await self.call(settings, **{f"sip_h_{name}": value for name, value in headers.items()})
+
+
+def handed_over(app: str, args: str = "", *, valid: float = 30) -> dict[str, str]:
+    """Headers by which Kamailio hands a call over, good for ``valid`` seconds."""
+    handover = Handover(call="c1", app=app, args=args, callee="5000", expires=int(time.time() + valid))
+    return dict(handover.headers(SECRET))
 
 
 @asynccontextmanager
 async def working(bench: Bench, *, password: str = PASSWORD, **more: str) -> AsyncIterator[Settings]:
-    """A worker at work, connected to its switch."""
+    """A worker at work, with a switch that is played."""
     await bench.listen()
     settings = Settings.from_env({**bench.environment, **more})
+    try:
+        async with at_work(settings, password, connected=password == PASSWORD):
+            yield settings
+    finally:
+        await bench.peer.stop()
+
+
+@asynccontextmanager
+async def at_work(settings: Settings, password: str, *, connected: bool = True) -> AsyncIterator[None]:
+    """A worker in this process, with calls handed over under ``SECRET``; ended at once afterwards."""
     worker = Worker(settings, SECRET, password)
     task = asyncio.create_task(worker.run())
     try:
         await until(lambda: settings.worker_socket.exists() or task.done())
-        while password == PASSWORD and not (await ask(settings, "status"))["switch"]["connected"]:
+        while connected and not (await ask(settings, "status"))["switch"]["connected"]:
             pass
-        yield settings
+        yield
     finally:
         worker.stop()
         worker.stop()
         await asyncio.wait_for(task, WAIT)
-        await bench.peer.stop()
 
 
 def obey(wire: Wire, command: Command) -> None:

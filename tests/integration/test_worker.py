@@ -113,7 +113,9 @@ def test_a_call_without_proof_is_refused(bench: Bench, caplog: pytest.LogCapture
         async with working(bench) as settings:
             assert await over(await bench.call(settings)) == ["INCOMING_CALL_BARRED"]
             assert await over(await bench.hand_over(settings, "welcome", valid=-5)) == ["INCOMING_CALL_BARRED"]
-            wrong = await bench.call(settings, **{"sip_h_X-Strowger-Token": "0" * 32, "strowger_script": "welcome"})
+            wrong = await bench.call(
+                settings, **{"sip_h_X-Strowger-Token": "0" * 32, "sip_h_X-Strowger-App": "welcome"}
+            )
             assert await over(wrong) == ["INCOMING_CALL_BARRED"]
 
     run(main())

@@ -63,11 +63,12 @@ def test_the_dialplan_names_a_script(value: str, detached: bool) -> None:
     assert (found.key, found.args, found.detached, found.handover) == ("5000", "a b", detached, None)
 
 
-def test_a_token_is_judged_even_where_the_dialplan_names_a_script() -> None:
-    variables = handed(Handover(call="c1", app="a", expires=50)) | {"strowger_script": "b"}
-    assert wanted(channel(variables), SECRET, 40).key == "a"
-    with pytest.raises(HandoverError):
-        wanted(channel(variables), SECRET, 60)
+def test_a_dialplan_that_a_call_was_transferred_to_names_another_script() -> None:
+    handover = Handover(call="c1", app="a", args="b", expires=50)
+    variables = handed(handover) | {"strowger_script": "b"}
+    found = wanted(channel(variables), SECRET, 40)
+    assert (found.key, found.args, found.handover) == ("b", "", handover)
+    assert wanted(channel(variables), SECRET, 60).handover is None
 
 
 def test_the_channel_variable_counts_and_no_header_does() -> None:

@@ -1,0 +1,291 @@
+"""M17 and M18, and the call scripts that Strowger ships, on a worker of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from harness.audio import frequencies, tone, write_wav
+from harness.phone import PATIENCE, Call, Phone, phone
+from harness.switches import Switch
+from harness.talk import at_once
+from harness.worker import ask, at_work, handed_over, until
+
+from console.ports import free_port
+from model.settings import SCRIPTS, Settings
+
+WELCOME, INVALID, GOODBYE = 1200, 1600, 2000
+OWN = """
+    from media.script import script
+
+    @script("gives-back")
+    async def gives_back(session, args):
+        session.set_auto_hangup(False)
+        await session.answer()
+        await session.stream_file("tone_stream://%(300,0,700)" if args == "one two" else "")
+
+    heard = []
+
+    @script("note")
+    async def note(env):
+        heard.append(env.get_header("my_var"))
+
+    @script("noted")
+    async def noted(stream):
+        stream.write(repr(heard))
+
+    @script("goes-to")
+    async def goes_to(session, args):
+        await session.transfer(args, "XML", "scripts")
+
+    @script("breaks")
+    async def breaks(session):
+        raise ValueError
+
+    @script("breaks-late")
+    async def breaks_late(session):
+        await session.answer()
+        raise ValueError
+"""
+
+
+class Place:
+    """A switch, a worker with a folder of scripts, and a phone."""
+
+    def __init__(self, phone: Phone, settings: Settings) -> None:
+        self.phone, self.settings = phone, settings
+
+    def call(self, app: str, args: str = "", *, valid: float = 30) -> Call:
+        """A call that Kamailio hands over."""
+        return self.phone.call("5000", headers=handed_over(app, args, valid=valid))
+
+    async def status(self) -> dict[str, object]:
+        """The worker's."""
+        return await ask(self.settings, "status")
+
+
+@pytest.fixture
+def at(switch: Switch, tmp_path: Path) -> Callable[[Callable[[Place], Awaitable[None]]], None]:
+    """Runs a scenario with all shipped scripts, and a few of its own."""
+    lines = [line.removeprefix("    ") for line in OWN.splitlines()]
+    folder = Path(shutil.copytree(SCRIPTS, tmp_path / "scripts"))
+    (folder / "own.py").write_text("\n".join(lines))
+    for name, pitch in (("that_was_an_invalid_entry", INVALID), ("welcome_to_freeswitch", WELCOME)):
+        write_wav(switch.sounds / "ivr" / "8000" / f"ivr-{name}.wav", tone(pitch, 1.0))
+    write_wav(switch.sounds / "voicemail" / "8000" / "vm-goodbye.wav", tone(GOODBYE, 0.3))
+    host, port = switch.workers[0]
+    settings = Settings.from_env(
+        {
+            "STROWGER_RUN": str(tmp_path / "run"),
+            "STROWGER_SCRIPTS": str(folder),
+            "STROWGER_MEDIA_STATE": str(tmp_path / "state"),
+            "STROWGER_ESL_ADDRESS": "{}:{}".format(*switch.esl),
+            "STROWGER_WORKER_ADDRESS": f"{host}:{port}",
+            "STROWGER_WORKER_HTTP": f"127.0.0.1:{free_port()}",
+        }
+    )
+
+    def run(scenario: Callable[[Place], Awaitable[None]]) -> None:
+        async def main() -> None:
+            async with at_work(settings, switch.password), phone(switch.sip) as made:
+                await scenario(Place(made, settings))
+
+        asyncio.run(main())
+
+    return run
+
+
+Run = Callable[[Callable[[Place], Awaitable[None]]], None]
+
+
+def test_answer_play_hang_up(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("welcome")
+        await call.hears(WELCOME)
+        assert (await call.ended()).cause == "NORMAL_CLEARING"
+
+    at(scenario)
+
+
+@pytest.mark.parametrize(
+    ("app", "valid", "status"), [("welcome", -5.0, 403), ("nobody", 30.0, 404), ("breaks", 30.0, 503)]
+)
+def test_a_call_that_gets_no_script(at: Run, app: str, valid: float, status: int) -> None:
+    async def scenario(place: Place) -> None:
+        assert (await place.call(app, valid=valid).ended()).status == status
+
+    at(scenario)
+
+
+def test_a_call_from_elsewhere_gets_no_script(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        assert (await place.phone.call("5000", headers={"X-strowger_script": "welcome"}).ended()).status == 403
+
+    at(scenario)
+
+
+def test_a_script_that_fails_after_the_answer_ends_its_call(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("breaks-late")
+        await call.answered()
+        await call.ended()
+
+    at(scenario)
+
+
+def test_an_edit_serves_the_next_call_and_the_one_under_way_goes_on(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        file = place.settings.scripts / "welcome.py"
+        first = place.call("welcome")
+        await first.hears(WELCOME)
+        file.write_text(file.read_text().replace("ivr/ivr-welcome_to_freeswitch.wav", "tone_stream://%(300,0,500)"))
+        second = place.call("welcome")
+        await second.hears(500)
+        await at_once(first.ended(), second.ended())
+        assert frequencies(first.ear.tones()) == [WELCOME]
+        file.write_text("def (")
+        third = place.call("welcome")
+        await third.hears(500)
+        await third.ended()
+
+    at(scenario)
+
+
+def test_a_key_interrupts(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("keys")
+        heard = await call.hears(WELCOME)
+        await call.dial("#")
+        await call.ended()
+        assert sum(found.end - found.start for found in call.ear.tones(heard.start)) < 0.95
+
+    at(scenario)
+
+
+def test_the_menu(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("ivr")
+        since = 0.0
+        for pitch, key in ((WELCOME, "2"), (440, "1"), (659, "*")):
+            since = (await call.hears(pitch, since=since)).start + 0.1
+            await call.hears_silence(0.1)
+            await call.dial(key)
+        # Back in the first menu, whose short greeting has two tones at once.
+        await call.until(lambda: call.ear.tones(since + 0.5), "the first menu")
+        await call.hears_silence(0.2)
+        await call.dial("*")
+        await call.hears(GOODBYE, since=since)
+        await call.ended()
+
+    at(scenario)
+
+
+def test_the_hangup_hook(at: Run, switch: Switch) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("hangup-hook")
+        await call.answered()
+        await until(lambda: list(place.settings.media_state.rglob("*.json")))
+        await call.hangup()
+        await until(lambda: not list(place.settings.media_state.rglob("*.json")))
+        await until(lambda: "NORMAL_CLEARING, my_custom_var is foobar" in switch.log)
+
+    at(scenario)
+
+
+def test_a_retry_over_two_gateways(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        async with phone(place.phone.switch, "2000") as first, phone(place.phone.switch, "3000") as second:
+            call = place.call("retry", f"{first.dial_string} {second.dial_string}")
+            await (await first.called()).hangup("NORMAL_TEMPORARY_FAILURE")
+            callee = await second.called()
+            await callee.answer()
+            callee.play(tone(700, 2.0))
+            await call.hears(700)
+            await callee.hangup()
+            await call.ended()
+
+    at(scenario)
+
+
+def test_a_retry_ends_where_the_cause_speaks_of_the_callee(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        async with phone(place.phone.switch, "2000") as callee:
+            call = place.call("retry", f"{callee.dial_string} {callee.dial_string}")
+            await (await callee.called()).hangup("USER_BUSY")
+            assert (await call.ended()).cause == "USER_BUSY"
+            assert len(callee.calls) == 1
+
+    at(scenario)
+
+
+def test_two_legs(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        async with phone(place.phone.switch, "2000") as second:
+            args = f"{place.phone.dial_string} {second.dial_string}"
+            said = asyncio.ensure_future(ask(place.settings, "run", name="two-legs", args=args))
+            leg_a = await place.phone.called()
+            await leg_a.answer()
+            leg_b = await second.called()
+            await leg_b.answer()
+            leg_b.play(tone(700, 3.0))
+            await leg_a.hears(700)
+            await leg_b.hangup()
+            assert (await said)["output"] == "leg A: ANSWER\nleg B: ANSWER\nthe two have talked\n"
+            await leg_a.ended()
+
+    at(scenario)
+
+
+def test_a_leg_that_is_left_ends_with_its_script(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        async with phone(place.phone.switch, "2000") as second:
+            args = f"{place.phone.dial_string} {second.dial_string}"
+            said = asyncio.ensure_future(ask(place.settings, "run", name="two-legs", args=args))
+            leg_a = await place.phone.called()
+            await leg_a.answer()
+            await (await second.called()).hangup("USER_BUSY")
+            assert (await said)["output"] == "leg A: ANSWER\nleg B: USER_BUSY\n"
+            await leg_a.ended()
+
+    at(scenario)
+
+
+def test_an_attached_script_gives_the_call_back_to_its_dialplan(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("goes-to", "910")
+        await call.hears(700)
+        await call.hears(1100)
+        await call.ended()
+
+    at(scenario)
+
+
+def test_a_detached_script_lets_the_dialplan_go_on(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("goes-to", "911")
+        await call.hears(900)
+        await call.ended()
+        assert (await ask(place.settings, "run", name="noted"))["output"] == "['foo bar']"
+
+    at(scenario)
+
+
+def test_a_drained_worker_takes_no_call(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        call = place.call("hangup-hook")
+        await call.answered()
+        await ask(place.settings, "drain")
+        assert (await place.call("welcome").ended()).status == 503
+        assert (await place.status())["calls"] == 1
+        await call.hangup()
+        async with asyncio.timeout(PATIENCE):
+            while (await place.status())["calls"]:
+                await asyncio.sleep(0.01)
+        await ask(place.settings, "resume")
+        again = place.call("welcome")
+        await again.hears(WELCOME)
+
+    at(scenario)
