@@ -130,6 +130,7 @@ class Core:
         if self._moving:
             return
         if event.get("Application") in _WAITING_ROOMS and event.get("Answer-State") != "hangup":
+            self._keep_away()
             self._ended("transfer", event)
 
     def _notice(self, message: Message) -> None:
@@ -146,7 +147,7 @@ class Core:
         self._gone = True
         self._down = True
         if ending == "transfer" and not self.connection.closed:
-            # Whoever has the channel now, our end should not be late: it may reset the channel (listener_run).
+            # Whoever has the channel now: an end of ours that comes late would reset it (listener_run).
             self.connection.write(protocol.command("exit"))
         for scope in self._scopes:
             if not scope.expired():
@@ -243,6 +244,11 @@ class Core:
         if digits != self._terminators:
             self._terminators = digits
             self._set("playback_terminators", digits)
+
+    def _keep_away(self, value: str = "false") -> None:
+        """The end of our connection must not send a call back into the dialplan that somebody sent elsewhere."""
+        if self.channel.variable("socket_resume") is not None:
+            self._set("socket_resume", value)
 
     # Waiting
 

@@ -28,7 +28,7 @@ class Dbh:
     """A handle of one database connection; queries of one handle run one after the other, each in a thread.
 
     ``sqlite://name`` (or ``core:name``): a file ``name.db`` in :attr:`folder`; ``sqlite:////path``: any file;
-    ``postgresql+psycopg://user:password@host/name``: PostgreSQL, where psycopg is installed. Every statement is
+    ``postgresql://user:password@host/name``: PostgreSQL (install strowger[postgresql]). Every statement is
     committed at once, as in Lua.
 
     :raises DbhError: for a name that is none of these.
@@ -125,9 +125,9 @@ class Dbh:
         try:
             if self._connection is None:
                 self._connection = _connect(self._url)
-            if parameters is None:
-                return self._connection.exec_driver_sql(sql)
-            return self._connection.execute(text(sql), dict(parameters))
+            # Without parameters no colon names one; text() also keeps "%" from being the driver's.
+            statement = text(sql.replace(":", "\\:") if parameters is None else sql)
+            return self._connection.execute(statement, dict(parameters or {}))
         except SQLAlchemyError as error:
             raise DbhError(str(getattr(error, "orig", None) or error)) from None
 
@@ -139,12 +139,14 @@ def _url(dsn: str, user: str, password: str, folder: Path) -> URL:
             raise DbhError(f"{dsn!r}: want the name of a database, as sqlite://my_db, or sqlite:////path/of/a.db")
         return URL.create("sqlite", database=str(folder / f"{name}.db"))
     if dsn.startswith("odbc:"):
-        raise DbhError("odbc: name the database itself, as postgresql+psycopg://user:password@host/name")
+        raise DbhError("odbc: name the database itself, as postgresql://user:password@host/name")
     try:
         url = make_url(dsn)
+        if url.drivername in ("postgres", "postgresql"):
+            url = url.set(drivername="postgresql+psycopg")
         url.get_dialect()
     except (UrlError, NoSuchModuleError):
-        raise DbhError("a database is named sqlite://name or postgresql+psycopg://user:password@host/name") from None
+        raise DbhError("a database is named sqlite://name or postgresql://user:password@host/name") from None
     return url.set(username=user or url.username, password=password or url.password)
 
 

@@ -15,7 +15,6 @@ from media.session.recording import Recording
 from media.session.stream import Env
 
 _HANGUP = protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": "NORMAL_CLEARING"})
-_NO_RESUME = b"api uuid_setvar %b socket_resume false\n\n"
 DRAIN_TIMEOUT = 3600.0
 "Seconds that what was sent ahead may take when the script is over."
 
@@ -82,9 +81,6 @@ class Hooks(Recording):
             await self._hang_up_hook()
             if self.ready():
                 await self._let_go()
-            elif self._ending == "transfer" and not self.connection.closed:
-                # It is elsewhere; our end must not send it back into the dialplan (listener_run).
-                self.connection.write(_NO_RESUME % self.uuid.encode())
             await self._hang_up_hook()
         finally:
             if not self._own:

@@ -103,11 +103,16 @@ class State(Core):
         words = (extension, *([dialplan or "XML"] if dialplan or context else []), *([context] if context else []))
         if not extension or any(" " in word for word in words):
             raise ArgumentError("transfer: an extension is one word, and so are dialplan and context")
+        refuse_ahead(self, "transfer")
+        self._keep_away()
         answer = await self._asked("uuid_transfer", " ".join((self.uuid, *words)))
-        if answer.startswith("+OK") and not self._ending:
+        if not answer.startswith("+OK"):
+            self._keep_away(self.channel.variable("socket_resume") or "")
+            return False
+        if not self._ending:
             self._ended("transfer", None)
             await self._hang_up_hook()
-        return answer.startswith("+OK")
+        return True
 
     # Variables
 
@@ -140,7 +145,7 @@ class State(Core):
         :func:`literal`. An unknown application hangs the call up. Input callbacks do not run meanwhile. Digits pressed
         meanwhile are kept, unless the application asks for digits itself; then what was kept is given to it first.
         """
-        taken = app in TAKES_DIGITS
+        taken, leaves = app in TAKES_DIGITS, app == "transfer" and not data.startswith("-")
         if taken and self._digits and self._ahead is None:
             self._send(protocol.command("api", "uuid_recv_dtmf", self.uuid, "".join(d.digit for d in self._digits)))
             self._digits.clear()
@@ -148,12 +153,14 @@ class State(Core):
         if self._terminators in ("none", "any") and self._terminators != own:
             self._terminated_by(own)
         self._taken = taken
+        if leaves:
+            self._keep_away()
         try:
             event = await self._run(app, data)
         finally:
             self._taken = False
-        if app == "transfer" and event is not None and not data.startswith("-"):
-            self._ended("transfer", event)
+        if leaves and event is not None:
+            self._ended("transfer", event)  # its way out of our room is known only a moment later
         await self._hang_up_hook()
         answer = (event.get("Application-Response") or "") if event else ""
         return "" if answer == "_none_" else answer
