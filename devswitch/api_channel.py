@@ -119,22 +119,13 @@ _TRANSFER = "<uuid> [-bleg|-both] <dest-exten> [<dialplan>] [<context>]"
 @of_channel("uuid_transfer", _TRANSFER, words=2, limit=5)
 async def uuid_transfer(channel: Channel, rest: list[str]) -> str:
     which, partner = rest[0].lower(), channel.partner
-    if which not in ("-bleg", "-both"):
-        channel.switch.transfer(channel, *rest[:3])
-        return "+OK\n"
-    if len(rest) < 2:
+    if which.startswith("-"):
+        rest = rest[1:]
+    if not rest:
         return f"-USAGE: {_TRANSFER}\n"
-    if partner is None:
-        return "-ERR No B-leg present!\n" if which == "-bleg" else _both(channel, rest)
-    partner.set("park_after_bridge", None)
-    channel.switch.transfer(partner, *rest[1:4])
-    if which == "-both":
-        _both(channel, rest)
-    return "+OK\n"
-
-
-def _both(channel: Channel, rest: list[str]) -> str:
-    channel.switch.transfer(channel, *rest[1:4])
+    if partner and which == "-both":
+        channel.switch.transfer(partner, *rest[:3])
+    channel.switch.transfer(partner if partner and which == "-bleg" else channel, *rest[:3])
     return "+OK\n"
 
 

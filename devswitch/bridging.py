@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from devswitch.bridge import Bridge
 from devswitch.causes import matches
 from devswitch.channel import Channel, State
 from devswitch.leg import Frame, LegEnded
@@ -13,10 +12,12 @@ from devswitch.lifecycle import HANDLERS
 from devswitch.originate import originate
 from devswitch.profile import now
 from devswitch.registry import app
+from devswitch.sources import Pipe
 from devswitch.text import true
 
 log = logging.getLogger("devswitch")
 
+_SECOND_WAY = 0.06  # seconds
 _ALWAYS_CONTINUE = ("NO_ANSWER", "NO_USER_RESPONSE", "ORIGINATOR_CANCEL")
 
 
@@ -47,14 +48,24 @@ def handle_cause(channel: Channel, cause: str) -> None:
         channel.hangup(cause)
 
 
-class _Ear:
-    """What one leg hears the other says: recordings of the call want to know."""
+class _Way:
+    """What one leg hears, the other says; recordings of the other want to know of it."""
 
-    def __init__(self, other: Channel) -> None:
-        self._other = other
+    def __init__(self, hearing: Channel, saying: Channel) -> None:
+        self._hearing, self._saying = hearing, saying
+        self._pipe = Pipe()
+        hearing.leg.sinks.append(self)
+        saying.leg.source = self._pipe
 
     def frame(self, samples: Frame, /) -> None:
-        self._other.said = samples
+        self._pipe.push(samples)
+        self._saying.said = samples
+
+    def close(self) -> None:
+        if self in self._hearing.leg.sinks:
+            self._hearing.leg.sinks.remove(self)
+        if self._saying.leg.source is self._pipe:
+            self._saying.leg.source = None
 
 
 async def talk(one: Channel, peer: Channel) -> None:
@@ -64,17 +75,15 @@ async def talk(one: Channel, peer: Channel) -> None:
     else:
         await one.pre_answer()
     _join(one, peer)
-    media = Bridge(one.leg, peer.leg)
-    ears = ((one, _Ear(peer)), (peer, _Ear(one)))
-    for channel, ear in ears:
-        channel.leg.sinks.append(ear)
+    ways = [_Way(one, peer)]
+    # The other leg's thread begins to read later in FreeSWITCH: who leaves at the first sound was heard by then.
+    other = asyncio.get_running_loop().call_later(_SECOND_WAY, lambda: ways.append(_Way(peer, one)))
     try:
         await _until_over(one, peer)
     finally:
-        media.close()
-        for channel, ear in ears:
-            if ear in channel.leg.sinks:
-                channel.leg.sinks.remove(ear)
+        other.cancel()
+        for way in ways:
+            way.close()
         _part(one, peer)
     _afterwards(one, peer)
 
@@ -141,7 +150,7 @@ def _part(one: Channel, peer: Channel) -> None:
 
 def _afterwards(one: Channel, peer: Channel) -> None:
     if peer.up and peer.state in (State.CS_EXCHANGE_MEDIA, State.CS_CONSUME_MEDIA):
-        _leave_peer(one, peer)
+        _leave_peer(peer)
     if not one.ready:
         return
     cause = peer.hangup_cause or "NORMAL_CLEARING"
@@ -157,12 +166,15 @@ def _afterwards(one: Channel, peer: Channel) -> None:
         one.hangup(cause)
 
 
-def _leave_peer(one: Channel, peer: Channel) -> None:
-    if one.transferring and true(peer.get("park_after_bridge")):
+def _leave_peer(peer: Channel) -> None:
+    """What becomes of the other leg (audio_bridge_on_exchange_media)."""
+    if true(peer.get("park_after_bridge")):
         peer.transferring = True
         peer.move(State.CS_PARK)
+    elif where := peer.get("transfer_after_bridge"):
+        peer.switch.transfer(peer, *where.replace(":", " ").split()[:3])
     else:
-        peer.hangup(one.hangup_cause or "NORMAL_CLEARING")
+        peer.hangup("NORMAL_CLEARING" if peer.answered else "ORIGINATOR_CANCEL")
 
 
 async def _soft_execute(channel: Channel) -> None:
@@ -170,6 +182,8 @@ async def _soft_execute(channel: Channel) -> None:
     channel.enter(State.CS_SOFT_EXECUTE)
     peer, channel.joining = channel.joining, None
     if peer and peer.up:
+        for leg, other in ((channel, peer), (peer, channel)):
+            leg.fire("CHANNEL_EXECUTE", {"Application": "uuid_bridge", "Application-Data": other.uuid})
         await talk(channel, peer)
     if channel.ready:
         channel.hangup("NORMAL_CLEARING")

@@ -9,6 +9,7 @@ from devswitch import (  # noqa: F401
     apps_audio,
     apps_call,
     apps_variables,
+    apps_web,
     bridging,
     esl_commands,
     recording,

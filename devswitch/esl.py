@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from devswitch.channel import Channel
+from devswitch.channel import Channel, State
 from devswitch.events import Event
 from devswitch.subscription import Subscription
 from devswitch.switch import Switch
-from devswitch.text import number
+from devswitch.text import number, true
 
 log = logging.getLogger("devswitch.esl")
 
 GOODBYE = "Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n"
+_LOOK = 0.02  # how long FreeSWITCH takes to see that a call has ended, and tells its last events meanwhile
 _BACKLOG = 64 << 20  # bytes that a client leaves unread before its events are dropped
 _MISSED = 500  # dropped events after which FreeSWITCH gives a listener up
 _BODY = 10 << 20
@@ -75,7 +77,8 @@ class Connection:
         self.writer = writer
         self.password = password
         self.authorised = password is None
-        self.channel = channel
+        self.channel: Channel | None = None
+        "The call that the connection controls."
         self.outbound = channel is not None
         self.asynchronous = asynchronous
         self.full = full
@@ -87,7 +90,11 @@ class Connection:
         "Lines of the log were asked for; none are sent."
         self.linger: float | None = None
         "Seconds to stay after the call; None: not at all; -1: for ever."
+        self._ended = asyncio.Event()
+        self._finished = asyncio.get_running_loop().create_future()
         self._lost = 0
+        if channel:
+            self.control(channel)
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -116,10 +123,59 @@ class Connection:
     def notice(self, text: str, *, disposition: str = "disconnect", headers: str = "") -> None:
         """Tell the client that the call, or the connection, ends."""
         controlled = ""
-        if self.outbound and self.channel:
+        if self.channel:
             controlled = f"Controlled-Session-UUID: {self.channel.uuid}\nContent-Disposition: {disposition}\n{headers}"
         head = f"Content-Type: text/disconnect-notice\n{controlled}Content-Length: {len(text)}\n\n"
         self.write((head + text).encode())
+
+    # -- the call it controls ----------------------------------------------------------------------------------------
+
+    def control(self, channel: Channel) -> None:
+        """The connection and the call end together, but for :attr:`linger`."""
+        self.channel = channel
+        channel.closers.append(self._ended.set)
+        channel.holders.append(self._finished)
+        if channel.hangup_cause:
+            self._ended.set()
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the call goes on with the dialplan when the connection has ended."""
+        return self.channel is not None and (self.resume or true(self.channel.get("socket_resume")))
+
+    async def serve(self) -> None:
+        """Serve the client until it leaves, or the call has ended and nobody lingers; then say goodbye."""
+        running = asyncio.create_task(self.run())
+        ending = asyncio.create_task(self._ended.wait())
+        try:
+            await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                await self._linger(running)
+        finally:
+            ending.cancel()
+            running.cancel()
+            await self._close()
+            self._finished.set_result(None)
+
+    async def _linger(self, running: asyncio.Task[None]) -> None:
+        await asyncio.sleep(_LOOK)
+        if self.linger is None or self.channel is None:
+            return
+        about = f"Channel-Name: {self.channel.name}\nLinger-Time: {int(self.linger)}\n"
+        self.notice("", disposition="linger", headers=about)
+        await asyncio.wait({running}, timeout=self.linger if self.linger >= 0 else None)
+
+    async def _close(self) -> None:
+        self.running = False
+        if channel := self.channel:
+            channel.controlled = False
+            if channel.up and not channel.transferring and self.resumes:
+                channel.move(State.CS_RESET)
+            channel.wake()
+        self.notice(GOODBYE)
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
 
     # -- commands ----------------------------------------------------------------------------------------------------
 

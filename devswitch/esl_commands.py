@@ -81,12 +81,12 @@ async def _myevents(connection: Connection, request: Request) -> str:
     subscription, words = connection.subscription, _words(request)
     if subscription.only is not None:
         return "-ERR aready enabled."
-    if connection.channel:
-        subscription.only = connection.channel.uuid
-    else:
-        if len(words) > 1 and not connection.switch.find(words[0]):
+    if connection.channel is None and words:
+        if found := connection.switch.find(words[0]):
+            connection.control(found)
+        elif len(words) > 1:
             return "-ERR invalid uuid"
-        subscription.only = words[0]
+    subscription.only = connection.channel.uuid if connection.channel else words[0]
     subscription.names |= MY_EVENTS
     subscription.enabled = True
     subscription.form = next((word.lower() for word in words if word.lower() in FORMATS), subscription.form)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
-from devswitch.esl import GOODBYE, Connection
+from devswitch.esl import Connection
 from devswitch.switch import Switch
 
 
@@ -34,8 +33,4 @@ class EslServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(self.switch, reader, writer, password=self._password)
         connection.write(b"Content-Type: auth/request\n\n")
-        await connection.run()
-        connection.notice(GOODBYE)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        await connection.serve()

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 
 from devswitch.causes import named
 from devswitch.channel import Channel, State
-from devswitch.esl import GOODBYE, Connection
+from devswitch.esl import Connection
 from devswitch.registry import app
-from devswitch.text import number, true
+from devswitch.text import number
 
 log = logging.getLogger("devswitch")
 
 _PORT = 8084
 _FIRST_COMMAND = 25.0  # seconds in which a worker must say something
 _NEXT = 0.001  # FreeSWITCH sleeps so long before it parks; what came with connect is read by then
-_LOOK = 0.02  # how long FreeSWITCH takes to see that the call has ended, and tells its last events meanwhile
 
 
 @app("park")
@@ -61,7 +59,7 @@ async def socket(channel: Channel, data: str) -> None:
     connection = Connection(
         channel.switch, *streams, channel=channel, asynchronous=asynchronous, full="full" in modes
     )
-    serving = channel.switch.spawn(_serve(channel, connection))
+    serving = channel.switch.spawn(connection.serve())
     if not asynchronous:
         await serving
         return
@@ -70,7 +68,7 @@ async def socket(channel: Channel, data: str) -> None:
     await park(channel, "")
     if channel.runnable:
         await channel.switch.run_commands(channel)
-    if channel.up and not channel.transferring and _resumes(channel, connection):
+    if channel.up and not channel.transferring and connection.resumes:
         channel.state = State.CS_EXECUTE
 
 
@@ -95,48 +93,3 @@ async def _reach(channel: Channel, hosts: list[str]) -> tuple[asyncio.StreamRead
         except OSError as error:
             log.error("%s: worker %s: %s", channel.name, target, error.strerror or error)
     return None
-
-
-def _resumes(channel: Channel, connection: Connection) -> bool:
-    return connection.resume or true(channel.get("socket_resume"))
-
-
-async def _serve(channel: Channel, connection: Connection) -> None:
-    ended = asyncio.Event()
-    finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    channel.closers.append(ended.set)
-    channel.holders.append(finished)
-    if channel.hangup_cause:
-        ended.set()
-    running = asyncio.create_task(connection.run())
-    ending = asyncio.create_task(ended.wait())
-    try:
-        await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            await _linger(channel, connection, running)
-    finally:
-        ending.cancel()
-        await _close(channel, connection, running)
-        finished.set_result(None)
-
-
-async def _linger(channel: Channel, connection: Connection, running: asyncio.Task[None]) -> None:
-    await asyncio.sleep(_LOOK)
-    if connection.linger is None:
-        return
-    about = f"Channel-Name: {channel.name}\nLinger-Time: {int(connection.linger)}\n"
-    connection.notice("", disposition="linger", headers=about)
-    await asyncio.wait({running}, timeout=connection.linger if connection.linger >= 0 else None)
-
-
-async def _close(channel: Channel, connection: Connection, running: asyncio.Task[None]) -> None:
-    connection.running = False
-    running.cancel()
-    channel.controlled = False
-    if channel.up and not channel.transferring and _resumes(channel, connection):
-        channel.move(State.CS_RESET)
-    channel.wake()
-    connection.notice(GOODBYE)
-    connection.writer.close()
-    with contextlib.suppress(ConnectionError):
-        await connection.writer.wait_closed()

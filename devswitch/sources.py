@@ -11,8 +11,9 @@ from devswitch.jitter import SILENCE
 from devswitch.leg import FRAME, Frame, Source
 
 MAX_SPEED = 2
-MAX_VOLUME = 50
-"In dB; so much less is silence (switch_change_sln_volume_granular)."
+FACTORS = {1: 1.3, 2: 2.3, 3: 3.3, 4: 4.3, -1: 0.8, -2: 0.6, -3: 0.4, -4: 0.2}
+"What each step of volume does to samples (switch_change_sln_volume)."
+MAX_VOLUME = 4
 # Frames that a bridge keeps: more is delay, and comes from clocks that differ.
 MAX_DELAY = 5
 
@@ -25,7 +26,7 @@ class Player:
         self.speed = 0
         "-2 to 2: each step is a quarter faster or slower (switch_ivr_play_file)."
         self.volume = 0
-        "In dB."
+        "-4 to 4, in the steps of :data:`FACTORS`."
         self._samples, self._loops = samples, loops
         self._position = min(max(start, 0), len(samples))
 
@@ -148,8 +149,6 @@ class Mix:
 
 
 def louder(samples: Frame, volume: int) -> Frame:
-    """Samples by so many dB louder, or softer if it is negative."""
-    if volume <= -MAX_VOLUME:
-        return np.zeros_like(samples)
-    factor = 10 ** (min(volume, MAX_VOLUME) / 20)
+    """Samples by so many steps louder, or softer if it is negative."""
+    factor = FACTORS[max(-MAX_VOLUME, min(volume, MAX_VOLUME))] if volume else 1.0
     return (samples * factor).clip(-32768, 32767).astype(np.int16)

@@ -152,10 +152,7 @@ class Switch:
         channel.profile = profile.transferred(
             extension or "service", dialplan or profile.dialplan, context or profile.context
         )
-        partner, channel.transferring = channel.partner, True
-        if partner and channel.bridged:
-            channel.set("hangup_after_bridge", "false")
-            partner.hangup("BLIND_TRANSFER")
+        channel.transferring = True
         channel.extension.clear()
         channel.move(State.CS_ROUTING)
 

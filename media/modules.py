@@ -110,8 +110,10 @@ class _Finder(MetaPathFinder, Loader):
 def _compiled(text: bytes, path: str) -> CodeType:
     try:
         return compile(text, path, "exec", dont_inherit=True)
-    except ValueError as error:
-        # Null bytes, before Python 3.12.
+    except (SyntaxError, ValueError) as error:
+        if isinstance(error, SyntaxError) and error.filename:
+            raise
+        # Null bytes: ValueError before Python 3.12, and since then without a place.
         raise SyntaxError(str(error), (path, 0, None, None)) from None
 
 

@@ -121,6 +121,9 @@ class Core:
             # A leg that ended the bridge by hanging up says so before CHANNEL_HANGUP_COMPLETE comes.
             self._down = self._down or event.get("Answer-State") == "hangup"
             self._wake()
+        elif name == "CHANNEL_ANSWER":
+            self._last = event
+            self._wake()
         elif self._heard:
             self._input(event)
 

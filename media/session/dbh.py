@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from sqlalchemy import URL, Connection, CursorResult, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError as UrlError
@@ -15,6 +16,7 @@ from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from media.session.callbacks import called
 
+T = TypeVar("T")
 Row = dict[str, Any]
 BATCH = 100
 "Rows fetched at once."
@@ -44,6 +46,9 @@ class Dbh:
         self._released = False
         self._lock = asyncio.Lock()
         self._affected = 0
+        # Connection and results live and die in one thread: sqlite3 does not bear two at once.
+        self._thread = ThreadPoolExecutor(1, "dbh")
+        self._result: CursorResult[Any] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,7 +62,8 @@ class Dbh:
         """Whether the database can be used; connects, where that was not done yet."""
         try:
             async with self._lock:
-                await asyncio.to_thread(self._run, "SELECT 1", None)
+                await self._in_thread(self._run, "SELECT 1", None)
+                await self._in_thread(self._close)
         except DbhError:
             return False
         return True
@@ -73,14 +79,13 @@ class Dbh:
         :raises DbhError: when the database refuses it.
         """
         async with self._lock:
-            result = await asyncio.to_thread(self._run, sql, parameters)
-            if not result.returns_rows:
-                self._affected = max(result.rowcount, 0)
-                return True
+            names = await self._in_thread(self._run, sql, parameters)
             try:
-                return await self._rows(result, callback) if callback else True
+                if callback and names:
+                    await self._rows(names, callback)
             finally:
-                await asyncio.to_thread(result.close)
+                await self._in_thread(self._close)
+        return True
 
     async def test_reactive(self, test: str, drop: str = "", reactive: str = "") -> bool:
         """Run ``test``; where that fails, ``drop`` (which may fail) and ``reactive``: to create a table.
@@ -103,33 +108,54 @@ class Dbh:
         async with self._lock:
             if self._released:
                 return False
+            await self._in_thread(self._end)
             self._released = True
-            connection, self._connection = self._connection, None
-            if connection:
-                await asyncio.to_thread(_end, connection)
+            self._thread.shutdown(wait=False)
             return True
 
-    async def _rows(self, result: CursorResult[Any], callback: Callable[[Row], Any]) -> bool:
-        names = list(result.keys())
-        while rows := await asyncio.to_thread(_fetch, result):
+    async def _rows(self, names: list[str], callback: Callable[[Row], Any]) -> None:
+        while rows := await self._in_thread(self._fetch):
             for row in rows:
                 stop = await called(callback, dict(zip(names, row, strict=True)))
                 if isinstance(stop, int | float) and stop:
-                    return True
-        return True
+                    return
 
-    def _run(self, sql: str, parameters: Mapping[str, Any] | None) -> CursorResult[Any]:
-        # In a thread.
+    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
         if self._released:
             raise DbhError("the handle was released")
         try:
-            if self._connection is None:
-                self._connection = _connect(self._url)
-            # Without parameters no colon names one; text() also keeps "%" from being the driver's.
-            statement = text(sql.replace(":", "\\:") if parameters is None else sql)
-            return self._connection.execute(statement, dict(parameters or {}))
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
         except SQLAlchemyError as error:
             raise DbhError(str(getattr(error, "orig", None) or error)) from None
+
+    # In the thread
+
+    def _run(self, sql: str, parameters: Mapping[str, Any] | None) -> list[str]:
+        """The columns of what comes; none where no rows come."""
+        if self._connection is None:
+            self._connection = _connect(self._url)
+        # Without parameters no colon names one; text() also keeps "%" from being the driver's.
+        statement = text(sql.replace(":", "\\:") if parameters is None else sql)
+        self._result = self._connection.execute(statement, dict(parameters or {}))
+        if self._result.returns_rows:
+            return list(self._result.keys())
+        self._affected = max(self._result.rowcount, 0)
+        return []
+
+    def _fetch(self) -> list[tuple[Any, ...]]:
+        return [] if self._result is None else [tuple(row) for row in self._result.fetchmany(BATCH)]
+
+    def _close(self) -> None:
+        if self._result is not None:
+            self._result.close()
+            self._result = None
+
+    def _end(self) -> None:
+        self._close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection.engine.dispose()
+            self._connection = None
 
 
 def _url(dsn: str, user: str, password: str, folder: Path) -> URL:
@@ -158,15 +184,3 @@ def _connect(url: URL) -> Connection:
     except ImportError as error:
         raise DbhError(f"{url.drivername}: {error}") from None
     return engine.connect()
-
-
-def _fetch(result: CursorResult[Any]) -> list[Any]:
-    try:
-        return list(result.fetchmany(BATCH))
-    except SQLAlchemyError as error:
-        raise DbhError(str(getattr(error, "orig", None) or error)) from None
-
-
-def _end(connection: Connection) -> None:
-    connection.close()
-    connection.engine.dispose()

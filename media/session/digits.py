@@ -55,11 +55,11 @@ class Digits(Playing):
     async def read(
         self, min_digits: int, max_digits: int, prompt: str, timeout: int, terminators: str, digit_timeout: int = 0
     ) -> str:
-        """Play ``prompt`` until the first digit, then collect; "" where it is fewer than ``min_digits``... see below.
+        """Play ``prompt`` until the first digit, then collect; what was pressed, even if it is too little.
 
-        As in FreeSWITCH (switch_ivr_read) what was pressed is returned even if it is too little; ``read_result`` says
-        "success", "timeout" or "failure", and ``read_terminator_used`` which terminator ended it. A terminator written
-        ``+#`` is added to the digits; terminators that begin with ``=`` are required.
+        As in FreeSWITCH (switch_ivr_read) the variable ``read_result`` says "success", "timeout" or "failure", and
+        ``read_terminator_used`` which terminator ended it. A terminator written ``+#`` is added to the digits;
+        terminators that begin with ``=`` are required.
         """
         if not await self._listening("read"):
             return ""

@@ -14,6 +14,7 @@ from media.session.errors import ScriptExit
 from media.session.recording import Recording
 from media.session.stream import Env
 
+_RESUME = protocol.command("resume")  # as socket_resume=true does
 _HANGUP = protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": "NORMAL_CLEARING"})
 DRAIN_TIMEOUT = 3600.0
 "Seconds that what was sent ahead may take when the script is over."
@@ -88,14 +89,17 @@ class Hooks(Recording):
             await asyncio.shield(self.connection.close())
 
     async def _let_go(self) -> None:
+        if self._sent_ahead and not self._auto_hangup:
+            await self._run("set", "sent_ahead=done")  # comes after all that was sent
         if self._sent_ahead and not self._prepared:
             # Closing now would take the call back in the middle of it (listener_run of mod_event_socket.c).
-            if self._auto_hangup:
-                self._send(_HANGUP)
-                self._cause = "NORMAL_CLEARING"
+            self._send(_HANGUP)
+            self._cause = "NORMAL_CLEARING"
             await asyncio.wait((asyncio.ensure_future(self.connection.wait_closed()),), timeout=DRAIN_TIMEOUT)
             self._ended("hangup", None)
         elif self._auto_hangup:
             await self.hangup()
         else:
+            if not self._own:
+                self._send(_RESUME)
             self._ended("transfer", None)

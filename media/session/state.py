@@ -92,10 +92,7 @@ class State(Core):
             raise ScriptExit(message)
 
     def set_auto_hangup(self, value: bool) -> None:
-        """False: when the script ends, the call goes back to the dialplan, to the action behind ``socket``.
-
-        The dialplan has to set ``socket_resume=true`` before that action.
-        """
+        """False: when the script ends, the call goes back to the dialplan, to the action behind ``socket``."""
         self._auto_hangup = value
 
     async def transfer(self, extension: str, dialplan: str = "", context: str = "") -> bool:

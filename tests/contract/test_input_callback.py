@@ -12,7 +12,7 @@ from harness.talk import at_once, serving, talk, with_phone
 
 from media.session import Event, Session
 
-# Two seconds and a half, in which the tone changes every 600 ms.
+# Four seconds, each of which sounds otherwise.
 SCALE = (500, 700, 900, 1100)
 
 
@@ -20,6 +20,12 @@ SCALE = (500, 700, 900, 1100)
 def scale(switch: Switch) -> str:
     """A file of the scale."""
     return str(write_wav(switch.directory / "scale.wav", *(tone(pitch, 1.0) for pitch in SCALE)))
+
+
+@pytest.fixture(scope="module")
+def short(switch: Switch) -> str:
+    """The same in one second."""
+    return str(write_wav(switch.directory / "short.wav", *(tone(pitch, 0.25) for pitch in SCALE)))
 
 
 def answers(*results: str | None):  # type: ignore[no-untyped-def]
@@ -59,16 +65,33 @@ def played(switch: Switch, scale: str, *results: str | None, at: float = 0.0, ag
     return calls[0]
 
 
-@pytest.mark.parametrize("result", ["break", "stop", "false", "anything"])
+@pytest.mark.parametrize("result", ["break", "stop", "false", "truncate", "anything"])
 def test_these_end_it(switch: Switch, scale: str, result: str) -> None:
     call = played(switch, scale, result, at=0.3)
     assert frequencies(call.ear.tones()) == [500]
     assert call.ear.tones()[0].seconds < 0.95
 
 
+@pytest.mark.parametrize("result", ["exit", "die"])
+def test_these_end_the_script(switch: Switch, scale: str, result: str) -> None:
+    async def script(session: Session) -> None:
+        await session.answer()
+        session.set_input_callback(answers(result))
+        await session.stream_file(scale)
+        raise AssertionError("the script went on")
+
+    async def caller(call: Call) -> None:
+        await call.hears(SCALE[0])
+        await call.dial("5")
+        assert (await call.ended()).cause == "NORMAL_CLEARING"
+        assert frequencies(call.ear.tones()) == [SCALE[0]]
+
+    talk(switch, script, caller)
+
+
 @pytest.mark.parametrize("result", ["true", "", None, "undefined"])
-def test_these_let_it_go_on(switch: Switch, scale: str, result: str | None) -> None:
-    call = played(switch, scale, result, at=0.3)
+def test_these_let_it_go_on(switch: Switch, short: str, result: str | None) -> None:
+    call = played(switch, short, result, at=0.1)
     assert frequencies(call.ear.tones()) == list(SCALE)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from harness.audio import frequencies
 from harness.phone import Call
 from harness.switches import Switch
 from harness.talk import talk
 
-from media.session import IVRMenu, Session
+from media.session import IVRMenu, MenuError, Session, load_menus
 
 LONG, SHORT, INVALID, BYE = (f"tone_stream://%({ms},0,{pitch})" for ms, pitch in
                              ((400, 500), (400, 700), (300, 1500), (300, 2000)))  # fmt: skip
@@ -115,3 +117,35 @@ def test_a_pattern_takes_several_digits(switch: Switch) -> None:
     built.bind_action("menu-exec-app", "playback tone_stream://%(300,0,900)", "/^(10[01][0-9])$/")
     built.bind_action("menu-exit", None, "*")
     assert heard_in(switch, built, (500, "1012"), (700, "*")) == [500, 900, 700, 2000]
+
+
+def test_a_menu_of_a_file_and_its_edit(switch: Switch, tmp_path: Path) -> None:
+    path = tmp_path / "menus.yaml"
+    path.write_text(
+        f"""
+menus:
+  - name: main
+    greeting_sound: "{LONG}"
+    short_greeting_sound: "{SHORT}"
+    exit_sound: "{BYE}"
+    timeout: 5000
+    digit_len: 1
+    actions:
+      - {{press: "1", do: menu-play-sound, with: "tone_stream://%(300,0,900)"}}
+      - {{press: "*", do: menu-exit}}
+"""
+    )
+    assert heard_in(switch, load_menus(path), (500, "1"), (700, "*")) == [500, 900, 700, 2000]
+    path.write_text(path.read_text().replace("0,900)", "0,1100)"))
+    assert heard_in(switch, load_menus(path), (500, "1"), (700, "*")) == [500, 1100, 700, 2000]
+    path.write_text(path.read_text().replace("menu-exit", "menu-nothing"))
+    with pytest.raises(MenuError, match=r"menus\.yaml.*menus.*0.*actions"):
+        load_menus(path)
+
+
+def test_a_number_is_confirmed_by_a_key(switch: Switch) -> None:
+    built = menu(digit_len=4, confirm_key="#", inter_timeout=4000)
+    built.bind_action("menu-exec-app", "playback tone_stream://%(300,0,900)", "/^(\\d\\d)$/")
+    built.bind_action("menu-exit", None, "*")
+    heard = heard_in(switch, built, (500, "12#"), (700, "*#"))
+    assert heard == [500, 900, 700, 2000]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from harness.audio import tone
 from harness.phone import Call, Phone, phone
@@ -96,12 +98,14 @@ def test_variables_of_the_dial_string_and_what_runs_at_the_answer(switch: Switch
 def test_two_legs_are_bridged_and_hear_each_other(switch: Switch) -> None:
     async def scenario(first: Phone) -> None:
         async with phone(switch.sip, "1002") as second:
+            both_heard = asyncio.Barrier(3)
 
             async def speaks(who: Phone, mine: int, theirs: int) -> Call:
                 call = await who.called()
                 await call.answer()
                 call.play(*[tone(mine, 1.0)] * 20)
                 await call.hears(theirs)
+                await both_heard.wait()
                 return call
 
             async def one() -> None:
@@ -116,7 +120,10 @@ def test_two_legs_are_bridged_and_hear_each_other(switch: Switch) -> None:
                 async with leg_to(first.dial_string) as a, leg_to(second.dial_string) as b:
                     assert a.ready()
                     assert b.ready()
-                    assert await bridge(a, b)
+                    bridging = asyncio.ensure_future(bridge(a, b))
+                    await both_heard.wait()
+                    assert a.bridged()
+                    assert await bridging
                     # It ends with the first that hangs up; the other is the script's again.
                     assert not a.ready()
 
@@ -205,6 +212,58 @@ def test_a_bridge_that_fails_leaves_the_script_its_call(switch: Switch) -> None:
 
             async with serving(switch, script) as served:
                 await at_once(calls(), refuses(), served.done())
+
+    with_phone(switch, scenario)
+
+
+def test_a_leg_is_called_on_behalf_of_a_caller(switch: Switch) -> None:
+    async def scenario(caller: Phone) -> None:
+        async with phone(switch.sip, "1002") as callee:
+
+            async def script(session: Session) -> None:
+                await session.answer()
+                async with leg_to(callee.dial_string, other=session) as leg:
+                    # The caller hung up while it rang.
+                    assert not leg.ready()
+                    assert leg.hangup_cause() == "ORIGINATOR_CANCEL"
+                assert not session.ready()
+
+            async def calls() -> None:
+                call = caller.call()
+                rung = await callee.called()
+                assert rung.leg.caller == "1000"
+                await rung.ring()
+                await call.answered()
+                await call.hangup()
+                assert (await rung.ended()).cause == "ORIGINATOR_CANCEL"
+
+            async with serving(switch, script) as served:
+                await at_once(calls(), served.done())
+
+    with_phone(switch, scenario)
+
+
+def test_an_answer_is_waited_for_after_early_media(switch: Switch) -> None:
+    async def scenario(callee: Phone) -> None:
+        async def answers() -> None:
+            call = await callee.called()
+            await call.leg.pre_answer()
+            call.play(*[tone(600, 1.0)] * 20)
+            await call.hears_silence(0.5)
+            await call.answer()
+            await call.hears(700)
+            await call.ended()
+
+        async def calls() -> None:
+            async with leg_to(callee.dial_string) as leg:
+                assert leg.ready()
+                assert leg.media_ready()
+                assert not leg.answered()
+                assert await leg.wait_for_answer()
+                assert leg.answered()
+                await leg.stream_file("tone_stream://%(300,0,700)")
+
+        await at_once(answers(), calls())
 
     with_phone(switch, scenario)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from harness.talk import at_once
 from harness.worker import ask, at_work, handed_over, until
 
 from console.ports import free_port
-from model.settings import SCRIPTS, Settings
+from model.settings import SCRIPTS, Address, Settings
 
 WELCOME, INVALID, GOODBYE = 1200, 1600, 2000
 OWN = """
@@ -37,9 +38,15 @@ OWN = """
     async def noted(stream):
         stream.write(repr(heard))
 
+    @script("pitch", http=True)
+    async def pitch(stream, args):
+        stream.write("1300" if args == "a b" else "500")
+
     @script("goes-to")
     async def goes_to(session, args):
-        await session.transfer(args, "XML", "scripts")
+        extension, _, url = args.partition(" ")
+        await session.set_variable("script_url", url)
+        await session.transfer(extension, "XML", "scripts")
 
     @script("breaks")
     async def breaks(session):
@@ -169,14 +176,10 @@ def test_the_menu(at: Run) -> None:
     async def scenario(place: Place) -> None:
         call = place.call("ivr")
         since = 0.0
-        for pitch, key in ((WELCOME, "2"), (440, "1"), (659, "*")):
+        for pitch, key in ((WELCOME, "2"), (440, "1"), (659, "*"), (WELCOME, "*")):
             since = (await call.hears(pitch, since=since)).start + 0.1
             await call.hears_silence(0.1)
             await call.dial(key)
-        # Back in the first menu, whose short greeting has two tones at once.
-        await call.until(lambda: call.ear.tones(since + 0.5), "the first menu")
-        await call.hears_silence(0.2)
-        await call.dial("*")
         await call.hears(GOODBYE, since=since)
         await call.ended()
 
@@ -269,6 +272,31 @@ def test_a_detached_script_lets_the_dialplan_go_on(at: Run) -> None:
         await call.hears(900)
         await call.ended()
         assert (await ask(place.settings, "run", name="noted"))["output"] == "['foo bar']"
+
+    at(scenario)
+
+
+def test_a_dialplan_reads_what_a_script_writes(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        url = f"http://{place.settings.worker_http}/scripts/pitch?args=a%20b"
+        call = place.call("goes-to", f"912 {url}")
+        await call.hears(1300)
+        await call.ended()
+
+    at(scenario)
+
+
+def test_another_worker_takes_the_calls_of_a_drained_one(at: Run, switch: Switch) -> None:
+    async def scenario(place: Place) -> None:
+        await ask(place.settings, "drain")
+        host, port = switch.workers[1]
+        http = Address("127.0.0.1", free_port())
+        other = replace(place.settings, worker_address=Address(host, port), worker_http=http)
+        async with at_work(other, switch.password):
+            call = place.call("welcome")
+            await call.hears(WELCOME)
+            await call.ended()
+            assert (await ask(other, "status"))["taken"] == 1
 
     at(scenario)
 

@@ -159,7 +159,7 @@ class World:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.switch.stop()
+        await self.switch.stop(0.2)
         self._ticking.cancel()
 
     async def _tick(self) -> None:

@@ -148,7 +148,7 @@ def test_a_dialplan_names_script_or_number(bench: Bench) -> None:
 def test_without_auto_hangup_the_dialplan_goes_on(bench: Bench) -> None:
     async def main() -> None:
         async with working(bench) as settings:
-            assert await over(await bench.hand_over(settings, "keeps")) == []
+            assert await over(await bench.hand_over(settings, "keeps")) == ["resume"]
 
     run(main())
 
@@ -333,7 +333,7 @@ async def process(bench: Bench, **more: str) -> AsyncIterator[tuple[Settings, su
     (bench.root / "password").write_text(PASSWORD)
     environment = {**os.environ, **bench.environment, **more}
     command = [sys.executable, "-m", "console.main", "serve", "media"]
-    with (bench.root / "log").open("ab") as log:
+    with (bench.root / "log").open("wb") as log:
         worker = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
     try:
         settings = Settings.from_env({**bench.environment, **more})
@@ -380,6 +380,21 @@ def test_a_second_sigterm_or_the_limit_ends_calls(bench: Bench, signals: int, dr
             assert await over(wire) == ["answer"]
 
     run(main())
+
+
+def test_a_worker_that_is_killed_leaves_no_call_unreported(bench: Bench) -> None:
+    async def main() -> None:
+        async with process(bench) as (settings, worker):
+            wire = await bench.hand_over(settings, "hooked")
+            await until(lambda: "answer" in did(wire))
+            worker.kill()
+            assert await over(wire) == ["answer"]
+        same = {name: bench.environment[name] for name in ("STROWGER_WORKER_ADDRESS", "STROWGER_WORKER_HTTP")}
+        async with process(bench, **same) as (settings, _):
+            [owed] = (await ask(settings, "status"))["interrupted"]
+            assert owed["script"] == "hooked"
+
+    run(main(), timeout=60)
 
 
 def test_commands(bench: Bench, file: Path) -> None:

@@ -287,7 +287,13 @@ def test_both_sides_are_recorded_beside_what_is_played(tmp_path: Path) -> None:
 
 
 def test_a_short_recording_of_both_sides_is_not_kept(tmp_path: Path) -> None:
-    _, told = executed("answer", f"record_session {tmp_path}/both.wav", "sleep 1", "stop_record_session all")
+    _, told = executed(
+        "answer",
+        "set RECORD_MIN_SEC=86400",
+        f"record_session {tmp_path}/both.wav",
+        "sleep 20",
+        "stop_record_session all",
+    )
     assert told["RECORD_DISCARDED"] == "true"
     assert not (tmp_path / "both.wav").exists()
 

@@ -221,7 +221,49 @@ def test_parked_legs_are_bridged_and_transferred() -> None:
         await world.ear.wait("CHANNEL_BRIDGE", Unique_ID=one.uuid)
         assert await world.api(f"uuid_transfer {one.uuid} hangup:USER_BUSY inline") == "+OK\n"
         await world.ear.wait("CHANNEL_HANGUP_COMPLETE", 2)
-        assert (one.over, other.over) == ("USER_BUSY", "BLIND_TRANSFER")
+        assert (one.over, other.over) == ("USER_BUSY", "NORMAL_CLEARING")
+
+    run(scenario)
+
+
+def test_after_a_bridge_legs_may_be_parked_or_sent_elsewhere() -> None:
+    async def scenario(world: World) -> None:
+        one = world.begin("answer", "set park_after_bridge=true", "park")
+        other = world.call()
+        await world.ear.wait("CHANNEL_PARK", 2)
+        await world.api(f"uuid_bridge {one.uuid} {other.uuid}")
+        await world.ear.wait("CHANNEL_BRIDGE")
+        one.leave()
+        await world.ear.wait("CHANNEL_PARK", 2, Unique_ID=other.uuid)
+        third = world.call()
+        await world.ear.wait("CHANNEL_PARK", Unique_ID=third.uuid)
+        await world.api(f"uuid_setvar {third.uuid} park_after_bridge")
+        await world.api(f"uuid_setvar {third.uuid} transfer_after_bridge hangup:USER_BUSY:inline")
+        await world.api(f"uuid_bridge {other.uuid} {third.uuid}")
+        await world.ear.wait("CHANNEL_BRIDGE", 2)
+        other.leave()
+        await world.ear.wait("CHANNEL_HANGUP_COMPLETE", Unique_ID=third.uuid)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("which", "causes"),
+    [
+        ("-both ", ("USER_BUSY", "USER_BUSY")),
+        ("-bleg ", ("CALL_REJECTED", "USER_BUSY")),
+        ("", ("USER_BUSY", "NORMAL_CLEARING")),
+    ],
+)
+def test_which_legs_of_a_bridge_are_transferred(which: str, causes: tuple[str, str]) -> None:
+    async def scenario(world: World) -> None:
+        world.endpoint.on_call = answers
+        leg = world.begin("bridge sofia/p/1@h", "hangup CALL_REJECTED")
+        await world.ear.wait("CHANNEL_BRIDGE")
+        other = world.endpoint.called[0][1]
+        assert await world.api(f"uuid_transfer {leg.uuid} {which}hangup:USER_BUSY inline") == "+OK\n"
+        await world.ear.wait("CHANNEL_HANGUP_COMPLETE", 2)
+        assert (leg.over, other.over) == causes
 
     run(scenario)
 

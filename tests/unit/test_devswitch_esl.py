@@ -156,6 +156,19 @@ def test_a_worker_that_controls_a_call() -> None:
     run(scenario)
 
 
+def test_a_client_takes_control_of_a_call() -> None:
+    async def scenario(world: World) -> None:
+        channel = await parked(world)
+        client = Client(world)
+        assert await client.reply(f"myevents {channel.uuid} plain") == "+OK Events Enabled"
+        assert await client.reply("linger 1") == "+OK will linger 1 seconds"
+        assert await client.reply("sendmsg", {"call-command": "hangup"}) == "+OK"
+        await world.ear.wait("CHANNEL_HANGUP_COMPLETE")
+        assert await Client(world).reply("myevents nosuch plain") == "-ERR invalid uuid"
+
+    run(scenario)
+
+
 def test_without_full_only_the_call_is_obeyed() -> None:
     async def scenario(world: World) -> None:
         client = Client(world, channel=await parked(world), full=False)

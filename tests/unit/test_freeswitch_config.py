@@ -51,8 +51,9 @@ def test_every_variable_is_documented_and_no_other() -> None:
     for row in re.findall(r"^\| (`STROWGER_[^|]*) \|", (FOLDER / "README.md").read_text(), re.MULTILINE):
         names = re.findall(r"`(\S+?)`", row)
         named |= {name.replace("…", "STROWGER_FS") for name in names}
-    # `start` makes these two of STROWGER_ESL_ADDRESS.
-    assert named == read - {"STROWGER_FS_ESL_ADDRESS", "STROWGER_FS_ESL_PORT", "STROWGER_WORKER_ADDRESS"}
+    # What `start` makes by itself.
+    made = {"STROWGER_FS_ESL_ADDRESS", "STROWGER_FS_ESL_PORT", "STROWGER_WORKER_ADDRESS", "STROWGER_FS_TIMEZONES"}
+    assert named == read - made
 
 
 def test_no_password_stands_in_the_files() -> None:
@@ -78,3 +79,14 @@ def test_the_first_start_makes_a_password_and_the_next_keeps_it(tmp_path: Path) 
     assert (again.returncode, again.stderr) == (0, "")
     assert (tmp_path / "password").read_text() == made
     assert f"-conf {FOLDER}" in again.stdout
+
+
+def test_time_zones_are_those_of_the_system(tmp_path: Path) -> None:
+    assert started(tmp_path, "x" * 20).returncode == 0
+    zones = {
+        zone.get("name"): zone.get("value")
+        for zone in ElementTree.parse(tmp_path / "state" / "timezones.xml").iter("zone")
+    }
+    assert zones["GMT"] == "GMT0"
+    assert zones["Europe/London"] == "GMT0BST,M3.5.0/1,M10.5.0"
+    assert zones["Asia/Dubai"] == "STD-4"

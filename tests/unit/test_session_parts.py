@@ -26,10 +26,12 @@ from media.session import (
     Event,
     EventConsumer,
     MailError,
+    Session,
     Stream,
     console_log,
     email,
-)  # fmt: skip
+    retry_over_gateways,
+)
 from media.session.api import uuid_arguments
 from media.session.logs import log_commands
 from media.session.outbound import is_fork
@@ -164,6 +166,43 @@ def test_arguments_of_the_uuid_commands() -> None:
 )  # fmt: skip
 def test_a_dial_string_of_many_channels(dial_string: str, fork: bool) -> None:
     assert is_fork(dial_string) is fork
+
+
+@pytest.mark.parametrize(
+    ("answers", "tries", "called", "result"),
+    [(["CALL_REJECTED", ""], 3, ["one", "two"], "leg"),
+     (["CALL_REJECTED", "NO_ROUTE_DESTINATION", "CALL_REJECTED"], 3, ["one", "two", "one"], "CALL_REJECTED"),
+     (["USER_BUSY"], 3, ["one"], "USER_BUSY"), (["CALL_REJECTED"], 1, ["one"], "CALL_REJECTED")],
+)  # fmt: skip
+def test_gateways_are_tried_in_turn(
+    monkeypatch: pytest.MonkeyPatch, answers: list[str], tries: int, called: list[str], result: str
+) -> None:
+    dialled: list[str] = []
+
+    async def originate(switch: Inbound, dial_string: str, other: Session | None = None, **_: int) -> Session:
+        dialled.append(dial_string)
+        leg = Session(None, SwitchEvent.plain(b"Event-Name: CHANNEL_DATA\n\n"), cause=answers[len(dialled) - 1])
+        monkeypatch.setattr(Session, "ready", lambda leg: leg.hangup_cause() == "")
+        return leg
+
+    monkeypatch.setattr(Session, "originate", originate)
+    found = asyncio.run(retry_over_gateways(("one", "two"), tries, switch=cast(Inbound, Switch())))
+    assert dialled == called
+    assert ("leg" if isinstance(found, Session) else found) == result
+
+
+def test_a_leg_that_never_was() -> None:
+    async def main() -> None:
+        leg = Session(None, SwitchEvent.plain(b"Event-Name: CHANNEL_DATA\n\n"), cause="USER_BUSY")
+        assert not leg.ready()
+        assert leg.hangup_cause() == "USER_BUSY"
+        assert await leg.get_digits(1) == ""
+        assert not await leg.stream_file("a.wav")
+        assert await leg.get_variable("a") is None
+        await leg.hangup()
+        await leg.close()
+
+    asyncio.run(main())
 
 
 def test_stream_and_env() -> None:
