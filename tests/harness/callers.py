@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -101,7 +102,7 @@ class Callers:
         command = [
             SIPP, f"{server[0]}:{server[1]}", "-sf", str(scenario), "-i", "127.0.0.1", "-t", "u1",
             "-p", str(free_port()), "-m", str(calls), "-r", f"{rate:g}", "-l", str(calls), "-nostdin",
-            "-cid_str", f"%u-{directory.name}@%s", "-deadcall_wait", "0",
+            "-cid_str", f"%u-{secrets.token_hex(4)}@%s", "-deadcall_wait", "0",
             "-trace_err", "-error_file", str(self._errors), "-trace_logs", "-log_file", str(self._log),
             *key_options({"callee": callee}),
         ]  # fmt: skip
@@ -122,6 +123,10 @@ class Callers:
     def up(self) -> list[Heard]:
         """The calls that are answered and not over."""
         return [call for call in self.heard() if call.answered and not call.over]
+
+    def placed(self, calls: int) -> bool:
+        """Whether so many calls have been decided, or all are over."""
+        return len(self.heard()) >= calls or not self.running
 
     def until_up(self, timeout: float = 60.0) -> None:
         """Until all have been answered."""
@@ -159,4 +164,3 @@ class Callers:
                 case "refused":
                     calls[call_id] = replace(call, refused=text)
         return list(calls.values())
-

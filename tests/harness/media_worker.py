@@ -31,7 +31,9 @@ SECRET = b"s" * 32
 class MediaWorker:
     """``strowger serve media`` at one of the addresses that a switch knows; a context manager."""
 
-    def __init__(self, directory: Path, switch: Switch, scripts: Path, *, number: int = 0, secret: bytes = SECRET) -> None:
+    def __init__(
+        self, directory: Path, switch: Switch, scripts: Path, *, number: int = 0, secret: bytes = SECRET
+    ) -> None:
         """``directory`` may be shared, as workers of a node share theirs; ``number``: which of the switch's workers."""
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "secret").write_bytes(secret)
@@ -121,9 +123,7 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
 
 def handed_over(app: str, args: str = "", *, secret: bytes = SECRET) -> tuple[tuple[str, str], ...]:
     """The headers of a call that Kamailio handed over, good for an hour: names and values."""
-    made = Handover(
-        call="1a-2b-3c", app=app, args=args, caller="1001", callee="5000", expires=int(time.time() + 3600)
-    )
+    made = Handover(call="1a-2b-3c", app=app, args=args, caller="1001", callee="5000", expires=int(time.time() + 3600))
     return made.headers(secret)
 
 

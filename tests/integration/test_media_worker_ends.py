@@ -22,6 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 CALLS = int(os.environ.get("STROWGER_TEST_CALLS", "30"))
 RATE = 50
 "Calls a second."
+FAST = {"STROWGER_FS_CALLS_PER_SECOND": "1000"}
 STAY = 7 + 2 * CALLS / RATE
 "Seconds that a call lasts, so that all are up at once for a while."
 SCRIPTS = """
@@ -57,7 +58,7 @@ SCRIPTS = """
 @pytest.fixture(scope="module", params=[Embedded, FreeSwitch], ids=lambda kind: kind.name)
 def switch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Switch]:
     """A switch with ports for all calls."""
-    yield from running(request.param, tmp_path_factory.mktemp("switch"), rtp_ports=4 * CALLS + 4 * RATE)
+    yield from running(request.param, tmp_path_factory.mktemp("switch"), rtp_ports=4 * CALLS + 4 * RATE, **FAST)
 
 
 @pytest.fixture
@@ -129,5 +130,6 @@ def test_sigkill_leaves_no_call_behind_and_starts_no_hook_twice(
     assert interrupted | by["done"].keys() == by["hooked"].keys()
     assert first.log.count("was interrupted: the hangup hook of hooked") == len(interrupted)
     assert len(interrupted) >= CALLS
-    print(f"{switch.name}: {CALLS} + {CALLS} calls; {len(by['done'])} hooks done, {len(interrupted)} reported, of which "
-          f"{len(interrupted & by['began'].keys())} had begun and {len(interrupted & by['done'].keys())} were done")  # fmt: skip
+    reported = {what: len(interrupted & by[what].keys()) for what in ("began", "done")}
+    print(f"{switch.name}: {CALLS} + {CALLS} calls; {len(by['done'])} hooks done, {len(interrupted)} reported, "
+          f"of which {reported['began']} had begun and {reported['done']} were done")  # fmt: skip
