@@ -113,7 +113,7 @@ def run(
     worker: Worker = 0,
     json: Json = False,
 ) -> None:
-    """Run a call script on a media worker, without a call, and print what it writes. (`strowger up` starts a node.)"""
+    """Run a call script on a media worker, without a call, and print what it writes; `strowger up` starts a node."""
     request = {"name": name, "args": " ".join(args or ()), "detach": detach}
     answer = ask(_ready_worker(worker), "run", timeout=None, **request)
     if json:

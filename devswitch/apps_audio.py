@@ -50,7 +50,7 @@ async def ask(channel: Channel, data: str) -> None:
     """``min max tries timeout terminators file invalid_file [variable [regex [digit_timeout ['ext dp context']]]]``."""
     words = separate(data, limit=11)
     if not words:
-        log.error("%s: play_and_get_digits without arguments", channel.name)
+        log.error("%s: play_and_get_digits without arguments", channel.uuid)
         return
     words += [""] * (11 - len(words))
     wanted = Wanted(
@@ -72,7 +72,7 @@ async def read_digits(channel: Channel, data: str) -> None:
     """``min max file variable timeout terminators [digit_timeout]``."""
     words = separate(data, limit=7)
     if not words:
-        log.error("%s: read without arguments", channel.name)
+        log.error("%s: read without arguments", channel.uuid)
         return
     words += [""] * (7 - len(words))
     wanted = Wanted(

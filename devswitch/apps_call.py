@@ -49,14 +49,14 @@ async def respond(channel: Channel, data: str) -> None:
     elif status in (180, 183):
         await (channel.ring() if status == 180 else channel.pre_answer())
     else:
-        log.error("%s: respond %d is not supported", channel.name, status)
+        log.error("%s: respond %d is not supported", channel.uuid, status)
 
 
 @app("redirect")
 async def redirect(channel: Channel, data: str) -> None:
     """Send a caller who is not answered elsewhere (302)."""
     if channel.answered:
-        log.error("%s: redirect needs a call that is not answered", channel.name)
+        log.error("%s: redirect needs a call that is not answered", channel.uuid)
         return
     await channel.leg.redirect(data)
     channel.hangup("REDIRECTION_TO_NEW_DESTINATION")
@@ -66,7 +66,7 @@ async def redirect(channel: Channel, data: str) -> None:
 async def deflect(channel: Channel, data: str) -> None:
     """Ask the peer of an answered call to call elsewhere (REFER)."""
     if not channel.answered:
-        log.error("%s: deflect needs an answered call", channel.name)
+        log.error("%s: deflect needs an answered call", channel.uuid)
         return
     await channel.leg.refer(data)
 
@@ -76,7 +76,7 @@ async def transfer(channel: Channel, data: str) -> None:
     """``[-bleg|-both] extension [dialplan [context]]``."""
     words = separate(data, limit=4)
     if not words:
-        log.error("%s: transfer without an extension", channel.name)
+        log.error("%s: transfer without an extension", channel.uuid)
         return
     partner = channel.partner
     if words[0].lower() in ("-bleg", "-both"):

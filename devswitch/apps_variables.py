@@ -95,7 +95,7 @@ def write_log(level: str, message: str) -> bool:
 async def log_line(channel: Channel, data: str) -> None:
     """``[level] text``."""
     level, _, message = data.partition(" ")
-    log.debug("%s logs", channel.name)
+    log.debug("%s logs", channel.uuid)
     if not write_log(level, message):
         write_log("debug", data)
 
@@ -103,7 +103,7 @@ async def log_line(channel: Channel, data: str) -> None:
 @app("info", after_hangup=True, inline=True)
 async def info(channel: Channel, _: str) -> None:
     """Write the names of the call's variables to the log; values may be the caller's."""
-    log.info("%s: %s", channel.name, " ".join(sorted(channel.variables)))
+    log.info("%s: %s", channel.uuid, " ".join(sorted(channel.variables)))
 
 
 @app("event", after_hangup=True, inline=True)

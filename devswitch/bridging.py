@@ -17,7 +17,7 @@ from devswitch.text import true
 
 log = logging.getLogger("devswitch")
 
-_SECOND_WAY = 0.06  # seconds
+_LAST_WORDS = 0.1  # seconds in which who stays still hears what the other said before the hangup
 _ALWAYS_CONTINUE = ("NO_ANSWER", "NO_USER_RESPONSE", "ORIGINATOR_CANCEL")
 
 
@@ -26,7 +26,7 @@ async def bridge(channel: Channel, data: str) -> None:
     """Call a dial string, and talk to who answers."""
     peer, cause = await originate(channel.switch, data, caller=channel)
     if peer is None:
-        log.info("%s: bridge failed: %s", channel.name, cause)
+        log.info("%s: bridge failed: %s", channel.uuid, cause)
         channel.set("originate_failed_cause", cause)
         handle_cause(channel, cause)
     else:
@@ -75,13 +75,12 @@ async def talk(one: Channel, peer: Channel) -> None:
     else:
         await one.pre_answer()
     _join(one, peer)
-    ways = [_Way(one, peer)]
-    # The other leg's thread begins to read later in FreeSWITCH: who leaves at the first sound was heard by then.
-    other = asyncio.get_running_loop().call_later(_SECOND_WAY, lambda: ways.append(_Way(peer, one)))
+    ways = [_Way(one, peer), _Way(peer, one)]
     try:
         await _until_over(one, peer)
+        if one.up or peer.up:
+            await asyncio.sleep(_LAST_WORDS)
     finally:
-        other.cancel()
         for way in ways:
             way.close()
         _part(one, peer)
@@ -135,7 +134,7 @@ async def _pass_digits(source: Channel, target: Channel) -> None:
         try:
             await target.leg.send_digits(digits)
         except (LegEnded, ValueError):
-            log.debug("%s: digits were not passed on", target.name)
+            log.debug("%s: digits were not passed on", target.uuid)
 
 
 def _part(one: Channel, peer: Channel) -> None:

@@ -134,8 +134,15 @@ class Connection:
         """The connection and the call end together, but for :attr:`linger`."""
         self.channel = channel
         channel.closers.append(self._ended.set)
+        if not self.asynchronous:
+            # The call's own task serves the client, and cannot tell of the end.
+            channel.watchers.append(self._look)
         channel.holders.append(self._finished)
         if channel.hangup_cause:
+            self._ended.set()
+
+    def _look(self) -> None:
+        if self.channel and self.channel.hangup_cause:
             self._ended.set()
 
     @property

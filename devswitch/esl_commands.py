@@ -111,7 +111,7 @@ async def _sendmsg(connection: Connection, request: Request) -> str:
         if connection.asynchronous or true(request.get("async")):
             own.send(asked)
         else:
-            await obey(own, asked)
+            await obey(own, asked, tells=False)
         return "+OK"
     channel = connection.switch.find(target)
     if channel is None:

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import quote
 
@@ -47,6 +48,7 @@ FIRED = frozenset(_FIRED.split())
 _URL_SAFE = "!$'()*,/"  # SWITCH_URL_UNSAFE names what is escaped; this is the rest of printable ASCII
 
 
+@lru_cache(maxsize=8192)
 def encode(value: str) -> str:
     """A header's value as FreeSWITCH writes it in text/event-plain (switch_url_encode)."""
     return quote(value, safe=_URL_SAFE)

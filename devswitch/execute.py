@@ -27,7 +27,7 @@ async def execute(channel: Channel, name: str, data: str = "", *, event_uuid: st
     if not channel.up and not (app and app.after_hangup):
         return False
     if app is None:
-        log.error("%s: invalid application %s", channel.name, name)
+        log.error("%s: invalid application %s", channel.uuid, name)
         channel.hangup("DESTINATION_OUT_OF_ORDER")
         return False
     if app.media and not await _media(channel):
@@ -63,7 +63,7 @@ async def _run(channel: Channel, app: App, name: str, data: str, app_uuid: str) 
     except LegEnded as ended:
         channel.hangup(ended.cause)
     except Exception:
-        log.exception("%s: application %s failed", channel.name, name)
+        log.exception("%s: application %s failed", channel.uuid, name)
         channel.hangup("NORMAL_TEMPORARY_FAILURE")
     response = channel.variables.get("current_application_response") or "_none_"
     channel.fire(
@@ -109,9 +109,9 @@ async def _obey(channel: Channel, command: Command) -> None:
             channel.transferring = True
             channel.move(State.CS_EXECUTE)
         case "":
-            log.error("%s: sendmsg without call-command", channel.name)
+            log.error("%s: sendmsg without call-command", channel.uuid)
         case other:
-            log.error("%s: sendmsg %s is not supported", channel.name, other)
+            log.error("%s: sendmsg %s is not supported", channel.uuid, other)
 
 
 async def execute_on(channel: Channel, prefix: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -60,6 +60,12 @@ class JitterBuffer:
             self._rest = np.concatenate([self._rest, packet])
         frame, self._rest = self._rest[:FRAME], self._rest[FRAME:]
         return frame
+
+    def rest(self) -> Iterator[Frame]:
+        """What is left once no more comes."""
+        self._primed = True
+        while self._packets:
+            yield self.take()
 
     def _take_packet(self) -> Frame | None:
         self._primed = self._primed or len(self._packets) >= PRIMED

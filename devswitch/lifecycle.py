@@ -24,7 +24,7 @@ async def live(channel: Channel) -> None:
             channel.transferring = False
             await HANDLERS[channel.state](channel)
     except Exception:
-        log.exception("%s: lost its way", channel.name)
+        log.exception("%s: lost its way", channel.uuid)
         channel.hangup("NORMAL_TEMPORARY_FAILURE")
     await _end(channel)
 
@@ -52,7 +52,7 @@ async def _routing(channel: Channel) -> None:
     if channel.extension:
         channel.move(State.CS_EXECUTE)
     else:
-        log.info("%s: no route", channel.name)
+        log.info("%s: no route", channel.uuid)
         channel.hangup("NO_ROUTE_DESTINATION")
 
 
@@ -61,7 +61,7 @@ async def _hunt(channel: Channel) -> list[Action]:
     if profile.dialplan.lower() == "inline":
         return inline(profile.destination_number)
     if profile.dialplan.upper() != "XML":
-        log.error("%s: dialplan %s is not supported", channel.name, profile.dialplan)
+        log.error("%s: dialplan %s is not supported", channel.uuid, profile.dialplan)
         return []
 
     async def run(action: Action) -> None:

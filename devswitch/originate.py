@@ -172,7 +172,7 @@ class Attempt:
             try:
                 source = await open_source(await resolve(caller, tone.removeprefix("%")))
             except AudioError as error:
-                log.warning("%s: ringback: %s", caller.name, error)
+                log.warning("%s: ringback: %s", caller.uuid, error)
                 return
             self._ringback = Playing(caller, source)
             caller.leg.source = self._ringback
@@ -203,7 +203,7 @@ class Attempt:
                 proxy=target.proxy or _bare(variables.get("sip_route_uri")),
             )
         except (OSError, ValueError) as error:
-            log.error("cannot call %s: %s", target.text.rpartition("@")[2], error)
+            log.error("cannot call at %s: %s", target.text.rpartition("@")[2], type(error).__name__)
             return None
         if wanted := variables.pop("origination_uuid", ""):
             leg.uuid = wanted

@@ -46,7 +46,7 @@ class Phrases:
     async def play(self, channel: Channel, name: str, argument: str, on_digit: OnDigit | None) -> Status:
         """Play a macro; FALSE where there is none of that name, and break where a digit stopped it."""
         if name not in self.macros:
-            log.error("%s: there is no phrase %s", channel.name, name)
+            log.error("%s: there is no phrase %s", channel.uuid, name)
             return Status.FALSE
         for entry in self.macros[name]:
             match = entry.pattern.search(argument)

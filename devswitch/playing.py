@@ -82,7 +82,7 @@ async def play_source(channel: Channel, playing: Playing, on_digit: OnDigit | No
         channel.playing = outer
         if channel.up:
             leg.source = None if isinstance(before, Playing) and before.done else before
-    return status
+    return status if channel.up else Status.FALSE
 
 
 async def play(channel: Channel, path: str, on_digit: OnDigit | None = None, *, start: int = 0) -> Status:
@@ -110,7 +110,7 @@ async def _play_one(channel: Channel, path: str, on_digit: OnDigit | None, start
     try:
         source = await open_source(await resolve(channel, path), start=start)
     except AudioError as error:
-        log.warning("%s: cannot play: %s", channel.name, error)
+        log.warning("%s: cannot play: %s", channel.uuid, error)
         return Status.NOTFOUND
     return await _play_file(channel, path, Playing(channel, source), on_digit)
 
@@ -141,7 +141,7 @@ async def speak(
     try:
         samples = await speech.speak(text, engine=engine, voice=voice)
     except AudioError as error:
-        log.error("%s: cannot speak: %s", channel.name, error)
+        log.error("%s: cannot speak: %s", channel.uuid, error)
         return Status.FALSE
     return await play_source(channel, Playing(channel, Player(samples)), on_digit)
 

@@ -29,7 +29,7 @@ async def record(channel: Channel, data: str) -> None:
     """``path [limit_seconds [silence_threshold [silence_seconds]]]``: record the caller; a terminator ends it."""
     words = separate(data, limit=4)
     if not words:
-        log.error("%s: record without a file", channel.name)
+        log.error("%s: record without a file", channel.uuid)
         return
     path = words[0]
     limit, threshold, silence = (number(word.lstrip("+")) for word in [*words[1:], "", "", ""][:3])
@@ -50,7 +50,7 @@ async def _record(channel: Channel, recorder: Recorder, path: str) -> bool:
     try:
         await recorder.open()
     except OSError as error:
-        log.error("%s: cannot record %s: %s", channel.name, path, error.strerror or error)
+        log.error("%s: cannot record %s: %s", channel.uuid, path, error.strerror or error)
         return False
     channel.fire("RECORD_START", {"Record-File-Path": path})
     channel.leg.sinks.append(recorder)
@@ -144,7 +144,7 @@ async def start_recording(channel: Channel, path: str, limit: int = 0) -> bool:
     try:
         await Recording(channel, path, limit).start()
     except OSError as error:
-        log.error("%s: cannot record %s: %s", channel.name, path, error.strerror or error)
+        log.error("%s: cannot record %s: %s", channel.uuid, path, error.strerror or error)
         return False
     return True
 

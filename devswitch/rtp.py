@@ -117,6 +117,8 @@ class RtpStream:
 
     def close(self) -> None:
         if self._socket.fileno() >= 0:
+            for frame in self._jitter.rest():
+                self._push(frame)
             if self._stream:
                 asyncio.get_running_loop().remove_reader(self._socket)
             self._ticker.remove(self)

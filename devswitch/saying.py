@@ -19,7 +19,7 @@ async def say(channel: Channel, kind: str, method: str, text: str, on_digit: OnD
     try:
         names = english.prompts(kind, method, text)
     except english.SayError as error:
-        log.error("%s: %s", channel.name, error)
+        log.error("%s: %s", channel.uuid, error)
         return Status.FALSE
     if not names:
         return Status.SUCCESS
@@ -38,11 +38,11 @@ async def say_app(channel: Channel, data: str) -> None:
     """``en NUMBER PRONOUNCED text``."""
     words = data.split(None, 3)
     if len(words) < 4:
-        log.error("%s: say: a language, a type, a method and a text are expected", channel.name)
+        log.error("%s: say: a language, a type, a method and a text are expected", channel.uuid)
         return
     language, kind, method, text = words
     if not language.lower().startswith("en"):
-        log.error("%s: say %s is not supported", channel.name, language)
+        log.error("%s: say %s is not supported", channel.uuid, language)
         return
     channel.set("playback_terminator_used", None)
     await say(channel, kind, method.partition(":")[0], text, terminated_by(channel))

@@ -23,7 +23,7 @@ _NEXT = 0.001  # FreeSWITCH sleeps so long before it parks; what came with conne
 async def park(channel: Channel, _: str) -> None:
     """Wait for commands until the call is hung up, transferred, or nobody controls it any more."""
     if channel.controlled:
-        log.error("%s: cannot park channels that are under control already", channel.name)
+        log.error("%s: cannot park channels that are under control already", channel.uuid)
         return
     expiry, cause = _timeout(channel)
     channel.controlled = True
@@ -53,7 +53,7 @@ async def socket(channel: Channel, data: str) -> None:
     hosts, *modes = data.split()
     streams = await _reach(channel, hosts.split("|"))
     if streams is None:
-        log.error("%s: no worker of %s could be reached", channel.name, hosts)
+        log.error("%s: no worker of %s could be reached", channel.uuid, hosts)
         return
     asynchronous = "async" in modes
     connection = Connection(
@@ -77,7 +77,7 @@ async def _until_connected(channel: Channel, connection: Connection, serving: as
     await asyncio.wait({connecting, serving}, timeout=_FIRST_COMMAND, return_when=asyncio.FIRST_COMPLETED)
     connecting.cancel()
     if not connection.connected.is_set():
-        log.error("%s: the worker did not connect", channel.name)
+        log.error("%s: the worker did not connect", channel.uuid)
         connection.writer.close()
 
 
@@ -91,5 +91,5 @@ async def _reach(channel: Channel, hosts: list[str]) -> tuple[asyncio.StreamRead
         try:
             return await asyncio.open_connection(host, number(port, _PORT), limit=1 << 20)
         except OSError as error:
-            log.error("%s: worker %s: %s", channel.name, target, error.strerror or error)
+            log.error("%s: worker %s: %s", channel.uuid, target, error.strerror or error)
     return None

@@ -22,7 +22,7 @@ from devswitch.profile import Profile
 from devswitch.registry import COMMANDS
 from devswitch.sip.message import Request
 from devswitch.sipvars import inbound_variables
-from devswitch.text import expand
+from devswitch.text import expand, true
 
 log = logging.getLogger("devswitch")
 
@@ -183,6 +183,9 @@ class Switch:
         lookup: Callable[[str], str | None] = channel.get if channel else self.globals.get
 
         async def call(name: str, arguments: str) -> str:
+            # Off as in media/freeswitch: a caller's name may be written so that it would run something.
+            if not true(self.globals.get("api_expansion", "")):
+                return "<API Execute Permission Denied>"
             return await self.api(name, arguments, channel) or ""
 
         return await expand(text, lookup, call)

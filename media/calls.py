@@ -21,10 +21,12 @@ from media.runner import ScriptFailed, guarded, run, run_until
 from media.served import ServedSession
 from media.session import Env, Session, Stream, runtime
 from media.wanted import Wanted, wanted
-from model.handover import HandoverError
+from model.handover import HandoverError, HandoverLoop
 
 REFUSED = "INCOMING_CALL_BARRED"
 "For a call without proof: 403. Of CALL_REJECTED FreeSWITCH makes 603 (hangup_cause_to_sip of mod_sofia.c)."
+LOOP = "EXCHANGE_ROUTING_ERROR"
+"For a call that was handed over too often: 483."
 UNKNOWN = "UNALLOCATED_NUMBER"
 "For a script that is not there: 404."
 FAILED = "NORMAL_TEMPORARY_FAILURE"
@@ -64,7 +66,7 @@ class Calls:
             want = wanted(call.channel, self._secret, time.time())
             found = await self._find(want.key, call=not want.detached)
         except HandoverError as error:
-            return _refuse(call, REFUSED, str(error))
+            return _refuse(call, LOOP if isinstance(error, HandoverLoop) else REFUSED, str(error))
         except NotRun as error:
             return _refuse(call, UNKNOWN, str(error))
         if want.detached or not found.script.attached:

@@ -49,6 +49,8 @@ class Worker:
         self._server = OutboundServer(*settings.worker_address, self._calls.take)
         self._watchdog = Watchdog(settings.scripts)
         self._draining: asyncio.Task[bool] | None = None
+        self.ready = asyncio.Event()
+        "Set once it takes calls."
         self._told = asyncio.Event()
         self._told_again = asyncio.Event()
 
@@ -70,6 +72,7 @@ class Worker:
             self._watchdog.start()
             stack.callback(self._watchdog.stop)
             self._listen_to_signals()
+            self.ready.set()
             log.info("media worker takes calls at %s", self._settings.worker_address)
             await self._told.wait()
             await self._end()

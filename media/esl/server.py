@@ -96,11 +96,14 @@ class OutboundServer:
             await asyncio.wait(self._coming)
         for connection in list(self._greeting):
             await connection.close()
-        tasks = list(self._calls)
-        for task in tasks:
+        calls = dict(self._calls)
+        for task in calls:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if calls:
+            await asyncio.wait(calls)
+        for connection in calls.values():
+            # One that was being closed already would stay so, half open, once its task is cancelled.
+            connection.link.abort(EslError("the server is closed"))
 
     def _stop(self) -> None:
         if self._door:

@@ -82,9 +82,8 @@ def test_a_menu_within_a_menu_and_back(switch: Switch) -> None:
     top.bind_action("menu-sub", "sub", "2")
     top.bind_action("menu-exit", None, "*")
     sub.bind_action("menu-back", None, "9")
-    heard = heard_in(switch, top, (500, "2"), (1100, "9"), (700, "*"))
-    assert heard[:2] == [500, 1100]
-    assert heard[-2:] == [700, 2000]
+    heard = heard_in(switch, top, (500, "2"), (1100, "9"), (500, "*"))
+    assert heard == [500, 1100, 500, 2000]
 
 
 def test_top_leads_to_the_first_menu(switch: Switch) -> None:
@@ -93,9 +92,8 @@ def test_top_leads_to_the_first_menu(switch: Switch) -> None:
     top.bind_action("menu-sub", "sub", "2")
     top.bind_action("menu-exit", None, "*")
     sub.bind_action("menu-top", None, "0")
-    heard = heard_in(switch, top, (500, "2"), (1100, "0"), (700, "*"))
-    assert heard[:2] == [500, 1100]
-    assert heard[-2:] == [700, 2000]
+    heard = heard_in(switch, top, (500, "2"), (1100, "0"), (500, "*"))
+    assert heard == [500, 1100, 500, 2000]
 
 
 def test_an_application_is_executed(switch: Switch) -> None:

@@ -136,6 +136,7 @@ def test_the_caller_is_bridged_to_a_leg(switch: Switch) -> None:
     async def scenario(caller: Phone) -> None:
         async with phone(switch.sip, "1002") as callee:
             bridged: list[bool] = []
+            both_heard = asyncio.Barrier(2)
 
             async def script(session: Session) -> None:
                 await session.answer()
@@ -147,6 +148,7 @@ def test_the_caller_is_bridged_to_a_leg(switch: Switch) -> None:
                 call = caller.call()
                 call.play(*[tone(600, 1.0)] * 20)
                 await call.hears(1200)
+                await both_heard.wait()
                 await call.hears(900)
                 await call.ended()
 
@@ -156,6 +158,7 @@ def test_the_caller_is_bridged_to_a_leg(switch: Switch) -> None:
                 await call.answer()
                 call.play(*[tone(1200, 1.0)] * 20)
                 await call.hears(600)
+                await both_heard.wait()
                 # The script goes on when the other leg has hung up.
                 await call.hangup()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from harness.phone import Call
+from harness.phone import Call, Phone
 from harness.switches import Switch
-from harness.talk import talk
+from harness.talk import at_once, serving, talk, with_phone
 
 from media.esl.errors import ArgumentError
 from media.session import API, Session, get_global_variable
@@ -76,3 +78,29 @@ def test_variables_of_the_switch(switch: Switch) -> None:
         assert await session.get_variable("region") == "north"
 
     talk(switch, script, ends)
+
+
+@pytest.mark.parametrize("name", ["${system(touch MARK)}", "${system touch MARK}", "${global_setvar(mark=x)}"])
+def test_a_caller_s_name_is_no_command(switch: Switch, tmp_path: Path, name: str) -> None:
+    mark = tmp_path / "mark"
+    words = name.replace("MARK", str(mark))
+
+    async def script(session: Session) -> None:
+        told = await session.get_variable("caller_id_name")
+        # FreeSWITCH writes the dollar of a name otherwise (switch_channel_set_variable_var_check).
+        assert told in (words, words.replace("$", "%"))
+        await session.answer()
+        await session.set_variable("kept", words)
+        assert await session.get_variable("kept") == words
+        await session.say_phrase("contract-goodbye", words)
+        await session.stream_file(f"/nowhere/{words}.wav")
+        # A script should not hand on like this what a caller says; where it does, nothing is run.
+        await session.execute("set", f"seen={words}")
+
+    async def scenario(phone: Phone) -> None:
+        async with serving(switch, script) as served:
+            await at_once(phone.call(name=words).ended(), served.done())
+        assert not mark.exists()
+        assert await get_global_variable("mark") is None
+
+    with_phone(switch, scenario)

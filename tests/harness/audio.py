@@ -16,7 +16,7 @@ LOUD = 300.0
 "Root mean square below which a frame is silence: G.711 keeps noise far below, and tones are played far above."
 SAME = 25.0
 "Hz by which two frames of one tone may differ: what 20 ms can tell."
-GAP = 0.1
+GAP = 0.16
 "Seconds of silence within one tone: on a busy machine packets come too late to be heard."
 SHORTEST = 0.04
 "Seconds below which a tone is the edge of something else."

@@ -212,10 +212,12 @@ class Phone:
         """How a switch calls it."""
         return f"sofia/private/{self.uri}"
 
-    def call(self, number: str = "5000", *, headers: Mapping[str, str] | None = None) -> Call:
-        """Call a number at the switch."""
+    def call(self, number: str = "5000", *, name: str = "", headers: Mapping[str, str] | None = None) -> Call:
+        """Call a number at the switch; ``name`` is what the caller calls themselves."""
         host, port = self.switch
-        leg = self.endpoint.originate(f"sip:{number}@{host}:{port}", caller=self.number, headers=headers or {})
+        leg = self.endpoint.originate(
+            f"sip:{number}@{host}:{port}", caller=self.number, caller_name=name, headers=headers or {}
+        )
         self.calls.append(Call(leg))
         return self.calls[-1]
 

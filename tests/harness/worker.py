@@ -49,15 +49,17 @@ class Bench:
         channel = {**CHANNEL, **{f"variable_{name}": value for name, value in variables.items()}}
         return await self.peer.call(settings.worker_address.port, channel)
 
-    async def hand_over(self, settings: Settings, app: str, args: str = "", *, valid: float = 30) -> Wire:
+    async def hand_over(
+        self, settings: Settings, app: str, args: str = "", *, valid: float = 30, hops: int = 1
+    ) -> Wire:
         """A call from Kamailio, whose token is good for ``valid`` seconds."""
-        headers = handed_over(app, args, valid=valid)
+        headers = handed_over(app, args, valid=valid, hops=hops)
         return await self.call(settings, **{f"sip_h_{name}": value for name, value in headers.items()})
 
 
-def handed_over(app: str, args: str = "", *, valid: float = 30) -> dict[str, str]:
+def handed_over(app: str, args: str = "", *, valid: float = 30, hops: int = 1) -> dict[str, str]:
     """Headers by which Kamailio hands a call over, good for ``valid`` seconds."""
-    handover = Handover(call="c1", app=app, args=args, callee="5000", expires=int(time.time() + valid))
+    handover = Handover(call="c1", app=app, args=args, callee="5000", hops=hops, expires=int(time.time() + valid))
     return dict(handover.headers(SECRET))
 
 
@@ -79,7 +81,7 @@ async def at_work(settings: Settings, password: str, *, connected: bool = True) 
     worker = Worker(settings, SECRET, password)
     task = asyncio.create_task(worker.run())
     try:
-        await until(lambda: settings.worker_socket.exists() or task.done())
+        await until(lambda: worker.ready.is_set() or task.done())
         while connected and not (await ask(settings, "status"))["switch"]["connected"]:
             pass
         yield

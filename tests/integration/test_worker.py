@@ -117,10 +117,13 @@ def test_a_call_without_proof_is_refused(bench: Bench, caplog: pytest.LogCapture
                 settings, **{"sip_h_X-Strowger-Token": "0" * 32, "sip_h_X-Strowger-App": "welcome"}
             )
             assert await over(wrong) == ["INCOMING_CALL_BARRED"]
+            looping = await bench.hand_over(settings, "welcome", hops=6)
+            assert await over(looping) == ["EXCHANGE_ROUTING_ERROR"]
 
     run(main())
     reasons = re.findall(r"refused: (.*)", caplog.text)
-    assert reasons == ["no token", "the token has expired", "the token does not fit the headers"]
+    assert reasons[:3] == ["no token", "the token has expired", "the token does not fit the headers"]
+    assert reasons[3:] == ["handed to media more than 5 times"]
     assert "5000" not in caplog.text
 
 

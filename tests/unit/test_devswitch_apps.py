@@ -71,6 +71,7 @@ def test_how_the_call_ends(action: str, cause: str) -> None:
 
 def test_variables_are_set_unset_and_expanded() -> None:
     _, told = executed(
+        "set_global api_expansion=true",
         "set a=1",
         "multiset b=2 c='x y'",
         "multiset ^^;d=4;e=${a}${b}",
@@ -82,6 +83,11 @@ def test_variables_are_set_unset_and_expanded() -> None:
     )
     assert {"b": "2", "e": "12", "g": "b-Q-1", "quoted": "yes", "nolocal:f": "6"}.items() <= told.items()
     assert not {"a", "c", "d", "f"} & told.keys()
+
+
+def test_a_command_in_an_argument_is_not_run_unless_that_is_wanted() -> None:
+    _, told = executed("set g=${toupper(q)}")
+    assert told["g"] == "<API Execute Permission Denied>"
 
 
 def test_events_of_a_call_come_in_the_order_of_freeswitch() -> None:
@@ -306,6 +312,8 @@ def test_a_hangup_ends_any_application_at_once() -> None:
             leg.leave("NORMAL_CLEARING", 0)
             told = variables(await world.ear.wait("CHANNEL_HANGUP_COMPLETE", Unique_ID=leg.uuid))
             assert told["sip_hangup_disposition"] == "recv_bye"
+        ended = world.ear.named("CHANNEL_EXECUTE_COMPLETE", Application="playback")[0]
+        assert ended.headers["Application-Response"] == "PLAYBACK ERROR"
 
     run(scenario)
 

@@ -222,6 +222,17 @@ def test_a_command_interrupts_an_application_unless_that_was_locked() -> None:
     run(scenario)
 
 
+def test_without_async_the_reply_comes_when_it_is_done() -> None:
+    async def scenario(world: World) -> None:
+        channel = await parked(world)
+        client = Client(world, channel=channel, asynchronous=False)
+        assert await client.reply("sendmsg", EXECUTE) == "+OK"
+        assert channel.variables["a"] == "1"
+        assert not world.ear.named("PRIVATE_COMMAND")
+
+    run(scenario)
+
+
 def test_loops_and_an_argument_as_body() -> None:
     async def scenario(world: World) -> None:
         channel = await parked(world)
