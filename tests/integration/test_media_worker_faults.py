@@ -195,7 +195,7 @@ def test_a_peer_that_is_no_switch(worker: MediaWorker, caller: Caller, peer: str
         except ConnectionError:
             pass
         assert {call.reason for call in callers.wait(30)} == {"cause=16"}
-    assert "was no call" in worker.log
+    until(lambda: "was no call" in worker.log, "the worker says so")
     assert worker.memory() - before < 4096
     until(lambda: worker.status()["calls"] == 0, "all is over")
 
