@@ -20,6 +20,7 @@ from console.process import Process
 from console.serve import ROOT
 from harness.load import until
 from harness.switches import FreeSwitch, Switch, freeswitch_program
+from harness.wide_ports import wide_range
 from media import control
 from media.esl.inbound import connect
 from model.handover import Handover
@@ -127,12 +128,13 @@ def handed_over(app: str, args: str = "", *, secret: bytes = SECRET) -> tuple[tu
     return made.headers(secret)
 
 
-def running(kind: type[Switch], directory: Path, **options: Any) -> Iterator[Switch]:
-    """A switch of that kind, started, for a fixture to yield."""
+def running(kind: type[Switch], directory: Path, *, rtp_ports: int = 0, **options: Any) -> Iterator[Switch]:
+    """A switch of that kind, started, for a fixture to yield; ``rtp_ports`` where it needs many."""
     if kind is FreeSwitch and not freeswitch_program():
         pytest.skip("no FreeSWITCH")
     (directory / "extra").mkdir()
-    switch = kind(directory, directory / "extra", **options)
+    rtp = wide_range(rtp_ports) if rtp_ports else None
+    switch = kind(directory, directory / "extra", rtp=rtp, **options)
     try:
         switch.start()
         yield switch

@@ -34,14 +34,14 @@ class Switch(ABC):
     name: str
 
     def __init__(
-        self, directory: Path, extra: Path, *, address: str = "127.0.0.1", rtp_ports: int = RTP_PORTS, **more: str
+        self, directory: Path, extra: Path, *, address: str = "127.0.0.1", rtp: range | None = None, **more: str
     ) -> None:
         """``extra``: folder of a dialplan and phrases beside those of Strowger; ``more``: environment of FreeSWITCH."""
         self.directory, self.extra, self.more = directory, extra, more
         self.sip = address, free_port()
         self.esl = "127.0.0.1", free_port()
         self.workers = [("127.0.0.1", free_port()), ("127.0.0.1", free_port())]
-        self.rtp = free_range(rtp_ports)
+        self.rtp = rtp or free_range(RTP_PORTS)
         self.password = secrets.token_hex(16)
         self.sounds, self.recordings = self._folder("sounds"), self._folder("recordings")
         self.password_file = directory / "esl-password"

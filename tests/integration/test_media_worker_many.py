@@ -68,8 +68,8 @@ def test_many_calls_at_once(switch: Switch, tmp_path: Path) -> None:
     assert len(waits) == CALLS * TURNS
     middle, late = percentile(waits, 0.5), percentile(waits, 0.99)
     print(f"{switch.name}: {CALLS} calls at once, {TURNS} commands each; they took p50 {middle:.0f} ms,"
-          f" p99 {late:.0f} ms, at most {max(waits):.0f} ms longer than they play; the worker used {cpu:.1f} s of CPU and"
-          f" {used / CALLS:.0f} KiB for each call")  # fmt: skip
+          f" p99 {late:.0f} ms, at most {max(waits):.0f} ms longer than they play; the worker used {cpu:.1f} s"
+          f" of CPU and {used / CALLS:.0f} KiB for each call")  # fmt: skip
 
 
 def _cpu_seconds(pid: int) -> float:
