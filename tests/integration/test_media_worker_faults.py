@@ -147,7 +147,7 @@ def test_a_script_that_never_ends(worker: MediaWorker, caller: Caller) -> None:
     assert caller.call("forever", hang_up_after=0.5).reason == "hung up"
     assert caller.call("fine").reason == "cause=16"
     # It may go on after its call, and is cancelled then; tests/integration/test_worker.py has that with less patience.
-    assert [one["script"] for one in worker.status()["running"]] == ["forever"]
+    until(lambda: [one["script"] for one in worker.status()["running"]] == ["forever"], "only that one runs")
     if not PATIENT:
         return
     until(lambda: not worker.status()["running"], "the script has ended", calls.GRACE + 10)
