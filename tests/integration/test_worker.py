@@ -21,10 +21,12 @@ from harness.worker import SECRET, WAIT, Bench, ask, did, fetch, hang_up, over, 
 from console.serve import ROOT
 from media import calls
 from media.control import ControlError
+from model.handover import Handover
 from model.settings import Settings
 
 pytestmark = pytest.mark.timeout(120)
 
+NAMES = [name for name, _ in Handover(call="", app="").headers(SECRET)]
 SCRIPTS = """
     import asyncio
     from media.script import script
@@ -76,6 +78,10 @@ SCRIPTS = """
     @script("api")
     async def api(stream, args):
         stream.write(await API().execute("echo", args))
+
+    @script("back")
+    async def back(session, args):
+        await session.send_back(args)
 
     @script("slow")
     async def slow():
@@ -292,6 +298,39 @@ def test_scripts_run_over_http_where_they_allow_it(bench: Bench) -> None:
             assert await fetch(settings, "hello?args=a+b&my_var=c") == (200, "hello a b c")
             assert await fetch(settings, "hello?detach=true") == (202, "")
             assert (await fetch(settings, "marks"))[0] == (await fetch(settings, "nobody"))[0] == 404
+
+    run(main())
+
+
+def test_a_call_is_sent_back_with_a_new_proof(bench: Bench) -> None:
+    bench.peer.answers["api"] = lambda wire, _: wire.response("+OK\n")
+    came = {"sip_network_ip": "192.0.2.1", "sip_network_port": "5060", "sofia_profile_name": "private"}
+
+    async def main() -> None:
+        async with working(bench) as settings:
+            wire = await bench.hand_over(settings, "back", "1002", **came)
+            bridge = "bridge sofia/private/sip:1002@192.0.2.1:5060"
+            assert await over(wire) == [bridge, "NORMAL_CLEARING"]
+            set_ = [command.line for command in wire.commands if "uuid_setvar" in command.line]
+            assert [line.split()[3] for line in set_ if "sip_h_" in line] == [f"sip_h_{name}" for name in NAMES]
+
+    run(main())
+
+
+@pytest.mark.parametrize("number", ["", "1002@evil.example", "1,2", "${x}", "a b"])
+def test_what_is_no_number_is_sent_nowhere(bench: Bench, number: str) -> None:
+    async def main() -> None:
+        async with working(bench) as settings:
+            assert await over(await bench.hand_over(settings, "back", number)) == ["NORMAL_TEMPORARY_FAILURE"]
+
+    run(main())
+
+
+def test_a_call_that_was_not_handed_over_is_not_sent_back(bench: Bench) -> None:
+    async def main() -> None:
+        async with working(bench) as settings:
+            wire = await bench.call(settings, strowger_script="back", strowger_args="1002")
+            assert await over(wire) == ["NORMAL_TEMPORARY_FAILURE"]
 
     run(main())
 
