@@ -461,6 +461,7 @@ def test_commands(bench: Bench, file: Path) -> None:
             assert f"worker 127.0.0.1:{port}  takes calls, 0 calls" in text
             assert re.search(r"^welcome +5000 +all.py:6 ", text, re.MULTILINE)
             assert await say("run", "hello", "a", "b") == (0, "hello a b None\n")
+            assert await say("media", "run", "hello", "a") == (0, "hello a None\n")
             assert await say("run", "hello", "--detach") == (0, "")
             assert await say("run", "welcome") == (1, "the script 'welcome' takes session, and so needs a call\n")
             assert await say("media", "drain") == (0, f"worker {port} is drained; 0 calls under way\n")
