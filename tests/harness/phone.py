@@ -11,8 +11,8 @@ from typing import TypeVar
 import numpy as np
 
 from console.ports import free_port, free_range
-from devswitch.endpoint import Endpoint
 from devswitch.leg import Leg
+from devswitch.sip.endpoint import Endpoint
 from devswitch.sip.message import Request
 from harness.audio import FRAME, Samples, Tone, frequencies, grouped, pitch
 
