@@ -14,9 +14,10 @@ from typing import Any, Protocol
 from devswitch.apps.phrases import Phrases
 from devswitch.apps.playing import OnDigit, Status
 from devswitch.channel import execute, lifecycle
-from devswitch.channel.channel import Channel, State
+from devswitch.channel.channel import Channel
 from devswitch.channel.profile import Profile
 from devswitch.channel.sipvars import inbound_variables
+from devswitch.channel.state import State
 from devswitch.dialplan.dialplan import Action, Dialplan
 from devswitch.events import Bus
 from devswitch.leg import Leg

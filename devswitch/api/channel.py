@@ -10,7 +10,8 @@ from devswitch.apps.bridge import join
 from devswitch.apps.call import schedule_hangup, send_digits
 from devswitch.apps.recording import start_recording, stop_recording
 from devswitch.channel.causes import named
-from devswitch.channel.channel import Channel, Command, State
+from devswitch.channel.channel import Channel
+from devswitch.channel.state import Command, State
 from devswitch.events import encode
 from devswitch.registry import CommandFunction, command
 from devswitch.switch import Switch

@@ -8,9 +8,10 @@ import logging
 from devswitch.apps.originate import originate
 from devswitch.audio.sources import Pipe
 from devswitch.channel.causes import matches
-from devswitch.channel.channel import Channel, State
+from devswitch.channel.channel import Channel
 from devswitch.channel.lifecycle import HANDLERS
 from devswitch.channel.profile import now
+from devswitch.channel.state import State
 from devswitch.leg import Frame, LegEnded
 from devswitch.registry import app
 from devswitch.text import true

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from devswitch.apps.playing import Playing, resolve
 from devswitch.audio.paths import open_source
 from devswitch.audio.wav import AudioError
-from devswitch.channel.channel import Channel, State
+from devswitch.channel.channel import Channel
 from devswitch.channel.execute import execution, executions
 from devswitch.channel.profile import Profile
 from devswitch.channel.sipvars import header_variables
+from devswitch.channel.state import State
 from devswitch.dialplan.dialstring import DialError, DialString, Target, parse
 from devswitch.leg import Leg
 from devswitch.text import number, true

@@ -45,14 +45,20 @@ async def speak_text(channel: Channel, data: str) -> None:
     await speak(channel, text, engine=engine, voice=voice, on_digit=terminated_by(channel))
 
 
+def _words(channel: Channel, name: str, data: str, count: int) -> list[str]:
+    """So many arguments, "" for those that are missing; none, and a line in the log, if all are."""
+    words = separate(data, limit=count)
+    if not words:
+        log.error("%s: %s without arguments", channel.uuid, name)
+        return []
+    return words + [""] * (count - len(words))
+
+
 @app("play_and_get_digits", media=True)
 async def ask(channel: Channel, data: str) -> None:
     """``min max tries timeout terminators file invalid_file [variable [regex [digit_timeout ['ext dp context']]]]``."""
-    words = separate(data, limit=11)
-    if not words:
-        log.error("%s: play_and_get_digits without arguments", channel.uuid)
+    if not (words := _words(channel, "play_and_get_digits", data, 11)):
         return
-    words += [""] * (11 - len(words))
     wanted = Wanted(
         minimum=max(number(words[0]), 0),
         maximum=number(words[1]),
@@ -70,11 +76,8 @@ async def ask(channel: Channel, data: str) -> None:
 @app("read", media=True)
 async def read_digits(channel: Channel, data: str) -> None:
     """``min max file variable timeout terminators [digit_timeout]``."""
-    words = separate(data, limit=7)
-    if not words:
-        log.error("%s: read without arguments", channel.uuid)
+    if not (words := _words(channel, "read", data, 7)):
         return
-    words += [""] * (7 - len(words))
     wanted = Wanted(
         minimum=max(number(words[0]), 1),
         maximum=number(words[1]),

@@ -6,7 +6,7 @@ import logging
 
 from devswitch.channel.channel import Channel
 from devswitch.registry import app
-from devswitch.text import separate
+from devswitch.text import listed, separate
 
 log = logging.getLogger("devswitch.console")
 
@@ -47,20 +47,14 @@ async def unset(channel: Channel, data: str) -> None:
 @app("multiset", after_hangup=True, inline=True)
 async def multiset(channel: Channel, data: str) -> None:
     """``a=b c=d``, or with another separator ``^^;a=b;c=d``."""
-    separator = " "
-    if data.startswith("^^"):
-        separator, data = data[2], data[3:]
-    for pair in separate(data, separator):
+    for pair in listed(data):
         assign(channel, pair)
 
 
 @app("multiunset", after_hangup=True, inline=True)
 async def multiunset(channel: Channel, data: str) -> None:
     """``a b c``, or ``^^;a;b``."""
-    separator = " "
-    if data.startswith("^^"):
-        separator, data = data[2], data[3:]
-    for name in separate(data, separator):
+    for name in listed(data):
         channel.set(name, None)
 
 

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from devswitch.channel.headers import event_headers
 from devswitch.channel.profile import Profile, now
+from devswitch.channel.sipvars import hangup_variables
+from devswitch.channel.state import Command, State
 from devswitch.leg import Frame, Leg, LegEnded
-from devswitch.sip.causes import NUMBERS
 
 if TYPE_CHECKING:
     from devswitch.apps.playing import Playing
@@ -24,38 +24,6 @@ if TYPE_CHECKING:
     from devswitch.audio.recorder import Recorder
     from devswitch.dialplan.dialplan import Action
     from devswitch.switch import Switch
-
-
-class State(IntEnum):
-    """Channel states, numbered as in switch_types.h."""
-
-    CS_NEW = 0
-    CS_INIT = 1
-    CS_ROUTING = 2
-    CS_SOFT_EXECUTE = 3
-    CS_EXECUTE = 4
-    CS_EXCHANGE_MEDIA = 5
-    CS_PARK = 6
-    CS_CONSUME_MEDIA = 7
-    CS_HIBERNATE = 8
-    CS_RESET = 9
-    CS_HANGUP = 10
-    CS_REPORTING = 11
-    CS_DESTROY = 12
-    CS_NONE = 13
-
-
-@dataclass(slots=True)
-class Command:
-    """What sendmsg asked a channel to do."""
-
-    headers: Mapping[str, str]
-    body: str = ""
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def get(self, name: str) -> str:
-        """A header's value, whatever the case of its name; "" where there is none."""
-        return next((value for key, value in self.headers.items() if key.lower() == name), "")
 
 
 class Channel:
@@ -195,13 +163,8 @@ class Channel:
     def _left(self, cause: str, status: int) -> None:
         if not self.hangup_cause:
             inbound = self.profile.direction == "inbound"
-            self.set("sip_hangup_phrase", "OK" if not status else None)
-            if status:
-                self.set("sip_term_status", str(status))
-                self.set("sip_invite_failure_status", str(status) if not inbound else None)
-            self.set("sip_hangup_disposition", "recv_bye" if not status else _disposition(inbound))
-            self.set("sip_term_cause", str(NUMBERS.get(cause, 0)))
-            self.set("proto_specific_hangup_cause", f"sip:{status or 200}")
+            for name, value in hangup_variables(cause, status, inbound=inbound).items():
+                self.set(name, value)
         self.hangup(cause)
 
     # -- what the caller hears of the state --------------------------------------------------------------------------
@@ -324,32 +287,6 @@ class Channel:
         """Fire an event of the channel."""
         self.switch.bus.fire(name, lambda: {**self.headers(), **(extra or {})}, unique_id=self.uuid)
 
-    def headers(self, prefix: str = "Caller") -> dict[str, str]:
-        """What every event of the channel says (switch_channel_event_set_data)."""
-        headers = {
-            "Channel-State": self.running_state.name,
-            "Channel-Call-State": self.call_state,
-            "Channel-State-Number": str(int(self.state)),
-            "Channel-Name": self.name,
-            "Unique-ID": self.uuid,
-            "Call-Direction": self.profile.direction,
-            "Presence-Call-Direction": self.profile.direction,
-            "Channel-HIT-Dialplan": "true" if self.in_dialplan else "false",
-            "Channel-Call-UUID": self.variables.get("call_uuid", self.uuid),
-            "Answer-State": self.answer_state,
-        }
-        if self.hangup_cause:
-            headers["Hangup-Cause"] = self.hangup_cause
-        for way in ("Read", "Write"):
-            headers |= {f"Channel-{way}-Codec-Name": "PCMU", f"Channel-{way}-Codec-Rate": "8000"}
-            headers[f"Channel-{way}-Codec-Bit-Rate"] = "64000"
-        headers.update(self.profile.headers(prefix))
-        if self.other:
-            headers["Other-Type"] = "originatee" if self.originator else "originator"
-            headers.update(self.other.headers("Other-Leg"))
-        headers.update((f"variable_{name}", value) for name, value in self.variables.items())
-        return headers
-
-
-def _disposition(inbound: bool) -> str:
-    return "recv_cancel" if inbound else "recv_refuse"
+    def headers(self) -> dict[str, str]:
+        """What every event of the channel says."""
+        return event_headers(self)

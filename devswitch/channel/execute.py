@@ -8,7 +8,8 @@ import time
 import uuid
 
 from devswitch.channel.causes import named
-from devswitch.channel.channel import Channel, Command, State
+from devswitch.channel.channel import Channel
+from devswitch.channel.state import Command, State
 from devswitch.dialplan.dialplan import Action
 from devswitch.dialplan.dialstring import scoped
 from devswitch.leg import LegEnded

@@ -8,9 +8,10 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from devswitch.channel.channel import Channel, State
+from devswitch.channel.channel import Channel
 from devswitch.channel.execute import execute
 from devswitch.channel.profile import now
+from devswitch.channel.state import State
 from devswitch.dialplan.dialplan import Action, inline
 from devswitch.sip.causes import NUMBERS
 

@@ -6,6 +6,7 @@ import re
 
 from devswitch.channel.profile import now
 from devswitch.leg import Leg
+from devswitch.sip.causes import NUMBERS
 
 _KNOWN = {
     "user-agent": "sip_user_agent",
@@ -79,4 +80,17 @@ def _uri(prefix: str, header: str) -> dict[str, str]:
         f"{prefix}_host": host,
         f"{prefix}_port": port,
         f"{prefix}_tag": tag[1] if tag else "",
+    }
+
+
+def hangup_variables(cause: str, status: int, *, inbound: bool) -> dict[str, str | None]:
+    """What is said of a peer that ended the call, by a BYE (status 0) or a reply; None: not set any more."""
+    told: dict[str, str | None] = {"sip_hangup_phrase": None if status else "OK"}
+    if status:
+        told |= {"sip_term_status": str(status), "sip_invite_failure_status": None if inbound else str(status)}
+    disposition = "recv_cancel" if inbound else "recv_refuse"
+    return told | {
+        "sip_hangup_disposition": disposition if status else "recv_bye",
+        "sip_term_cause": str(NUMBERS.get(cause, 0)),
+        "proto_specific_hangup_cause": f"sip:{status or 200}",
     }

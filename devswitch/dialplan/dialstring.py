@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from devswitch.text import separate
+from devswitch.text import listed
 
 
 class DialError(ValueError):
@@ -67,10 +67,7 @@ def _bracketed(text: str, opening: str, closing: str) -> tuple[dict[str, str], s
 
 
 def _variables(text: str) -> dict[str, str]:
-    separator = ","
-    if text.startswith("^^") and len(text) > 2:
-        separator, text = text[2], text[3:]
-    pairs = (pair.partition("=") for pair in separate(text, separator))
+    pairs = (pair.partition("=") for pair in listed(text, ","))
     return {name.strip(): value for name, _, value in pairs if name.strip()}
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import uuid
 
-from devswitch.channel.channel import Command
 from devswitch.channel.execute import obey
+from devswitch.channel.state import Command
 from devswitch.esl.connection import COMMANDS as REGISTERED
 from devswitch.esl.connection import Connection, Request, asked
 from devswitch.esl.notify import notify

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from devswitch.channel.channel import Channel, State
+from devswitch.channel.channel import Channel
+from devswitch.channel.state import State
 from devswitch.esl.subscription import Subscription
 from devswitch.events import Event
 from devswitch.switch import Switch

@@ -7,7 +7,8 @@ import logging
 import time
 
 from devswitch.channel.causes import named
-from devswitch.channel.channel import Channel, State
+from devswitch.channel.channel import Channel
+from devswitch.channel.state import State
 from devswitch.esl.connection import Connection
 from devswitch.registry import app
 from devswitch.text import number
