@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SDP_TYPE = "application/sdp"
+ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO, UPDATE, REFER, NOTIFY"
+"The methods that we know (RFC 3261, 20.5)."
 
 
 class Call:
-    """A leg, for the parts that do not depend on who called. Raises :class:`devswitch.rtp.NoPortError`."""
+    """A leg, for the parts that do not depend on who called. Raises :class:`devswitch.rtp.stream.NoPortError`."""
 
     inbound: bool
 

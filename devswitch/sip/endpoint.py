@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import itertools
 import logging
 import secrets
 import socket
 from collections.abc import Callable, Coroutine, Mapping
-from functools import lru_cache
 
 from devswitch.leg import NO_HEADERS
 from devswitch.rtp.stream import NoPortError, PortPool, Ticker
 from devswitch.sip import message as messages
-from devswitch.sip.call import SDP_TYPE, Call
+from devswitch.sip.call import ALLOW, SDP_TYPE, Call
 from devswitch.sip.client_transaction import ClientTransaction
 from devswitch.sip.dialog import MAX_FORWARDS, Dialog
 from devswitch.sip.errors import MessageError, NegotiationError, SipError
@@ -23,20 +21,17 @@ from devswitch.sip.message import MAGIC, Request, Response
 from devswitch.sip.outgoing import OutgoingCall
 from devswitch.sip.server_transaction import InviteServerTransaction, ServerTransaction
 from devswitch.sip.transaction import HostPort, TransactionLayer
-from devswitch.sip.udp import open_socket, unreachable_peers
+from devswitch.sip.udp import UdpTransport, resolve
 from devswitch.sip.uri import Uri
 
 log = logging.getLogger(__name__)
-ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO, UPDATE, REFER, NOTIFY"
 
 
-class Endpoint(asyncio.DatagramProtocol):
+class Endpoint:
     """A SIP endpoint on ``host`` and ``port`` (0: any), which is the address it tells its peers.
 
     ``on_invite`` gets each new call before anything but 100 was replied.
     """
-
-    allow = ALLOW
 
     def __init__(
         self, host: str, port: int, *, on_invite: Callable[[IncomingCall], None], rtp_ports: range, user_agent: str
@@ -54,17 +49,16 @@ class Endpoint(asyncio.DatagramProtocol):
         "By Call-ID and our tag."
         self._versions = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._has_error = False
+        self._transport = UdpTransport(
+            on_data=self._receive, on_unreachable=lambda peer: self._transactions.unreachable(peer)
+        )
 
     async def start(self) -> None:
         """Bind; raise OSError if the address is taken."""
-        loop = asyncio.get_running_loop()
-        self._transactions = TransactionLayer(clock=loop, send=self._send_data)
+        self._transactions = TransactionLayer(clock=asyncio.get_running_loop(), send=self._transport.send)
         self._transactions.on_request = self._request
         self._transactions.on_ack = self._ack
-        self._socket = open_socket(self.address)
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=self._socket)
-        self.address = self._socket.getsockname()
+        self.address = await self._transport.open(self.address)
 
     async def stop(self) -> None:
         """End every call, and close."""
@@ -73,9 +67,7 @@ class Endpoint(asyncio.DatagramProtocol):
         for task in self._tasks:
             task.cancel()
         self._transactions.stop()
-        self._transport.close()
-        # asyncio closes the socket in its next round.
-        await asyncio.sleep(0)
+        await self._transport.close()
 
     @property
     def calls(self) -> list[Call]:
@@ -123,7 +115,7 @@ class Endpoint(asyncio.DatagramProtocol):
         }
         for name, value in fields.items():
             request.headers.add(name, value)
-        hop = await self.resolve(*Uri.parse(uri).address)
+        hop = await resolve(*Uri.parse(uri).address)
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def settle(status: int) -> None:
@@ -152,14 +144,6 @@ class Endpoint(asyncio.DatagramProtocol):
         """For the o= line of a session description."""
         return next(self._versions)
 
-    async def resolve(self, host: str, port: int) -> HostPort:
-        """The IPv4 address of a host; raise OSError."""
-        if _is_address(host):
-            return host, port
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_DGRAM)
-        return found[0][4][0], port
-
     def send(
         self,
         request: Request,
@@ -177,7 +161,7 @@ class Endpoint(asyncio.DatagramProtocol):
         """Send the ACK of a 2xx, which has a branch of its own and no transaction (13.2.2.4)."""
         ack = dialog.request("ACK", number)
         self._stamp(ack)
-        self._send_data(bytes(ack), dialog.next_hop())
+        self._transport.send(bytes(ack), dialog.next_hop())
 
     def reply(
         self,
@@ -212,23 +196,14 @@ class Endpoint(asyncio.DatagramProtocol):
 
     # What comes in.
 
-    def datagram_received(self, data: bytes, addr: HostPort) -> None:
-        if not data.strip(b"\r\n\0 "):
-            # Keep-alives (RFC 5626, 4.4.1).
-            return
+    def _receive(self, data: bytes, source: HostPort) -> None:
         try:
-            self._transactions.receive(messages.parse(data), addr)
+            self._transactions.receive(messages.parse(data), source)
         except MessageError as error:
-            log.info("a message from %s was dropped: %s", addr[0], error)
+            log.info("a message from %s was dropped: %s", source[0], error)
         except Exception:
             # asyncio would close the socket: one message may not end all calls.
-            log.exception("a message from %s could not be handled", addr[0])
-
-    def error_received(self, exc: Exception) -> None:
-        self._has_error = True
-        for peer in unreachable_peers(self._socket):
-            log.info("nobody listens on %s:%d", *peer)
-            self._transactions.unreachable(peer)
+            log.exception("a message from %s could not be handled", source[0])
 
     def _request(self, request: Request, transaction: ServerTransaction, source: HostPort) -> None:
         try:
@@ -303,37 +278,10 @@ class Endpoint(asyncio.DatagramProtocol):
         if "User-Agent" not in request.headers:
             request.headers.add("User-Agent", self._user_agent)
 
-    def _send_data(self, data: bytes, destination: HostPort) -> None:
-        if self._transport.is_closing():
-            return
-        if not _is_address(destination[0]):
-            self._start_task(self._send_by_name(data, destination))
-            return
-        self._has_error = False
-        self._transport.sendto(data, destination)
-        if self._has_error:
-            # The error was that of an earlier datagram, and this one was not sent.
-            self._transport.sendto(data, destination)
-
-    async def _send_by_name(self, data: bytes, destination: HostPort) -> None:
-        try:
-            self._send_data(data, await self.resolve(*destination))
-        except (OSError, UnicodeError) as error:
-            log.info("no address for %s: %s", destination[0], error)
-
     def _start_task(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-@lru_cache(maxsize=1024)
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_fields(fields: Mapping[str, str]) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from devswitch.sip import causes, sdp
-from devswitch.sip.call import SDP_TYPE, Call
+from devswitch.sip.call import ALLOW, SDP_TYPE, Call
 from devswitch.sip.client_transaction import ClientTransaction, within
 from devswitch.sip.dialog import MAX_FORWARDS, Dialog
 from devswitch.sip.errors import SipError
 from devswitch.sip.message import Request, Response
 from devswitch.sip.timers import TIMEOUT
+from devswitch.sip.udp import resolve
 from devswitch.sip.uri import Address, Uri
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class OutgoingCall(Call):
         """Send the INVITE."""
         uri = Uri.parse(Address.parse(self._proxy).uri if self._proxy else self._invite.uri)
         try:
-            self._hop = await self._endpoint.resolve(*uri.address)
+            self._hop = await resolve(*uri.address)
         except (OSError, UnicodeError) as error:
             log.info("no address for %s: %s", uri.host, error)
             # FreeSWITCH's nua answers 503 DNS Error by itself.
@@ -88,7 +89,7 @@ class OutgoingCall(Call):
             "Call-ID": self.call_id,
             "CSeq": "1 INVITE",
             "Contact": f"<{endpoint.contact(self.caller)}>",
-            "Allow": endpoint.allow,
+            "Allow": ALLOW,
             "Content-Type": SDP_TYPE,
             **headers,
         }
