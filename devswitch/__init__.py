@@ -2,8 +2,8 @@
 
 How a call runs through the packages, each of which knows only those below it:
 
-1. ``sip`` reads the INVITE (``endpoint``), replies 100, and makes a leg of it (``incoming``); ``rtp`` carries its sound,
-   ``audio`` makes it. Whoever is above sees a :class:`~devswitch.leg.Leg`, and no SIP.
+1. ``sip`` reads the INVITE (``endpoint``), replies 100, and makes a leg of it (``incoming``). ``rtp`` carries its
+   audio, and ``audio`` makes it. Whoever is above sees a :class:`~devswitch.leg.Leg`, and no SIP.
 2. ``switch`` makes a ``channel`` of the leg: state, variables, caller profile, one task (``lifecycle``).
 3. That task asks the ``dialplan`` for applications, and executes them (``execute``).
 4. ``apps`` has them, by name in the ``registry``. They play into the leg, take its digits, bridge it to others.

@@ -10,7 +10,7 @@ from pathlib import Path
 from devswitch.apps.playing import OnDigit, Status
 from devswitch.apps.saying import Step, perform
 from devswitch.channel.channel import Channel
-from devswitch.dialplan.xmltree import Node, XmlError, read
+from devswitch.dialplan.xmltree import Node, read
 from devswitch.text import true
 
 log = logging.getLogger("devswitch")
@@ -89,6 +89,3 @@ def _step(node: Node) -> Step:
     if node.get("function") not in _FUNCTIONS:
         raise node.refuse(f'function="{node.get("function")}" is not supported')
     return Step(node.get("function"), node.get("data"), dict(node.attributes))
-
-
-__all__ = ["Phrases", "XmlError"]

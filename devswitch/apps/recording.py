@@ -10,7 +10,7 @@ import numpy as np
 from devswitch.apps.playing import terminated_by
 from devswitch.audio.recorder import Recorder
 from devswitch.channel.channel import Channel
-from devswitch.leg import FRAME, RATE, Frame
+from devswitch.leg import RATE, SILENCE, Frame
 from devswitch.registry import app
 from devswitch.text import number, separate, true
 
@@ -105,7 +105,7 @@ class Recording:
         self._channel.fire("MEDIA_BUG_START", self._about)
 
     def frame(self, samples: Frame, /) -> None:
-        heard = samples if self._listening else np.zeros(FRAME, np.int16)
+        heard = samples if self._listening else SILENCE
         said = self._channel.said if self._speaking else None
         if said is not None:
             heard = (heard.astype(np.int32) + said).clip(-32768, 32767).astype(np.int16)

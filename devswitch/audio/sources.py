@@ -34,11 +34,6 @@ class Player:
         """The next sample to play."""
         return self._position
 
-    @property
-    def length(self) -> int:
-        """In samples."""
-        return len(self._samples)
-
     def seek(self, position: int) -> None:
         """Go on at that sample; before the first means at the first, past the last is the end."""
         self._position = min(max(position, 0), len(self._samples))
@@ -96,10 +91,6 @@ class PlayList:
 
     def __init__(self, sources: Iterable[Source]) -> None:
         self._sources = deque(sources)
-
-    @property
-    def current(self) -> Source | None:
-        return self._sources[0] if self._sources else None
 
     def frame(self) -> Frame | None:
         while self._sources:

@@ -1,83 +1,27 @@
-"""RTP (RFC 3550): one socket for each stream, one clock for all of them."""
+"""RTP (RFC 3550): one socket for each stream."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import logging
 import random
 import socket
 import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from devswitch.audio import g711, tones
-from devswitch.leg import FRAME, FRAME_SECONDS, SILENCE, Frame
+from devswitch.leg import FRAME, SILENCE, Frame
+from devswitch.rtp.clock import Ticker
 from devswitch.rtp.dtmf import DIGITS, DigitReceiver, DigitSender
 from devswitch.rtp.jitter import JitterBuffer
 from devswitch.rtp.parameters import StreamParameters
 
-log = logging.getLogger(__name__)
 _HEADER = struct.Struct("!BBHII")
 VERSION = 0x80
 MARKER = 0x80
 MAX_PACKET = 2048
 # Datagrams read at a time: one peer that floods its port shall not stop the clock.
 BURST = 32
-# epoll counts in milliseconds and rounds up, so the loop wakes that much early and sleeps out the rest, to be exact.
-EARLY = 0.0011
-# Parts of the 20 ms, each with its share of the streams.
-SLOTS = 4
-SLOT_SECONDS = FRAME_SECONDS / SLOTS
-# Frames that are made up for after a pause of the process; what is older is left out.
-MAX_LATE = 5
-
-
-class NoPortError(Exception):
-    """Every RTP port of the range is taken."""
-
-
-class Ticker:
-    """Each stream every 20 ms, by an absolute clock; streams take turns in slots, so that few wait for others."""
-
-    def __init__(self) -> None:
-        self._slots: list[dict[RtpStream, None]] = [{} for _ in range(SLOTS)]
-        self._timer: asyncio.TimerHandle | None = None
-        self._next = 0.0
-        self._slot = 0
-
-    def add(self, stream: RtpStream) -> None:
-        min(self._slots, key=len)[stream] = None
-        if not self._timer:
-            loop = asyncio.get_running_loop()
-            self._next = loop.time() + SLOT_SECONDS
-            self._timer = loop.call_at(self._next - EARLY, self._tick)
-
-    def remove(self, stream: RtpStream) -> None:
-        for slot in self._slots:
-            slot.pop(stream, None)
-        if self._timer and not any(self._slots):
-            self._timer.cancel()
-            self._timer = None
-
-    def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        if (wait := self._next - loop.time()) > 0:
-            time.sleep(wait)
-        # While the loop was held up, nobody was heard either: what is missed goes out at once.
-        late = int((loop.time() - self._next) / SLOT_SECONDS)
-        self._next += SLOT_SECONDS * (late + 1)
-        self._timer = loop.call_at(self._next - EARLY, self._tick)
-        for _ in range(min(late, MAX_LATE * SLOTS) + 1):
-            self._slot = (self._slot + 1) % SLOTS
-            self._run(list(self._slots[self._slot]))
-
-    def _run(self, streams: list[RtpStream]) -> None:
-        for stream in streams:
-            stream.send_frame()
-        for stream in streams:
-            stream.hear_frame()
 
 
 class RtpStream:
@@ -213,25 +157,3 @@ def payload_of(data: bytes) -> bytes | None:
     if data[0] & 0x20:
         end -= data[-1]
     return data[start:end] if start < end else None
-
-
-class PortPool:
-    """Sockets on the even ports of a range, in turn, so that late packets of one call do not reach the next."""
-
-    def __init__(self, host: str, ports: range) -> None:
-        self._host = host
-        self._ports = [port for port in ports if port % 2 == 0]
-        self._turn: Iterator[int] = itertools.cycle(self._ports)
-
-    def open(self) -> socket.socket:
-        """A bound socket; raise :class:`NoPortError`."""
-        for port in itertools.islice(self._turn, len(self._ports)):
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            try:
-                sock.bind((self._host, port))
-            except OSError:
-                sock.close()
-                continue
-            sock.setblocking(False)
-            return sock
-        raise NoPortError(f"no RTP port is free on {self._host}")

@@ -30,7 +30,7 @@ ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO, UPDATE, REFER, NOTIFY
 
 
 class Call:
-    """A leg, for the parts that do not depend on who called. Raises :class:`devswitch.rtp.stream.NoPortError`."""
+    """A leg, for the parts that do not depend on who called. Raises :class:`devswitch.rtp.ports.NoPortError`."""
 
     inbound: bool
 

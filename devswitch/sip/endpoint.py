@@ -10,7 +10,8 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping
 
 from devswitch.leg import NO_HEADERS
-from devswitch.rtp.stream import NoPortError, PortPool, Ticker
+from devswitch.rtp.clock import Ticker
+from devswitch.rtp.ports import NoPortError, PortPool
 from devswitch.sip import message as messages
 from devswitch.sip.call import ALLOW, SDP_TYPE, Call
 from devswitch.sip.client_transaction import ClientTransaction
