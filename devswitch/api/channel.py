@@ -11,6 +11,7 @@ from devswitch.apps.call import schedule_hangup, send_digits
 from devswitch.apps.recording import start_recording, stop_recording
 from devswitch.channel.causes import named
 from devswitch.channel.channel import Channel
+from devswitch.channel.execute import execution
 from devswitch.channel.state import Command, State
 from devswitch.events import encode
 from devswitch.registry import CommandFunction, command
@@ -163,8 +164,7 @@ def _broadcast(channel: Channel, path: str) -> None:
     cause = ""
     if "!" in name:
         name, _, cause = name.partition("!")
-    headers = {"call-command": "execute", "execute-app-name": name, "execute-app-arg": argument, "event-lock": "true"}
-    channel.send(Command(headers))
+    channel.send(execution(name, argument))
     if cause or (found and "!" in path.partition("::")[0]):
         channel.send(Command({"call-command": "hangup", "hangup-cause": cause}))
 

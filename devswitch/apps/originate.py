@@ -290,6 +290,6 @@ def _answered(channel: Channel) -> None:
 
 def _do(channel: Channel, prefix: str) -> None:
     """The channel's own task executes it, and only then does the leg count as answered."""
-    for value in executions(channel, prefix):
-        channel.send(execution(value))
+    for name, data in executions(channel, prefix):
+        channel.send(execution(name, data))
     channel.wake()

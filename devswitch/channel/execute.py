@@ -117,19 +117,18 @@ async def _obey(channel: Channel, command: Command) -> None:
 
 async def execute_on(channel: Channel, prefix: str) -> None:
     """Execute what the variables of that name, or whose names begin so, hold (switch_channel_execute_on)."""
-    for value in executions(channel, prefix):
-        await execute(channel, *_pair(value))
+    for name, data in executions(channel, prefix):
+        await execute(channel, name, data)
 
 
-def executions(channel: Channel, prefix: str) -> list[str]:
-    """``app arguments`` of each variable."""
+def executions(channel: Channel, prefix: str) -> list[tuple[str, str]]:
+    """The application of each variable, and its arguments."""
     found = [value for name, value in channel.variables.items() if name.lower().startswith(prefix)]
-    return [value.replace("::", " ", 1) for value in found]
+    return [_pair(value.replace("::", " ", 1)) for value in found]
 
 
-def execution(value: str) -> Command:
-    """The command that lets a channel's own task execute ``app arguments``."""
-    name, data = _pair(value)
+def execution(name: str, data: str) -> Command:
+    """The command that lets a channel's own task execute an application."""
     headers = {"call-command": "execute", "execute-app-name": name, "execute-app-arg": data, "event-lock": "true"}
     return Command(headers)
 

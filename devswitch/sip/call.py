@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SDP_TYPE = "application/sdp"
-ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO, UPDATE, REFER, NOTIFY"
-"The methods that we know (RFC 3261, 20.5)."
 
 
 class Call:

@@ -13,12 +13,12 @@ from devswitch.leg import NO_HEADERS
 from devswitch.rtp.clock import Ticker
 from devswitch.rtp.ports import NoPortError, PortPool
 from devswitch.sip import message as messages
-from devswitch.sip.call import ALLOW, SDP_TYPE, Call
+from devswitch.sip.call import SDP_TYPE, Call
 from devswitch.sip.client_transaction import ClientTransaction
 from devswitch.sip.dialog import MAX_FORWARDS, Dialog
 from devswitch.sip.errors import MessageError, NegotiationError, SipError
 from devswitch.sip.incoming import IncomingCall
-from devswitch.sip.message import MAGIC, Request, Response
+from devswitch.sip.message import ALLOW, MAGIC, Request, Response
 from devswitch.sip.outgoing import OutgoingCall
 from devswitch.sip.server_transaction import InviteServerTransaction, ServerTransaction
 from devswitch.sip.transaction import HostPort, TransactionLayer

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from devswitch.sip import causes, sdp
-from devswitch.sip.call import ALLOW, SDP_TYPE, Call
+from devswitch.sip.call import SDP_TYPE, Call
 from devswitch.sip.client_transaction import ClientTransaction, within
 from devswitch.sip.dialog import MAX_FORWARDS, Dialog
 from devswitch.sip.errors import SipError
-from devswitch.sip.message import Request, Response
+from devswitch.sip.message import ALLOW, Request, Response
 from devswitch.sip.timers import TIMEOUT
 from devswitch.sip.udp import resolve
 from devswitch.sip.uri import Address, Uri
