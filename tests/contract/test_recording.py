@@ -25,7 +25,7 @@ def test_what_the_caller_says_is_recorded_until_they_are_silent(switch: Switch, 
     async def script(session: Session) -> None:
         await session.answer()
         await session.stream_file(BEEP)
-        assert await session.record_file(str(path), 20, 200, 1) is True
+        assert await session.record_file(str(path), 20, 200, 2) is True
         await session.stream_file(BEEP)
 
     async def caller(call: Call) -> None:

@@ -18,7 +18,7 @@ from devswitch.leg import FRAME, SILENCE
 from devswitch.rtp.stream import payload_of
 from harness.audio import RATE, Samples, Tone, grouped, pitch
 
-GRACE = 10
+GRACE = 25
 "Frames without a packet after which nothing is being sent: FreeSWITCH sends no silence, and a busy machine sends late."
 FARTHEST = 60 * RATE
 "A jump of timestamps that is no silence but another clock, in samples."

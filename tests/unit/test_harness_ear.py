@@ -70,12 +70,12 @@ def test_where_nothing_is_sent_there_is_silence() -> None:
         heard.packet(packet(number))
     pass_time(heard, GRACE)
     assert (heard.quiet(), heard.elapsed) == (0.0, 0.2)
-    pass_time(heard, 15)
-    assert (heard.quiet(), heard.elapsed, heard.now) == (0.5, 0.7, 0.2)
+    pass_time(heard, 25)
+    assert (heard.quiet(), heard.elapsed, heard.now) == (1.0, 1.2, 0.2)
     for number in range(10, 20):
         heard.packet(packet(number, second=MARKER if number == 10 else PCMU))
     assert frequencies(heard.tones()) == [600, 600]
-    assert heard.now == 0.9
+    assert heard.now == 1.4
 
 
 def test_digits_and_what_is_no_rtp_are_no_sound() -> None:
