@@ -27,8 +27,9 @@ LOOP = "EXCHANGE_ROUTING_ERROR"
 "For a call that was handed over too often: 483."
 UNKNOWN = "UNALLOCATED_NUMBER"
 "For a script that is not there: 404."
-FAILED = "NORMAL_TEMPORARY_FAILURE"
-"For a script that raised: 503 where it had not answered."
+FAILED = "NORMAL_UNSPECIFIED"
+"""For a script that raised: 480 where it had not answered. A 5xx counts against the node's breaker, and the next node
+would be tried: so one script could take all nodes out of use."""
 GRACE = 30.0
 "Seconds that a script may go on after its call, for hangup hooks and the like; then it is cancelled."
 

@@ -167,7 +167,7 @@ def test_a_script_that_raises_ends_its_call_alone(
 
     async def main() -> None:
         async with working(bench) as settings:
-            assert (await over(await bench.hand_over(settings, name)))[-1] == "NORMAL_TEMPORARY_FAILURE"
+            assert (await over(await bench.hand_over(settings, name)))[-1] == "NORMAL_UNSPECIFIED"
             assert (await over(await bench.hand_over(settings, "welcome")))[-1] == "NORMAL_CLEARING"
 
     run(main())
