@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from media.esl import protocol
 from media.esl.inbound import Inbound
@@ -21,6 +21,7 @@ from media.session import Env, Session, Stream, runtime
 from media.wanted import Wanted, wanted
 from model.handover import HandoverError, HandoverLoop
 
+T = TypeVar("T")
 REFUSED = "INCOMING_CALL_BARRED"
 "For a call without proof: 403. Of CALL_REJECTED FreeSWITCH makes 603 (hangup_cause_to_sip of mod_sofia.c)."
 LOOP = "EXCHANGE_ROUTING_ERROR"
@@ -57,7 +58,8 @@ class Calls:
     def __init__(self, scripts: Scripts, secret: bytes, intents: Intents, switch: Inbound) -> None:
         self.running: set[Running] = set()
         self._scripts, self._secret, self._intents, self._switch = scripts, secret, intents, switch
-        self._detached: set[asyncio.Task[None]] = set()
+        self._detached: set[asyncio.Task[Any]] = set()
+        "Scripts that run without a call, waited for or not."
 
     async def take(self, call: OutboundCall) -> None:
         """Serve a call that the switch handed over; the connection ends with this."""
@@ -75,7 +77,7 @@ class Calls:
 
     async def run(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> str:
         """Run a script without a call; what it wrote to ``stream``. Raises NotRun and ScriptFailed."""
-        return await self._run(await self._find(key, call=False), args, parameters or {})
+        return await self._task(self._run(await self._find(key, call=False), args, parameters or {}))
 
     async def begin(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> None:
         """The same, without waiting for it. Raises NotRun."""
@@ -157,9 +159,13 @@ class Calls:
             self.running.discard(running)
 
     def _begin(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> None:
-        task = asyncio.create_task(self._quietly(found, args, parameters))
+        self._task(self._quietly(found, args, parameters))
+
+    def _task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
         self._detached.add(task)
         task.add_done_callback(self._detached.discard)
+        return task
 
     async def _quietly(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> None:
         with suppress(ScriptFailed):  # logged already

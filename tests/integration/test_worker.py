@@ -27,6 +27,7 @@ pytestmark = pytest.mark.timeout(120)
 
 SCRIPTS = """
     import asyncio
+    from pathlib import Path
     from media.script import script
     from media.session import API, Stream
 
@@ -76,6 +77,12 @@ SCRIPTS = """
     @script("api")
     async def api(stream, args):
         stream.write(await API().execute("echo", args))
+
+    @script("until")
+    async def until(stream, args):
+        while not Path(args).exists():
+            await asyncio.sleep(0.01)
+        stream.write("it is there")
 
     @script("slow")
     async def slow():
@@ -365,6 +372,25 @@ def test_sigterm_lets_calls_end_first(bench: Bench) -> None:
             hang_up(wire)
             assert await ended(worker) == 0
             assert not settings.worker_socket.exists()
+
+    run(main())
+
+
+def test_sigterm_lets_scripts_without_a_call_end_first(bench: Bench) -> None:
+    async def main() -> None:
+        async with process(bench) as (settings, worker):
+            reader, writer = await asyncio.open_unix_connection(settings.worker_socket)  # an idle one holds nothing up
+            sign = bench.root / "sign"
+            said = asyncio.ensure_future(ask(settings, "run", name="until", args=str(sign)))
+            while not (await ask(settings, "status"))["running"]:
+                pass
+            worker.send_signal(signal.SIGTERM)
+            await until(lambda: b"takes no more calls" in (bench.root / "log").read_bytes())
+            sign.touch()
+            assert (await said)["output"] == "it is there"
+            assert await ended(worker) == 0
+            assert await reader.read() == b""
+            writer.close()
 
     run(main())
 

@@ -145,6 +145,9 @@ def test_a_script_says_what_kind_of_text_it_writes() -> None:
         (get("/scripts/nobody"), 404),
         (get("/"), 404),
         (get("/scripts/echo").replace(b"GET", b"PUT"), 404),
+        (get("/scripts/echo").replace(b"GET", b"HEAD"), 404),
+        (get("//["), 400),
+        (get("//[::1/scripts/echo"), 400),
         (get("/scripts/echo", host="evil.example:PORT"), 403),
         (get("/scripts/echo", host="127.0.0.1"), 403),
         (get("/scripts/echo", "Origin: http://evil.example"), 403),
@@ -155,8 +158,9 @@ def test_a_script_says_what_kind_of_text_it_writes() -> None:
         (b"GET /scripts/echo HTTP/1.1\r\n\r\n", 400),
     ],
 )
-def test_what_is_answered_otherwise(raw: bytes, status: int) -> None:
+def test_what_is_answered_otherwise(raw: bytes, status: int, caplog: pytest.LogCaptureFixture) -> None:
     assert exchange(raw)[0] == status
+    assert caplog.text == ""
 
 
 def test_too_much_is_refused() -> None:
