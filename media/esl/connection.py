@@ -27,7 +27,9 @@ class Connection:
     :class:`~media.esl.queue.EventQueue`.
     """
 
-    __slots__ = ("_dispatch", "_events_of", "_link", "_replies", "_scoped", "filters", "on_notice", "subscribed")
+    __slots__ = (
+        "_dispatch", "_events_of", "_link", "_replies", "_scoped", "filters", "on_end", "on_notice", "subscribed",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -42,6 +44,8 @@ class Connection:
         self._replies = Replies()
         self._dispatch = Dispatch()
         self._events_of, self._scoped = "", False
+        self.on_end: Callable[[], None] | None = None
+        "Called once, when nothing more will come."
         self.on_notice: Callable[[Message], None] | None = None
         """Called for what is neither reply nor event: auth/request, text/rude-rejection, log/data, and
         text/disconnect-notice: with ``Content-Disposition: linger`` when the channel has hung up and the connection
@@ -262,3 +266,6 @@ class Connection:
     def _end(self) -> None:
         self._replies.fail(self._link.reason)
         self._dispatch.fail(self._link.reason)
+        on_end, self.on_end = self.on_end, None
+        if on_end:
+            on_end()

@@ -94,6 +94,8 @@ class Core:
         if connection:
             connection.listen(self._event)
             connection.on_notice = self._notice
+            # A switch that dies says nothing.
+            connection.on_end = lambda: self._ended("hangup", None)
 
     @property
     def connection(self) -> Connection:
@@ -178,7 +180,7 @@ class Core:
 
     def _prepare(self) -> None:
         """Events and linger, once, in front of the first command that waits."""
-        if not self._prepared:
+        if not self._prepared and not self._gone:
             self._prepared = True
             self.connection.subscribe(*EVENTS)
             self.connection.write(protocol.command("linger", str(LINGER)))
@@ -189,7 +191,10 @@ class Core:
         try:
             async with scope:
                 self._scopes.append(scope)
-                return await waited
+                try:
+                    return await waited
+                finally:
+                    self._scopes.remove(scope)
         except ConnectionClosed:
             self._ended("hangup", None)
             return None
@@ -197,8 +202,6 @@ class Core:
             if scope.expired():
                 return None
             raise
-        finally:
-            self._scopes.remove(scope)
 
     async def _run(self, app: str, arg: str = "", *, lock: bool = False) -> SwitchEvent | None:
         """Run an application to its end; None where the call ended before, or what was asked is sent ahead."""

@@ -87,8 +87,9 @@ class Session(Hooks):
 
     async def wait_for_answer(self, calling: Session | None = None) -> bool:
         """After early media: until the leg is answered, or one of both ended; True when it is answered."""
-        self._prepare()
-        self.connection.subscribe("CHANNEL_ANSWER")
+        if self.ready():
+            self._prepare()
+            self.connection.subscribe("CHANNEL_ANSWER")
         if not self.answered() and self.ready():
             self._last = await self._fresh()
         while self.ready() and not self.answered() and (calling is None or calling.ready()):

@@ -306,3 +306,45 @@ def test_two_waits_at_once_both_end_with_the_call() -> None:
         assert await both == ["", ""]
 
     with_session(script)
+
+
+DEAD: list[tuple[str, tuple[Any, ...]]] = [
+    ("stream_file", ("a.wav",)), ("sleep", (5,)), ("collect_digits", (5,)), ("record_file", ("a.wav",)),
+    ("say", ("1", "en", "number", "pronounced")), ("get_digits", (1,)), ("wait_for_answer", ()), ("answer", ()),
+    ("hangup", ()), ("get_variable", ("a",)), ("transfer", ("1",)), ("execute", ("a",)), ("hangup_state", ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "arguments"), DEAD)
+def test_once_the_switch_is_gone_commands_return_at_once(name: str, arguments: tuple[Any, ...]) -> None:
+    hooked: list[str] = []
+
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        switch.wire.end()
+        await session.connection.wait_closed()
+        session.set_input_callback(lambda *_: None)
+        assert not await getattr(session, name)(*arguments)
+        session.set_hangup_hook(lambda _session, status, _arg: hooked.append(status))
+
+    with_session(script)
+    assert hooked == ["hangup"]
+
+
+def test_the_switch_is_gone_within_a_command() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        switch.apps["playback"] = lambda wire, _: wire.end()
+        session.set_input_callback(lambda *_: None)
+        assert not await session.stream_file("a.wav")
+        assert not session.ready()
+
+    with_session(script)
+
+
+def test_the_switch_is_gone_while_digits_are_awaited() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        asked = asyncio.ensure_future(session.get_digits(1))
+        await switch.wire.sent("event")
+        switch.wire.end()
+        assert await asked == ""
+
+    with_session(script)
