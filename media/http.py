@@ -93,7 +93,7 @@ class _Client:
             raise ConnectionResetError
         self._bodyless = head.method == b"HEAD"
         headers = {name.decode(): value.decode() for name, value in head.headers}
-        _refuse_foreign(headers, self._writer.get_extra_info("sockname")[1])
+        _refuse_foreign(headers, *self._writer.get_extra_info("sockname")[:2])
         url = urlsplit(head.target.decode())
         if not url.path.startswith(PREFIX) or head.method not in (b"GET", b"POST"):
             raise HttpError(HTTPStatus.NOT_FOUND, f"ask for {PREFIX}NAME by GET or POST")
@@ -158,8 +158,8 @@ class _Client:
         await self._writer.drain()
 
 
-def _refuse_foreign(headers: Mapping[str, str], port: int) -> None:
-    own = [f"{host}:{port}" for host in ("127.0.0.1", "[::1]", "localhost")]
+def _refuse_foreign(headers: Mapping[str, str], address: str, port: int) -> None:
+    own = [f"{host}:{port}" for host in (f"[{address}]" if ":" in address else address, "localhost")]
     host = headers.get("host", "")
     # Another name may have been made to lead here (DNS rebinding); Origin and Sec-Fetch-Site are the browser's word.
     if host not in own or headers.get("origin", f"http://{host}") != f"http://{host}":

@@ -121,6 +121,41 @@ def test_play_and_get_digits_asks_again() -> None:
     assert played == ["ask.wav", "no.wav", "ask.wav", "no.wav", "ask.wav"]
 
 
+def test_play_and_get_digits_leaves_nothing_of_what_was_pressed_before() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        await session.set_variable("pin", "1234")
+        await session.set_variable("pin_invalid", "99")
+        assert await session.play_and_get_digits(4, 4, 1, 50, "#", "ask.wav", "", r"\d+", "pin") == ""
+        assert await session.get_variable("pin") is None
+        assert await session.get_variable("pin_invalid") is None
+
+    with_session(script)
+
+
+def test_play_and_get_digits_waits_for_each_digit_as_long_as_it_is_told() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        def prompt(wire: Wire, command: Command) -> None:
+            switch.press(wire, "1")
+            switch.complete(wire, command)
+
+        switch.apps["playback"] = prompt
+        # All by place, as in Lua; the second digit does not come within the last but one.
+        arguments = (1, 4, 1, 60_000, "#", "ask.wav", "no.wav", r"^\d$", "choice", 20, "0 XML default")
+        assert await session.play_and_get_digits(*arguments) == "1"
+        assert session.ready()
+
+    with_session(script)
+
+
+@pytest.mark.parametrize("extension", ["-both", "-bleg", ""])
+def test_no_extension_is_an_option_of_the_command(extension: str) -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        with pytest.raises(ArgumentError):
+            await session.transfer(extension)
+
+    with_session(script)
+
+
 def test_play_and_get_digits_transfers_who_fails() -> None:
     async def script(session: Session, switch: FakeSwitch) -> None:
         found = await session.play_and_get_digits(1, 1, 1, 50, "#", "ask.wav", transfer_on_failure="0 XML default")
