@@ -13,7 +13,7 @@ from media.esl.message import Event as SwitchEvent
 from media.esl.message import Headers
 from media.session import runtime
 from media.session.hooks import Hooks
-from media.session.placing import kill, placed
+from media.session.placing import GIVEN_UP, end_of, kill, placed
 
 TIMEOUT = 60
 "Seconds that a leg may ring, as in Lua (CoreSession of switch_cpp.cpp)."
@@ -26,6 +26,7 @@ RETRY_CAUSES = frozenset(
 "After these another gateway may do better."
 PARK_TIMEOUT = 14_400
 "Seconds that a leg stays whose worker has died, at most; as a caller's in the dialplan of media/freeswitch."
+_MARK = "strowger_leg"
 _NOTHING = "DESTINATION_OUT_OF_ORDER"
 
 
@@ -70,11 +71,13 @@ class Session(Hooks):
         ``timeout``: seconds to ring, unless the dial string says ``originate_timeout``. The leg ends with the script,
         at the latest; :meth:`close` ends it before.
         """
-        uuid = "" if is_fork(dial_string) else str(uuid4())
+        name, fork = str(uuid4()), is_fork(dial_string)
         variables = f"originate_timeout={timeout},park_timeout={PARK_TIMEOUT}:ALLOTTED_TIMEOUT"
-        variables += (f",origination_uuid={uuid}" if uuid else "") + (_caller(other, dial_string) if other else "")
+        # Of several legs each has a uuid of its own: then a variable is what they have in common.
+        variables += f",{_MARK if fork else 'origination_uuid'}={name}" + (_caller(other, dial_string) if other else "")
+        end = f"hupall {GIVEN_UP} {_MARK} {name}" if fork else end_of(name)
         try:
-            found = await placed(connection, f"{{{variables}}}{dial_string}", uuid, other)
+            found = await placed(connection, f"{{{variables}}}{dial_string}", end, other)
         except CommandError as error:
             return cls(None, SwitchEvent(Headers(b"")), cause=error.reply.strip() or _NOTHING)
         try:

@@ -19,8 +19,8 @@ AWAY = 60.0
 _tasks = set[asyncio.Task[None]]()
 
 
-async def placed(switch: Inbound, dial_string: str, uuid: str, other: Core | None) -> str:
-    """The uuid of the leg that was answered, or has early media; ``uuid`` where that is known before.
+async def placed(switch: Inbound, dial_string: str, end: str, other: Core | None) -> str:
+    """The uuid of the leg that was answered, or has early media; ``end`` is the API command that ends what rings.
 
     :raises CommandError: there is none; its reply is the cause.
     """
@@ -31,17 +31,22 @@ async def placed(switch: Inbound, dial_string: str, uuid: str, other: Core | Non
     try:
         await _until_done(job, other)
         if not job.done():
-            await _give_up(switch, job, uuid)
+            await _give_up(switch, job, end)
             raise CommandError("originate", GIVEN_UP)
         return (await job).removeprefix("+OK").strip()
     except (asyncio.CancelledError, ConnectionClosed):
-        _beside(_give_up(switch, job, uuid))
+        _beside(_give_up(switch, job, end))
         raise
+
+
+def end_of(uuid: str) -> str:
+    """The API command that ends a leg."""
+    return f"uuid_kill {uuid} {GIVEN_UP}"
 
 
 def kill(switch: Inbound, uuid: str) -> None:
     """End a leg, without waiting for it."""
-    _beside(_kill(switch, uuid))
+    _beside(_told(switch, end_of(uuid)))
 
 
 async def _until_done(job: asyncio.Future[str], other: Core | None) -> None:
@@ -57,24 +62,23 @@ async def _until_done(job: asyncio.Future[str], other: Core | None) -> None:
         over.cancel()
 
 
-async def _give_up(switch: Inbound, job: asyncio.Future[str], uuid: str) -> None:
+async def _give_up(switch: Inbound, job: asyncio.Future[str], end: str) -> None:
     while not job.done():
-        await _kill(switch, uuid)
+        await _told(switch, end)
         await asyncio.wait((job,), timeout=PAUSE)
     try:
-        await _kill(switch, (await job).removeprefix("+OK").strip())
+        await _told(switch, end_of((await job).removeprefix("+OK").strip()))
     except CommandError:
         return  # as it should
     except ConnectionClosed:
         with suppress(EslError, TimeoutError):
             await switch.connected(timeout=AWAY)
-        await _kill(switch, uuid)
+        await _told(switch, end)
 
 
-async def _kill(switch: Inbound, uuid: str) -> None:
-    if uuid:
-        with suppress(EslError):
-            await switch.api("uuid_kill", f"{uuid} {GIVEN_UP}")
+async def _told(switch: Inbound, command: str) -> None:
+    with suppress(EslError):
+        await switch.api(command)
 
 
 def _beside(work: Coroutine[Any, Any, None]) -> None:

@@ -63,6 +63,28 @@ def test_a_leg_that_rings_is_given_up_with_its_script(switch: Switch) -> None:
     with_phone(switch, scenario)
 
 
+def test_legs_that_ring_at_once_are_given_up_with_their_caller(switch: Switch) -> None:
+    async def scenario(first: Phone) -> None:
+        async with phone(switch.sip, "1002") as second:
+
+            async def script(session: Session) -> None:
+                await session.answer()
+                leg = await originate(f"{first.dial_string},{second.dial_string}", session)
+                assert (leg.ready(), leg.hangup_cause()) == (False, "ORIGINATOR_CANCEL")
+
+            async with serving(switch, script) as served:
+                call = first.call()
+                rung = [await first.called(), await second.called()]
+                for leg in rung:
+                    await leg.ring()
+                await call.hangup()
+                for leg in rung:
+                    assert (await leg.ended()).cause in {"ORIGINATOR_CANCEL", "NO_ANSWER"}
+                await served.done()
+
+    with_phone(switch, scenario)
+
+
 def test_a_leg_that_nobody_answers_times_out(switch: Switch) -> None:
     async def scenario(callee: Phone) -> None:
         async def rings() -> None:
