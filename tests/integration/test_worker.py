@@ -27,7 +27,6 @@ pytestmark = pytest.mark.timeout(120)
 
 SCRIPTS = """
     import asyncio
-    from pathlib import Path
     from media.script import script
     from media.session import API, Stream
 
@@ -80,6 +79,7 @@ SCRIPTS = """
 
     @script("until")
     async def until(stream, args):
+        from pathlib import Path
         while not Path(args).exists():
             await asyncio.sleep(0.01)
         stream.write("it is there")
