@@ -268,6 +268,10 @@ class Core:
             self._terminators = digits
             self._set("playback_terminators", digits)
 
+    def _own_terminators(self) -> None:
+        """Those that the channel had, for whoever has it next."""
+        self._terminated_by(self.channel.variable("playback_terminators") or "")
+
     def _keep_away(self, value: str = "false") -> None:
         """The end of our connection must not send a call back into the dialplan that somebody sent elsewhere."""
         if self.channel.variable("socket_resume") is not None:

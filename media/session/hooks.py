@@ -103,6 +103,7 @@ class Hooks(Recording):
         elif self._auto_hangup:
             await self.hangup()
         else:
+            self._own_terminators()
             if not self._own:
                 self._send(_RESUME)
             self._ended("transfer", None)

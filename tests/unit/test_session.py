@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from harness.esl_peer import Command, Wire
+from harness.esl_peer import CHANNEL, Command, Wire
 from harness.session_peer import UUID, FakeSwitch, with_session
 
 from media.esl.errors import ArgumentError
@@ -383,3 +383,17 @@ def test_the_switch_is_gone_while_digits_are_awaited() -> None:
         assert await asked == ""
 
     with_session(script)
+
+
+@pytest.mark.parametrize("leaves", ["back", "transfer"])
+@pytest.mark.parametrize("own", ["", "#"])
+def test_the_dialplan_gets_the_terminators_that_it_had(leaves: str, own: str) -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        session.set_auto_hangup(False)
+        await session.stream_file("a.wav")
+        assert switch.variables["playback_terminators"] == "none"
+        if leaves == "transfer":
+            await session.transfer("900")
+
+    channel = CHANNEL | ({"variable_playback_terminators": own} if own else {})
+    assert with_session(script, channel).variables["playback_terminators"] == own
