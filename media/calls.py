@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from media.esl import protocol
+from media.esl.errors import ConnectionClosed
 from media.esl.inbound import Inbound
 from media.esl.server import OutboundCall
 from media.intents import Intents
@@ -136,7 +137,7 @@ class Calls:
             self._begin(found, want.args, parameters)
         else:
             await self._quietly(found, want.args, parameters)
-        call.connection.write(protocol.command("resume"))
+        _tell(call, protocol.command("resume"))
 
     async def _run(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> str:
         runtime.use(self._switch)
@@ -206,4 +207,9 @@ async def _fail(session: Session) -> None:
 
 def _refuse(call: OutboundCall, cause: str, why: str) -> None:
     log.warning("call %s refused: %s", call.uuid, why)
-    call.connection.write(protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": cause}))
+    _tell(call, protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": cause}))
+
+
+def _tell(call: OutboundCall, command: bytes) -> None:
+    with suppress(ConnectionClosed):  # the caller has gone meanwhile
+        call.connection.write(command)

@@ -121,8 +121,11 @@ def _attach(message: EmailMessage, path: Path) -> None:
 
 
 def _server() -> tuple[str, int]:
-    host, _, port = os.environ.get(SERVER, "localhost:25").rpartition(":")
-    return host, int(port)
+    text = os.environ.get(SERVER, "localhost:25")
+    host, _, port = text.partition(":")
+    if not host or not (port or "25").isdecimal():
+        raise MailError(f"{SERVER}: {text!r} is not host:port")
+    return host, int(port or 25)
 
 
 def _send(message: EmailMessage, server: tuple[str, int]) -> None:

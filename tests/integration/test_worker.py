@@ -333,6 +333,25 @@ def test_without_its_switch_a_worker_takes_calls_and_says_so(bench: Bench) -> No
     run(main())
 
 
+def test_a_caller_who_goes_while_a_script_runs_beside_is_no_error(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with working(bench) as settings:
+            sign = bench.root / "sign"
+            wire = await bench.hand_over(settings, "until", str(sign))
+            while not (await ask(settings, "status"))["running"]:
+                pass
+            hang_up(wire)
+            await until(lambda: wire.writer.is_closing())
+            sign.touch()
+            while (await ask(settings, "status"))["calls"]:
+                pass
+
+    run(main())
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 # As a process
 
 

@@ -409,6 +409,13 @@ def test_a_conversion_that_fails(tmp_path: Path) -> None:
         asyncio.run(email("a@b", "x@y", "", "", str(tmp_path / "a.wav"), "false", "mp3", server=("127.0.0.1", 1)))
 
 
+@pytest.mark.parametrize("server", ["nobody.invalid:25:25", "127.0.0.1:x", ":"])
+def test_a_mail_server_that_is_none_is_named(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STROWGER_SMTP", server)
+    with pytest.raises(MailError, match="STROWGER_SMTP"):
+        asyncio.run(email("a@b", "x@y", ""))
+
+
 def test_a_mail_that_the_server_refuses() -> None:
     with pytest.raises(MailError, match="no such user"):
         sent("nobody@example.com", "x@y.example", "")
