@@ -3,12 +3,13 @@
 # make test   all checks and all tests
 # make contract   what a switch must do: the embedded one, and FreeSWITCH where there is one
 # make soak   a million calls in twenty minutes, and the memory of every process meanwhile
+# make bench-media  the media tier beside mod_lua, on a FreeSWITCH if there is one: ten minutes
 # make bench  what Strowger promises, measured beside its peers: a quarter of an hour, see docs/bench.md
 
 PYTHON := .venv/bin/python
 READY  := .venv/ready
 
-.PHONY: run demo test contract bench soak check install clean
+.PHONY: run demo test contract bench bench-media soak check install clean
 
 run: install
 	@$(PYTHON) -m console.main up
@@ -24,6 +25,9 @@ contract: install
 
 bench: install
 	@$(PYTHON) -m bench
+
+bench-media: install
+	@$(PYTHON) -m bench.media
 
 soak: install
 	@$(PYTHON) -m bench.soak

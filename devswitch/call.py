@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SDP_TYPE = "application/sdp"
+REFER_TIMEOUT = 10.0
+"Seconds that a peer has to tell what became of a REFER, as in FreeSWITCH."
 
 
 class Call:
@@ -52,6 +55,8 @@ class Call:
         self._changed = asyncio.Event()
         "Set when the call was answered (acknowledged, if it came in), and when it ended."
         self._over = asyncio.Event()
+        self._refer_done = asyncio.Event()
+        "Set when the peer no longer tells what becomes of our REFER."
         self._reinvite: InviteServerTransaction | None = None
         self._rtp = RtpStream(
             endpoint.open_rtp(), endpoint.ticker, pull=self._pull, push=self._push, on_digit=self._on_digit
@@ -81,8 +86,13 @@ class Call:
             raise LegEnded(self.cause or "NORMAL_UNSPECIFIED")
         ours = f"<{self._endpoint.contact(self._user)}>"
         done = asyncio.get_running_loop().create_future()
+        self._refer_done.clear()
         self._send("REFER", {"Refer-To": f"<{uri}>", "Referred-By": ours}, on_final=done.set_result)
-        await done
+        reply = await done
+        if reply is not None and reply.status < 300 and not self.cause:
+            # SWITCH_MESSAGE_INDICATE_DEFLECT of mod_sofia.c: while the peer tells how it goes.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._refer_done.wait(), REFER_TIMEOUT)
 
     async def hangup(self, cause: str = "NORMAL_CLEARING", headers: Mapping[str, str] = NO_HEADERS) -> None:
         if self.cause:
@@ -142,6 +152,8 @@ class Call:
                 self._referred(request, transaction)
             case "NOTIFY" | "OPTIONS" | "MESSAGE":
                 reply(transaction, 200)
+                if request.headers.get("Subscription-State", "").startswith("terminated"):
+                    self._refer_done.set()
             case _:
                 self._endpoint.refuse_method(transaction)
 
@@ -272,5 +284,6 @@ class Call:
         self._endpoint.forget(self)
         self._changed.set()
         self._over.set()
+        self._refer_done.set()
         if self.on_hangup:
             self.on_hangup(cause, status)

@@ -68,7 +68,7 @@ async def originate(
 def _tell(caller: Channel, attempt: Attempt, winner: Channel | None, cause: str) -> None:
     """Note on the caller's leg how it went."""
     if winner:
-        caller.set("originate_disposition", "call accepted")
+        caller.set("originate_disposition", "SUCCESS")
         caller.set("DIALSTATUS", "ANSWER" if winner.answered else "EARLY")
         return
     caller.set("originate_disposition", cause)

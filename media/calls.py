@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from media.esl import protocol
@@ -18,6 +19,7 @@ from media.intents import Intents
 from media.loader import Scripts
 from media.registry import Loaded
 from media.runner import ScriptFailed, guarded, run, run_until
+from media.served import ServedSession
 from media.session import Env, Session, Stream, runtime
 from media.wanted import Wanted, wanted
 from model.handover import HandoverError, HandoverLoop
@@ -106,7 +108,8 @@ class Calls:
 
     async def _attached(self, call: OutboundCall, want: Wanted, found: Loaded) -> None:
         runtime.use(self._switch)
-        session = OwedSession(call, want, lambda: self._intents.owe(call.uuid, found.script.name, found.place))
+        owe = partial(self._intents.owe, call.uuid, found.script.name, found.place)
+        session = ServedSession(call, want, self._secret, owe)
         with self._at_work(Running(found, call.uuid)):
             done = await self._serve(call, session, found, want.args)
             with suppress(ScriptFailed):
@@ -115,20 +118,17 @@ class Calls:
         if session.owed:
             self._intents.settle(call.uuid)
 
-    async def _serve(self, call: OutboundCall, session: Session, found: Loaded, args: str) -> bool:
+    async def _serve(self, call: OutboundCall, session: ServedSession, found: Loaded, args: str) -> bool:
         """Run the script of a call; whether that went well."""
         given: dict[str, Any] = {"session": session, "stream": Stream(), "args": args}
         if "env" in found.script.wants:
             # Not otherwise: it takes reading every header of the channel, of which there are a hundred.
             given["env"] = Env(_variables(call))
-        ended = asyncio.ensure_future(call.connection.wait_closed())
         try:
-            await run_until(found, self._scripts.folder, ended, GRACE, **given)
+            await run_until(found, self._scripts.folder, session.over, GRACE, **given)
             return True
         except ScriptFailed:
             return False
-        finally:
-            ended.cancel()
 
     async def _beside(self, call: OutboundCall, want: Wanted, found: Loaded) -> None:
         """A script that does not take the call: the dialplan goes on, at once or after it."""
@@ -171,26 +171,6 @@ class Calls:
     async def _quietly(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> None:
         with suppress(ScriptFailed):  # logged already
             await self._run(found, args, parameters)
-
-
-class OwedSession(Session):
-    """A session whose hangup hook is written down, so that a worker that dies does not forget it in silence."""
-
-    __slots__ = ("_owe", "owed")
-
-    def __init__(self, call: OutboundCall, want: Wanted, owe: Callable[[], None]) -> None:
-        super().__init__(call.connection, call.channel)
-        self.handover, self.script_args = want.handover, want.args
-        self._owe = owe
-        self.owed = False
-        "Whether it was written down."
-
-    def set_hangup_hook(self, function: Callable[..., Any], arg: Any = None) -> None:
-        """See :class:`Session`."""
-        if not self.owed:
-            self._owe()
-            self.owed = True
-        super().set_hangup_hook(function, arg)
 
 
 def _variables(call: OutboundCall) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""``python -m bench.media``: the media tier, beside mod_lua on the same FreeSWITCH."""
