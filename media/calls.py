@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from media.esl import protocol
+from media.esl.errors import ConnectionClosed
 from media.esl.inbound import Inbound
 from media.esl.server import OutboundCall
 from media.intents import Intents
@@ -23,14 +24,16 @@ from media.session import Env, Session, Stream, runtime
 from media.wanted import Wanted, wanted
 from model.handover import HandoverError, HandoverLoop
 
+T = TypeVar("T")
 REFUSED = "INCOMING_CALL_BARRED"
 "For a call without proof: 403. Of CALL_REJECTED FreeSWITCH makes 603 (hangup_cause_to_sip of mod_sofia.c)."
 LOOP = "EXCHANGE_ROUTING_ERROR"
 "For a call that was handed over too often: 483."
 UNKNOWN = "UNALLOCATED_NUMBER"
 "For a script that is not there: 404."
-FAILED = "NORMAL_TEMPORARY_FAILURE"
-"For a script that raised: 503 where it had not answered."
+FAILED = "NORMAL_UNSPECIFIED"
+"""For a script that raised: 480 where it had not answered. A 5xx counts against the node's breaker, and the next node
+would be tried: so one script could take all nodes out of use."""
 GRACE = 30.0
 "Seconds that a script may go on after its call, for hangup hooks and the like; then it is cancelled."
 
@@ -58,7 +61,8 @@ class Calls:
     def __init__(self, scripts: Scripts, secret: bytes, intents: Intents, switch: Inbound) -> None:
         self.running: set[Running] = set()
         self._scripts, self._secret, self._intents, self._switch = scripts, secret, intents, switch
-        self._detached: set[asyncio.Task[None]] = set()
+        self._detached: set[asyncio.Task[Any]] = set()
+        "Scripts that run without a call, waited for or not."
 
     async def take(self, call: OutboundCall) -> None:
         """Serve a call that the switch handed over; the connection ends with this."""
@@ -76,7 +80,7 @@ class Calls:
 
     async def run(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> str:
         """Run a script without a call; what it wrote to ``stream``. Raises NotRun and ScriptFailed."""
-        return await self._run(await self._find(key, call=False), args, parameters or {})
+        return await self._task(self._run(await self._find(key, call=False), args, parameters or {}))
 
     async def begin(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> None:
         """The same, without waiting for it. Raises NotRun."""
@@ -133,7 +137,7 @@ class Calls:
             self._begin(found, want.args, parameters)
         else:
             await self._quietly(found, want.args, parameters)
-        call.connection.write(protocol.command("resume"))
+        _tell(call, protocol.command("resume"))
 
     async def _run(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> str:
         runtime.use(self._switch)
@@ -156,9 +160,13 @@ class Calls:
             self.running.discard(running)
 
     def _begin(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> None:
-        task = asyncio.create_task(self._quietly(found, args, parameters))
+        self._task(self._quietly(found, args, parameters))
+
+    def _task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
         self._detached.add(task)
         task.add_done_callback(self._detached.discard)
+        return task
 
     async def _quietly(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> None:
         with suppress(ScriptFailed):  # logged already
@@ -179,4 +187,9 @@ async def _fail(session: Session) -> None:
 
 def _refuse(call: OutboundCall, cause: str, why: str) -> None:
     log.warning("call %s refused: %s", call.uuid, why)
-    call.connection.write(protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": cause}))
+    _tell(call, protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": cause}))
+
+
+def _tell(call: OutboundCall, command: bytes) -> None:
+    with suppress(ConnectionClosed):  # the caller has gone meanwhile
+        call.connection.write(command)

@@ -57,7 +57,12 @@ class ServedSession(Session):
             await self.set_variable(f"sip_h_{name}", value)
         told = self.channel.variable
         where = f"{told('sip_network_ip')}:{told('sip_network_port')}"
-        await self.execute("bridge", f"sofia/{told('sofia_profile_name')}/sip:{quote(number, safe='+*')}@{where}")
+        # Else no header goes to a leg (dialplan of media/freeswitch): this one alone leads to whom the token is for.
+        await self.set_variable("sip_copy_custom_headers", "true")
+        try:
+            await self.execute("bridge", f"sofia/{told('sofia_profile_name')}/sip:{quote(number, safe='+*')}@{where}")
+        finally:
+            await self.set_variable("sip_copy_custom_headers", "false")
         return await self.get_variable("originate_disposition") or ""
 
     def _ended(self, ending: str, event: Event | None) -> None:

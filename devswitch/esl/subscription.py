@@ -47,7 +47,9 @@ class Subscription:
     def _drop(self, name: str) -> None:
         if name == "ALL":
             self.names.clear()
-        self.names.discard(name)
+        # Of CUSTOM only the subclasses go (parse_command of mod_event_socket.c).
+        if name != "CUSTOM":
+            self.names.discard(name)
 
     @staticmethod
     def _each(words: list[str], name: object, custom: object) -> bool:

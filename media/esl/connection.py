@@ -160,6 +160,16 @@ class Connection:
             self.subscribed.update(wanted)
             self.write(data)
 
+    def unsubscribe(self, *names: str) -> None:
+        """No more of these; what commands of ours wait for goes on. Waits for no reply."""
+        gone = self.subscribed.intersection(names) - {JOB, EXECUTED}
+        self.subscribed -= gone
+        if "ALL" in gone:
+            self.subscribed |= {JOB, EXECUTED}
+            self.write(protocol.unsubscription(["ALL"]), protocol.subscription(self.subscribed))
+        elif gone and "ALL" not in self.subscribed:
+            self.write(protocol.unsubscription(gone))
+
     async def filter(self, header: str, value: str, *, timeout: float | None = None) -> None:
         """Of the events asked for only those with ``header: value``; of several filters one has to fit."""
         data = protocol.command("filter", header, value)

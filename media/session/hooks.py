@@ -84,9 +84,12 @@ class Hooks(Recording):
                 await self._let_go()
             await self._hang_up_hook()
         finally:
-            if not self._own:
-                await runtime.end_legs()
-            await asyncio.shield(self.connection.close())
+            runtime.forget(self)
+            try:
+                if not self._own:
+                    await runtime.end_legs()
+            finally:
+                await asyncio.shield(self.connection.close())
 
     async def _let_go(self) -> None:
         if self._sent_ahead and not self._auto_hangup:
@@ -100,6 +103,7 @@ class Hooks(Recording):
         elif self._auto_hangup:
             await self.hangup()
         else:
+            self._own_terminators()
             if not self._own:
                 self._send(_RESUME)
             self._ended("transfer", None)

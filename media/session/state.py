@@ -98,9 +98,10 @@ class State(Core):
     async def transfer(self, extension: str, dialplan: str = "", context: str = "") -> bool:
         """Send the call into a dialplan; from then on :meth:`ready` is False, and nothing hangs up."""
         words = (extension, *([dialplan or "XML"] if dialplan or context else []), *([context] if context else []))
-        if not extension or any(" " in word for word in words):
-            raise ArgumentError("transfer: an extension is one word, and so are dialplan and context")
+        if not extension or extension.startswith("-") or any(" " in word for word in words):
+            raise ArgumentError("transfer: an extension is one word without - in front; so are dialplan and context")
         refuse_ahead(self, "transfer")
+        self._own_terminators()
         self._keep_away()
         answer = await self._asked("uuid_transfer", " ".join((self.uuid, *words)))
         if not answer.startswith("+OK"):
@@ -146,9 +147,8 @@ class State(Core):
         if taken and self._digits and self._ahead is None:
             self._send(protocol.command("api", "uuid_recv_dtmf", self.uuid, "".join(d.digit for d in self._digits)))
             self._digits.clear()
-        own = self.channel.variable("playback_terminators") or ""
-        if self._terminators in ("none", "any") and self._terminators != own:
-            self._terminated_by(own)
+        if self._terminators in ("none", "any"):
+            self._own_terminators()
         self._taken = taken
         if leaves:
             self._keep_away()

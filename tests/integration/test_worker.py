@@ -79,6 +79,13 @@ SCRIPTS = """
     async def api(stream, args):
         stream.write(await API().execute("echo", args))
 
+    @script("until")
+    async def until(stream, args):
+        from pathlib import Path
+        while not Path(args).exists():
+            await asyncio.sleep(0.01)
+        stream.write("it is there")
+
     @script("back")
     async def back(session, args):
         await session.send_back(args)
@@ -173,7 +180,7 @@ def test_a_script_that_raises_ends_its_call_alone(
 
     async def main() -> None:
         async with working(bench) as settings:
-            assert (await over(await bench.hand_over(settings, name)))[-1] == "NORMAL_TEMPORARY_FAILURE"
+            assert (await over(await bench.hand_over(settings, name)))[-1] == "NORMAL_UNSPECIFIED"
             assert (await over(await bench.hand_over(settings, "welcome")))[-1] == "NORMAL_CLEARING"
 
     run(main())
@@ -365,6 +372,25 @@ def test_without_its_switch_a_worker_takes_calls_and_says_so(bench: Bench) -> No
     run(main())
 
 
+def test_a_caller_who_goes_while_a_script_runs_beside_is_no_error(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with working(bench) as settings:
+            sign = bench.root / "sign"
+            wire = await bench.hand_over(settings, "until", str(sign))
+            while not (await ask(settings, "status"))["running"]:
+                pass
+            hang_up(wire)
+            await until(lambda: wire.writer.is_closing())
+            sign.touch()
+            while (await ask(settings, "status"))["calls"]:
+                pass
+
+    run(main())
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 # As a process
 
 
@@ -404,6 +430,25 @@ def test_sigterm_lets_calls_end_first(bench: Bench) -> None:
             hang_up(wire)
             assert await ended(worker) == 0
             assert not settings.worker_socket.exists()
+
+    run(main())
+
+
+def test_sigterm_lets_scripts_without_a_call_end_first(bench: Bench) -> None:
+    async def main() -> None:
+        async with process(bench) as (settings, worker):
+            reader, writer = await asyncio.open_unix_connection(settings.worker_socket)  # an idle one holds nothing up
+            sign = bench.root / "sign"
+            said = asyncio.ensure_future(ask(settings, "run", name="until", args=str(sign)))
+            while not (await ask(settings, "status"))["running"]:
+                pass
+            worker.send_signal(signal.SIGTERM)
+            await until(lambda: b"takes no more calls" in (bench.root / "log").read_bytes())
+            sign.touch()
+            assert (await said)["output"] == "it is there"
+            assert await ended(worker) == 0
+            assert await reader.read() == b""
+            writer.close()
 
     run(main())
 
