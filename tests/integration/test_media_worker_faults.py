@@ -126,8 +126,8 @@ def line(text: str) -> int:
 
 
 def test_a_script_that_raises(worker: MediaWorker, caller: Caller) -> None:
-    assert caller.call("raises").reason == "cause=41"
-    assert caller.call("raises-first").refused == "503 Service Unavailable"
+    assert caller.call("raises").reason == "cause=31"
+    assert caller.call("raises-first").refused == "480 Temporarily Unavailable"
     assert caller.call("fine").reason == "cause=16"
     found = re.findall(r"script (\S+) failed: KeyError at \S+/all.py:(\d+)\n", worker.log)
     at = line('return {}["0770')

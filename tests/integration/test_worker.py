@@ -328,7 +328,7 @@ def test_a_call_is_sent_back_with_a_new_proof(bench: Bench) -> None:
 def test_what_is_no_number_is_sent_nowhere(bench: Bench, number: str) -> None:
     async def main() -> None:
         async with working(bench) as settings:
-            assert await over(await bench.hand_over(settings, "back", number)) == ["NORMAL_TEMPORARY_FAILURE"]
+            assert await over(await bench.hand_over(settings, "back", number)) == ["NORMAL_UNSPECIFIED"]
 
     run(main())
 
@@ -337,7 +337,7 @@ def test_a_call_that_was_not_handed_over_is_not_sent_back(bench: Bench) -> None:
     async def main() -> None:
         async with working(bench) as settings:
             wire = await bench.call(settings, strowger_script="back", strowger_args="1002")
-            assert await over(wire) == ["NORMAL_TEMPORARY_FAILURE"]
+            assert await over(wire) == ["NORMAL_UNSPECIFIED"]
 
     run(main())
 
