@@ -117,14 +117,11 @@ class Calls:
         if "env" in found.script.wants:
             # Not otherwise: it takes reading every header of the channel, of which there are a hundred.
             given["env"] = Env(_variables(call))
-        ended = asyncio.ensure_future(call.connection.wait_closed())
         try:
-            await run_until(found, self._scripts.folder, ended, GRACE, **given)
+            await run_until(found, self._scripts.folder, call.connection.when_closed, GRACE, **given)
             return True
         except ScriptFailed:
             return False
-        finally:
-            ended.cancel()
 
     async def _beside(self, call: OutboundCall, want: Wanted, found: Loaded) -> None:
         """A script that does not take the call: the dialplan goes on, at once or after it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from media.registry import Loaded
 from media.session.errors import ScriptExit
 
 log = logging.getLogger(__name__)
+
+WhenEnded = Callable[[Callable[[], object]], object]
+"Is given what to call then."
 
 
 class ScriptFailed(Exception):
@@ -42,27 +46,21 @@ async def guarded(found: Loaded, folder: Path, work: Awaitable[object]) -> None:
         raise ScriptFailed(failed) from None
 
 
-async def run_until(found: Loaded, folder: Path, ended: asyncio.Future[None], grace: float, **given: Any) -> None:
-    """The same, for at most ``grace`` seconds after ``ended``."""
-    task = asyncio.ensure_future(run(found, folder, **given))
+async def run_until(found: Loaded, folder: Path, ended: WhenEnded, grace: float, **given: Any) -> None:
+    """The same, for at most ``grace`` seconds after the call has ended, which ``ended`` tells of.
+
+    In the task of the call: one more would cost as much as a short script does.
+    """
+    scope = asyncio.timeout(None)
+    ended(lambda: _end_soon(scope, grace))
     try:
-        await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            await asyncio.wait({task}, timeout=grace)
-        if task.done():
-            return task.result()
-        place = _at(task.get_coro(), folder)
+        async with scope:
+            await run(found, folder, **given)
+    except TimeoutError as error:
+        place = places.of_error(error.__cause__ or error.__context__ or error, folder)
         log.warning("script %s is cancelled, %g s after its call ended: at %s", found.script.name, grace, place)
-    finally:
-        task.cancel()
-        await asyncio.wait({task}, timeout=grace)
 
 
-def _at(coroutine: Any, folder: Path) -> str:
-    """The innermost place within ``folder`` where a coroutine waits."""
-    place = "an unknown place"
-    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
-        at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        place = at if places.inside(at, folder) else place
-        coroutine = coroutine.cr_await
-    return place
+def _end_soon(scope: asyncio.Timeout, grace: float) -> None:
+    with suppress(RuntimeError):  # the script is done
+        scope.reschedule(asyncio.get_running_loop().time() + grace)

@@ -17,6 +17,10 @@ CLOSE_TIMEOUT = 5.0
 "Seconds that closing waits for the switch."
 WRITE_LIMIT = 1024 * 1024
 "Bytes that wait to be written at most."
+TOGETHER, TOGETHER_COMMANDS = 4096, 16
+"What is written in one turn of the loop goes out together: writes of so many bytes, and so many of them."
+QUIET = 64 * 1024
+"Bytes of replies that wait to be read together, where only the end is of interest."
 
 KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -36,6 +40,7 @@ class Link(asyncio.Protocol):
 
     __slots__ = (
         "_closing", "_decoder", "_loop", "_on_end", "_on_message", "_on_open", "_room", "_stall", "_transport",
+        "_unwritten",
         "closed", "ended", "error", "stall_timeout", "write_limit",
     )  # fmt: skip
 
@@ -52,6 +57,7 @@ class Link(asyncio.Protocol):
         self._decoder = Decoder()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._unwritten: list[bytes] = []
         self._room: asyncio.Future[None] | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -141,7 +147,11 @@ class Link(asyncio.Protocol):
         if waiting and waiting + len(data) > self.write_limit:
             self._stalled()
             raise self.reason()
-        self._transport.write(data)
+        if not self._unwritten:
+            self._loop.call_soon(self._flush)
+        self._unwritten.append(data)
+        if waiting or len(data) > TOGETHER or len(self._unwritten) == TOGETHER_COMMANDS:
+            self._flush()
 
     def abort(self, error: EslError) -> None:
         """End at once, what is not written yet is lost."""
@@ -156,6 +166,7 @@ class Link(asyncio.Protocol):
         Only our half is closed, and the switch closes the other: replies to a socket that is closed would be answered
         with a reset, which may overtake commands.
         """
+        self._flush()
         if self._transport and not self._closing:
             self._closing = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
             if self._transport.can_write_eof() and not self._transport.is_closing():
@@ -170,12 +181,31 @@ class Link(asyncio.Protocol):
             self.ended = self.ended or self._loop.create_future()
             await asyncio.shield(self.ended)
 
+    def when_closed(self, told: Callable[[], object]) -> None:
+        """Call ``told`` once the socket is closed."""
+        if self._transport is None:
+            self._loop.call_soon(told)
+            return
+        self.ended = self.ended or self._loop.create_future()
+        self.ended.add_done_callback(lambda _: told())
+
+    def silence(self) -> None:
+        """Wake for the end alone, and for more than anybody sends."""
+        if self._transport:
+            # socket(7); what came before the end is read with it.
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, QUIET)
+
     def reason(self) -> ConnectionClosed:
         """An error of its own for each who waits."""
         error = ConnectionClosed(f"the connection to the switch ended: {self.error}" if self.error else
                                  "the connection to the switch is closed")  # fmt: skip
         error.__cause__ = self.error
         return error
+
+    def _flush(self) -> None:
+        unwritten, self._unwritten = self._unwritten, []
+        if unwritten and self._transport:
+            self._transport.write(b"".join(unwritten))
 
     def _stalled(self) -> None:
         self.abort(StalledError("the switch no longer reads"))

@@ -12,7 +12,7 @@ from media.esl.inbound import Inbound
 from media.esl.message import Event as SwitchEvent
 from media.esl.message import Headers
 from media.session import runtime
-from media.session.core import quoted
+from media.session.core import BRIDGES, quoted
 from media.session.hooks import Hooks
 
 TIMEOUT = 60
@@ -112,6 +112,7 @@ async def bridge(first: Session, second: Session) -> bool:
         await first.pre_answer()
     for leg in (first, second):
         leg._prepare()
+        leg.connection.subscribe(*BRIDGES)
         leg._set("park_after_bridge", "true")
         leg._moving = True
     try:

@@ -46,6 +46,7 @@ def keep(leg: Leg) -> None:
 async def end_legs() -> None:
     """The script is over, and so are the calls it placed."""
     legs = _legs.get([])
-    ending = [leg.close() for leg in legs]
-    legs.clear()
-    await asyncio.gather(*ending)
+    if legs:
+        ending = [leg.close() for leg in legs]
+        legs.clear()
+        await asyncio.gather(*ending)
