@@ -39,9 +39,9 @@ class Link(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closing", "_decoder", "_loop", "_on_end", "_on_message", "_on_open", "_room", "_stall", "_transport",
+        "_closing", "_decoder", "_loop", "_on_end", "_on_message", "_on_open", "_room", "_stall", "_told", "_transport",
         "_unwritten",
-        "closed", "ended", "error", "stall_timeout", "write_limit",
+        "closed", "error", "stall_timeout", "write_limit",
     )  # fmt: skip
 
     def __init__(
@@ -66,7 +66,8 @@ class Link(asyncio.Protocol):
         "Whether nothing can be written, or will be read, any more."
         self.error: BaseException | None = None
         "Why, where neither side just closed."
-        self.ended: asyncio.Future[None] | None = None
+        self._told: list[Callable[[], object]] = []
+        "To be called at the end."
 
     # What asyncio calls
 
@@ -78,6 +79,7 @@ class Link(asyncio.Protocol):
             sock.setsockopt(level, option, value)
         if self._on_open:
             self._on_open()
+            self._flush()
 
     def data_received(self, data: bytes) -> None:
         if self.closed:
@@ -105,9 +107,10 @@ class Link(asyncio.Protocol):
         for timer in (self._stall, self._closing):
             if timer:
                 timer.cancel()
-        if self.ended and not self.ended.done():
-            self.ended.set_result(None)
         self._transport = None
+        told, self._told = self._told, []
+        for tell in told:
+            tell()
         self._on_message = self._on_end = self._on_open = _nothing  # no cycle is left to the garbage collector
 
     def pause_writing(self) -> None:
@@ -166,7 +169,7 @@ class Link(asyncio.Protocol):
         Only our half is closed, and the switch closes the other: replies to a socket that is closed would be answered
         with a reset, which may overtake commands.
         """
-        self._flush()
+        self._flush()  # what was written in this turn
         if self._transport and not self._closing:
             self._closing = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
             if self._transport.can_write_eof() and not self._transport.is_closing():
@@ -178,16 +181,16 @@ class Link(asyncio.Protocol):
     async def wait_closed(self) -> None:
         """Until the socket is closed."""
         if self._transport:
-            self.ended = self.ended or self._loop.create_future()
-            await asyncio.shield(self.ended)
+            ended: asyncio.Future[None] = self._loop.create_future()
+            self._told.append(lambda: None if ended.done() else ended.set_result(None))
+            await ended
 
     def when_closed(self, told: Callable[[], object]) -> None:
         """Call ``told`` once the socket is closed."""
         if self._transport is None:
             self._loop.call_soon(told)
             return
-        self.ended = self.ended or self._loop.create_future()
-        self.ended.add_done_callback(lambda _: told())
+        self._told.append(told)
 
     def silence(self) -> None:
         """Wake for the end alone, and for more than anybody sends."""

@@ -49,6 +49,8 @@ class FakeSwitch(EslPeer):
         wire.reply("+OK")
         if command.headers["call-command"] == "hangup":
             self.hang_up(wire, command.headers.get("hangup-cause", "NORMAL_CLEARING"))
+            if not any(sent.name == "linger" for sent in wire.commands):
+                wire.end()
             return
         app = command.headers["execute-app-name"]
         given = command.headers.get("execute-app-arg", "")

@@ -124,6 +124,49 @@ def test_play_and_get_digits_asks_again() -> None:
     assert switch.terminators == ["any", "none", "any", "none", "any"]
 
 
+def test_the_switch_is_told_how_reading_went_before_it_may_look() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        await session.answer()
+        switch.press(switch.wire, "5#")
+        assert await session.read(1, 4, "", 5000, "#") == "5"
+        assert await session.get_variable("read_result") == "success"
+        assert await session.get_variable("read_terminator_used") == "#"
+        assert switch.variables == {}
+        await session.execute("log", "INFO ${read_result}")
+        assert switch.variables == {"read_result": "success", "read_terminator_used": "#"}
+        await session.set_variable("read_result", "mine")
+        assert await session.get_variable("read_result") == "mine"
+
+    with_session(script)
+
+
+def test_what_was_not_sent_ahead_did_not_hang_up() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        async def wrong() -> None:
+            with session.ahead():
+                await session.hangup()
+                raise ValueError("no")
+
+        with pytest.raises(ValueError, match="no"):
+            await wrong()
+        with session.ahead():
+            await session.answer()
+
+    sent = with_session(script).wire.commands  # the first was not sent
+    assert [command.headers.get("call-command") for command in sent[1:]] == ["execute", "hangup"]
+
+
+def test_events_of_a_bridge_are_asked_for_by_what_bridges() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        await session.answer()
+        await session.execute("playback", "a.wav")
+        assert not any("CHANNEL_BRIDGE" in command.line for command in switch.wire.commands)
+        await session.execute("bridge", "user/1001")
+        assert any("CHANNEL_BRIDGE CHANNEL_UNBRIDGE" in command.line for command in switch.wire.commands)
+
+    with_session(script)
+
+
 def test_play_and_get_digits_transfers_who_fails() -> None:
     async def script(session: Session, switch: FakeSwitch) -> None:
         found = await session.play_and_get_digits(1, 1, 1, 50, "#", "ask.wav", transfer_on_failure="0 XML default")
