@@ -12,7 +12,7 @@ from media.esl.dispatch import EXECUTED, JOB, Dispatch, Handler
 from media.esl.errors import ArgumentError, CommandError, ProtocolError
 from media.esl.link import STALL_TIMEOUT, WRITE_LIMIT, Link
 from media.esl.message import Event, Message, Reply
-from media.esl.replies import Replies, accepted, succeeded
+from media.esl.replies import Replies, Unless, accepted, succeeded
 
 _PROCESS, _NUMBERS = secrets.token_hex(3), count()
 
@@ -216,7 +216,8 @@ class Connection:
                 await self._link.room()
                 self._subscribe(event)
                 self._dispatch.expect(ours, waiter)
-                accepted(name, await self.put(name, data))
+                self._link.write(data)
+                self._replies.expect(name, Unless(name, waiter))
                 return await waiter
         except TimeoutError:
             raise TimeoutError(f"no {event} within {timeout} s") from None
