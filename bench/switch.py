@@ -19,11 +19,11 @@ import numpy as np
 import typer
 
 from console.ports import free_port
-from devswitch import tones
-from devswitch.endpoint import Endpoint
-from devswitch.incoming import IncomingCall
+from devswitch.audio import tones
+from devswitch.audio.sources import Player
 from devswitch.leg import FRAME_SECONDS, Frame
-from devswitch.sources import Player
+from devswitch.sip.endpoint import Endpoint
+from devswitch.sip.incoming import IncomingCall
 
 # Linux, asm-generic/socket.h; Python does not name it.
 SO_TIMESTAMPNS = 35

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from console import phone
-from devswitch import speech, tones, wav
+from devswitch.audio import speech, tones, wav
 from devswitch.leg import RATE, Frame, LegEnded
 
 PROMPT = "Please enter four digits."

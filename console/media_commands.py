@@ -127,6 +127,7 @@ def reload(worker: Worker = 0, json: Json = False) -> None:
         )
 
 
+@app.command()
 def run(
     name: Annotated[str, typer.Argument(help="Name or number of a call script that needs no call.")],
     args: Annotated[list[str] | None, typer.Argument(help="What it gets as args.")] = None,

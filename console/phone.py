@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import numpy as np
 
 from console.ports import free_range
-from devswitch.endpoint import Endpoint
+from devswitch.audio.sources import Player
+from devswitch.audio.tones import goertzel
 from devswitch.leg import FRAME_SECONDS, RATE, Frame, LegEnded
-from devswitch.outgoing import OutgoingCall
-from devswitch.sources import Player
-from devswitch.tones import goertzel
+from devswitch.sip.endpoint import Endpoint
+from devswitch.sip.outgoing import OutgoingCall
 
 LOUD = 300.0
 "Root mean square below which a frame is silence: what G.711 makes of silence is far below."

@@ -113,7 +113,7 @@ def freeswitch() -> str:
 
 async def _answers_options(port: int) -> bool:
     # Not for every command: numpy takes longer to load than most of them to run.
-    from devswitch.endpoint import Endpoint
+    from devswitch.sip.endpoint import Endpoint
 
     asker = Endpoint("127.0.0.1", 0, on_invite=lambda _: None, rtp_ports=range(0), user_agent="strowger")
     await asker.start()

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from devswitch import catalogue
-from devswitch.endpoint import Endpoint
-from devswitch.esl_server import EslServer
-from devswitch.phrases import Phrases
+from devswitch.apps.phrases import Phrases
+from devswitch.esl.server import EslServer
+from devswitch.sip.endpoint import Endpoint
 from devswitch.switch import VERSION, Options, Switch
 
 log = logging.getLogger("devswitch")

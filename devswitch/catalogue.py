@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from devswitch import (  # noqa: F401
-    api_call,
-    api_channel,
-    api_text,
-    apps_audio,
-    apps_call,
-    apps_variables,
-    apps_web,
-    bridging,
-    esl_commands,
-    recording,
-    saying,
-    socket_app,
-)
+from devswitch.api import calls, channel, texts  # noqa: F401
+from devswitch.apps import bridge, call, playback, recording, saying, variables, web  # noqa: F401
+from devswitch.esl import commands, socket_app  # noqa: F401
 from devswitch.events import FIRED
 from devswitch.registry import APPS, COMMANDS
 
 APPLICATIONS = tuple(sorted(APPS))
 API_COMMANDS = tuple(sorted(COMMANDS))
-ESL_COMMANDS = tuple(sorted(esl_commands.COMMANDS))
+ESL_COMMANDS = tuple(sorted(commands.COMMANDS))
 EVENTS = tuple(sorted(FIRED))

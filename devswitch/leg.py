@@ -20,6 +20,8 @@ FRAME = 160
 FRAME_SECONDS = FRAME / RATE
 
 Frame: TypeAlias = NDArray[np.int16]
+SILENCE: Frame = np.zeros(FRAME, np.int16)
+SILENCE.flags.writeable = False
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 

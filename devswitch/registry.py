@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from devswitch.channel import Channel
+    from devswitch.channel.channel import Channel
     from devswitch.switch import Switch
 
 AppFunction = Callable[["Channel", str], Awaitable[None]]

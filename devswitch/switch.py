@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from devswitch import execute, lifecycle
-from devswitch.channel import Channel, State
-from devswitch.dialplan import Action, Dialplan
+from devswitch.apps.phrases import Phrases
+from devswitch.apps.playing import OnDigit, Status
+from devswitch.channel import execute, lifecycle
+from devswitch.channel.channel import Channel
+from devswitch.channel.profile import Profile
+from devswitch.channel.sipvars import inbound_variables
+from devswitch.channel.state import State
+from devswitch.dialplan.dialplan import Action, Dialplan
 from devswitch.events import Bus
 from devswitch.leg import Leg
-from devswitch.phrases import Phrases
-from devswitch.playing import OnDigit, Status
-from devswitch.profile import Profile
 from devswitch.registry import COMMANDS
 from devswitch.sip.message import Request
-from devswitch.sipvars import inbound_variables
 from devswitch.text import expand, true
 
 log = logging.getLogger("devswitch")
@@ -96,7 +97,7 @@ class Switch:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def load_dialplan(self) -> None:
-        """Read the dialplan anew; raises :class:`~devswitch.xmltree.XmlError`, and the old one stays."""
+        """Read the dialplan anew; raises :class:`~devswitch.dialplan.xmltree.XmlError`, and the old one stays."""
         if self.options.dialplan:
             self.dialplan = Dialplan.load(self.options.dialplan, self.globals)
 

@@ -45,6 +45,11 @@ def separate(text: str, delimiter: str = " ", limit: int = 0) -> list[str]:
     return parts
 
 
+def listed(text: str, delimiter: str = " ") -> list[str]:
+    """The parts of ``text``, by the delimiter or by the character behind ``^^`` at its beginning."""
+    return separate(text[3:], text[2]) if text.startswith("^^") and len(text) > 2 else separate(text, delimiter)
+
+
 def _end(text: str, delimiter: str) -> int:
     quoted = False
     position = 0

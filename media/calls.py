@@ -5,30 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from media.esl import protocol
+from media.esl.errors import ConnectionClosed
 from media.esl.inbound import Inbound
 from media.esl.server import OutboundCall
 from media.intents import Intents
 from media.loader import Scripts
 from media.registry import Loaded
 from media.runner import ScriptFailed, guarded, run, run_until
+from media.served import ServedSession
 from media.session import Env, Session, Stream, runtime
 from media.wanted import Wanted, wanted
 from model.handover import HandoverError, HandoverLoop
 
+T = TypeVar("T")
 REFUSED = "INCOMING_CALL_BARRED"
 "For a call without proof: 403. Of CALL_REJECTED FreeSWITCH makes 603 (hangup_cause_to_sip of mod_sofia.c)."
 LOOP = "EXCHANGE_ROUTING_ERROR"
 "For a call that was handed over too often: 483."
 UNKNOWN = "UNALLOCATED_NUMBER"
 "For a script that is not there: 404."
-FAILED = "NORMAL_TEMPORARY_FAILURE"
-"For a script that raised: 503 where it had not answered."
+FAILED = "NORMAL_UNSPECIFIED"
+"""For a script that raised: 480 where it had not answered. A 5xx counts against the node's breaker, and the next node
+would be tried: so one script could take all nodes out of use."""
 GRACE = 30.0
 "Seconds that a script may go on after its call, for hangup hooks and the like; then it is cancelled."
 
@@ -56,7 +61,8 @@ class Calls:
     def __init__(self, scripts: Scripts, secret: bytes, intents: Intents, switch: Inbound) -> None:
         self.running: set[Running] = set()
         self._scripts, self._secret, self._intents, self._switch = scripts, secret, intents, switch
-        self._detached: set[asyncio.Task[None]] = set()
+        self._detached: set[asyncio.Task[Any]] = set()
+        "Scripts that run without a call, waited for or not."
 
     async def take(self, call: OutboundCall) -> None:
         """Serve a call that the switch handed over; the connection ends with this."""
@@ -74,7 +80,7 @@ class Calls:
 
     async def run(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> str:
         """Run a script without a call; what it wrote to ``stream``. Raises NotRun and ScriptFailed."""
-        return await self._run(await self._find(key, call=False), args, parameters or {})
+        return await self._task(self._run(await self._find(key, call=False), args, parameters or {}))
 
     async def begin(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> None:
         """The same, without waiting for it. Raises NotRun."""
@@ -102,7 +108,8 @@ class Calls:
 
     async def _attached(self, call: OutboundCall, want: Wanted, found: Loaded) -> None:
         runtime.use(self._switch)
-        session = OwedSession(call, want, lambda: self._intents.owe(call.uuid, found.script.name, found.place))
+        owe = partial(self._intents.owe, call.uuid, found.script.name, found.place)
+        session = ServedSession(call, want, self._secret, owe)
         with self._at_work(Running(found, call.uuid)):
             done = await self._serve(call, session, found, want.args)
             with suppress(ScriptFailed):
@@ -111,14 +118,14 @@ class Calls:
         if session.owed:
             self._intents.settle(call.uuid)
 
-    async def _serve(self, call: OutboundCall, session: Session, found: Loaded, args: str) -> bool:
+    async def _serve(self, call: OutboundCall, session: ServedSession, found: Loaded, args: str) -> bool:
         """Run the script of a call; whether that went well."""
         given: dict[str, Any] = {"session": session, "stream": Stream(), "args": args}
         if "env" in found.script.wants:
             # Not otherwise: it takes reading every header of the channel, of which there are a hundred.
             given["env"] = Env(_variables(call))
         try:
-            await run_until(found, self._scripts.folder, call.connection.when_closed, GRACE, **given)
+            await run_until(found, self._scripts.folder, session.over, GRACE, **given)
             return True
         except ScriptFailed:
             return False
@@ -130,7 +137,7 @@ class Calls:
             self._begin(found, want.args, parameters)
         else:
             await self._quietly(found, want.args, parameters)
-        call.connection.write(protocol.command("resume"))
+        _tell(call, protocol.command("resume"))
 
     async def _run(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> str:
         runtime.use(self._switch)
@@ -153,33 +160,17 @@ class Calls:
             self.running.discard(running)
 
     def _begin(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> None:
-        task = asyncio.create_task(self._quietly(found, args, parameters))
+        self._task(self._quietly(found, args, parameters))
+
+    def _task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
         self._detached.add(task)
         task.add_done_callback(self._detached.discard)
+        return task
 
     async def _quietly(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> None:
         with suppress(ScriptFailed):  # logged already
             await self._run(found, args, parameters)
-
-
-class OwedSession(Session):
-    """A session whose hangup hook is written down, so that a worker that dies does not forget it in silence."""
-
-    __slots__ = ("_owe", "owed")
-
-    def __init__(self, call: OutboundCall, want: Wanted, owe: Callable[[], None]) -> None:
-        super().__init__(call.connection, call.channel)
-        self.handover, self.script_args = want.handover, want.args
-        self._owe = owe
-        self.owed = False
-        "Whether it was written down."
-
-    def set_hangup_hook(self, function: Callable[..., Any], arg: Any = None) -> None:
-        """See :class:`Session`."""
-        if not self.owed:
-            self._owe()
-            self.owed = True
-        super().set_hangup_hook(function, arg)
 
 
 def _variables(call: OutboundCall) -> dict[str, str]:
@@ -196,4 +187,9 @@ async def _fail(session: Session) -> None:
 
 def _refuse(call: OutboundCall, cause: str, why: str) -> None:
     log.warning("call %s refused: %s", call.uuid, why)
-    call.connection.write(protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": cause}))
+    _tell(call, protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": cause}))
+
+
+def _tell(call: OutboundCall, command: bytes) -> None:
+    with suppress(ConnectionClosed):  # the caller has gone meanwhile
+        call.connection.write(command)

@@ -62,6 +62,8 @@ class _Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, run: Run) -> None:
         self._reader, self._writer, self._run = reader, writer, run
         self._http = h11.Connection(h11.SERVER)
+        self._bodyless = False
+        "Whether the answer has no body, as to HEAD."
 
     async def serve(self) -> None:
         """Answer; no error of a client goes further than this."""
@@ -76,9 +78,12 @@ class _Client:
         try:
             async with asyncio.timeout(READ_LIMIT):
                 request = await self._request()
-            return await self._result(request)
-        except (h11.RemoteProtocolError, UnicodeError):
+        except (h11.RemoteProtocolError, ValueError):
             return HTTPStatus.BAD_REQUEST, "that is no HTTP\n"
+        except HttpError as error:
+            return error.status, f"{error}\n"
+        try:
+            return await self._result(request)
         except HttpError as error:
             return error.status, f"{error}\n"
 
@@ -86,8 +91,9 @@ class _Client:
         head = await self._next()
         if not isinstance(head, h11.Request):
             raise ConnectionResetError
+        self._bodyless = head.method == b"HEAD"
         headers = {name.decode(): value.decode() for name, value in head.headers}
-        _refuse_foreign(headers, self._writer.get_extra_info("sockname")[1])
+        _refuse_foreign(headers, *self._writer.get_extra_info("sockname")[:2])
         url = urlsplit(head.target.decode())
         if not url.path.startswith(PREFIX) or head.method not in (b"GET", b"POST"):
             raise HttpError(HTTPStatus.NOT_FOUND, f"ask for {PREFIX}NAME by GET or POST")
@@ -144,15 +150,16 @@ class _Client:
             ("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"),
         ]  # fmt: skip
         await self._write(h11.Response(status_code=status, headers=headers, reason=status.phrase.encode()))
-        await self._write(h11.Data(data=body))
+        if not self._bodyless:
+            await self._write(h11.Data(data=body))
 
     async def _write(self, event: h11.Event) -> None:
         self._writer.write(self._http.send(event) or b"")
         await self._writer.drain()
 
 
-def _refuse_foreign(headers: Mapping[str, str], port: int) -> None:
-    own = [f"{host}:{port}" for host in ("127.0.0.1", "[::1]", "localhost")]
+def _refuse_foreign(headers: Mapping[str, str], address: str, port: int) -> None:
+    own = [f"{host}:{port}" for host in (f"[{address}]" if ":" in address else address, "localhost")]
     host = headers.get("host", "")
     # Another name may have been made to lead here (DNS rebinding); Origin and Sec-Fetch-Site are the browser's word.
     if host not in own or headers.get("origin", f"http://{host}") != f"http://{host}":

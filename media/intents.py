@@ -7,10 +7,13 @@ next worker finds the file, and says that this call was interrupted.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +40,31 @@ class Intents:
         """Take what is left of the worker before, and keep it as :attr:`interrupted`. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         left = sorted(self._folder.glob("*.json"))
+        torn = list(self._folder.glob("*.new"))
         found = [intent for path in left if (intent := _read(path)) is not None]
         self.interrupted = tuple(sorted(found, key=lambda intent: intent.since))
-        for path in left:
+        for path in (*left, *torn):
             path.unlink()
         return self.interrupted
 
     def owe(self, uuid: str, script: str, place: str) -> None:
-        """Write down that a call has a hook. Raises OSError."""
+        """Write down that a call has a hook. Where that fails, the log says so, and the call goes on."""
         path = self._path(uuid)
         fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(Intent(uuid=uuid, script=script, place=place, since=time.time()))))
-        # Whole or not at all.
-        os.replace(fresh, path)
+        intent = Intent(uuid=uuid, script=script, place=place, since=time.time())
+        try:
+            fresh.write_text(json.dumps(asdict(intent)))
+            # Whole or not at all.
+            os.replace(fresh, path)
+        except OSError as error:
+            log.error("that call %s has a hangup hook is not written down: %s", uuid, error)
 
     def settle(self, uuid: str) -> None:
-        """The hook has run, or is not wanted any more. Raises OSError."""
-        self._path(uuid).unlink(missing_ok=True)
+        """The hook has run, or is not wanted any more."""
+        try:
+            self._path(uuid).unlink(missing_ok=True)
+        except OSError as error:
+            log.error("that the hangup hook of call %s has run is not written down: %s", uuid, error)
 
     def _path(self, uuid: str) -> Path:
         # The switch names the call; its name becomes no path.

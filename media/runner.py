@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,6 @@ from media.registry import Loaded
 from media.session.errors import ScriptExit
 
 log = logging.getLogger(__name__)
-
-WhenEnded = Callable[[Callable[[], object]], object]
-"Is given what to call then."
-
 
 class ScriptFailed(Exception):
     """A script raised; the message says what and where, and nothing that the script had in hand."""
@@ -46,21 +42,21 @@ async def guarded(found: Loaded, folder: Path, work: Awaitable[object]) -> None:
         raise ScriptFailed(failed) from None
 
 
-async def run_until(found: Loaded, folder: Path, ended: WhenEnded, grace: float, **given: Any) -> None:
-    """The same, for at most ``grace`` seconds after the call has ended, which ``ended`` tells of.
+async def run_until(found: Loaded, folder: Path, ended: asyncio.Future[None], grace: float, **given: Any) -> None:
+    """The same, for at most ``grace`` seconds after ``ended``.
 
     In the task of the call: one more would cost as much as a short script does.
     """
     scope = asyncio.timeout(None)
-    ended(lambda: _end_soon(scope, grace))
+
+    def end_soon(_: object) -> None:
+        with suppress(RuntimeError):  # the script is done
+            scope.reschedule(asyncio.get_running_loop().time() + grace)
+
+    ended.add_done_callback(end_soon)
     try:
         async with scope:
             await run(found, folder, **given)
     except TimeoutError as error:
         place = places.of_error(error.__cause__ or error.__context__ or error, folder)
         log.warning("script %s is cancelled, %g s after its call ended: at %s", found.script.name, grace, place)
-
-
-def _end_soon(scope: asyncio.Timeout, grace: float) -> None:
-    with suppress(RuntimeError):  # the script is done
-        scope.reschedule(asyncio.get_running_loop().time() + grace)

@@ -62,11 +62,12 @@ class Worker:
             commands = {"status": self._status, "reload": self._reload, "run": self._run}
             commands |= {"drain": self._drain, "resume": self._resume}
             path = self._settings.worker_socket
-            await stack.enter_async_context(await control.serve(path, commands))
+            # Not as a context: since Python 3.12 that would wait for whoever keeps a connection open.
+            stack.callback((await control.serve(path, commands)).close)
             stack.callback(path.unlink, missing_ok=True)
             self._report_interrupted()
             await stack.enter_async_context(self._switch)
-            await stack.enter_async_context(await http.serve(*self._settings.worker_http, self._answer))
+            stack.callback((await http.serve(*self._settings.worker_http, self._answer)).close)
             await self._server.start()
             stack.push_async_callback(self._server.close)
             self._watchdog.start()

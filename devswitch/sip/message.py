@@ -14,6 +14,8 @@ MANDATORY = ("Via", "From", "To", "Call-ID", "CSeq")
 # RFC 3261, 8.1.1.5.
 MAX_CSEQ = 2**31
 MAGIC = "z9hG4bK"
+ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO, UPDATE, REFER, NOTIFY"
+"The methods that we know (RFC 3261, 20.5)."
 # The patterns below take time by the square of a run of spaces.
 MAX_SPACE = 100
 _REQUEST = re.compile(r"([A-Za-z0-9.!%*_+`'~-]{1,32}) (\S+) SIP/2\.0", re.IGNORECASE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from devswitch.rtp.parameters import StreamParameters
 from devswitch.sip.errors import NegotiationError, SdpError
 
 CODECS = {0: "PCMU", 8: "PCMA"}
@@ -47,20 +48,6 @@ class Description:
         raise NegotiationError("no audio over RTP/AVP")
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """What two sides agreed on."""
-
-    host: str
-    port: int
-    codec: int
-    "Payload type of the audio; one of :data:`CODECS`."
-    events: int | None
-    "Payload type of telephone-event, if both know it."
-    sends: bool = True
-    "Whether we send."
-
-
 def parse(body: bytes) -> Description:
     """Read a description; raise :class:`SdpError`."""
     media: list[Media] = []
@@ -84,7 +71,7 @@ def parse(body: bytes) -> Description:
     return Description(media)
 
 
-def negotiate(remote: Description) -> Stream:
+def negotiate(remote: Description) -> StreamParameters:
     """What we agree on with ``remote``, an offer or an answer; raise :class:`NegotiationError`."""
     audio = remote.audio()
     # A static payload type needs no rtpmap (RFC 3551, 6); one that has another name is another codec.
@@ -99,7 +86,7 @@ def negotiate(remote: Description) -> Stream:
     events = next((number for number, name in audio.names.items() if name == EVENTS), None)
     # RFC 3264, 8.4: this is how RFC 2543 put a call on hold.
     held = audio.host == "0.0.0.0"
-    return Stream(
+    return StreamParameters(
         audio.host,
         audio.port,
         codecs[0],
@@ -113,7 +100,7 @@ def offer(host: str, port: int, *, version: int = 1) -> bytes:
     return _describe(host, version, [_audio(port, list(CODECS), DEFAULT_EVENTS, "sendrecv")])
 
 
-def answer(remote: Description, stream: Stream, host: str, port: int, *, version: int = 1) -> bytes:
+def answer(remote: Description, stream: StreamParameters, host: str, port: int, *, version: int = 1) -> bytes:
     """The answer that states ``stream``; media which we do not take are refused (RFC 3264, 6)."""
     taken = remote.audio()
     ours = _audio(port, [stream.codec], stream.events, _ANSWERS[_effective(taken)])

@@ -30,7 +30,9 @@ class Connection:
     :class:`~media.esl.queue.EventQueue`.
     """
 
-    __slots__ = ("_dispatch", "_events_of", "_link", "_replies", "_scoped", "filters", "on_notice", "subscribed")
+    __slots__ = (
+        "_dispatch", "_events_of", "_link", "_replies", "_scoped", "filters", "on_end", "on_notice", "subscribed",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -45,6 +47,8 @@ class Connection:
         self._replies = Replies()
         self._dispatch = Dispatch()
         self._events_of, self._scoped = "", False
+        self.on_end: Callable[[], None] | None = None
+        "Called once, when nothing more will come."
         self.on_notice: Callable[[Message], None] | None = None
         """Called for what is neither reply nor event: auth/request, text/rude-rejection, log/data, and
         text/disconnect-notice: with ``Content-Disposition: linger`` when the channel has hung up and the connection
@@ -159,6 +163,16 @@ class Connection:
             self.subscribed.update(wanted)
             self.write(data)
 
+    def unsubscribe(self, *names: str) -> None:
+        """No more of these; what commands of ours wait for goes on. Waits for no reply."""
+        gone = self.subscribed.intersection(names) - {JOB, EXECUTED}
+        self.subscribed -= gone
+        if "ALL" in gone:
+            self.subscribed |= {JOB, EXECUTED}
+            self.write(protocol.unsubscription(["ALL"]), protocol.subscription(self.subscribed))
+        elif gone and "ALL" not in self.subscribed:
+            self.write(protocol.unsubscription(gone))
+
     async def filter(self, header: str, value: str, *, timeout: float | None = None) -> None:
         """Of the events asked for only those with ``header: value``; of several filters one has to fit."""
         data = protocol.command("filter", header, value)
@@ -178,10 +192,6 @@ class Connection:
     async def wait_closed(self) -> None:
         """Until the connection has ended."""
         await self._link.wait_closed()
-
-    def when_closed(self, told: Callable[[], object]) -> None:
-        """Call ``told`` once the connection has ended, or soon where it has."""
-        self._link.when_closed(told)
 
     def silence(self) -> None:
         """Nothing of what comes is of interest any more but the end: read no sooner. For good."""
@@ -265,6 +275,9 @@ class Connection:
     def _end(self) -> None:
         self._replies.fail(self._link.reason)
         self._dispatch.fail(self._link.reason)
+        on_end, self.on_end = self.on_end, None
+        if on_end:
+            on_end()
 
 
 def _identifier() -> str:

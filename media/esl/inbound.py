@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -90,7 +92,8 @@ class Inbound:
             protocol.command(*command)
         self.address = address
         self._password = password
-        self._events = dict.fromkeys(events)
+        self._events = Counter(events)
+        "How many want each."
         self._filters = dict.fromkeys(filters)
         self._on_connect, self._on_disconnect = on_connect, on_disconnect
         self._backoff, self._login_timeout = backoff, login_timeout
@@ -184,17 +187,30 @@ class Inbound:
     async def events(self, *names: str) -> None:
         """As of a connection; remembered, and asked for again."""
         protocol.subscription(names)  # refused before it is remembered
-        new = [name for name in names if name not in self._events]
-        self._events |= dict.fromkeys(new)
+        self._events.update(names)
         try:
             if connection := self._live:
                 await connection.events(*names)
         except ConnectionClosed:
             return  # the next one asks again
         except CommandError:
-            for name in new:
-                del self._events[name]
+            self._drop(names)
             raise
+
+    def release(self, *names: str) -> None:
+        """Undo one :meth:`events`: what nobody wants any more is no longer sent."""
+        gone = self._drop(names)
+        if connection := self._live:
+            with suppress(ConnectionClosed):
+                connection.unsubscribe(*gone)
+
+    def _drop(self, names: Sequence[str]) -> list[str]:
+        """Those that nobody wants any more."""
+        self._events.subtract(names)
+        gone = [name for name in names if self._events[name] <= 0]
+        for name in gone:
+            del self._events[name]
+        return gone
 
     async def filter(self, header: str, value: str) -> None:
         """As of a connection; remembered, and asked for again."""

@@ -39,9 +39,8 @@ class Link(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closing", "_decoder", "_loop", "_on_end", "_on_message", "_on_open", "_room", "_stall", "_told", "_transport",
-        "_unwritten",
-        "closed", "error", "stall_timeout", "write_limit",
+        "_closing", "_decoder", "_loop", "_on_end", "_on_message", "_on_open", "_room", "_stall", "_transport",
+        "_unwritten", "_waiting", "closed", "error", "stall_timeout", "write_limit",
     )  # fmt: skip
 
     def __init__(
@@ -66,8 +65,8 @@ class Link(asyncio.Protocol):
         "Whether nothing can be written, or will be read, any more."
         self.error: BaseException | None = None
         "Why, where neither side just closed."
-        self._told: list[Callable[[], object]] = []
-        "To be called at the end."
+        self._waiting: list[asyncio.Future[None]] = []
+        "For the end."
 
     # What asyncio calls
 
@@ -108,9 +107,10 @@ class Link(asyncio.Protocol):
             if timer:
                 timer.cancel()
         self._transport = None
-        told, self._told = self._told, []
-        for tell in told:
-            tell()
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
         self._on_message = self._on_end = self._on_open = _nothing  # no cycle is left to the garbage collector
 
     def pause_writing(self) -> None:
@@ -182,15 +182,8 @@ class Link(asyncio.Protocol):
         """Until the socket is closed."""
         if self._transport:
             ended: asyncio.Future[None] = self._loop.create_future()
-            self._told.append(lambda: None if ended.done() else ended.set_result(None))
+            self._waiting.append(ended)
             await ended
-
-    def when_closed(self, told: Callable[[], object]) -> None:
-        """Call ``told`` once the socket is closed."""
-        if self._transport is None:
-            self._loop.call_soon(told)
-            return
-        self._told.append(told)
 
     def silence(self) -> None:
         """Wake for the end alone, and for more than anybody sends."""

@@ -198,12 +198,21 @@ def subscription(names: Iterable[str], kind: str = "plain") -> bytes:
 
     Everything behind CUSTOM is a subclass, so those come last.
     """
+    return command("event", kind, *_words(names))
+
+
+def unsubscription(names: Iterable[str]) -> bytes:
+    """``nixevent``; names as of :func:`subscription`."""
+    return command("nixevent", *_words(names))
+
+
+def _words(names: Iterable[str]) -> list[str]:
     wanted = list(dict.fromkeys(names))
     if not wanted:
         raise ArgumentError("no event was named")
-    own = [name for name in wanted if not name.startswith("CUSTOM ")]
+    own = [name for name in wanted if name.split(" ")[0] != "CUSTOM"]
     custom = [name.removeprefix("CUSTOM ") for name in wanted if name.startswith("CUSTOM ")]
-    return command("event", kind, *own, *(["CUSTOM", *custom] if custom else []))
+    return own + (["CUSTOM", *custom] if len(own) < len(wanted) else [])
 
 
 def _line(line: str) -> str:

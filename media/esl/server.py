@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from media.esl import protocol
 from media.esl.connection import Connection
+from media.esl.door import Door
 from media.esl.errors import EslError, ProtocolError
 from media.esl.message import Event, Message
 
@@ -50,7 +51,7 @@ class OutboundServer:
         self.host, self.port = host, port
         self.max_calls, self.connect_timeout = max_calls, connect_timeout
         self._on_call = on_call
-        self._server: asyncio.Server | None = None
+        self._door: Door | None = None
         self._greeting: set[Connection] = set()
         self._calls: dict[asyncio.Task[None], Connection] = {}
         self.taken = 0
@@ -61,13 +62,16 @@ class OutboundServer:
     @property
     def calls(self) -> int:
         """Calls under way, with those the switch has not named yet."""
-        return len(self._calls) + len(self._greeting)
+        return len(self._calls) + len(self._greeting) + len(self._coming)
+
+    @property
+    def _coming(self) -> set[asyncio.Task[object]]:
+        return self._door.coming if self._door else set()
 
     async def start(self) -> None:
         """Listen; :attr:`port` says where when it was 0. :class:`OSError` where that is taken."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, self.host, self.port, backlog=1024)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._door = Door(self.host, self.port, self._accept)
+        self.port = self._door.port
 
     async def drain(self, *, timeout: float | None = None) -> bool:
         """Take no more calls (the switch tries its next worker), and wait for those under way.
@@ -77,8 +81,9 @@ class OutboundServer:
         self._stop()
         try:
             async with asyncio.timeout(timeout):
-                while self._calls or self._greeting:
-                    waits = [*self._calls] or [asyncio.ensure_future(one.wait_closed()) for one in self._greeting]
+                while self.calls:
+                    waits = [*self._calls, *self._coming]
+                    waits = waits or [asyncio.ensure_future(one.wait_closed()) for one in self._greeting]
                     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             return False
@@ -87,6 +92,8 @@ class OutboundServer:
     async def close(self) -> None:
         """End at once: calls under way are cancelled, their connections closed."""
         self._stop()
+        if self._coming:
+            await asyncio.wait(self._coming)
         for connection in list(self._greeting):
             await connection.close()
         calls = dict(self._calls)
@@ -99,16 +106,15 @@ class OutboundServer:
             connection.link.abort(EslError("the server is closed"))
 
     def _stop(self) -> None:
-        if self._server:
-            self._server.close()
-            self._server = None
+        if self._door:
+            self._door.close()
 
     def _accept(self) -> asyncio.Protocol:
         connection = Connection(on_open=lambda: self._greet(connection))
         return connection.link
 
     def _greet(self, connection: Connection) -> None:
-        if self.calls >= self.max_calls:
+        if len(self._calls) + len(self._greeting) >= self.max_calls:
             self.refused += 1
             connection.link.abort(EslError(f"more than {self.max_calls} calls"))
             return

@@ -81,7 +81,7 @@ class Callbacks(Core):
 
     async def _heard_while(self, waited: Awaitable[T]) -> tuple[T | None, bool]:
         """What ``waited`` gives, with callbacks meanwhile; and whether one of them stopped it."""
-        if self._callback is None or self._ahead is not None:
+        if self._callback is None or self._ahead is not None or not self.ready():
             return await waited, False
         task = asyncio.ensure_future(waited)
         task.add_done_callback(lambda _: self._wake())

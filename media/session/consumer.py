@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from media.esl.errors import ConnectionClosed
+from media.esl.errors import CommandError, ConnectionClosed
 from media.esl.inbound import Inbound
 from media.esl.message import Event as SwitchEvent
 from media.esl.queue import EventQueue
@@ -63,8 +63,13 @@ class EventConsumer:
         """
         kind = event_name(name)
         self._stop = self._stop or self._switch.listen(self._put)
-        self._wanted.add((kind, subclass))
-        await self._switch.events(f"{kind} {subclass}" if subclass else kind)
+        if (kind, subclass) not in self._wanted:
+            self._wanted.add((kind, subclass))
+            try:
+                await self._switch.events(_asked(kind, subclass))
+            except CommandError:
+                self._wanted.discard((kind, subclass))
+                raise
         return True
 
     async def pop(self, block: bool | int = False, timeout: int = 0) -> Event | None:
@@ -94,6 +99,9 @@ class EventConsumer:
         if self._stop:
             self._stop()
             self._stop = None
+            # Or the switch sends them to this worker for ever.
+            self._switch.release(*(_asked(*one) for one in self._wanted))
+            self._wanted.clear()
         self._queue.close()
 
     def _put(self, event: SwitchEvent) -> None:
@@ -101,3 +109,7 @@ class EventConsumer:
         wanted = self._wanted
         if (name, "") in wanted or ("ALL", "") in wanted or (name == "CUSTOM" and (name, event.subclass) in wanted):
             self._queue.put(event)
+
+
+def _asked(kind: str, subclass: str) -> str:
+    return f"{kind} {subclass}" if subclass else kind

@@ -33,6 +33,9 @@ LINGER = 10
 "Seconds that the switch keeps our connection after the hangup; without it the last events are lost."
 END_TIMEOUT = 5.0
 "Seconds we wait for the end of a call that we hung up."
+STOP_TIMEOUT = 1.0
+"Seconds that an application of ``SOUNDS`` has to end, when its script no longer waits for it."
+SOUNDS = ("phrase", "playback", "record", "say", "speak")
 _WAITING_ROOMS = ("socket", "park")
 _AT_ONCE = ("answer", "pre_answer", "set")
 "Applications that look for no other command while they run."
@@ -63,7 +66,8 @@ class Core:
     __slots__ = (
         "_ahead", "_auto_hangup", "_bridged", "_callback", "_callback_arg", "_cause", "_connection", "_digits", "_down",
         "_end", "_ending", "_gone", "_heard", "_hook", "_hook_arg", "_hung_up", "_inputs", "_last", "_moving", "_own",
-        "_prepared", "_scopes", "_sent_ahead", "_taken", "_tts", "_unsaid", "_waiting", "channel", "handover",
+        "_prepared", "_scopes", "_sent_ahead", "_stopping", "_taken", "_tts", "_unsaid", "_waiting", "channel",
+        "handover",
         "script_args", "uuid",
     )  # fmt: skip
 
@@ -89,6 +93,7 @@ class Core:
         self._digits: deque[Digit] = deque()
         self._inputs: deque[Digit | SwitchEvent] = deque()
         self._waiting: asyncio.Future[None] | None = None
+        self._stopping: asyncio.Future[None] | None = None
         self._scopes: list[asyncio.Timeout] = []
         self._callback: Callable[..., Any] | None = None
         self._callback_arg: Any = None
@@ -99,6 +104,8 @@ class Core:
         if connection:
             connection.listen(self._event)
             connection.on_notice = self._notice
+            # A switch that dies says nothing.
+            connection.on_end = lambda: self._ended("hangup", None)
 
     @property
     def connection(self) -> Connection:
@@ -133,6 +140,8 @@ class Core:
             self._input(event)
 
     def _executed(self, event: SwitchEvent) -> None:
+        if self._stopping and not self._stopping.done():
+            self._stopping.set_result(None)
         # That our own waiting room ended without a hangup means that the channel goes elsewhere.
         # (uuid_bridge takes it out as well, and park_after_bridge gives it back.)
         if self._moving:
@@ -183,7 +192,7 @@ class Core:
 
     def _prepare(self) -> None:
         """Events and linger, once, in front of the first command that waits."""
-        if not self._prepared:
+        if not self._prepared and not self._gone:
             self._prepared = True
             self.connection.subscribe(*EVENTS)
             self.connection.write(protocol.command("linger", str(LINGER)))
@@ -194,7 +203,10 @@ class Core:
         try:
             async with scope:
                 self._scopes.append(scope)
-                return await waited
+                try:
+                    return await waited
+                finally:
+                    self._scopes.remove(scope)
         except ConnectionClosed:
             self._ended("hangup", None)
             return None
@@ -202,8 +214,6 @@ class Core:
             if scope.expired():
                 return None
             raise
-        finally:
-            self._scopes.remove(scope)
 
     async def _run(self, app: str, arg: str = "", *, lock: bool = False) -> SwitchEvent | None:
         """Run an application to its end; None where the call ended before, or what was asked is sent ahead."""
@@ -217,6 +227,10 @@ class Core:
         self._prepare()
         try:
             event = await self._until_end(self.connection.execute(app, arg, lock=lock))
+        except asyncio.CancelledError:
+            if app in SOUNDS and self.ready():
+                await self._stop()
+            raise
         except CommandError:
             self._ended("hangup", None)  # sendmsg is refused for a channel that is gone, and for nothing else
             return None
@@ -226,6 +240,13 @@ class Core:
             if self._down:
                 await self._end_of_call()
         return event
+
+    async def _stop(self) -> None:
+        """End what is heard, and wait for that: what is sent before would run within it, and it would go on after."""
+        self._stopping = asyncio.get_running_loop().create_future()
+        self._send(protocol.command("api", "uuid_break", self.uuid))
+        await asyncio.wait((self._stopping,), timeout=STOP_TIMEOUT)
+        self._stopping = None
 
     async def _api(self, command: str, args: str = "") -> str:
         """What an API command wrote; :class:`CommandError` on ``-ERR``; "" when the call is over."""

@@ -87,14 +87,17 @@ class Digits(Playing):
         """Ask up to ``max_attempts`` times for digits in which ``regex`` is found; "" when none came.
 
         ``invalid`` is played after each attempt that failed, and digits pressed meanwhile are discarded. ``variable``:
-        a channel variable that gets the digits, ``<variable>_invalid`` those that did not fit. ``transfer_on_failure``:
-        "extension [dialplan [context]]".
+        a channel variable that gets the digits, ``<variable>_invalid`` those that did not fit; what both had before is
+        removed. ``transfer_on_failure``: "extension [dialplan [context]]".
 
         :raises re.error: for a regex that is none.
         """
         if not await self._listening("play_and_get_digits"):
             return ""
         fits = _pattern(regex) if regex else None
+        if variable:
+            self._set(variable, None)
+            self._set(f"{variable}_invalid", None)
         for _ in range(max_attempts):
             digits, result = await self._read(min_digits, max_digits, prompt, timeout, terminators, digit_timeout)
             if not self.ready():

@@ -83,9 +83,12 @@ class Hooks(Recording):
                 await self._let_go()
             await self._hang_up_hook()
         finally:
-            if not self._own:
-                await runtime.end_legs()
-            await self.connection.close()
+            runtime.forget(self)
+            try:
+                if not self._own:
+                    await runtime.end_legs()
+            finally:
+                await self.connection.close()
 
     async def _let_go(self) -> None:
         if self._sent_ahead and not self._auto_hangup:

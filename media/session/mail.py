@@ -80,7 +80,8 @@ def composed(to: str, sender: str, headers: str, body: str) -> EmailMessage:
 
 def _fields(headers: str) -> list[tuple[str, str]]:
     found = []
-    for line in headers.splitlines():
+    # Not splitlines(): a caller's name may hold a line end of Unicode, and would be a header of its own behind it.
+    for line in headers.replace("\r\n", "\n").split("\n"):
         name, colon, value = line.partition(":")
         if not line.strip():
             continue
@@ -103,9 +104,11 @@ async def _converted(path: Path, command: str | Sequence[str], extension: str) -
         async with asyncio.timeout(CONVERT_TIMEOUT):
             _, errors = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise MailError(f"{words[0]} took longer than {CONVERT_TIMEOUT} s") from None
+    finally:
+        if process.returncode is None:  # too slow, or the script is cancelled
+            process.kill()
+            await process.wait()
     if process.returncode or not made.exists():
         raise MailError(f"{words[0]} failed: {errors.decode(errors='replace').strip()[-200:]}")
     return made
@@ -118,8 +121,11 @@ def _attach(message: EmailMessage, path: Path) -> None:
 
 
 def _server() -> tuple[str, int]:
-    host, _, port = os.environ.get(SERVER, "localhost:25").rpartition(":")
-    return host, int(port)
+    text = os.environ.get(SERVER, "localhost:25")
+    host, _, port = text.partition(":")
+    if not host or not (port or "25").isdecimal():
+        raise MailError(f"{SERVER}: {text!r} is not host:port")
+    return host, int(port or 25)
 
 
 def _send(message: EmailMessage, server: tuple[str, int]) -> None:

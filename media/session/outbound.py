@@ -12,8 +12,9 @@ from media.esl.inbound import Inbound
 from media.esl.message import Event as SwitchEvent
 from media.esl.message import Headers
 from media.session import runtime
-from media.session.core import BRIDGES, quoted
+from media.session.core import BRIDGES
 from media.session.hooks import Hooks
+from media.session.placing import GIVEN_UP, end_of, kill, placed
 
 TIMEOUT = 60
 "Seconds that a leg may ring, as in Lua (CoreSession of switch_cpp.cpp)."
@@ -24,6 +25,9 @@ RETRY_CAUSES = frozenset(
      "NORMAL_TEMPORARY_FAILURE")
 )  # fmt: skip
 "After these another gateway may do better."
+PARK_TIMEOUT = 14_400
+"Seconds that a leg stays whose worker has died, at most; as a caller's in the dialplan of media/freeswitch."
+_MARK = "strowger_leg"
 _NOTHING = "DESTINATION_OUT_OF_ORDER"
 
 
@@ -68,20 +72,28 @@ class Session(Hooks):
         ``timeout``: seconds to ring, unless the dial string says ``originate_timeout``. The leg ends with the script,
         at the latest; :meth:`close` ends it before.
         """
-        uuid = "" if is_fork(dial_string) else str(uuid4())
-        caller = _caller(other, dial_string) if other else ""
-        variables = f"originate_timeout={timeout}" + (f",origination_uuid={uuid}" if uuid else "") + caller
-        asked = connection.bgapi("originate", quoted(f"{{{variables}}}{dial_string}") + " &park()")
+        name, fork = str(uuid4()), is_fork(dial_string)
+        variables = f"originate_timeout={timeout},park_timeout={PARK_TIMEOUT}:ALLOTTED_TIMEOUT"
+        # Of several legs each has a uuid of its own: then a variable is what they have in common.
+        variables += f",{_MARK if fork else 'origination_uuid'}={name}" + (_caller(other, dial_string) if other else "")
+        end = f"hupall {GIVEN_UP} {_MARK} {name}" if fork else end_of(name)
         try:
-            answer = await (_given_up(connection, asked, other, uuid) if other else asked)
-            return await cls.attach(connection, answer.removeprefix("+OK").strip())
+            found = await placed(connection, f"{{{variables}}}{dial_string}", end, other)
         except CommandError as error:
             return cls(None, SwitchEvent(Headers(b"")), cause=error.reply.strip() or _NOTHING)
+        try:
+            return await cls.attach(connection, found)
+        except CommandError:
+            return cls(None, SwitchEvent(Headers(b"")), cause="NORMAL_CLEARING")  # it has ended already
+        except BaseException:
+            kill(connection, found)
+            raise
 
     async def wait_for_answer(self, calling: Session | None = None) -> bool:
         """After early media: until the leg is answered, or one of both ended; True when it is answered."""
-        self._prepare()
-        self.connection.subscribe("CHANNEL_ANSWER")
+        if self.ready():
+            self._prepare()
+            self.connection.subscribe("CHANNEL_ANSWER")
         if not self.answered() and self.ready():
             self._last = await self._fresh()
         while self.ready() and not self.answered() and (calling is None or calling.ready()):
@@ -114,6 +126,7 @@ async def bridge(first: Session, second: Session) -> bool:
         leg._prepare()
         leg.connection.subscribe(*BRIDGES)
         leg._set("park_after_bridge", "true")
+        leg._set("park_timeout", f"{PARK_TIMEOUT}:ALLOTTED_TIMEOUT")  # serves for one park
         leg._moving = True
     try:
         answer = await first._asked("uuid_bridge", f"{first.uuid} {second.uuid}")
@@ -186,14 +199,3 @@ def _caller(other: Session, dial_string: str) -> str:
 async def _channel(connection: Connection, uuid: str) -> SwitchEvent:
     text = await connection.api("uuid_dump", uuid)
     return SwitchEvent(Headers(text.encode(), encoded=True))
-
-
-async def _given_up(switch: Inbound, asked: object, other: Session, uuid: str) -> str:
-    other._prepare()
-    task = asyncio.ensure_future(asked)  # type: ignore[call-overload]
-    ended = asyncio.ensure_future(other._until_end(asyncio.Event().wait()))
-    await asyncio.wait((task, ended), return_when=asyncio.FIRST_COMPLETED)
-    ended.cancel()
-    if not task.done() and uuid:
-        await switch.connection.send(f"api uuid_kill {uuid} ORIGINATOR_CANCEL")
-    return str(await task)

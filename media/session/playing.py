@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from media.esl.errors import ArgumentError
+from media.session import missing
 from media.session.callbacks import Callbacks
 from media.session.core import terminated_by
 from media.session.state import State, literal, refuse_ahead
@@ -73,6 +74,8 @@ class Playing(State, Callbacks):
         await self._hang_up_hook()
         if event is None or stopped or self._down:
             return False
+        if event.get("Application-Response") == "FILE NOT FOUND":
+            missing.tell(data)
         # speak and say have no response, and no way to tell that they failed.
         return event.get("Application-Response") in (None, "", "_none_", "FILE PLAYED", "PHRASE PLAYED")
 

@@ -43,10 +43,20 @@ def keep(leg: Leg) -> None:
     _legs.get([]).append(leg)
 
 
+def forget(leg: Leg) -> None:
+    """``leg`` has ended."""
+    legs = _legs.get([])
+    if leg in legs:
+        legs.remove(leg)
+
+
 async def end_legs() -> None:
     """The script is over, and so are the calls it placed."""
     legs = _legs.get([])
-    if legs:
-        ending = [leg.close() for leg in legs]
-        legs.clear()
-        await asyncio.gather(*ending)
+    if not legs:
+        return
+    ending = [leg.close() for leg in legs]
+    legs.clear()
+    for error in await asyncio.gather(*ending, return_exceptions=True):
+        if isinstance(error, BaseException):
+            raise error

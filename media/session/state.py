@@ -101,8 +101,8 @@ class State(Core):
     async def transfer(self, extension: str, dialplan: str = "", context: str = "") -> bool:
         """Send the call into a dialplan; from then on :meth:`ready` is False, and nothing hangs up."""
         words = (extension, *([dialplan or "XML"] if dialplan or context else []), *([context] if context else []))
-        if not extension or any(" " in word for word in words):
-            raise ArgumentError("transfer: an extension is one word, and so are dialplan and context")
+        if not extension or extension.startswith("-") or any(" " in word for word in words):
+            raise ArgumentError("transfer: an extension is one word without - in front; so are dialplan and context")
         refuse_ahead(self, "transfer")
         self._say()
         self._keep_away()

@@ -81,3 +81,19 @@ def test_a_call_from_elsewhere_is_refused(switch: Switch) -> None:
         assert (await phone.call().ended()).status == 403
 
     with_phone(switch, scenario, address="127.0.0.2")
+
+
+def test_no_header_of_the_caller_goes_to_a_leg_that_is_called(switch: Switch) -> None:
+    async def scenario(phone: Phone) -> None:
+        async def script(session: Session) -> None:
+            await session.execute("bridge", f"[sip_h_X-Own=1]{phone.dial_string}")
+
+        async with serving(switch, script) as served:
+            call = phone.call(headers={"X-Strowger-Token": "0123456789abcdef", "X-Own": "2"})
+            callee = await phone.called()
+            assert callee.leg.headers.get("X-Own") == "1"
+            assert not [name for name in callee.leg.headers if name.startswith("X-Strowger-")]
+            await callee.hangup("USER_BUSY")
+            await at_once(call.ended(), served.done())
+
+    with_phone(switch, scenario)

@@ -12,7 +12,7 @@ from harness.switches import Switch
 from harness.talk import serving, talk, with_phone
 
 from media.esl.errors import ArgumentError
-from media.session import Event, EventConsumer, Session
+from media.session import API, Event, EventConsumer, Session, runtime
 
 BODY = "dial_record_id: 1234\ncall_disposition: AA\n"
 
@@ -34,6 +34,24 @@ def test_a_custom_event_comes_as_it_was_made(switch: Switch) -> None:
             assert got.get_header("Gone") is None
             assert got.get_body() == BODY
             assert got.get_header("Event-Date-Timestamp")
+
+    with_phone(switch, scenario)
+
+
+@pytest.mark.parametrize("name", ["CUSTOM", "ALL"])
+def test_what_no_consumer_wants_any_more_is_not_sent(switch: Switch, name: str) -> None:
+    async def scenario(phone: Phone) -> None:
+        arrived: list[str] = []
+        runtime.switch().listen(lambda event: arrived.append(event.subclass))
+        async with EventConsumer("CUSTOM", "contract::stays") as stays:
+            async with EventConsumer(name, "contract::goes" if name == "CUSTOM" else ""):
+                pass
+            for subclass in ("contract::goes", "contract::stays"):
+                await Event("custom", subclass).fire()
+            assert await stays.pop(1, 5000)
+        # What a job of ours wrote comes all the same.
+        assert (await API().background("echo", "x")).strip() == "x"
+        assert arrived == ["contract::stays"]
 
     with_phone(switch, scenario)
 

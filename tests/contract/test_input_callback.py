@@ -55,10 +55,10 @@ def played(switch: Switch, scale: str, *results: str | None, at: float = 0.0, ag
     async def caller(call: Call) -> None:
         calls.append(call)
         start = (await call.hears(SCALE[0])).start
-        await call.until(lambda: call.ear.now >= start + at, "audio")
+        await call.until(lambda: call.ear.elapsed >= start + at, "audio")
         await call.dial("5")
         if again:
-            await call.until(lambda: call.ear.now >= start + at + again, "audio")
+            await call.until(lambda: call.ear.elapsed >= start + at + again, "audio")
             await call.dial("5")
         await call.ended()
 

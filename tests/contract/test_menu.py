@@ -102,6 +102,18 @@ def test_an_application_is_executed(switch: Switch) -> None:
     assert heard_in(switch, built, (500, "7")) == [500, 900]
 
 
+def test_a_sound_comes_before_a_transfer(switch: Switch) -> None:
+    built = menu(transfer_sound="tone_stream://%(300,0,1700)")
+    built.bind_action("menu-exec-app", "transfer 900 XML contract", "7")
+    assert heard_in(switch, built, (500, "7")) == [500, 1700, 900]
+
+
+def test_a_key_is_waited_for_as_long_as_is_said(switch: Switch) -> None:
+    built = menu(digit_len=4, timeout=60_000, inter_timeout=300)
+    built.bind_action("menu-exit", None, "1")
+    assert heard_in(switch, built, (500, "1")) == [500, 2000]
+
+
 def test_a_phrase_is_said(switch: Switch) -> None:
     built = menu()
     built.bind_action("menu-say-phrase", "spell,a", "4")

@@ -10,7 +10,7 @@ from harness.phone import Call, Phone, phone
 from harness.switches import Switch
 from harness.talk import at_once, leg_to, serving, with_phone
 
-from media.session import Session, bridge, retry_over_gateways
+from media.session import Session, bridge, originate, retry_over_gateways
 
 
 def test_a_leg_that_is_answered(switch: Switch) -> None:
@@ -48,6 +48,39 @@ def test_a_leg_that_is_refused_says_why(switch: Switch, cause: str) -> None:
                 assert leg.hangup_cause() == cause
 
         await at_once(refuses(), calls())
+
+    with_phone(switch, scenario)
+
+
+def test_a_leg_that_rings_is_given_up_with_its_script(switch: Switch) -> None:
+    async def scenario(callee: Phone) -> None:
+        script = asyncio.ensure_future(originate(callee.dial_string))
+        call = await callee.called()
+        await call.ring()
+        script.cancel()
+        assert (await call.ended()).cause in {"ORIGINATOR_CANCEL", "NO_ANSWER"}
+
+    with_phone(switch, scenario)
+
+
+def test_legs_that_ring_at_once_are_given_up_with_their_caller(switch: Switch) -> None:
+    async def scenario(first: Phone) -> None:
+        async with phone(switch.sip, "1002") as second:
+
+            async def script(session: Session) -> None:
+                await session.answer()
+                leg = await originate(f"{first.dial_string},{second.dial_string}", session)
+                assert (leg.ready(), leg.hangup_cause()) == (False, "ORIGINATOR_CANCEL")
+
+            async with serving(switch, script) as served:
+                call = first.call()
+                rung = [await first.called(), await second.called()]
+                for leg in rung:
+                    await leg.ring()
+                await call.hangup()
+                for leg in rung:
+                    assert (await leg.ended()).cause in {"ORIGINATOR_CANCEL", "NO_ANSWER"}
+                await served.done()
 
     with_phone(switch, scenario)
 

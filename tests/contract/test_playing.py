@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 import numpy as np
 import pytest
-from harness.audio import tone, write_wav
+from harness.audio import frequencies, tone, write_wav
 from harness.phone import Call
 from harness.prompts import spoken
 from harness.switches import Switch
@@ -186,3 +189,23 @@ def test_a_phrase_is_said(switch: Switch) -> None:
         switch, script,
         heard_as("ascii/99", "ascii/97", "ascii/98", "digits/12", "digits/3", "voicemail/vm-goodbye"),
     )  # fmt: skip
+
+
+def test_a_sound_ends_with_the_time_that_its_script_gives_it(switch: Switch) -> None:
+    calls: list[Call] = []
+
+    async def script(session: Session) -> None:
+        await session.answer()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await session.stream_file("tone_stream://%(5000,0,500)")
+        await session.stream_file("tone_stream://%(300,0,900)")
+        await session.sleep(500)
+        await session.stream_file("tone_stream://%(300,0,1300)")
+
+    async def caller(call: Call) -> None:
+        calls.append(call)
+        await call.ended()
+
+    talk(switch, script, caller)
+    assert frequencies(calls[0].ear.tones()) == [500, 900, 1300]

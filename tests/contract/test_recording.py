@@ -25,7 +25,7 @@ def test_what_the_caller_says_is_recorded_until_they_are_silent(switch: Switch, 
     async def script(session: Session) -> None:
         await session.answer()
         await session.stream_file(BEEP)
-        assert await session.record_file(str(path), 20, 200, 1) is True
+        assert await session.record_file(str(path), 20, 200, 2) is True
         await session.stream_file(BEEP)
 
     async def caller(call: Call) -> None:
@@ -38,8 +38,9 @@ def test_what_the_caller_says_is_recorded_until_they_are_silent(switch: Switch, 
     talk(switch, script, caller)
     recorded = tones(read_wav(path))
     assert frequencies(recorded) == [600, 1200]
-    assert recorded[0].seconds == pytest.approx(0.6, abs=0.1)
-    assert recorded[1].start - recorded[0].end == pytest.approx(0.2, abs=0.1)
+    # What comes late to the switch is silence there, and all that follows is later.
+    assert [found.sound for found in recorded] == pytest.approx([0.6, 0.6], abs=0.1)
+    assert 0.1 < recorded[1].start - recorded[0].end < 0.5
 
 
 def test_a_recording_ends_at_its_greatest_length(switch: Switch, path: Path) -> None:

@@ -118,7 +118,7 @@ def test_answer_play_hang_up(at: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("app", "valid", "status"), [("welcome", -5.0, 403), ("nobody", 30.0, 404), ("breaks", 30.0, 503)]
+    ("app", "valid", "status"), [("welcome", -5.0, 403), ("nobody", 30.0, 404), ("breaks", 30.0, 480)]
 )
 def test_a_call_that_gets_no_script(at: Run, app: str, valid: float, status: int) -> None:
     async def scenario(place: Place) -> None:

@@ -17,7 +17,7 @@ LOUD = 300.0
 SAME = 25.0
 "Hz by which two frames of one tone may differ: what 20 ms can tell."
 GAP = 0.16
-"Seconds of silence within one tone: on a busy machine packets come too late to be heard."
+"Seconds of silence within one tone: on a busy machine packets come too late for the switch to record them."
 SHORTEST = 0.04
 "Seconds below which a tone is the edge of something else."
 _FFT = 2048
@@ -64,6 +64,9 @@ class Tone:
     start: float
     "In seconds from the beginning of what was heard."
     seconds: float
+    "From its beginning to its end, gaps included."
+    sound: float
+    "Seconds without the gaps."
 
     @property
     def end(self) -> float:
@@ -95,7 +98,7 @@ def grouped(pitches: Iterable[float]) -> Iterator[Tone]:
     last: Tone | None = None
     for found in _runs(pitches):
         if last and found.is_at(last.frequency) and found.start - last.end <= GAP:
-            last = Tone(last.frequency, last.start, found.end - last.start)
+            last = Tone(last.frequency, last.start, found.end - last.start, last.sound + found.sound)
         else:
             if last:
                 yield last
@@ -118,7 +121,8 @@ def _runs(pitches: Iterable[float]) -> Iterator[Tone]:
 
 
 def _tone(run: list[float], start: int) -> Tone:
-    return Tone(float(np.median(run)), start * FRAME / RATE, len(run) * FRAME / RATE)
+    seconds = len(run) * FRAME / RATE
+    return Tone(float(np.median(run)), start * FRAME / RATE, seconds, seconds)
 
 
 def frequencies(heard: Iterable[Tone]) -> list[int]:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import numpy as np
 
 from devswitch import catalogue
-from devswitch.dialplan import Dialplan
+from devswitch.dialplan.dialplan import Dialplan
 from devswitch.events import Event
 from devswitch.leg import FRAME, Frame, LegEnded, Sink, Source
 from devswitch.switch import Options, Switch

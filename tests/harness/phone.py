@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,10 +12,11 @@ from typing import TypeVar
 import numpy as np
 
 from console.ports import free_port, free_range
-from devswitch.endpoint import Endpoint
 from devswitch.leg import Leg
+from devswitch.sip.endpoint import Endpoint
 from devswitch.sip.message import Request
-from harness.audio import FRAME, Samples, Tone, frequencies, grouped, pitch
+from harness.audio import FRAME, Samples, Tone, frequencies
+from harness.ear import Ear, HeardSocket
 
 PATIENCE = 10.0
 "Seconds that a test waits for what must come; only a failure lasts that long."
@@ -33,40 +35,6 @@ class Ended:
     "Of the reply that ended it; 0 for a BYE."
 
 
-class Ear:
-    """All that was heard, frame by frame."""
-
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
-        self._frames: list[Samples] = []
-        self._pitches: list[float] = []
-
-    def frame(self, samples: Samples) -> None:
-        """Take 20 ms; called by the leg."""
-        self._frames.append(samples.copy())
-        self._pitches.append(pitch(samples))
-        self._changed()
-
-    @property
-    def now(self) -> float:
-        """Seconds heard so far."""
-        return len(self._frames) / 50
-
-    @property
-    def samples(self) -> Samples:
-        """Everything."""
-        return np.concatenate(self._frames) if self._frames else np.zeros(0, dtype=np.int16)
-
-    def tones(self, since: float = 0.0) -> list[Tone]:
-        """The tones that began after ``since`` seconds; one that lasts is as long as it has been so far."""
-        return [found for found in grouped(self._pitches) if found.start >= since]
-
-    def quiet(self) -> float:
-        """For how many seconds there has been silence, until now."""
-        silent = next((n for n, heard in enumerate(reversed(self._pitches)) if heard), len(self._pitches))
-        return silent / 50
-
-
 class _Played:
     def __init__(self, samples: Samples) -> None:
         self._left = samples
@@ -81,7 +49,7 @@ class _Played:
 class Call:
     """One call of the phone. Whatever is awaited fails with what was seen and heard instead."""
 
-    def __init__(self, leg: Leg) -> None:
+    def __init__(self, leg: Leg, audio: HeardSocket) -> None:
         self.leg = leg
         self.progress: list[int] = []
         self.digits = ""
@@ -90,6 +58,7 @@ class Call:
         self._ended: Ended | None = None
         self._condition: asyncio.Event = asyncio.Event()
         self.ear = Ear(self._condition.set)
+        audio.on_packet = self.ear.packet
         leg.sinks.append(self.ear)
         leg.on_progress, leg.on_answer = self._on_progress, self._on_answer
         leg.on_hangup, leg.on_digit = self._on_hangup, self._on_digit
@@ -148,9 +117,9 @@ class Call:
 
     async def hears_silence(self, seconds: float, timeout: float = PATIENCE) -> None:
         """Until there has been silence for ``seconds``, which begin now."""
-        begin = self.ear.now
+        begin = self.ear.elapsed
         await self.until(
-            lambda: min(self.ear.quiet(), self.ear.now - begin) >= seconds, f"{seconds} s of silence", timeout
+            lambda: min(self.ear.quiet(), self.ear.elapsed - begin) >= seconds, f"{seconds} s of silence", timeout
         )
 
     async def heard_until_end(self) -> list[int]:
@@ -185,15 +154,28 @@ class Call:
         heard = ", ".join(f"{t.frequency:.0f} Hz at {t.start:.2f} for {t.seconds:.2f} s" for t in self.ear.tones())
         return (
             f"replies {self.progress}, answered: {self._answered}, ended: {self._ended}, "
-            f"heard in {self.ear.now:.2f} s: {heard or 'nothing'}"
+            f"heard in {self.ear.elapsed:.2f} s: {heard or 'nothing'}"
         )
+
+
+class HearingEndpoint(Endpoint):
+    """An endpoint whose calls hear every packet."""
+
+    audio: HeardSocket
+    "Of the newest call."
+
+    def open_rtp(self) -> socket.socket:
+        """The socket of a call that begins."""
+        self.audio = HeardSocket(fileno=super().open_rtp().detach())
+        self.audio.setblocking(False)
+        return self.audio
 
 
 @dataclass(slots=True)
 class Phone:
     """A phone on a port of its own. Calls that come are answered by nobody until ``called`` takes them."""
 
-    endpoint: Endpoint
+    endpoint: HearingEndpoint
     switch: tuple[str, int]
     number: str = "1000"
     _incoming: asyncio.Queue[Call] = field(default_factory=asyncio.Queue)
@@ -217,7 +199,7 @@ class Phone:
         leg = self.endpoint.originate(
             f"sip:{number}@{host}:{port}", caller=self.number, caller_name=name, headers=headers or {}
         )
-        self.calls.append(Call(leg))
+        self.calls.append(Call(leg, self.endpoint.audio))
         return self.calls[-1]
 
     async def called(self, timeout: float = PATIENCE) -> Call:
@@ -238,7 +220,7 @@ class Phone:
 
     def on_invite(self, leg: Leg) -> None:
         """Take a call that comes; called by the endpoint."""
-        self.calls.append(Call(leg))
+        self.calls.append(Call(leg, self.endpoint.audio))
         self._incoming.put_nowait(self.calls[-1])
 
 
@@ -246,7 +228,7 @@ class Phone:
 async def phone(switch: tuple[str, int], number: str = "1000", *, address: str = "127.0.0.1") -> AsyncIterator[Phone]:
     """A phone that calls the switch at ``switch``; hangs up whatever is left."""
     made: Phone
-    endpoint = Endpoint(
+    endpoint = HearingEndpoint(
         address,
         free_port(),
         on_invite=lambda leg: made.on_invite(leg),

@@ -32,13 +32,15 @@ class Switch(ABC):
 
     name: str
 
-    def __init__(self, directory: Path, extra: Path) -> None:
-        """``extra``: folder of a dialplan and phrases beside those of Strowger."""
-        self.directory, self.extra = directory, extra
-        self.sip = "127.0.0.1", free_port()
+    def __init__(
+        self, directory: Path, extra: Path, *, address: str = "127.0.0.1", rtp: range | None = None, **more: str
+    ) -> None:
+        """``extra``: folder of a dialplan and phrases beside those of Strowger; ``more``: environment of FreeSWITCH."""
+        self.directory, self.extra, self.more = directory, extra, more
+        self.sip = address, free_port()
         self.esl = "127.0.0.1", free_port()
         self.workers = [("127.0.0.1", free_port()), ("127.0.0.1", free_port())]
-        self.rtp = free_range(RTP_PORTS)
+        self.rtp = rtp or free_range(RTP_PORTS)
         self.password = secrets.token_hex(16)
         self.sounds, self.recordings = self._folder("sounds"), self._folder("recordings")
         self.password_file = directory / "esl-password"
@@ -104,12 +106,14 @@ class FreeSwitch(Switch):
             "STROWGER_FS_RECORDINGS": str(self.recordings),
             "STROWGER_FS_SOUNDS": str(self.sounds),
             "STROWGER_FS_EXTRA": str(self.extra),
+            "STROWGER_FS_SIP_ADDRESS": self.sip[0],
             "STROWGER_FS_SIP_PORT": str(self.sip[1]),
             "STROWGER_FS_RTP_FIRST_PORT": str(self.rtp[0]),
             "STROWGER_FS_RTP_LAST_PORT": str(self.rtp[-1]),
             "STROWGER_ESL_ADDRESS": f"{self.esl[0]}:{self.esl[1]}",
             "STROWGER_ESL_PASSWORD_FILE": str(self.password_file),
             "STROWGER_FS_WORKERS": self._workers,
+            **self.more,
         }
 
     @property

@@ -50,11 +50,11 @@ class Bench:
         return await self.peer.call(settings.worker_address.port, channel)
 
     async def hand_over(
-        self, settings: Settings, app: str, args: str = "", *, valid: float = 30, hops: int = 1
+        self, settings: Settings, app: str, args: str = "", *, valid: float = 30, hops: int = 1, **more: str
     ) -> Wire:
-        """A call from Kamailio, whose token is good for ``valid`` seconds."""
+        """A call from Kamailio, whose token is good for ``valid`` seconds; ``more`` are channel variables."""
         headers = handed_over(app, args, valid=valid, hops=hops)
-        return await self.call(settings, **{f"sip_h_{name}": value for name, value in headers.items()})
+        return await self.call(settings, **{f"sip_h_{name}": value for name, value in headers.items()}, **more)
 
 
 def handed_over(app: str, args: str = "", *, valid: float = 30, hops: int = 1) -> dict[str, str]:

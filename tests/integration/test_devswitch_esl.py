@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from console.ports import free_port
-from devswitch import tones, wav
-from devswitch.endpoint import Endpoint
+from devswitch.audio import tones, wav
+from devswitch.audio.sources import Player
 from devswitch.leg import Frame, Leg, LegEnded
-from devswitch.sources import Player
+from devswitch.sip.endpoint import Endpoint
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 30.0

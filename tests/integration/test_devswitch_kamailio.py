@@ -8,8 +8,8 @@ import pytest
 from harness.node import Node
 
 from console.ports import free_port
-from devswitch.endpoint import Endpoint
-from devswitch.incoming import IncomingCall
+from devswitch.sip.endpoint import Endpoint
+from devswitch.sip.incoming import IncomingCall
 from model.policy import Gateway, Route
 
 TIMEOUT = 30.0

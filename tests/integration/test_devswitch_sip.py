@@ -17,16 +17,15 @@ import pytest
 
 from console.ports import free_port
 from console.sipp import CallResult, SippGateway, place_calls, render
-from devswitch import g711, tones, wav
-from devswitch.bridge import Bridge
-from devswitch.endpoint import Endpoint
-from devswitch.incoming import IncomingCall
+from devswitch.audio import g711, tones, wav
+from devswitch.audio.recorder import Recorder
+from devswitch.audio.sources import Player
 from devswitch.leg import FRAME_SECONDS, Frame, Leg, LegEnded
-from devswitch.outgoing import OutgoingCall
-from devswitch.recorder import Recorder
 from devswitch.sip import sdp
+from devswitch.sip.endpoint import Endpoint
+from devswitch.sip.incoming import IncomingCall
 from devswitch.sip.message import Request, Response, parse
-from devswitch.sources import Player
+from devswitch.sip.outgoing import OutgoingCall
 
 SCENARIOS = Path(__file__).parents[1] / "sipp"
 OWN_SCENARIOS = Path(__file__).parent / "sipp"
@@ -320,20 +319,6 @@ class TestAudio:
             assert not there.is_answered
             await here.hangup("NO_ANSWER")
             assert await there.ended() == "NO_ANSWER"
-
-        with_switches(test)
-
-    def test_two_calls_are_bridged(self) -> None:
-        async def test(switch: Switch, phone: Switch) -> None:
-            first, first_here = await switch.call_from(phone)
-            second, second_here = await switch.call_from(phone)
-            bridge = Bridge(first_here, second_here)
-            second.sinks.append(ear := Ear())
-            first.source = Player(tones.render("%(1000,0,440)"), loops=-1)
-            await eventually(lambda: ear.hears(440))
-            bridge.close()
-            await eventually(lambda: not ear.frames[-1].any())
-            assert not first_here.sinks
 
         with_switches(test)
 

@@ -247,3 +247,46 @@ def test_connected_has_a_timeout():
                     await inbound.connected(timeout=0.1)
 
     run(main())
+
+
+def lines(peer: EslPeer, *names: str) -> list[str]:
+    return [one.line for one in peer.wire.commands if one.name in names]
+
+
+def test_events_that_nobody_wants_any_more_are_not_sent():
+    async def main():
+        async with EslPeer() as peer, client(peer) as inbound:
+            await inbound.connected(timeout=WAIT)
+            await inbound.events("DTMF", "CUSTOM a::b")
+            await inbound.events("DTMF")
+            inbound.release("DTMF", "CUSTOM a::b")
+            assert await inbound.bgapi("echo", "x") == "x"
+            assert lines(peer, "nixevent") == ["nixevent CUSTOM a::b"]
+            inbound.release("DTMF")
+            # Somebody waits for these still.
+            await inbound.events("BACKGROUND_JOB")
+            inbound.release("BACKGROUND_JOB")
+            assert await inbound.bgapi("echo", "x") == "x"
+            assert lines(peer, "nixevent") == ["nixevent CUSTOM a::b", "nixevent DTMF"]
+            peer.wire.die()
+            await wire_after(peer, 1, "auth")
+            await inbound.connected(timeout=WAIT)
+            await inbound.api("echo", "x")
+            assert lines(peer, "event") == []
+
+    run(main())
+
+
+def test_without_all_events_those_of_others_go_on():
+    async def main():
+        async with EslPeer() as peer, client(peer) as inbound:
+            await inbound.connected(timeout=WAIT)
+            await inbound.events("ALL")
+            await inbound.events("CUSTOM a::b")
+            inbound.release("ALL")
+            await inbound.api("echo", "x")
+            (asked,) = lines(peer, "event")[2:]
+            assert lines(peer, "nixevent") == ["nixevent ALL"]
+            assert set(asked.split()[2:]) == {"BACKGROUND_JOB", "CHANNEL_EXECUTE_COMPLETE", "CUSTOM", "a::b"}
+
+    run(main())

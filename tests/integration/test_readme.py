@@ -19,7 +19,7 @@ import policyfile
 from console import demo, phone
 from console.ports import free_port
 from console.switch import Switch
-from devswitch import speech
+from devswitch.audio import speech
 from kemi import refusals
 from model.policy import Refusal
 

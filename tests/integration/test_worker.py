@@ -21,10 +21,12 @@ from harness.worker import SECRET, WAIT, Bench, ask, did, fetch, hang_up, over, 
 from console.serve import ROOT
 from media import calls
 from media.control import ControlError
+from model.handover import Handover
 from model.settings import Settings
 
 pytestmark = pytest.mark.timeout(120)
 
+NAMES = [name for name, _ in Handover(call="", app="").headers(SECRET)]
 SCRIPTS = """
     import asyncio
     from media.script import script
@@ -76,6 +78,17 @@ SCRIPTS = """
     @script("api")
     async def api(stream, args):
         stream.write(await API().execute("echo", args))
+
+    @script("until")
+    async def until(stream, args):
+        from pathlib import Path
+        while not Path(args).exists():
+            await asyncio.sleep(0.01)
+        stream.write("it is there")
+
+    @script("back")
+    async def back(session, args):
+        await session.send_back(args)
 
     @script("slow")
     async def slow():
@@ -167,7 +180,7 @@ def test_a_script_that_raises_ends_its_call_alone(
 
     async def main() -> None:
         async with working(bench) as settings:
-            assert (await over(await bench.hand_over(settings, name)))[-1] == "NORMAL_TEMPORARY_FAILURE"
+            assert (await over(await bench.hand_over(settings, name)))[-1] == "NORMAL_UNSPECIFIED"
             assert (await over(await bench.hand_over(settings, "welcome")))[-1] == "NORMAL_CLEARING"
 
     run(main())
@@ -296,6 +309,39 @@ def test_scripts_run_over_http_where_they_allow_it(bench: Bench) -> None:
     run(main())
 
 
+def test_a_call_is_sent_back_with_a_new_proof(bench: Bench) -> None:
+    bench.peer.answers["api"] = lambda wire, _: wire.response("+OK\n")
+    came = {"sip_network_ip": "192.0.2.1", "sip_network_port": "5060", "sofia_profile_name": "private"}
+
+    async def main() -> None:
+        async with working(bench) as settings:
+            wire = await bench.hand_over(settings, "back", "1002", **came)
+            bridge = "bridge sofia/private/sip:1002@192.0.2.1:5060"
+            assert await over(wire) == [bridge, "NORMAL_CLEARING"]
+            set_ = [command.line for command in wire.commands if "uuid_setvar" in command.line]
+            assert [line.split()[3] for line in set_ if "sip_h_" in line] == [f"sip_h_{name}" for name in NAMES]
+
+    run(main())
+
+
+@pytest.mark.parametrize("number", ["", "1002@evil.example", "1,2", "${x}", "a b"])
+def test_what_is_no_number_is_sent_nowhere(bench: Bench, number: str) -> None:
+    async def main() -> None:
+        async with working(bench) as settings:
+            assert await over(await bench.hand_over(settings, "back", number)) == ["NORMAL_UNSPECIFIED"]
+
+    run(main())
+
+
+def test_a_call_that_was_not_handed_over_is_not_sent_back(bench: Bench) -> None:
+    async def main() -> None:
+        async with working(bench) as settings:
+            wire = await bench.call(settings, strowger_script="back", strowger_args="1002")
+            assert await over(wire) == ["NORMAL_UNSPECIFIED"]
+
+    run(main())
+
+
 def test_a_drained_worker_takes_no_call_until_it_is_resumed(bench: Bench) -> None:
     async def main() -> None:
         async with working(bench) as settings:
@@ -324,6 +370,25 @@ def test_without_its_switch_a_worker_takes_calls_and_says_so(bench: Bench) -> No
             assert not status["connected"]
 
     run(main())
+
+
+def test_a_caller_who_goes_while_a_script_runs_beside_is_no_error(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with working(bench) as settings:
+            sign = bench.root / "sign"
+            wire = await bench.hand_over(settings, "until", str(sign))
+            while not (await ask(settings, "status"))["running"]:
+                pass
+            hang_up(wire)
+            await until(lambda: wire.writer.is_closing())
+            sign.touch()
+            while (await ask(settings, "status"))["calls"]:
+                pass
+
+    run(main())
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 # As a process
@@ -365,6 +430,25 @@ def test_sigterm_lets_calls_end_first(bench: Bench) -> None:
             hang_up(wire)
             assert await ended(worker) == 0
             assert not settings.worker_socket.exists()
+
+    run(main())
+
+
+def test_sigterm_lets_scripts_without_a_call_end_first(bench: Bench) -> None:
+    async def main() -> None:
+        async with process(bench) as (settings, worker):
+            reader, writer = await asyncio.open_unix_connection(settings.worker_socket)  # an idle one holds nothing up
+            sign = bench.root / "sign"
+            said = asyncio.ensure_future(ask(settings, "run", name="until", args=str(sign)))
+            while not (await ask(settings, "status"))["running"]:
+                pass
+            worker.send_signal(signal.SIGTERM)
+            await until(lambda: b"takes no more calls" in (bench.root / "log").read_bytes())
+            sign.touch()
+            assert (await said)["output"] == "it is there"
+            assert await ended(worker) == 0
+            assert await reader.read() == b""
+            writer.close()
 
     run(main())
 
@@ -422,6 +506,7 @@ def test_commands(bench: Bench, file: Path) -> None:
             assert f"worker 127.0.0.1:{port}  takes calls, 0 calls" in text
             assert re.search(r"^welcome +5000 +all.py:6 ", text, re.MULTILINE)
             assert await say("run", "hello", "a", "b") == (0, "hello a b None\n")
+            assert await say("media", "run", "hello", "a") == (0, "hello a None\n")
             assert await say("run", "hello", "--detach") == (0, "")
             assert await say("run", "welcome") == (1, "the script 'welcome' takes session, and so needs a call\n")
             assert await say("media", "drain") == (0, f"worker {port} is drained; 0 calls under way\n")

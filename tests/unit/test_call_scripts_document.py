@@ -50,6 +50,6 @@ def test_what_it_runs_is_there() -> None:
 def test_its_figures_and_causes_are_those_of_the_code() -> None:
     for cause in (calls.REFUSED, calls.LOOP, calls.UNKNOWN, calls.FAILED):
         assert cause in TEXT
-    assert f"{calls.GRACE:.0f} seconds after FreeSWITCH let go" in TEXT
+    assert f"{calls.GRACE:.0f} seconds after its call" in TEXT
     assert f"has {worker.HTTP_LIMIT:.0f} seconds" in TEXT
     assert (loader.LOAD_LIMIT, watchdog.BLOCKED) == (5.0, 0.5), "five seconds and half a second, in words"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from harness.fake_leg import FakeLeg, World
 
-from devswitch import wav
-from devswitch.channel import Channel
+from devswitch.audio import wav
+from devswitch.channel.channel import Channel
 
 RATE = 8000
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from harness.fake_leg import FakeLeg, World, variables
 
-from devswitch import wav
+from devswitch.audio import wav
 
 RATE = 8000
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from harness.fake_leg import FakeLeg, World, variables
 
-from devswitch.dialstring import DialError, parse
+from devswitch.dialplan.dialstring import DialError, parse
 
 
 def run(scenario: Callable[[World], Awaitable[None]]) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from harness.fake_leg import World
 
-from devswitch.dialplan import Action, Dialplan, inline
-from devswitch.phrases import Phrases
+from devswitch.apps.phrases import Phrases
+from devswitch.dialplan.dialplan import Action, Dialplan, inline
+from devswitch.dialplan.xmltree import XmlError
 from devswitch.text import expand, number, separate, true
-from devswitch.xmltree import XmlError
 
 ROOT = Path(__file__).parents[2]
 

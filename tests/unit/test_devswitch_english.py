@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from devswitch.english import SayError, prompts, words
+from devswitch.apps.english import SayError, prompts, words
 
 TWELVE = "time/at digits/12 time/oclock time/p-m"
 DAY = "time/mon-10 digits/20 digits/h-1"

@@ -10,10 +10,10 @@ from urllib.parse import unquote
 import pytest
 from harness.fake_leg import World
 
-from devswitch.channel import Channel
-from devswitch.esl import Connection, Request, read_request
+from devswitch.channel.channel import Channel
+from devswitch.esl.connection import Connection, Request, read_request
+from devswitch.esl.subscription import Subscription
 from devswitch.events import Event, encode
-from devswitch.subscription import Subscription
 
 
 class Wire:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devswitch.dtmf import END_BIT, ENDS, GAP_FRAMES, LOST_FRAMES, DigitReceiver, DigitSender
-from devswitch.jitter import LONGEST, PRIMED, Decode, JitterBuffer
 from devswitch.leg import FRAME, Frame
-from devswitch.rtp import payload_of
+from devswitch.rtp.dtmf import END_BIT, ENDS, GAP_FRAMES, LOST_FRAMES, DigitReceiver, DigitSender
+from devswitch.rtp.jitter import LONGEST, PRIMED, Decode, JitterBuffer
+from devswitch.rtp.stream import payload_of
 
 
 def packet(value: int, length: int = FRAME) -> Decode:

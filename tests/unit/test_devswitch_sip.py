@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devswitch.rtp.parameters import StreamParameters
 from devswitch.sip import causes, sdp
 from devswitch.sip.dialog import Dialog
 from devswitch.sip.errors import MessageError, NegotiationError, SdpError, SipError
@@ -411,13 +412,13 @@ class TestSdp:
     def test_the_first_codec_of_the_offer_that_we_know_is_taken(self) -> None:
         offer = sdp.parse(description("m=audio 4000 RTP/AVP 9 8 0 96", "a=rtpmap:96 telephone-event/8000"))
         stream = sdp.negotiate(offer)
-        assert stream == sdp.Stream("192.0.2.5", 4000, 8, 96)
+        assert stream == StreamParameters("192.0.2.5", 4000, 8, 96)
         answer = sdp.parse(sdp.answer(offer, stream, "192.0.2.9", 5000)).audio()
         assert (answer.formats, answer.port, answer.host) == (["8", "96"], 5000, "192.0.2.9")
 
     def test_our_offer_and_its_answer_agree(self) -> None:
         offer = sdp.parse(sdp.offer("192.0.2.9", 5000))
-        assert sdp.negotiate(offer) == sdp.Stream("192.0.2.9", 5000, 0, sdp.DEFAULT_EVENTS)
+        assert sdp.negotiate(offer) == StreamParameters("192.0.2.9", 5000, 0, sdp.DEFAULT_EVENTS)
 
     def test_other_media_are_refused_in_their_place(self) -> None:
         offer = sdp.parse(description("m=video 4002 RTP/AVP 31", "m=audio 4000 RTP/AVP 0"))

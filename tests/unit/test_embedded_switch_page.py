@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devswitch import catalogue
-from devswitch.subscription import MY_EVENTS
+from devswitch.esl.subscription import MY_EVENTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "embedded-switch.md"
 

@@ -194,6 +194,7 @@ def test_execute():
 
 
 def test_subscription_puts_subclasses_last():
+    assert subscription(["CUSTOM", "DTMF"]) == b"event plain DTMF CUSTOM\n\n"
     assert subscription(["CUSTOM a::b", "DTMF", "CUSTOM c::d", "DTMF"]) == b"event plain DTMF CUSTOM a::b c::d\n\n"
     with pytest.raises(ArgumentError):
         subscription([])

@@ -10,7 +10,7 @@ import pytest
 
 from console import media_call, phone
 from console.media_call import DIGITS, Expected, Measured, findings
-from devswitch import tones, wav
+from devswitch.audio import tones, wav
 
 MELODY = np.concatenate([tones.render(f"%(500,0,{frequency})") for frequency in media_call.MELODY])
 SILENCE = np.zeros(8000, dtype=np.int16)

@@ -97,14 +97,14 @@ async def say(request: Request) -> tuple[HTTPStatus, str]:
             raise HttpError(HTTPStatus.NOT_FOUND, f"no script {name!r}")
 
 
-def exchange(raw: bytes, run: http.Run = say) -> tuple[int, dict[str, str], str]:
+def exchange(raw: bytes, run: http.Run = say, address: str = "127.0.0.1") -> tuple[int, dict[str, str], str]:
     """Status, headers and body of the answer to ``raw``, in which PORT is the server's."""
 
     async def main() -> bytes:
-        server = await http.serve("127.0.0.1", 0, run)
+        server = await http.serve(address, 0, run)
         port = server.sockets[0].getsockname()[1]
         async with server:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection(address, port)
             writer.write(raw.replace(b"PORT", str(port).encode()))
             answer = await asyncio.wait_for(reader.read(), 20)
             writer.close()
@@ -145,8 +145,12 @@ def test_a_script_says_what_kind_of_text_it_writes() -> None:
         (get("/scripts/nobody"), 404),
         (get("/"), 404),
         (get("/scripts/echo").replace(b"GET", b"PUT"), 404),
+        (get("/scripts/echo").replace(b"GET", b"HEAD"), 404),
+        (get("//["), 400),
+        (get("//[::1/scripts/echo"), 400),
         (get("/scripts/echo", host="evil.example:PORT"), 403),
         (get("/scripts/echo", host="127.0.0.1"), 403),
+        (get("/scripts/echo", host="127.0.0.2:PORT"), 403),
         (get("/scripts/echo", "Origin: http://evil.example"), 403),
         (get("/scripts/echo", "Origin: null"), 403),
         (get("/scripts/echo", "Sec-Fetch-Site: cross-site"), 403),
@@ -155,8 +159,13 @@ def test_a_script_says_what_kind_of_text_it_writes() -> None:
         (b"GET /scripts/echo HTTP/1.1\r\n\r\n", 400),
     ],
 )
-def test_what_is_answered_otherwise(raw: bytes, status: int) -> None:
+def test_what_is_answered_otherwise(raw: bytes, status: int, caplog: pytest.LogCaptureFixture) -> None:
     assert exchange(raw)[0] == status
+    assert caplog.text == ""
+
+
+def test_another_address_of_this_machine_is_its_own_name() -> None:
+    assert exchange(get("/scripts/echo", host="127.0.0.2:PORT"), address="127.0.0.2")[0] == 200
 
 
 def test_too_much_is_refused() -> None:
@@ -275,8 +284,17 @@ def test_a_hook_that_did_not_run_is_found_by_the_next_worker(tmp_path: Path) -> 
     before.settle("u2")
     before.settle("never")
     (tmp_path / "hooks" / "torn.json").write_text("{")
+    (tmp_path / "hooks" / "half.new").write_text("{")
     after = Intents(tmp_path / "hooks")
     assert sorted(intent.uuid for intent in after.recover()) == ["../u3", "u1"]
     assert {intent.place for intent in after.interrupted} == {"welcome.py:3"}
     assert Intents(tmp_path / "hooks").recover() == ()
-    assert list(tmp_path.iterdir()) == [tmp_path / "hooks"]
+    assert list(tmp_path.rglob("*")) == [tmp_path / "hooks"]
+
+
+def test_a_hook_that_cannot_be_written_down_fails_no_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "hooks").touch()
+    intents = Intents(tmp_path / "hooks")
+    intents.owe("u1", "welcome", "welcome.py:3")
+    intents.settle("u1")
+    assert "call u1" in caplog.text

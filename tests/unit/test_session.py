@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from harness.esl_peer import Command, Wire
+from harness.esl_peer import CHANNEL, Command, Wire
 from harness.session_peer import UUID, FakeSwitch, with_session
 
 from media.esl.errors import ArgumentError
@@ -163,6 +163,41 @@ def test_events_of_a_bridge_are_asked_for_by_what_bridges() -> None:
         assert not any("CHANNEL_BRIDGE" in command.line for command in switch.wire.commands)
         await session.execute("bridge", "user/1001")
         assert any("CHANNEL_BRIDGE CHANNEL_UNBRIDGE" in command.line for command in switch.wire.commands)
+
+    with_session(script)
+
+
+def test_play_and_get_digits_leaves_nothing_of_what_was_pressed_before() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        await session.set_variable("pin", "1234")
+        await session.set_variable("pin_invalid", "99")
+        assert await session.play_and_get_digits(4, 4, 1, 50, "#", "ask.wav", "", r"\d+", "pin") == ""
+        assert await session.get_variable("pin") is None
+        assert await session.get_variable("pin_invalid") is None
+
+    with_session(script)
+
+
+def test_play_and_get_digits_waits_for_each_digit_as_long_as_it_is_told() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        def prompt(wire: Wire, command: Command) -> None:
+            switch.press(wire, "1")
+            switch.complete(wire, command)
+
+        switch.apps["playback"] = prompt
+        # All by place, as in Lua; the second digit does not come within the last but one.
+        arguments = (1, 4, 1, 60_000, "#", "ask.wav", "no.wav", r"^\d$", "choice", 20, "0 XML default")
+        assert await session.play_and_get_digits(*arguments) == "1"
+        assert session.ready()
+
+    with_session(script)
+
+
+@pytest.mark.parametrize("extension", ["-both", "-bleg", ""])
+def test_no_extension_is_an_option_of_the_command(extension: str) -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        with pytest.raises(ArgumentError):
+            await session.transfer(extension)
 
     with_session(script)
 
@@ -352,3 +387,60 @@ def test_two_waits_at_once_both_end_with_the_call() -> None:
         assert await both == ["", ""]
 
     with_session(script)
+
+
+DEAD: list[tuple[str, tuple[Any, ...]]] = [
+    ("stream_file", ("a.wav",)), ("sleep", (5,)), ("collect_digits", (5,)), ("record_file", ("a.wav",)),
+    ("say", ("1", "en", "number", "pronounced")), ("get_digits", (1,)), ("wait_for_answer", ()), ("answer", ()),
+    ("hangup", ()), ("get_variable", ("a",)), ("transfer", ("1",)), ("execute", ("a",)), ("hangup_state", ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "arguments"), DEAD)
+def test_once_the_switch_is_gone_commands_return_at_once(name: str, arguments: tuple[Any, ...]) -> None:
+    hooked: list[str] = []
+
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        switch.wire.end()
+        await session.connection.wait_closed()
+        session.set_input_callback(lambda *_: None)
+        assert not await getattr(session, name)(*arguments)
+        session.set_hangup_hook(lambda _session, status, _arg: hooked.append(status))
+
+    with_session(script)
+    assert hooked == ["hangup"]
+
+
+def test_the_switch_is_gone_within_a_command() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        switch.apps["playback"] = lambda wire, _: wire.end()
+        session.set_input_callback(lambda *_: None)
+        assert not await session.stream_file("a.wav")
+        assert not session.ready()
+
+    with_session(script)
+
+
+def test_the_switch_is_gone_while_digits_are_awaited() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        asked = asyncio.ensure_future(session.get_digits(1))
+        await switch.wire.sent("event")
+        switch.wire.end()
+        assert await asked == ""
+
+    with_session(script)
+
+
+@pytest.mark.parametrize("leaves", ["back", "transfer"])
+@pytest.mark.parametrize("own", ["", "#"])
+def test_the_dialplan_gets_the_terminators_that_it_had(leaves: str, own: str) -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        session.set_auto_hangup(False)
+        await session.stream_file("a.wav")
+        if leaves == "transfer":
+            await session.transfer("900")
+
+    channel = CHANNEL | ({"variable_playback_terminators": own} if own else {})
+    switch = with_session(script, channel)
+    assert switch.terminators == ["none"]
+    assert "playback_terminators" not in switch.variables

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from harness.esl_peer import Command, Wire
-from harness.session_peer import FakeSwitch, with_session
+from harness.session_peer import App, FakeSwitch, with_session
 
 from media.session import IVRMenu, MenuError, Session, load_menus
 
@@ -118,3 +118,54 @@ def test_what_a_file_gets_wrong_is_named(tmp_path: Path, old: str, new: str, mes
     with pytest.raises(MenuError, match=message) as error:
         loaded(tmp_path, GOOD.replace(old, new, 1))
     assert "menus.yaml" in str(error.value)
+
+
+def test_a_sound_before_a_transfer_and_a_voice_for_what_is_said() -> None:
+    menu = IVRMenu(
+        None, "main", "say:hello", None, None, None, "moment.wav", None, "flite", "slt", 0, 0, 1, 200, 1, 1
+    )  # fmt: skip
+    menu.bind_action("menu-exec-app", "transfer 900", "1")
+    menu.bind_action("menu-exec-app", "log INFO 900", "2")
+    heard, switch = walk(menu, "1")
+    assert heard[:3] == ["say:hello", "moment.wav", "transfer 900"]
+    assert (switch.variables["tts_engine"], switch.variables["tts_voice"]) == ("flite", "slt")
+    assert walk(menu, "2")[0][:2] == ["say:hello", "log INFO 900"]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "keys", "heard"),
+    [(0, "", ["phrase confirm,1"] * 3), (2, "", ["phrase confirm,1"] * 2), (2, "5", ["phrase confirm,1"]),
+     (2, "9", ["phrase confirm,1", "log INFO one"])],
+)  # fmt: skip
+def test_digits_are_confirmed(attempts: int, keys: str, heard: list[str]) -> None:
+    menu = IVRMenu(
+        None, "main", "hello.wav", confirm_key="9", confirm_attempts=attempts, timeout=100, max_failures=1,
+        max_timeouts=1, confirm_macro="confirm",
+    )  # fmt: skip
+    menu.bind_action("menu-exec-app", "log INFO one", "1")
+
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        def pressed(keys: str) -> App:
+            def play(wire: Wire, command: Command) -> None:
+                switch.press(wire, keys)
+                switch.complete(wire, command)
+                switch.apps[command.headers["execute-app-name"]] = switch.complete
+
+            return play
+
+        switch.apps |= {"playback": pressed("1"), "phrase": pressed(keys)}
+        await menu.execute(session, "main")
+
+    ran = [f"{app} {data}" for app, data in with_session(script).ran if app != "playback"]
+    assert ran == heard
+
+
+def test_the_time_between_two_keys_is_its_own() -> None:
+    # A menu that waits a minute for the first key acts on it at once where a second may follow.
+    menu = IVRMenu(None, "main", "hello.wav", inter_timeout=20, digit_len=4, timeout=60_000)
+    menu.bind_action("menu-exit", None, "1")
+    assert walk(menu, "1")[0] == ["hello.wav"]
+
+
+def test_without_a_time_between_two_keys_it_is_half_the_time() -> None:
+    assert IVRMenu(None, "main", timeout=3000).inter_timeout == 1500

@@ -107,6 +107,10 @@ class Switch:
     async def events(self, *names: str) -> None:
         self.asked += names
 
+    def release(self, *names: str) -> None:
+        for name in names:
+            self.asked.remove(name)
+
     def fire(self, name: str, subclass: str = "", number: int = 0) -> None:
         event = SwitchEvent.plain(f"Event-Name: {name}\nEvent-Subclass: {subclass}\nNumber: {number}\n\n".encode())
         for handler in self.handlers:
@@ -129,7 +133,7 @@ def test_a_consumer_has_what_it_is_bound_to() -> None:
                 switch.fire("RELOADXML", "", number)
             assert consumer.dropped == 3
             assert await popped(consumer) == "3"  # the oldest are gone
-        assert switch.handlers == []
+        assert (switch.handlers, switch.asked) == ([], [])
         assert [event.get_header("Number") async for event in consumer] == ["4"]
 
     asyncio.run(main())
@@ -391,7 +395,8 @@ def test_a_plain_mail() -> None:
 @pytest.mark.parametrize(
     ("to", "sender", "headers"),
     [("a@b\nBcc: c@d", "x@y", ""), ("a@b", "x@y\r\nBcc: c@d", ""), ("a@b", "x@y", "no header"), ("", "x@y", ""),
-     ("a@b", "x@y", "To: c@d")],
+     ("a@b", "x@y", "To: c@d"), ("a@b", "x@y", "Subject: call from x\u2028Bcc: c@d"),
+     ("a@b", "x@y", "Subject: call from x\x85Bcc: c@d"), ("a@b", "x@y", "Subject: x\x0bBcc: c@d")],
 )  # fmt: skip
 def test_no_header_is_smuggled_into_a_mail(to: str, sender: str, headers: str) -> None:
     with pytest.raises(ArgumentError):
@@ -402,6 +407,13 @@ def test_a_conversion_that_fails(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"x")
     with pytest.raises(MailError, match="false failed"):
         asyncio.run(email("a@b", "x@y", "", "", str(tmp_path / "a.wav"), "false", "mp3", server=("127.0.0.1", 1)))
+
+
+@pytest.mark.parametrize("server", ["nobody.invalid:25:25", "127.0.0.1:x", ":"])
+def test_a_mail_server_that_is_none_is_named(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STROWGER_SMTP", server)
+    with pytest.raises(MailError, match="STROWGER_SMTP"):
+        asyncio.run(email("a@b", "x@y", ""))
 
 
 def test_a_mail_that_the_server_refuses() -> None:

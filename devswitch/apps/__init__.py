@@ -1,0 +1,1 @@
+"""What a call can be made to do: dialplan applications, which register themselves, and what these are made of."""

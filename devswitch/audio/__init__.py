@@ -1,0 +1,1 @@
+"""Samples: tones, files, speech, recordings, G.711. It knows of no call."""

@@ -1,0 +1,1 @@
+"""What is written in FreeSWITCH's languages: the XML dialplan, and dial strings."""

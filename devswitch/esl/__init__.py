@@ -1,0 +1,1 @@
+"""The event socket (mod_event_socket.c): connections, commands, subscriptions."""

@@ -1,0 +1,77 @@
+"""Where connections come in.
+
+asyncio's own server loses those that come while it closes: the kernel resets what nobody accepted yet, and what was
+accepted but has no transport yet is dropped without a word (Server._attach of asyncio/base_events.py), so that the
+switch waits for ever. Here all who came before the door was closed are let in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+
+BACKLOG = 1024
+PAUSE = 1.0
+"Seconds until the next try where the process may open no more files."
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+log = logging.getLogger(__name__)
+
+
+class Door:
+    """A listening socket; each who comes gets a protocol of ``factory``."""
+
+    def __init__(self, host: str, port: int, factory: Callable[[], asyncio.Protocol]) -> None:
+        """Listen. :class:`OSError` where that is taken."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        self._socket.setblocking(False)
+        self.port: int = self._socket.getsockname()[1]
+        self.coming: set[asyncio.Task[object]] = set()
+        "Those let in whose connection is not made yet."
+        self._factory = factory
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket, self._let_in)
+
+    def close(self) -> None:
+        """Let in who has come, and nobody more."""
+        if self._socket.fileno() < 0:
+            return
+        self._let_in()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+
+    def _let_in(self) -> None:
+        while True:
+            try:
+                peer, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                return self._wait(error)
+            task = self._loop.create_task(self._made(peer))
+            self.coming.add(task)
+            task.add_done_callback(self.coming.discard)
+
+    async def _made(self, peer: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._factory, peer)
+        except OSError as error:
+            log.warning("a connection from the switch ended at once: %s", error)
+            peer.close()
+
+    def _wait(self, error: OSError) -> None:
+        if error.errno not in _SHORT:
+            raise error
+        log.error("no connection can be taken: %s", error)
+        self._loop.remove_reader(self._socket)
+        self._loop.call_later(PAUSE, self._again)
+
+    def _again(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.add_reader(self._socket, self._let_in)
