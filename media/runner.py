@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from media.registry import Loaded
 from media.session.errors import ScriptExit
 
 log = logging.getLogger(__name__)
-
 
 class ScriptFailed(Exception):
     """A script raised; the message says what and where, and nothing that the script had in hand."""
@@ -43,26 +43,20 @@ async def guarded(found: Loaded, folder: Path, work: Awaitable[object]) -> None:
 
 
 async def run_until(found: Loaded, folder: Path, ended: asyncio.Future[None], grace: float, **given: Any) -> None:
-    """The same, for at most ``grace`` seconds after ``ended``."""
-    task = asyncio.ensure_future(run(found, folder, **given))
+    """The same, for at most ``grace`` seconds after ``ended``.
+
+    In the task of the call: one more would cost as much as a short script does.
+    """
+    scope = asyncio.timeout(None)
+
+    def end_soon(_: object) -> None:
+        with suppress(RuntimeError):  # the script is done
+            scope.reschedule(asyncio.get_running_loop().time() + grace)
+
+    ended.add_done_callback(end_soon)
     try:
-        await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            await asyncio.wait({task}, timeout=grace)
-        if task.done():
-            return task.result()
-        place = _at(task.get_coro(), folder)
+        async with scope:
+            await run(found, folder, **given)
+    except TimeoutError as error:
+        place = places.of_error(error.__cause__ or error.__context__ or error, folder)
         log.warning("script %s is cancelled, %g s after its call ended: at %s", found.script.name, grace, place)
-    finally:
-        task.cancel()
-        await asyncio.wait({task}, timeout=grace)
-
-
-def _at(coroutine: Any, folder: Path) -> str:
-    """The innermost place within ``folder`` where a coroutine waits."""
-    place = "an unknown place"
-    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
-        at = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        place = at if places.inside(at, folder) else place
-        coroutine = coroutine.cr_await
-    return place

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from uuid import uuid4
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 
 from media.esl import protocol
 from media.esl.dispatch import EXECUTED, JOB, Dispatch, Handler
 from media.esl.errors import ArgumentError, CommandError, ProtocolError
 from media.esl.link import STALL_TIMEOUT, WRITE_LIMIT, Link
 from media.esl.message import Event, Message, Reply
-from media.esl.replies import Replies, accepted, succeeded
+from media.esl.replies import Replies, Unless, accepted, succeeded
+
+_PROCESS, _NUMBERS = secrets.token_hex(3), count()
 
 _REFUSED = {"getvar": "a line end in its value breaks the frame, an empty one is answered -ERR: use api uuid_getvar"}
 
@@ -80,7 +83,7 @@ class Connection:
 
     async def bgapi(self, command: str, args: str = "", *, timeout: float | None = None) -> str:
         """What the API command wrote, run in a thread of the switch's own."""
-        job = str(uuid4())
+        job = _identifier()
         line = " ".join(("bgapi", command, *([args] if args else [])))
         data = protocol.with_headers(line, {"Job-UUID": job})
         event = await self._await(JOB, job, "bgapi", data, timeout)
@@ -110,7 +113,7 @@ class Connection:
         cancelled ends the wait. An unknown application hangs the channel up with DESTINATION_OUT_OF_ORDER
         (switch_core_session_execute_application_get_flags() of switch_core_session.c).
         """
-        ours = str(uuid4())
+        ours = _identifier()
         data = protocol.execute(app, arg, uuid=uuid, event_uuid=ours, loops=loops, lock=lock)
         return await self._await(EXECUTED, ours, "sendmsg", data, timeout)
 
@@ -144,7 +147,7 @@ class Connection:
         wanted = [name for name in names if name not in self.subscribed]
         if wanted:
             data = protocol.subscription(wanted)
-            self._scope()
+            self._scope(wanted)
             self.subscribed.update(wanted)
             try:
                 await self.ask("event", data, timeout)
@@ -156,7 +159,7 @@ class Connection:
         """As :meth:`events`, without waiting for the reply."""
         if wanted := [name for name in names if name not in self.subscribed]:
             data = protocol.subscription(wanted)
-            self._scope()
+            self._scope(wanted)
             self.subscribed.update(wanted)
             self.write(data)
 
@@ -190,6 +193,10 @@ class Connection:
         """Until the connection has ended."""
         await self._link.wait_closed()
 
+    def silence(self) -> None:
+        """Nothing of what comes is of interest any more but the end: read no sooner. For good."""
+        self._link.silence()
+
     # Commands as bytes
 
     async def ask(self, name: str, data: bytes, timeout: float | None = None) -> Reply:
@@ -219,7 +226,8 @@ class Connection:
                 await self._link.room()
                 self._subscribe(event)
                 self._dispatch.expect(ours, waiter)
-                accepted(name, await self.put(name, data))
+                self._link.write(data)
+                self._replies.expect(name, Unless(name, waiter))
                 return await waiter
         except TimeoutError:
             raise TimeoutError(f"no {event} within {timeout} s") from None
@@ -230,7 +238,7 @@ class Connection:
 
     def _subscribe(self, name: str) -> None:
         if name not in self.subscribed and "ALL" not in self.subscribed:
-            self._scope()
+            self._scope([name])
             self.subscribed.add(name)
             self.write(protocol.subscription([name]))
         self._let_through(name)
@@ -242,13 +250,14 @@ class Connection:
             self.filters.append(own)
             self.write(protocol.command("filter", *own))
 
-    def _scope(self) -> None:
+    def _scope(self, names: Iterable[str]) -> None:
         # Filters are alternatives; a job has no Unique-ID, but says who asked (event_handler, api_exec).
         if self._events_of:
-            headers = ("Unique-ID", "Job-Owner-UUID")
-            self.write(*(protocol.command("filter", header, self._events_of) for header in headers))
-            self.filters += [(header, self._events_of) for header in headers]
-            self._events_of, self._scoped = "", True
+            self._scoped = True
+            for header in ("Unique-ID", "Job-Owner-UUID") if JOB in names or "ALL" in names else ("Unique-ID",):
+                if (header, self._events_of) not in self.filters:
+                    self.filters.append((header, self._events_of))
+                    self.write(protocol.command("filter", header, self._events_of))
 
     def _message(self, message: Message) -> None:
         kind = message.content_type
@@ -269,3 +278,8 @@ class Connection:
         on_end, self.on_end = self.on_end, None
         if on_end:
             on_end()
+
+
+def _identifier() -> str:
+    """Of an application or a job; short, since the switch reads a command byte by byte."""
+    return f"{_PROCESS}{next(_NUMBERS):x}"

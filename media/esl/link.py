@@ -17,6 +17,10 @@ CLOSE_TIMEOUT = 5.0
 "Seconds that closing waits for the switch."
 WRITE_LIMIT = 1024 * 1024
 "Bytes that wait to be written at most."
+TOGETHER, TOGETHER_COMMANDS = 4096, 16
+"What is written in one turn of the loop goes out together: writes of so many bytes, and so many of them."
+QUIET = 64 * 1024
+"Bytes of replies that wait to be read together, where only the end is of interest."
 
 KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -36,7 +40,7 @@ class Link(asyncio.Protocol):
 
     __slots__ = (
         "_closing", "_decoder", "_loop", "_on_end", "_on_message", "_on_open", "_room", "_stall", "_transport",
-        "closed", "ended", "error", "stall_timeout", "write_limit",
+        "_unwritten", "_waiting", "closed", "error", "stall_timeout", "write_limit",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +56,7 @@ class Link(asyncio.Protocol):
         self._decoder = Decoder()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._unwritten: list[bytes] = []
         self._room: asyncio.Future[None] | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -60,7 +65,8 @@ class Link(asyncio.Protocol):
         "Whether nothing can be written, or will be read, any more."
         self.error: BaseException | None = None
         "Why, where neither side just closed."
-        self.ended: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        "For the end."
 
     # What asyncio calls
 
@@ -72,6 +78,7 @@ class Link(asyncio.Protocol):
             sock.setsockopt(level, option, value)
         if self._on_open:
             self._on_open()
+            self._flush()
 
     def data_received(self, data: bytes) -> None:
         if self.closed:
@@ -99,9 +106,11 @@ class Link(asyncio.Protocol):
         for timer in (self._stall, self._closing):
             if timer:
                 timer.cancel()
-        if self.ended and not self.ended.done():
-            self.ended.set_result(None)
         self._transport = None
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
         self._on_message = self._on_end = self._on_open = _nothing  # no cycle is left to the garbage collector
 
     def pause_writing(self) -> None:
@@ -141,7 +150,11 @@ class Link(asyncio.Protocol):
         if waiting and waiting + len(data) > self.write_limit:
             self._stalled()
             raise self.reason()
-        self._transport.write(data)
+        if not self._unwritten:
+            self._loop.call_soon(self._flush)
+        self._unwritten.append(data)
+        if waiting or len(data) > TOGETHER or len(self._unwritten) == TOGETHER_COMMANDS:
+            self._flush()
 
     def abort(self, error: EslError) -> None:
         """End at once, what is not written yet is lost."""
@@ -156,6 +169,7 @@ class Link(asyncio.Protocol):
         Only our half is closed, and the switch closes the other: replies to a socket that is closed would be answered
         with a reset, which may overtake commands.
         """
+        self._flush()  # what was written in this turn
         if self._transport and not self._closing:
             self._closing = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
             if self._transport.can_write_eof() and not self._transport.is_closing():
@@ -167,8 +181,15 @@ class Link(asyncio.Protocol):
     async def wait_closed(self) -> None:
         """Until the socket is closed."""
         if self._transport:
-            self.ended = self.ended or self._loop.create_future()
-            await asyncio.shield(self.ended)
+            ended: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.append(ended)
+            await ended
+
+    def silence(self) -> None:
+        """Wake for the end alone, and for more than anybody sends."""
+        if self._transport:
+            # socket(7); what came before the end is read with it.
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, QUIET)
 
     def reason(self) -> ConnectionClosed:
         """An error of its own for each who waits."""
@@ -176,6 +197,11 @@ class Link(asyncio.Protocol):
                                  "the connection to the switch is closed")  # fmt: skip
         error.__cause__ = self.error
         return error
+
+    def _flush(self) -> None:
+        unwritten, self._unwritten = self._unwritten, []
+        if unwritten and self._transport:
+            self._transport.write(b"".join(unwritten))
 
     def _stalled(self) -> None:
         self.abort(StalledError("the switch no longer reads"))

@@ -34,6 +34,16 @@ class Waiter(Protocol):
         """There will be none."""
 
 
+class Failing(Protocol):
+    """What a future of something else is to us."""
+
+    def done(self) -> bool:
+        """Whether it is there, or given up."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """It will not be."""
+
+
 class Replies:
     """The commands that wait for their reply."""
 
@@ -72,6 +82,33 @@ class Replies:
         for _, waiter in slots:
             if waiter is not None and not waiter.done():
                 waiter.set_exception(error())
+
+
+class Unless:
+    """The reply to what has its result in an event: only a refusal is of interest.
+
+    So who waits is not woken for the reply.
+    """
+
+    __slots__ = ("_name", "_result")
+
+    def __init__(self, name: str, result: Failing) -> None:
+        self._name, self._result = name, result
+
+    def done(self) -> bool:
+        """See :class:`Waiter`."""
+        return self._result.done()
+
+    def set_result(self, reply: Message) -> None:
+        """See :class:`Waiter`."""
+        try:
+            accepted(self._name, reply)
+        except CommandError as error:
+            self._result.set_exception(error)
+
+    def set_exception(self, error: BaseException) -> None:
+        """See :class:`Waiter`."""
+        self._result.set_exception(error)
 
 
 def text(message: Message) -> str:

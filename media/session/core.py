@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-EVENTS = ("CHANNEL_EXECUTE_COMPLETE", "DTMF", "CHANNEL_HANGUP_COMPLETE", "CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE")
+EVENTS = ("CHANNEL_EXECUTE_COMPLETE", "DTMF", "CHANNEL_HANGUP_COMPLETE")
 "All that is subscribed to, and not before a command has to wait."
+BRIDGES = ("CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE")
+"And these before what may bridge the call."
 LINGER = 10
 "Seconds that the switch keeps our connection after the hangup; without it the last events are lost."
 END_TIMEOUT = 5.0
@@ -35,6 +37,8 @@ STOP_TIMEOUT = 1.0
 "Seconds that an application of ``SOUNDS`` has to end, when its script no longer waits for it."
 SOUNDS = ("phrase", "playback", "record", "say", "speak")
 _WAITING_ROOMS = ("socket", "park")
+_AT_ONCE = ("answer", "pre_answer", "set")
+"Applications that look for no other command while they run."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,9 @@ class Core:
 
     __slots__ = (
         "_ahead", "_auto_hangup", "_bridged", "_callback", "_callback_arg", "_cause", "_connection", "_digits", "_down",
-        "_end", "_ending", "_gone", "_heard", "_hook", "_hook_arg", "_inputs", "_last", "_moving", "_own", "_prepared",
-        "_scopes", "_sent_ahead", "_stopping", "_taken", "_terminators", "_tts", "_waiting", "channel", "handover",
+        "_end", "_ending", "_gone", "_heard", "_hook", "_hook_arg", "_hung_up", "_inputs", "_last", "_moving", "_own",
+        "_prepared", "_scopes", "_sent_ahead", "_stopping", "_taken", "_tts", "_unsaid", "_waiting", "channel",
+        "handover",
         "script_args", "uuid",
     )  # fmt: skip
 
@@ -77,6 +82,7 @@ class Core:
         self._connection = connection
         self._last = channel
         self._prepared = self._bridged = self._taken = self._heard = self._sent_ahead = self._moving = False
+        self._hung_up = False
         self._own: asyncio.Future[None] | bool = False
         self._ahead: list[bytes] | None = None
         self._auto_hangup = True
@@ -93,7 +99,7 @@ class Core:
         self._callback_arg: Any = None
         self._hook: Callable[..., Any] | None = None
         self._hook_arg: Any = None
-        self._terminators = channel.variable("playback_terminators") or ""
+        self._unsaid: dict[str, str] = {}
         self._tts = ("", "")
         if connection:
             connection.listen(self._event)
@@ -212,7 +218,8 @@ class Core:
     async def _run(self, app: str, arg: str = "", *, lock: bool = False) -> SwitchEvent | None:
         """Run an application to its end; None where the call ended before, or what was asked is sent ahead."""
         if self._ahead is not None:
-            self._ahead.append(protocol.execute(app, arg, lock=True))
+            # Without the lock a channel that plays looks for commands, and runs the next within this one.
+            self._ahead.append(protocol.execute(app, arg, lock=app not in _AT_ONCE))
             return None
         if not self.ready():
             protocol.execute(app, arg)  # what cannot be sent is refused, whether there is a call or not
@@ -256,21 +263,20 @@ class Core:
         elif not self._gone and not self.connection.closed:
             self.connection.write(*commands)
 
+    def _keep(self, name: str, value: str) -> None:
+        """Set a variable that few ask for: the switch is told of it when something else than we may look."""
+        self._unsaid[name] = value
+
+    def _say(self) -> None:
+        unsaid, self._unsaid = self._unsaid, {}
+        for name, value in unsaid.items():
+            self._set(name, value)
+
     def _set(self, name: str, value: str | None) -> None:
         # The API command acts at once and takes the value as it is; the application `set` would expand ${...} in it.
         self._send(
             protocol.command("api", "uuid_setvar", self.uuid, _variable(name), *([quoted(value)] if value else []))
         )
-
-    def _terminated_by(self, digits: str) -> None:
-        """Which digits end `playback` and its like in the switch; by default ``*`` does (on_dtmf of mod_dptools.c)."""
-        if digits != self._terminators:
-            self._terminators = digits
-            self._set("playback_terminators", digits)
-
-    def _own_terminators(self) -> None:
-        """Those that the channel had, for whoever has it next."""
-        self._terminated_by(self.channel.variable("playback_terminators") or "")
 
     def _keep_away(self, value: str = "false") -> None:
         """The end of our connection must not send a call back into the dialplan that somebody sent elsewhere."""
@@ -305,6 +311,14 @@ class Core:
 
     def _variables(self) -> Mapping[str, str]:
         return self._last.headers
+
+
+def terminated_by(digits: str, data: str) -> str:
+    """An argument of `playback` and its like, which ``digits`` end: none, any; by default ``*`` (on_dtmf of
+    mod_dptools.c)."""
+    # The variable is there while the application runs (switch_core_session_exec of switch_core_session.c); a bracket
+    # behind it would count as more variables (switch_event_create_brackets of switch_event.c).
+    return data if data.lstrip().startswith("[") else f"%[playback_terminators={digits}]{data}"
 
 
 def quoted(value: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from functools import lru_cache
 
+from media.session.core import terminated_by
 from media.session.playing import Playing
 from media.session.state import refuse_ahead
 
@@ -105,7 +106,8 @@ class Digits(Playing):
             if not digits and min_digits == 0 and result == "success":
                 return ""
             if enough and digits and (fits is None or fits.search(digits)):
-                self._keep(variable, digits)
+                if variable:
+                    self._set(variable, digits)
                 return digits
             if enough and digits and variable:
                 self._set(f"{variable}_invalid", digits)
@@ -149,13 +151,13 @@ class Digits(Playing):
             first, max(most, least), terminators, digit_timeout if first and digit_timeout else timeout, digit_timeout
         )
         if terminator:
-            self._set("read_terminator_used", terminator)
+            self._keep("read_terminator_used", terminator)
             if terminators.find("+" + terminator) >= 0:
                 digits += terminator
         result = "timeout" if late else "success"
         if len(digits) < least or (terminators.startswith("=") and not terminator):
             result = "failure"
-        self._set("read_result", result)
+        self._keep("read_result", result)
         return digits, result
 
     async def _collect(
@@ -188,15 +190,9 @@ class Digits(Playing):
 
     async def _run_quietly(self, prompt: str) -> None:
         """A prompt that the first digit stops, in the switch itself; callbacks do not run meanwhile."""
-        self._terminated_by("any")
-        await self._run("playback", prompt)
+        await self._run("playback", terminated_by("any", prompt))
 
     async def _complain(self, invalid: str) -> None:
         if invalid:
-            self._terminated_by("none")
-            await self._run("playback", invalid)
+            await self._run("playback", terminated_by("none", invalid))
             self._digits.clear()
-
-    def _keep(self, variable: str, digits: str) -> None:
-        if variable:
-            self._set(variable, digits)

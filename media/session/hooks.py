@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from media.esl import protocol
@@ -15,7 +15,6 @@ from media.session.recording import Recording
 from media.session.stream import Env
 
 _RESUME = protocol.command("resume")  # as socket_resume=true does
-_HANGUP = protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": "NORMAL_CLEARING"})
 DRAIN_TIMEOUT = 3600.0
 "Seconds that what was sent ahead may take when the script is over."
 
@@ -44,7 +43,7 @@ class Hooks(Recording):
 
     def hangup_env(self) -> Env:
         """The channel as it was at its end, as the ``env`` of an api_hangup_hook: headers, and variables by name."""
-        values = dict(self._last.headers)
+        values = dict(self._last.headers) | {f"variable_{name}": value for name, value in self._unsaid.items()}
         values |= {name.removeprefix("variable_"): value for name, value in values.items()}
         return Env({"uuid": self.uuid} | values)
 
@@ -64,12 +63,12 @@ class Hooks(Recording):
         The switch runs them one after the other. They return nothing of worth ("", False); what has to wait raises
         :class:`~media.session.errors.AnswerNeeded`. If the block raises, nothing is sent.
         """
-        self._ahead = []
+        hung_up, self._ahead = self._hung_up, []
         try:
             yield self
-            commands = self._ahead
+            hung_up, commands = self._hung_up, self._ahead
         finally:
-            self._ahead = None
+            self._hung_up, self._ahead = hung_up, None
         if commands and not self._gone:
             self.connection.write(*commands)
             self._sent_ahead = True
@@ -89,21 +88,25 @@ class Hooks(Recording):
                 if not self._own:
                     await runtime.end_legs()
             finally:
-                await asyncio.shield(self.connection.close())
+                await self.connection.close()
 
     async def _let_go(self) -> None:
         if self._sent_ahead and not self._auto_hangup:
             await self._run("set", "sent_ahead=done")  # comes after all that was sent
         if self._sent_ahead and not self._prepared:
             # Closing now would take the call back in the middle of it (listener_run of mod_event_socket.c).
-            self._send(_HANGUP)
+            if not self._hung_up:
+                self._send(protocol.hangup())
             self._cause = "NORMAL_CLEARING"
-            await asyncio.wait((asyncio.ensure_future(self.connection.wait_closed()),), timeout=DRAIN_TIMEOUT)
+            self.connection.silence()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_TIMEOUT):
+                    await self.connection.wait_closed()
             self._ended("hangup", None)
         elif self._auto_hangup:
             await self.hangup()
         else:
-            self._own_terminators()
+            self._say()
             if not self._own:
                 self._send(_RESUME)
             self._ended("transfer", None)

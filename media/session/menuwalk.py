@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from media.session.core import terminated_by
 from media.session.errors import MenuError
 from media.session.outbound import Session
 
@@ -89,8 +90,7 @@ class Walk:
         session = self.session
         for _ in range(menu.confirm_attempts):
             if not session._digits:
-                session._terminated_by("any")
-                await session._run("phrase", f"{menu.confirm_macro},{pressed}")
+                await session._run("phrase", terminated_by("any", f"{menu.confirm_macro},{pressed}"))
             key, _, _ = await session._collect("", 1, "", menu.timeout)
             if key or not session.ready():
                 return key == menu.confirm_key

@@ -12,6 +12,7 @@ from media.esl.inbound import Inbound
 from media.esl.message import Event as SwitchEvent
 from media.esl.message import Headers
 from media.session import runtime
+from media.session.core import BRIDGES
 from media.session.hooks import Hooks
 from media.session.placing import GIVEN_UP, end_of, kill, placed
 
@@ -123,6 +124,7 @@ async def bridge(first: Session, second: Session) -> bool:
         await first.pre_answer()
     for leg in (first, second):
         leg._prepare()
+        leg.connection.subscribe(*BRIDGES)
         leg._set("park_after_bridge", "true")
         leg._set("park_timeout", f"{PARK_TIMEOUT}:ALLOTTED_TIMEOUT")  # serves for one park
         leg._moving = True

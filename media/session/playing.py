@@ -7,6 +7,7 @@ import asyncio
 from media.esl.errors import ArgumentError
 from media.session import missing
 from media.session.callbacks import Callbacks
+from media.session.core import terminated_by
 from media.session.state import State, literal, refuse_ahead
 
 
@@ -68,11 +69,8 @@ class Playing(State, Callbacks):
         await self._hang_up_hook()
         return not stopped and self.ready()
 
-    async def _play(self, app: str, data: str, terminators: str = "none") -> bool:
-        if self._ahead is None and self.ready():
-            self._prepare()
-        self._terminated_by(terminators)
-        event, stopped = await self._heard_while(self._run(app, data))
+    async def _play(self, app: str, data: str) -> bool:
+        event, stopped = await self._heard_while(self._run(app, terminated_by("none", data)))
         await self._hang_up_hook()
         if event is None or stopped or self._down:
             return False

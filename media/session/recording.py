@@ -6,6 +6,7 @@ import asyncio
 
 from media.esl.errors import ArgumentError
 from media.session import wavefile
+from media.session.core import terminated_by
 from media.session.digits import Digits
 from media.session.state import literal, refuse_ahead
 
@@ -24,11 +25,8 @@ class Recording(Digits):
         """
         if " " in path:
             raise ArgumentError("record_file: a path with a blank in it cannot be recorded to (record_function)")
-        self._terminated_by("none")
-        if self._ahead is None and self.ready():
-            self._prepare()
         data = f"{literal(path)} {max_seconds} {threshold} {silence_seconds}"
-        event, stopped = await self._heard_while(self._run("record", data))
+        event, stopped = await self._heard_while(self._run("record", terminated_by("none", data)))
         await self._hang_up_hook()
         return bool(event) and not stopped and event is not None and event.variable("silence_hits_exhausted") == "true"
 

@@ -53,6 +53,8 @@ def forget(leg: Leg) -> None:
 async def end_legs() -> None:
     """The script is over, and so are the calls it placed."""
     legs = _legs.get([])
+    if not legs:
+        return
     ending = [leg.close() for leg in legs]
     legs.clear()
     for error in await asyncio.gather(*ending, return_exceptions=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from media.esl import protocol
 from media.esl.errors import ArgumentError, CommandError
-from media.session.core import Core
+from media.session.core import BRIDGES, Core
 from media.session.errors import AnswerNeeded, ScriptExit
 from media.session.events import Event
 from media.session.logs import log_commands
@@ -16,6 +16,8 @@ _TAKES_DIGITS = """att_xfer bind_digit_action bridge check_voicemail conference 
     play_and_get_digits python3 queue_dtmf read socket start_dtmf three_way transfer valet_park voicemail"""
 TAKES_DIGITS = frozenset(_TAKES_DIGITS.split())
 "Applications that ask for digits themselves: pressed meanwhile, those are theirs."
+BRIDGING = TAKES_DIGITS - {"play_and_get_digits", "read"} | {"intercept"}
+"Applications that may bridge the call."
 
 
 class State(Core):
@@ -62,9 +64,10 @@ class State(Core):
 
         An unknown cause counts as NORMAL_CLEARING (switch_channel_str2cause).
         """
-        command = protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": cause})
+        command = protocol.hangup("" if cause == "NORMAL_CLEARING" else cause)
         if self._ahead is not None or self.ready():
             self._send(command)
+            self._hung_up = True
         if self._ahead is None and not self._gone:
             if self._cause == "NONE":
                 self._cause = cause
@@ -101,7 +104,7 @@ class State(Core):
         if not extension or extension.startswith("-") or any(" " in word for word in words):
             raise ArgumentError("transfer: an extension is one word without - in front; so are dialplan and context")
         refuse_ahead(self, "transfer")
-        self._own_terminators()
+        self._say()
         self._keep_away()
         answer = await self._asked("uuid_transfer", " ".join((self.uuid, *words)))
         if not answer.startswith("+OK"):
@@ -118,6 +121,8 @@ class State(Core):
         """A channel variable, of a call that ended too; None where it is not set."""
         if " " in name or not name:
             raise ArgumentError(f"{name!r} is no name of a channel variable")
+        if name in self._unsaid:
+            return self._unsaid[name]
         if self._gone:
             return self._last.variable(name) or self._last.get(_PROFILE.get(name, name))
         value = await self._asked("uuid_getvar", f"{self.uuid} {name}")
@@ -130,8 +135,7 @@ class State(Core):
         """
         if " " in name or not name:
             raise ArgumentError(f"{name!r} is no name of a channel variable")
-        if name == "playback_terminators":
-            self._terminators = value or ""
+        self._unsaid.pop(name, None)
         self._set(name, value)
 
     # Applications
@@ -147,8 +151,11 @@ class State(Core):
         if taken and self._digits and self._ahead is None:
             self._send(protocol.command("api", "uuid_recv_dtmf", self.uuid, "".join(d.digit for d in self._digits)))
             self._digits.clear()
-        if self._terminators in ("none", "any"):
-            self._own_terminators()
+        if self._ahead is None and self.ready():
+            self._prepare()
+            if app in BRIDGING:
+                self.connection.subscribe(*BRIDGES)
+        self._say()
         self._taken = taken
         if leaves:
             self._keep_away()

@@ -103,7 +103,7 @@ class Wire:
     async def _read(self) -> Command:
         block = (await self.reader.readuntil(b"\n\n")).decode()
         line, *rest = block.rstrip("\n").split("\n")
-        headers = dict(one.split(": ", 1) for one in rest)
+        headers = dict(one.split(":", 1) for one in rest)
         body = await self.reader.readexactly(int(headers.get("Content-Length", 0)))
         return Command(line, headers, body.decode())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ class FakeSwitch(EslPeer):
         super().__init__()
         self.apps: dict[str, App] = {}
         self.ran: list[tuple[str, str]] = []
+        self.terminators: list[str | None] = []
+        "Digits that end each of ``ran``, as the argument says."
         self.api: list[str] = []
         self.variables: dict[str, str] = {}
         self.answers |= {"sendmsg": self._sendmsg, "api": self._api}
@@ -45,10 +48,16 @@ class FakeSwitch(EslPeer):
     def _sendmsg(self, wire: Wire, command: Command) -> None:
         wire.reply("+OK")
         if command.headers["call-command"] == "hangup":
-            self.hang_up(wire, command.headers["hangup-cause"])
+            self.hang_up(wire, command.headers.get("hangup-cause", "NORMAL_CLEARING"))
+            if not any(sent.name == "linger" for sent in wire.commands):
+                wire.end()
             return
         app = command.headers["execute-app-name"]
-        self.ran.append((app, command.headers.get("execute-app-arg", "")))
+        given = command.headers.get("execute-app-arg", "")
+        scoped = re.fullmatch(r"(?s)(?:%\[playback_terminators=(\w+)\])?(.*)", given)
+        assert scoped
+        self.ran.append((app, scoped[2]))
+        self.terminators.append(scoped[1])
         if "Event-UUID" in command.headers:
             self.apps.get(app, self.complete)(wire, command)
 

@@ -118,7 +118,7 @@ def did(wire: Wire) -> list[str]:
                 app, arg = command.headers["execute-app-name"], command.headers.get("execute-app-arg", "")
                 done.append(f"{app} {arg}".strip())
             case "hangup":
-                done.append(command.headers["hangup-cause"])
+                done.append(command.headers.get("hangup-cause", "NORMAL_CLEARING"))
             case _ if command.name == "resume":
                 done.append("resume")
     return done

@@ -72,8 +72,8 @@ def test_events_are_limited_to_the_channel():
             await ended(wire)
             uuid = CHANNEL["Unique-ID"]
             assert [one.line for one in wire.commands] == [
-                "connect", f"filter Unique-ID {uuid}", f"filter Job-Owner-UUID {uuid}", "event plain DTMF",
-                "event plain CHANNEL_ANSWER", "event plain BACKGROUND_JOB", "bgapi echo x",
+                "connect", f"filter Unique-ID {uuid}", "event plain DTMF", "event plain CHANNEL_ANSWER",
+                f"filter Job-Owner-UUID {uuid}", "event plain BACKGROUND_JOB", "bgapi echo x",
             ]  # fmt: skip
 
     run(main())

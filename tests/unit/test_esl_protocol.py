@@ -175,7 +175,7 @@ def test_the_error_does_not_tell_arguments():
 def test_sendmsg_with_a_body():
     data = sendmsg("abc", {"call-command": "execute"}, "größer\nmore")
     assert data == (
-        "sendmsg abc\ncall-command: execute\nContent-Type: text/plain\nContent-Length: 13\n\ngrößer\nmore".encode()
+        "sendmsg abc\ncall-command:execute\nContent-Type:text/plain\nContent-Length:13\n\ngrößer\nmore".encode()
     )
     with pytest.raises(ArgumentError):
         sendmsg(None, {}, "a\0b")
@@ -186,10 +186,10 @@ def test_sendmsg_with_a_body():
 
 
 def test_execute():
-    assert execute("answer") == b"sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n"
+    assert execute("answer") == b"sendmsg\ncall-command:execute\nexecute-app-name:answer\n\n"
     assert execute("playback", "a b.wav", uuid="u", event_uuid="e", loops=3, lock=True) == (
-        b"sendmsg u\ncall-command: execute\nexecute-app-name: playback\nexecute-app-arg: a b.wav\n"
-        b"Event-UUID: e\nloops: 3\nevent-lock: true\n\n"
+        b"sendmsg u\ncall-command:execute\nexecute-app-name:playback\nexecute-app-arg:a b.wav\n"
+        b"Event-UUID:e\nloops:3\nevent-lock:true\n\n"
     )
 
 

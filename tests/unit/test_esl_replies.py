@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.esl.dispatch import Dispatch
-from media.esl.errors import ConnectionClosed, ProtocolError
+from media.esl.errors import CommandError, ConnectionClosed, ProtocolError
 from media.esl.message import Event, Headers, Message
-from media.esl.replies import Replies, text
+from media.esl.replies import Replies, Unless, text
 
 
 def reply(words: str) -> Message:
@@ -133,3 +133,19 @@ def test_a_broken_handler_is_no_matter_of_the_others(caplog):
     dispatch.event(event("B"))
     assert [one.name for one in heard] == ["A"]
     assert "handler of A" in caplog.text
+
+
+def test_who_waits_for_an_event_hears_of_the_reply_only_if_it_is_a_refusal():
+    replies, played, refused, given_up = Replies(), Future(), Future(), Future()
+    for result in (played, refused, given_up):
+        replies.expect("sendmsg", Unless("sendmsg", result))
+    given_up.cancel()
+    replies.reply(reply("+OK"))
+    assert not played.done()
+    replies.reply(reply("-ERR invalid session id [4711]"))
+    with pytest.raises(CommandError, match="sendmsg"):
+        refused.result(0)
+    replies.reply(reply("-ERR"))
+    replies.expect("sendmsg", Unless("sendmsg", played))
+    replies.fail(lambda: ConnectionClosed("over"))
+    assert isinstance(played.exception(0), ConnectionClosed)

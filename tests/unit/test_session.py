@@ -42,15 +42,16 @@ def test_what_is_sent_ahead_is_one_write_and_no_event() -> None:
             await session.stream_file("tone_stream://%(200,0,440)")
             await session.hangup("USER_BUSY")
         await switch.wire.sent("sendmsg")
-        while len(switch.wire.commands) < 5:
+        while len(switch.wire.commands) < 4:
             switch.wire.arrived.clear()
             await switch.wire.arrived.wait()
         switch.wire.end()
 
     switch = with_session(script)
-    assert [command.name for command in switch.wire.commands[1:]] == ["sendmsg", "api", "sendmsg", "sendmsg"]
+    assert [command.name for command in switch.wire.commands[1:]] == ["sendmsg", "sendmsg", "sendmsg"]
     locked = [command.headers.get("event-lock") for command in switch.wire.commands[1:]]
-    assert locked == ["true", None, "true", None]  # or the hangup would cut the tone off
+    assert locked == [None, "true", None]  # or the hangup would cut the tone off
+    assert switch.terminators == [None, "none"]
 
 
 @pytest.mark.parametrize("name", ["get_digits", "get_variable", "sleep"])
@@ -107,7 +108,7 @@ def test_play_and_get_digits_asks_again() -> None:
         answers = iter(("7", "", "3"))
 
         def prompt(wire: Wire, command: Command) -> None:
-            if command.headers["execute-app-arg"] == "ask.wav":
+            if command.headers["execute-app-arg"].endswith("]ask.wav"):
                 switch.press(wire, next(answers))
             switch.complete(wire, command)
 
@@ -117,8 +118,53 @@ def test_play_and_get_digits_asks_again() -> None:
         assert await session.get_variable("choice") == "3"
         assert await session.get_variable("choice_invalid") == "7"
 
-    played = [arg for app, arg in with_session(script).ran if app == "playback"]
+    switch = with_session(script)
+    played = [arg for app, arg in switch.ran if app == "playback"]
     assert played == ["ask.wav", "no.wav", "ask.wav", "no.wav", "ask.wav"]
+    assert switch.terminators == ["any", "none", "any", "none", "any"]
+
+
+def test_the_switch_is_told_how_reading_went_before_it_may_look() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        await session.answer()
+        switch.press(switch.wire, "5#")
+        assert await session.read(1, 4, "", 5000, "#") == "5"
+        assert await session.get_variable("read_result") == "success"
+        assert await session.get_variable("read_terminator_used") == "#"
+        assert switch.variables == {}
+        await session.execute("log", "INFO ${read_result}")
+        assert switch.variables == {"read_result": "success", "read_terminator_used": "#"}
+        await session.set_variable("read_result", "mine")
+        assert await session.get_variable("read_result") == "mine"
+
+    with_session(script)
+
+
+def test_what_was_not_sent_ahead_did_not_hang_up() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        async def wrong() -> None:
+            with session.ahead():
+                await session.hangup()
+                raise ValueError("no")
+
+        with pytest.raises(ValueError, match="no"):
+            await wrong()
+        with session.ahead():
+            await session.answer()
+
+    sent = with_session(script).wire.commands  # the first was not sent
+    assert [command.headers.get("call-command") for command in sent[1:]] == ["execute", "hangup"]
+
+
+def test_events_of_a_bridge_are_asked_for_by_what_bridges() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        await session.answer()
+        await session.execute("playback", "a.wav")
+        assert not any("CHANNEL_BRIDGE" in command.line for command in switch.wire.commands)
+        await session.execute("bridge", "user/1001")
+        assert any("CHANNEL_BRIDGE CHANNEL_UNBRIDGE" in command.line for command in switch.wire.commands)
+
+    with_session(script)
 
 
 def test_play_and_get_digits_leaves_nothing_of_what_was_pressed_before() -> None:
@@ -391,9 +437,10 @@ def test_the_dialplan_gets_the_terminators_that_it_had(leaves: str, own: str) ->
     async def script(session: Session, switch: FakeSwitch) -> None:
         session.set_auto_hangup(False)
         await session.stream_file("a.wav")
-        assert switch.variables["playback_terminators"] == "none"
         if leaves == "transfer":
             await session.transfer("900")
 
     channel = CHANNEL | ({"variable_playback_terminators": own} if own else {})
-    assert with_session(script, channel).variables["playback_terminators"] == own
+    switch = with_session(script, channel)
+    assert switch.terminators == ["none"]
+    assert "playback_terminators" not in switch.variables
