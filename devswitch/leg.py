@@ -60,6 +60,8 @@ class Leg(Protocol):
     caller_name: str
     remote_address: str
     "IP address."
+    remote_port: int
+    "Where its INVITE came from, or went to."
     call_id: str
     source: Source | None
     "Pulled every 20 ms; silence is sent while it is None or has ended."

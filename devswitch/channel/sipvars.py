@@ -36,7 +36,7 @@ def header_variables(leg: Leg, prefix: str = "sip_h_") -> dict[str, str]:
 
 def inbound_variables(leg: Leg, profile: str) -> dict[str, str]:
     """What an INVITE tells."""
-    host, port = leg.remote_address, str(getattr(leg, "remote_port", "") or "")
+    host, port = leg.remote_address, str(leg.remote_port)
     variables = {
         "sip_from_user": leg.caller,
         "sip_from_display": leg.caller_name,

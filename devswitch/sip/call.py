@@ -40,6 +40,7 @@ class Call:
         self.call_id, self.tag = call_id, tag
         self.headers: Mapping[str, str] = Headers()
         self.caller = self.callee = self.caller_name = self.remote_address = ""
+        self.remote_port = 0
         self.source: Source | None = None
         self.sinks: list[Sink] = []
         self.on_digit: Callable[[str, int], None] | None = None

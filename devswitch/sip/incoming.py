@@ -31,7 +31,7 @@ class IncomingCall(Call):
         self.headers = invite.headers
         self.caller, self.caller_name = _user_of(invite.from_.uri), invite.from_.name
         self.callee = _user_of(invite.uri)
-        self.remote_address = source[0]
+        self.remote_address, self.remote_port = source
         self._invite = transaction
         self._is_acknowledged = False
         self._wants_bye: Mapping[str, str] | None = None

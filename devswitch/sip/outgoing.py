@@ -60,7 +60,7 @@ class OutgoingCall(Call):
             return
         if self.cause:
             return
-        self.remote_address = self._hop[0]
+        self.remote_address, self.remote_port = self._hop
         self._transaction = self._endpoint.send(
             self._invite, self._hop, on_response=self._response, on_timeout=self._timeout
         )

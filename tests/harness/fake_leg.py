@@ -27,7 +27,7 @@ class FakeLeg:
         self.inbound = inbound
         self.headers = headers or {}
         self.caller, self.callee, self.caller_name = "100", callee, "Ann"
-        self.remote_address, self.call_id = "192.0.2.1", "call-1"
+        self.remote_address, self.remote_port, self.call_id = "192.0.2.1", 5060, "call-1"
         self.source: Source | None = None
         self.sinks: list[Sink] = []
         self.on_digit: Callable[[str, int], None] | None = None
