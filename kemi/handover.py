@@ -13,10 +13,6 @@ from model.call import CallFacts
 from model.handover import TOKEN, Handover, HandoverError, HandoverLoop
 from model.policy import Policy, Refusal
 
-# Of a call that is not proven to come back from media: not the words of whoever sent it.
-_NO_CALL = Handover(call="", app="")
-NAMES = tuple(name for name, _ in _NO_CALL.headers(b"none"))
-"The headers of a hand-over."
 # RFC 3261 section 20.10: a URI alone, or within angle brackets; of several, the first is the one preferred.
 _CONTACT = re.compile(
     r'(?:[^<,"]*<|\s*"(?:[^"\\]|\\.)*"\s*<)?\s*(?:sips?:([^@;>,\s]*)@|tel:([^;>,\s]*))', re.IGNORECASE

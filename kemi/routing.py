@@ -26,6 +26,7 @@ from kemi.spool import shared_spool
 from kemi.view import NoPolicyError, View
 from model.call import CallFacts
 from model.causes import Failure, parse_reason
+from model.handover import HEADERS
 from model.policy import Refusal
 from model.settings import Settings
 from state.snapshot import NoSnapshotError, shared_reader
@@ -101,7 +102,7 @@ class Handler:
     @guarded
     def on_marked_call(self) -> None:
         """The same for one with headers of a hand-over, which the cfg has removed: back from media, or forged."""
-        _begin_call({name: value for name in handover.NAMES if (value := _pv(f"$hdr({name})"))})
+        _begin_call({name: value for name in HEADERS if (value := _pv(f"$hdr({name})"))})
 
     @guarded
     def on_failure(self) -> None:

@@ -8,15 +8,13 @@ variables that begin with ``sip_``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from urllib.parse import quote
+from dataclasses import dataclass
 
 from media.esl.message import Event
-from model.handover import PREFIX, TOKEN, Handover, HandoverError
+from model.handover import HEADERS, Handover, HandoverError, HandoverForged, encoded
 
 SCRIPT, ARGS, DETACHED = "strowger_script", "strowger_args", "strowger_detached"
 "Channel variables of the dialplan; the first may be a number, too."
-_HEADERS = (TOKEN, *(PREFIX + field.name.title() for field in fields(Handover)))
 _TRUE = ("true", "yes", "on", "1")
 
 
@@ -35,7 +33,7 @@ class Wanted:
 
 def wanted(channel: Event, secret: bytes, now: float) -> Wanted:
     """What the call of ``channel`` asks for at Unix time ``now``. Raises :class:`HandoverError`."""
-    headers = {name: value for name in _HEADERS if (value := channel.variable(f"sip_h_{name}"))}
+    headers = {name: value for name in HEADERS if (value := channel.variable(f"sip_h_{name}"))}
     if key := channel.variable(SCRIPT):
         # A call that Kamailio handed over still has its headers when a script has transferred it to this dialplan.
         detached = (channel.variable(DETACHED) or "").lower() in _TRUE
@@ -55,15 +53,7 @@ def _proven_or_none(headers: Mapping[str, str], secret: bytes, now: float) -> Ha
 def _proven(headers: Mapping[str, str], secret: bytes, now: float) -> Handover:
     # In events FreeSWITCH leaves alone what looks encoded already (switch_url_encode_opt of switch_utils.c): so what
     # was encoded in the header may have been decoded together with the event.
-    again = {name: quote(value, safe=_SAFE) for name, value in headers.items()}
-    errors = []
-    for told in (headers, again) if again != headers else (headers,):
-        try:
-            return Handover.parse(told, secret, now)
-        except HandoverError as error:
-            errors.append(error)
-    # Of one that is only too old, the other form says that its token does not fit.
-    raise min(errors, key=lambda error: "does not fit" in str(error))
-
-
-_SAFE = "+*#@:;,=/!$'() "
+    try:
+        return Handover.parse(headers, secret, now)
+    except HandoverForged:
+        return Handover.parse({name: encoded(value) for name, value in headers.items()}, secret, now)

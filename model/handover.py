@@ -28,6 +28,10 @@ class HandoverError(ValueError):
     """A call came without proof that the SIP tier sent it; the message names what is wrong, and no value."""
 
 
+class HandoverForged(HandoverError):
+    """The token was not made with this key for these headers."""
+
+
 class HandoverLoop(HandoverError):
     """The proof is good, but the call was handed over too often."""
 
@@ -60,7 +64,7 @@ class Handover:
 
     def headers(self, secret: bytes) -> tuple[tuple[str, str], ...]:
         """Names and values for the INVITE, the token last."""
-        fields = tuple((PREFIX + name, quote(value, safe=_SAFE)) for name, value in self._fields())
+        fields = tuple((PREFIX + name, encoded(value)) for name, value in self._fields())
         return (*fields, (TOKEN, _mac(secret, fields)))
 
     def _fields(self) -> tuple[tuple[str, str], ...]:
@@ -78,24 +82,30 @@ class Handover:
     def parse(cls, headers: Mapping[str, str], secret: bytes, now: float) -> Handover:
         """The hand-over that ``headers`` (full names, ``X-Strowger-…``) prove at Unix time ``now``.
 
-        Raises :class:`HandoverError` where the token is missing, wrong or too old, and of that :class:`HandoverLoop`
-        where the call goes in circles.
+        Raises :class:`HandoverError` where the token is missing or too old, and of that :class:`HandoverForged` where
+        it is wrong, :class:`HandoverLoop` where the call goes in circles.
         """
         if TOKEN not in headers:
-            raise HandoverError("no token")
-        fields = tuple((PREFIX + name, headers.get(PREFIX + name, "").strip()) for name, _ in _EMPTY._fields())
+            raise HandoverError("no token: the call does not come from the SIP tier")
+        fields = tuple((name, headers.get(name, "").strip()) for name in HEADERS if name != TOKEN)
         if not hmac.compare_digest(headers[TOKEN].strip().encode(), _mac(secret, fields).encode()):
-            raise HandoverError("the token does not fit the headers")
+            raise HandoverForged("the token does not fit the headers: forged, or made with another key")
         call, app, args, caller, callee, hops, expires = (unquote(value) for _, value in fields)
         found = cls(call=call, app=app, args=args, caller=caller, callee=callee, hops=int(hops), expires=int(expires))
         if now > found.expires:
-            raise HandoverError("the token has expired")
+            raise HandoverError("the token has expired: the call came late, or the clocks differ")
         if found.hops > HOPS_MAX:
             raise HandoverLoop(f"handed to media more than {HOPS_MAX} times")
         return found
 
 
-_EMPTY = Handover(call="", app="")
+HEADERS = (*(PREFIX + name for name, _ in Handover(call="", app="")._fields()), TOKEN)
+"Their names, in the order in which they are sent."
+
+
+def encoded(value: str) -> str:
+    """``value`` as it stands in its header."""
+    return quote(value, safe=_SAFE)
 
 
 def _mac(secret: bytes, fields: tuple[tuple[str, str], ...]) -> str:

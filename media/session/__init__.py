@@ -12,7 +12,6 @@ from media.session.mail import MailError, email
 from media.session.menu import IVRMenu
 from media.session.menufile import load_menus
 from media.session.outbound import Session, bridge, originate, retry_over_gateways
-from media.session.running import run
 from media.session.runtime import switch, use
 from media.session.state import literal
 from media.session.stream import Env, Stream
@@ -21,5 +20,5 @@ __all__ = [
     "API", "AnswerNeeded", "Dbh", "DbhError", "Digit", "ESLConnection", "Env", "Event", "EventConsumer", "IVRMenu",
     "MailError", "MenuError", "ScriptExit", "Session", "Stream",
     "bridge", "console_clean_log", "console_log", "email", "get_global_variable", "literal", "load_menus", "msleep",
-    "originate", "retry_over_gateways", "run", "switch", "use",
+    "originate", "retry_over_gateways", "switch", "use",
 ]  # fmt: skip

@@ -19,12 +19,14 @@ from media.session import Session
 WORKER = """
 import asyncio, sys
 from media.esl.server import OutboundServer
-from media.session import Session, run
+from media.session import Session
 async def script(session):
     await session.answer()
     await session.stream_file("tone_stream://%(60000,0,500)")
 async def serve(call):
-    await run(script, Session(call.connection, call.channel))
+    session = Session(call.connection, call.channel)
+    await script(session)
+    await session.close()
 async def main():
     server = OutboundServer(sys.argv[1], int(sys.argv[2]), serve)
     await server.start()

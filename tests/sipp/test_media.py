@@ -18,9 +18,8 @@ from harness.trace import messages
 from console.cdr_output import explained
 from console.ports import free_port
 from console.sipp import SippGateway
-from kemi.handover import NAMES
 from model.call import CallFacts
-from model.handover import HOPS_MAX, TOKEN, Handover
+from model.handover import HEADERS, HOPS_MAX, TOKEN, Handover
 from model.policy import Drain, Emergency, Gateway, MediaApp, Policy, Route, Strategy
 from policyfile.resolve import MEDIA_RETRY
 
@@ -60,7 +59,7 @@ def marks(message: bytes) -> dict[str, str]:
 def handover(node: Node, invite: bytes) -> Handover:
     """The hand-over that an INVITE proves, each header once and no other beside them."""
     found = marks(invite)
-    assert list(found) == list(NAMES)
+    assert list(found) == list(HEADERS)
     return Handover.parse(found, secret(node), time.time())
 
 
