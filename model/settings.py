@@ -57,7 +57,30 @@ SETTINGS: tuple[Setting, ...] = (
         "Password of that event socket; made at the first start.",
     ),
     Setting("STROWGER_MEDIA_STATE", "/var/lib/strowger/media", "Directory of what must outlive a media worker."),
-    Setting("STROWGER_SMTP", "localhost:25", "Mail server that scripts send e-mail by."),
+    Setting("STROWGER_SMTP", "localhost:25", "Mail server that scripts and mailboxes send e-mail by."),
+    Setting("STROWGER_SMTP_TLS", "none", "How it is spoken to: none, starttls, or tls from the first byte."),
+    Setting("STROWGER_SMTP_USER", "", "Login at the mail server; empty: none."),
+    Setting("STROWGER_SMTP_PASSWORD_FILE", "", "File with the password of that login."),
+    Setting("STROWGER_MAIL_FROM", "", "Sender of e-mail from mailboxes; empty: voicemail@ and the host's name."),
+    Setting(
+        "STROWGER_VOICEMAIL",
+        "/var/lib/strowger/voicemail",
+        "Directory of mailboxes and messages, under the same path for FreeSWITCH and every media process.",
+    ),
+    Setting(
+        "STROWGER_SPEECH_CACHE",
+        "/var/cache/strowger/speech",
+        "Directory of what was spoken by machine, under the same path for FreeSWITCH and the media workers.",
+    ),
+    Setting("STROWGER_SPEECH_ENGINE", "flite:slt", "What speaks: flite:VOICE, espeak-ng:VOICE or a service's URL."),
+    Setting("STROWGER_SOUNDS", "", "Directory of recorded prompts; what is not in it is spoken by machine."),
+    Setting(
+        "STROWGER_TRANSCRIBER",
+        "pocketsphinx",
+        "What writes speech down: pocketsphinx, vosk:MODEL, faster-whisper:MODEL, a service's URL, module:Class.",
+    ),
+    Setting("STROWGER_TRANSCRIBE_LIMIT", "600", "Seconds that the transcription of one message may take."),
+    Setting("STROWGER_TRANSCRIBE_MEMORY", "2048", "Megabytes that a process that transcribes may take."),
 )
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 
@@ -105,6 +128,20 @@ class Settings:
     esl_password_file: Path
     media_state: Path
     smtp: Address
+    smtp_tls: str
+    "none, starttls or tls."
+    smtp_user: str
+    smtp_password_file: Path | None
+    mail_from: str
+    voicemail: Path
+    speech_cache: Path
+    speech_engine: str
+    sounds: Path | None
+    transcriber: str
+    transcribe_limit: int
+    "Seconds."
+    transcribe_memory: int
+    "Megabytes."
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -136,6 +173,17 @@ class Settings:
             esl_password_file=Path(env["STROWGER_ESL_PASSWORD_FILE"]),
             media_state=Path(env["STROWGER_MEDIA_STATE"]),
             smtp=_address(env, "STROWGER_SMTP"),
+            smtp_tls=_one_of(env, "STROWGER_SMTP_TLS", ("none", "starttls", "tls")),
+            smtp_user=env["STROWGER_SMTP_USER"],
+            smtp_password_file=_path(env, "STROWGER_SMTP_PASSWORD_FILE"),
+            mail_from=env["STROWGER_MAIL_FROM"],
+            voicemail=Path(env["STROWGER_VOICEMAIL"]),
+            speech_cache=Path(env["STROWGER_SPEECH_CACHE"]),
+            speech_engine=env["STROWGER_SPEECH_ENGINE"],
+            sounds=_path(env, "STROWGER_SOUNDS"),
+            transcriber=env["STROWGER_TRANSCRIBER"],
+            transcribe_limit=_number(env, "STROWGER_TRANSCRIBE_LIMIT", 1, 86400),
+            transcribe_memory=_number(env, "STROWGER_TRANSCRIBE_MEMORY", 64, 1_000_000),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -165,6 +213,17 @@ class Settings:
             "STROWGER_ESL_PASSWORD_FILE": str(self.esl_password_file),
             "STROWGER_MEDIA_STATE": str(self.media_state),
             "STROWGER_SMTP": str(self.smtp),
+            "STROWGER_SMTP_TLS": self.smtp_tls,
+            "STROWGER_SMTP_USER": self.smtp_user,
+            "STROWGER_SMTP_PASSWORD_FILE": str(self.smtp_password_file or ""),
+            "STROWGER_MAIL_FROM": self.mail_from,
+            "STROWGER_VOICEMAIL": str(self.voicemail),
+            "STROWGER_SPEECH_CACHE": str(self.speech_cache),
+            "STROWGER_SPEECH_ENGINE": self.speech_engine,
+            "STROWGER_SOUNDS": str(self.sounds or ""),
+            "STROWGER_TRANSCRIBER": self.transcriber,
+            "STROWGER_TRANSCRIBE_LIMIT": str(self.transcribe_limit),
+            "STROWGER_TRANSCRIBE_MEMORY": str(self.transcribe_memory),
         }
 
     @property
@@ -202,6 +261,17 @@ def _number(env: Mapping[str, str], name: str, low: int, high: int) -> int:
     if not low <= value <= high:
         raise SettingError(f"{name}: {value} is not between {low} and {high}")
     return value
+
+
+def _one_of(env: Mapping[str, str], name: str, words: tuple[str, ...]) -> str:
+    if env[name] not in words:
+        raise SettingError(f"{name}: {env[name]!r} is none of {', '.join(words)}")
+    return env[name]
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    """A path, or None where the setting is empty."""
+    return Path(env[name]) if env[name] else None
 
 
 def _address(env: Mapping[str, str], name: str) -> Address:

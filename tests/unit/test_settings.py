@@ -26,6 +26,8 @@ NUMBERS = {
     "STROWGER_PROBE_INTERVAL": (1, 3600),
     "STROWGER_LOG_LEVEL": (-5, 3),
     "STROWGER_WORKER_DRAIN": (0, 86400),
+    "STROWGER_TRANSCRIBE_LIMIT": (1, 86400),
+    "STROWGER_TRANSCRIBE_MEMORY": (64, 1_000_000),
 }
 
 
@@ -104,6 +106,7 @@ def test_the_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyP
 
 
 addresses = st.builds(Address, st.sampled_from(["192.0.2.1", "2001:db8::1", "switch"]), st.integers(1, 65535))
+TEXTS = [field.name for field in fields(Settings) if field.type == "str" and field.name != "smtp_tls"]
 paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
 
 
@@ -111,7 +114,7 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
 @given(
     st.builds(
         Settings,
-        **{field.name: st.text(max_size=9) for field in fields(Settings) if field.type == "str"},
+        **{name: st.text(max_size=9) for name in TEXTS},
         **{field.name: paths for field in fields(Settings) if field.type == "Path"},
         sip_addresses=st.sampled_from([("192.0.2.1",), ("2001:db8::1",), ("::1", "127.0.0.1")]),
         spool_hours=st.integers(1, 87600),
@@ -127,10 +130,20 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         worker_drain=st.integers(0, 86400),
         esl_address=addresses,
         smtp=addresses,
+        smtp_tls=st.sampled_from(["none", "starttls", "tls"]),
+        smtp_password_file=st.none() | paths,
+        sounds=st.none() | paths,
+        transcribe_limit=st.integers(1, 86400),
+        transcribe_memory=st.integers(64, 1_000_000),
     )
 )
 def test_settings_come_back_from_their_variables(settings: Settings) -> None:
     assert Settings.from_env(settings.to_env()) == settings
+
+
+def test_a_word_that_is_none_of_those_that_may_stand_is_refused() -> None:
+    with pytest.raises(SettingError, match="STROWGER_SMTP_TLS: 'ssl' is none of none, starttls, tls"):
+        Settings.from_env({"STROWGER_SMTP_TLS": "ssl"})
 
 
 @pytest.mark.parametrize("name", NUMBERS)

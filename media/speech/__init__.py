@@ -1,0 +1,1 @@
+"""Words that the caller hears: recorded prompts, and speech made by an engine."""

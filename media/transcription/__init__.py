@@ -1,0 +1,1 @@
+"""Speech written down, by an engine in a process of its own."""

@@ -1,0 +1,1 @@
+"""Mailboxes: messages are left, kept, delivered and heard."""
