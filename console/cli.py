@@ -30,6 +30,7 @@ from console.output import BAD_INPUT, FAILED, CommandFailed, err
 from kemi.explain import FailureSpecError
 from kemi.rpc import RpcError
 from media.control import ControlError
+from media.speech.errors import SpeechError
 from model.entries import Action, EntryError
 from model.settings import SettingError, Settings
 from policyfile import PolicyFileError
@@ -100,7 +101,7 @@ def run(command: Callable[[], object]) -> int:
     except click.ClickException as error:
         error.show()
         return BAD_INPUT
-    except (PolicyFileError, EntryError, FailureSpecError, SettingError) as error:
+    except (PolicyFileError, EntryError, FailureSpecError, SettingError, SpeechError) as error:
         _say(error)
         return BAD_INPUT
     except CommandFailed as error:

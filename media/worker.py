@@ -27,6 +27,8 @@ from media.intents import Intents
 from media.loader import Scripts
 from media.runner import ScriptFailed
 from media.session import runtime
+from media.speech import speaker
+from media.speech.speaker import Speaker
 from media.watchdog import Watchdog
 from model.settings import Settings
 
@@ -47,6 +49,7 @@ class Worker:
         self._switch = Inbound(settings.esl_address, password)
         self._calls = Calls(self._scripts, secret, self._intents, self._switch)
         self._server = OutboundServer(*settings.worker_address, self._calls.take)
+        self._speaker = Speaker.of(settings)
         self._watchdog = Watchdog(settings.scripts)
         self._draining: asyncio.Task[bool] | None = None
         self.ready = asyncio.Event()
@@ -57,6 +60,7 @@ class Worker:
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT. Raises OSError where an address is taken, ControlError where a worker is."""
         runtime.use(self._switch)
+        speaker.use(self._speaker)
         self._scripts.load()
         async with AsyncExitStack() as stack:
             commands = {"status": self._status, "reload": self._reload, "run": self._run}

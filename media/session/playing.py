@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from media.esl.errors import ArgumentError
 from media.session import missing
 from media.session.callbacks import Callbacks
 from media.session.core import terminated_by
 from media.session.state import State, literal, refuse_ahead
+from media.speech import speaker
+from media.speech.errors import SpeechError
+
+log = logging.getLogger(__name__)
 
 
 class Playing(State, Callbacks):
@@ -28,6 +33,21 @@ class Playing(State, Callbacks):
             raise ArgumentError("stream_file: a path with @ in it has no start sample (playback_function)")
         return await self._play("playback", f"{literal(path)}@@{sample}" if sample > 0 else literal(path))
 
+    async def play_until(self, path: str, digits: str = "any") -> bool:
+        """Play a file or stream until one of ``digits`` ("any", "none"), which is kept as all others; True when to its
+        end, False too where a digit that is kept already stops it. Input callbacks do not run meanwhile.
+        """
+        ends = {"any": "0123456789*#ABCD", "none": ""}.get(digits, digits)
+        if any(digit.digit in ends for digit in self._digits):
+            return False
+        event = await self._run("playback", terminated_by(digits or "none", literal(path)))
+        await self._hang_up_hook()
+        if event is None or self._down or event.variable("playback_terminator_used"):
+            return False
+        if event.get("Application-Response") == "FILE NOT FOUND":
+            missing.tell(path)
+        return event.get("Application-Response") in (None, "", "_none_", "FILE PLAYED")
+
     def set_tts_params(self, engine: str, voice: str) -> None:
         """What :meth:`speak` speaks with: ("flite", "slt")."""
         self._tts = (engine, voice)
@@ -35,11 +55,17 @@ class Playing(State, Callbacks):
     async def speak(self, text: str) -> bool:
         """Speak ``text``; True when to its end.
 
+        The worker speaks, where it has the engine (docs/speech.md), else the switch.
+
         :raises ArgumentError: before :meth:`set_tts_params`, or for a line end in ``text``.
         """
         engine, voice = self._tts
         if not engine or not voice or "|" in engine + voice:
             raise ArgumentError("speak: name engine and voice first, with set_tts_params")
+        if "\n" in text or "\r" in text:
+            raise ArgumentError("speak: a line end cannot be spoken")
+        if path := await self._rendered(text, engine, voice):
+            return await self._play("playback", literal(path))
         return await self._play("speak", f"{engine}|{voice}|{literal(text)}")
 
     async def say(self, text: str, module: str, kind: str, method: str, gender: str = "") -> bool:
@@ -68,6 +94,17 @@ class Playing(State, Callbacks):
         stopped = await self._listen_for(ms / 1000)
         await self._hang_up_hook()
         return not stopped and self.ready()
+
+    async def _rendered(self, text: str, engine: str, voice: str) -> str:
+        """The file of a spoken text; "" where that is the switch's."""
+        worker = speaker.known()
+        if worker is None or not worker.speech.has(engine) or (self._ahead is None and not self.ready()):
+            return ""
+        try:
+            return str(await worker.speech.render(text, engine=engine, voice=voice))
+        except SpeechError as error:
+            log.warning("the worker cannot speak, the switch shall: %s", error)
+            return ""
 
     async def _play(self, app: str, data: str) -> bool:
         event, stopped = await self._heard_while(self._run(app, terminated_by("none", data)))
