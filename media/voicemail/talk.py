@@ -27,7 +27,7 @@ class GoodBye(Exception):
 class Speaks(Protocol):
     """What :class:`media.speech.speaker.Speaker` is here."""
 
-    async def play(self, session: Session, *what: Any) -> None:
+    async def play(self, session: Session, *what: Any) -> object:
         """Play words one after another; a digit stops them all, and is kept."""
 
 
