@@ -27,8 +27,8 @@ class GoodBye(Exception):
 class Speaks(Protocol):
     """What :class:`media.speech.speaker.Speaker` is here."""
 
-    async def play(self, session: Session, *what: Any) -> object:
-        """Play words one after another; a digit stops them all, and is kept."""
+    async def play(self, session: Session, *what: Any, digits: str = "any") -> object:
+        """Play words one after another; one of ``digits`` stops them all, and is kept."""
 
 
 class Talk:
@@ -48,6 +48,12 @@ class Talk:
         self.check()
         if what:
             await self._speaker.play(self.session, *what)
+        self.check()
+
+    async def tell(self, *what: Any) -> None:
+        """Say what the caller has to know: no key stops it, pressed before or meanwhile."""
+        self.check()
+        await self._speaker.play(self.session, *what, digits="none")
         self.check()
 
     async def key(self, *what: Any, timeout: int = KEY_TIMEOUT) -> str:
