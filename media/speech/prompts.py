@@ -119,8 +119,8 @@ DIAL_IN: dict[str, str] = {
     "vm-onefor": "Press 1 for",
     "vm-opts": "Press 2 to change folders. Press 0 for mailbox options.",
     "vm-helpexit": "Press star for help, or pound to exit.",
-    "vm-help": "While a message plays, star goes back, pound goes on, and zero pauses. At any time, press 1 for the first"
-    " message, 4 for the previous one, 5 to repeat it, 6 for the next one, 7 to delete it or to have it back,"
+    "vm-help": "While a message plays, star goes back, pound goes on, and zero pauses. At any time, press 1 for the"
+    " first message, 4 for the previous one, 5 to repeat it, 6 for the next one, 7 to delete it or to have it back,"
     " 8 to forward it, and 9 to save it.",
     "vm-press": "press",
     "vm-for": "for",
