@@ -66,6 +66,12 @@ class Box:
     pin_hash: str = ""
     "By media.voicemail.pin; empty: no PIN is set, and nobody can dial in."
 
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """What is to be done with a message that is left now: some of transcribe, mail, webhook."""
+        wishes = {"transcribe": self.transcribe, "mail": self.email, "webhook": self.webhook}
+        return tuple(name for name, wish in wishes.items() if wish)
+
     def checked(self, where: str = "") -> Box:
         """The same; raises :class:`BadBoxError`, whose message begins with ``where`` and the field."""
         return from_dict(to_dict(self), where)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from media.voicemail import durable, recording, wav
+from media.voicemail.box import Box
 from media.voicemail.errors import NoSuchMessageError
 from media.voicemail.layout import Layout, new_id
 from media.voicemail.message import Intent, Message, Stored
@@ -25,11 +26,11 @@ class Forwarding:
         self._marks = marks
         self._messages = messages
 
-    def forward(self, box: str, id: str, to_box: str, comment: Path | None) -> Message:
+    def forward(self, box: str, id: str, to: Box, comment: Path | None) -> Message:
         """The copy, which has an id of its own."""
         found = self._messages.read(box, id)
-        about = _about(found.message, to_box, commented=comment is not None)
-        intent = Intent(kind="forward", box=to_box, message=about)
+        about = _about(found.message, to, commented=comment is not None)
+        intent = Intent(kind="forward", box=to.number, message=about)
         audio = self._layout.making / f"{about.id}.{secrets.token_hex(4)}.wav"
         try:
             self._copy(found, audio, comment)
@@ -58,12 +59,12 @@ class Forwarding:
             raise NoSuchMessageError(f"box {found.message.box} has no message {found.message.id!r}") from None
 
 
-def _about(message: Message, to_box: str, *, commented: bool) -> Message:
+def _about(message: Message, to: Box, *, commented: bool) -> Message:
     now = time.time()
     return Message(
-        id=new_id(now), box=to_box, caller=message.caller, caller_name=message.caller_name, callee=message.callee,
+        id=new_id(now), box=to.number, caller=message.caller, caller_name=message.caller_name, callee=message.callee,
         reason=message.reason, call=message.call, received=now, forwarded_from=message.box,
-        comment=commented or message.comment,
+        comment=commented or message.comment, wanted=to.wanted,
     )  # fmt: skip
 
 

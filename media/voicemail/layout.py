@@ -98,9 +98,9 @@ class Layout:
             raise NoSuchMessageError(f"no message {id!r}")
         return self.folder(number, folder) / id
 
-    def urgent(self, number: str, id: str) -> Path:
-        """The mark that a message is urgent."""
-        return self.box(number) / "urgent" / id
+    def urgent(self, number: str) -> Path:
+        """The folder of marks that messages are urgent."""
+        return self.box(number) / "urgent"
 
     def lock(self, number: str) -> Path:
         """Lock of a box's messages: held while one is moved or removed."""

@@ -39,6 +39,8 @@ class Message:
     "The box whose owner passed it on; empty: nobody."
     comment: bool = False
     "The audio begins with what that owner said."
+    wanted: tuple[str, ...] = ()
+    "What the box wanted done with it when recording began: transcribe, mail, webhook. A later wish is for later ones."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

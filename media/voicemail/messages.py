@@ -37,7 +37,7 @@ class Messages:
 
     def urgent(self, box: str) -> set[str]:
         """Ids of what is urgent, and maybe of what was. Raises :class:`NoSuchBoxError`."""
-        return _listed(self._layout.urgent(box, "").parent, box)
+        return _listed(self._layout.urgent(box), box)
 
     def where(self, box: str, id: str) -> Folder | None:
         """The folder that a message is in now; None where it is gone, or never was."""
@@ -85,7 +85,7 @@ class Messages:
             path = self._path(box, id)
             self._marks.make(box, id)
             durable.throw_away(path, self._layout.trash)
-            self._layout.urgent(box, id).unlink(missing_ok=True)
+            (self._layout.urgent(box) / id).unlink(missing_ok=True)
 
     def put(self, box: str, id: str, name: str, data: dict[str, Any]) -> None:
         """Write a file beside a message, whole. Raises :class:`NoSuchMessageError`."""

@@ -87,7 +87,7 @@ class Takes:
 class Recording(Takes):
     """A message under way."""
 
-    def accept(self, *, urgent: bool = False) -> Message:
+    def accept(self, urgent: bool = False) -> Message:
         """Make it a message of its box, in ``new``; it is on the disk when this returns.
 
         The last take counts, or where that is shorter than the box's messages are, the one before. The file's header is
@@ -123,9 +123,9 @@ class Recording(Takes):
         target = self._layout.message(done.box, "new", done.id)
         try:
             if done.urgent:
-                mark = self._layout.urgent(done.box, done.id)
-                mark.touch()
-                durable.sync(mark.parent)
+                urgent = self._layout.urgent(done.box)
+                (urgent / done.id).touch()
+                durable.sync(urgent)
             self._marks.make(done.box, done.id)
             os.rename(self._path, target)
         except FileNotFoundError:

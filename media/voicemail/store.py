@@ -116,7 +116,7 @@ class Store:
         now = time.time()
         about = Message(
             id=new_id(now), box=box, caller=caller, caller_name=caller_name, callee=callee, reason=reason, call=call,
-            received=now,
+            received=now, wanted=settings.wanted,
         )  # fmt: skip
         intent = Intent(kind="message", box=box, message=about, min_seconds=settings.min_seconds)
         path, lock = recording.make(self._layout, about.id, intent)
@@ -182,8 +182,9 @@ class Store:
 
         Raises NoSuchMessageError, NoSuchBoxError, QuotaError, BadAudioError.
         """
-        self._retention.check_quota(self.box(to_box))
-        return self._forwarding.forward(box, id, to_box, comment)
+        settings = self.box(to_box)
+        self._retention.check_quota(settings)
+        return self._forwarding.forward(box, id, settings, comment)
 
     def put_transcript(self, box: str, id: str, transcript: dict[str, Any]) -> None:
         """Write transcript.json. Raises NoSuchMessageError."""

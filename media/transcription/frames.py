@@ -1,0 +1,46 @@
+"""Frames between us and the process of an engine: length, kind, payload.
+
+To the engine: ``file`` (JSON: path, language), or ``start`` (JSON: rate, language), ``pcm``, ``finish``.
+From it: ``partial`` (text), then one ``done`` (JSON: a transcript) or ``failed`` (JSON: reason, detail).
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+
+HEADER = struct.Struct("<IB")
+MAX = 64 << 20
+"Bytes of a payload: a transcript of the longest text, with all its words."
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    FILE = 1
+    START = 2
+    PCM = 3
+    FINISH = 4
+    PARTIAL = 5
+    DONE = 6
+    FAILED = 7
+
+
+class FrameError(ValueError):
+    """These bytes are no frame."""
+
+
+def frame(kind: Kind, payload: bytes = b"") -> bytes:
+    """One frame."""
+    return HEADER.pack(len(payload), kind) + payload
+
+
+def header(data: bytes) -> tuple[int, Kind]:
+    """Length and kind of the payload that follows; raises :class:`FrameError`."""
+    length, kind = HEADER.unpack(data)
+    if length > MAX:
+        raise FrameError(f"a frame of {length} bytes, want at most {MAX}")
+    try:
+        return length, Kind(kind)
+    except ValueError:
+        raise FrameError(f"a frame of an unknown kind {kind}") from None
