@@ -40,6 +40,7 @@ async def record(channel: Channel, data: str) -> None:
         limit=limit,
         threshold=threshold,
         silence=silence,
+        buffered=true(channel.get("enable_file_write_buffering") or "true"),
         on_end=lambda _: channel.wake(),
     )
     if not await _record(channel, recorder, path):

@@ -14,8 +14,10 @@ from devswitch.audio import wav
 from devswitch.leg import FRAME_SECONDS, Frame
 
 log = logging.getLogger(__name__)
-# A second of audio goes to the disk at once.
 BATCH = int(1 / FRAME_SECONDS)
+"Frames that go to the disk together: a second; the end of the process loses what has not gone."
+SMALL_BATCH = BATCH // 10
+"The same, unbuffered."
 DEFAULT_SILENCE = 3.0
 "Seconds, where a threshold is given alone (switch_ivr_record_file)."
 # One thread keeps the order of what is written.
@@ -36,6 +38,7 @@ class Recorder:
         limit: float = 0,
         threshold: int = 0,
         silence: float = 0,
+        buffered: bool = True,
         on_end: Callable[[str], None] | None = None,
     ) -> None:
         self.paused = False
@@ -49,6 +52,7 @@ class Recorder:
         self._hits = round((silence or DEFAULT_SILENCE) / FRAME_SECONDS)
         self._frames = self._quiet = 0
         self._batch: list[Frame] = []
+        self._batch_size = BATCH if buffered else SMALL_BATCH
         self._file: wav.Writer | None = None
 
     async def open(self) -> None:
@@ -77,7 +81,7 @@ class Recorder:
     def _keep(self, samples: Frame) -> None:
         self._batch.append(samples)
         self.samples += len(samples)
-        if len(self._batch) >= BATCH and self._file:
+        if len(self._batch) >= self._batch_size and self._file:
             self._flush(self._file)
 
     def _is_silence(self, samples: Frame) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from typing import Literal
 
 from media.esl.errors import ArgumentError
 from media.session import wavefile
@@ -10,9 +12,26 @@ from media.session.core import terminated_by
 from media.session.digits import Digits
 from media.session.state import literal, refuse_ahead
 
+DIGIT_TIMEOUT = 2.0
+"Seconds that the event of the digit that ended a recording may come after the recording's."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """How a recording ended; see :meth:`Recording.record_until`."""
+
+    ended: Literal["digit", "silence", "hangup", ""]
+    """"hangup": the call is over, or elsewhere; "": at its limit, or the file could not be written any more."""
+    digit: str = ""
+    "The one that ended it."
+    samples: int = 0
+    "Number of those that the switch wrote; fewer in the file: the disk was full."
+    closed: bool = True
+    "False: the switch did not say that it is done with the file, as when the connection to it broke."
+
 
 class Recording(Digits):
-    """record_file, insert_file."""
+    """record_file, record_until, insert_file."""
 
     __slots__ = ()
 
@@ -29,6 +48,41 @@ class Recording(Digits):
         event, stopped = await self._heard_while(self._run("record", terminated_by("none", data)))
         await self._hang_up_hook()
         return bool(event) and not stopped and event is not None and event.variable("silence_hits_exhausted") == "true"
+
+    async def record_until(
+        self, path: str, digits: str, *, max_seconds: int = 0, threshold: int = 0, silence_seconds: int = 0
+    ) -> Recorded:
+        """The same, ended by one of ``digits`` too ("#"); input callbacks do not run meanwhile.
+
+        Digits pressed before are forgotten. Others than the one that ended it are kept for the next command.
+        """
+        refuse_ahead(self, "record_until")
+        if " " in path:
+            raise ArgumentError("record_until: a path with a blank in it cannot be recorded to (record_function)")
+        if not digits:
+            raise ArgumentError("record_until: name the digits that end it")
+        self._digits.clear()
+        data = f"{literal(path)} {max_seconds} {threshold} {silence_seconds}"
+        event = await self._run("record", terminated_by(digits, data))
+        event = event or self._end
+        digit = (event.variable("playback_terminator_used") or "") if event else ""
+        if digit and self.ready():
+            await self._take(digit)
+        await self._hang_up_hook()
+        if event is None:
+            return Recorded(ended="hangup", closed=False)
+        samples = int(event.variable("record_samples") or 0)
+        if not self.ready():
+            return Recorded(ended="hangup", samples=samples)
+        silent = event.variable("silence_hits_exhausted") == "true"
+        return Recorded(ended="digit" if digit else "silence" if silent else "", digit=digit, samples=samples)
+
+    async def _take(self, digit: str) -> None:
+        """Take the digit that ended a recording off those that were pressed."""
+        while (found := next((one for one in self._digits if one.digit == digit), None)) is None:
+            if not self.ready() or not await self._input_or(DIGIT_TIMEOUT):
+                return
+        self._digits.remove(found)
 
     async def insert_file(self, original: str, inserted: str, sample: int) -> bool:
         """Put one WAV file into another, ``sample`` samples into it; the result replaces ``original``.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from harness.audio import frequencies, read_wav, silence, tone, tones, write_wav
-from harness.phone import Call
+from harness.phone import PATIENCE, Call
 from harness.switches import Switch
 from harness.talk import talk
 
 from media.session import Session
 
 BEEP = "tone_stream://%(200,0,1000)"
+HEADER_MAX = 100
+"Bytes that a WAV file's header takes."
 
 
 @pytest.fixture
@@ -120,3 +123,71 @@ def test_a_file_is_put_into_another_at_a_sample(switch: Switch, at: int, order: 
     assert sum(found.seconds for found in made) == pytest.approx(1.5, abs=0.1)
     if at == 4000:
         assert [found.seconds for found in made] == pytest.approx([0.5, 0.5, 0.5], abs=0.06)
+
+
+def test_a_digit_ends_a_recording_and_others_are_kept(switch: Switch, path: Path) -> None:
+    async def script(session: Session) -> None:
+        await session.answer()
+        await session.set_variable("enable_file_write_buffering", "false")
+        await session.stream_file(BEEP)
+        made = await session.record_until(str(path), "#", max_seconds=20, threshold=100, silence_seconds=10)
+        assert (made.ended, made.digit, made.closed) == ("digit", "#", True)
+        assert made.samples == len(read_wav(path))
+        assert await session.get_digits(2, "", 300) == "5"
+        await session.stream_file(BEEP)
+
+    async def caller(call: Call) -> None:
+        await call.hears(1000)
+        await call.hears_silence(0.1)
+        call.play(tone(600, 0.6), silence(0.2), tone(1200, 0.6))
+        await call.hears_silence(0.4)
+        await call.dial("5")
+        await call.hears_silence(1.2)
+        await call.dial("#")
+        await call.hears(1000, since=1.0)
+        await call.ended()
+
+    talk(switch, script, caller)
+    # Neither the beep nor the keys.
+    assert frequencies(tones(read_wav(path))) == [600, 1200]
+
+
+def test_a_recording_that_only_digits_end_is_over_with_its_call(switch: Switch, path: Path) -> None:
+    async def script(session: Session) -> None:
+        await session.answer()
+        await session.stream_file(BEEP)
+        made = await session.record_until(str(path), "#0", max_seconds=20)
+        assert (made.ended, made.digit, made.closed) == ("hangup", "", True)
+        assert made.samples == len(read_wav(path))
+
+    async def caller(call: Call) -> None:
+        await call.hears(1000)
+        await call.hears_silence(0.1)
+        call.play(tone(600, 6.0))
+        await call.hears_silence(0.8)
+        await call.hangup()
+
+    talk(switch, script, caller)
+    assert frequencies(tones(read_wav(path))) == [600]
+
+
+def test_what_is_recorded_is_on_disk_while_it_grows(switch: Switch, path: Path) -> None:
+    async def script(session: Session) -> None:
+        await session.answer()
+        await session.set_variable("enable_file_write_buffering", "false")
+        await session.stream_file(BEEP)
+        assert (await session.record_until(str(path), "#", max_seconds=20)).digit == "#"
+
+    async def caller(call: Call) -> None:
+        await call.hears(1000)
+        await call.hears_silence(0.1)
+        call.play(tone(600, 20.0))
+        # FreeSWITCH would buffer four seconds (SWITCH_DEFAULT_FILE_BUFFER_LEN of switch_types.h), ours one.
+        async with asyncio.timeout(PATIENCE):
+            while not path.exists() or path.stat().st_size < HEADER_MAX + 2 * 800:
+                await asyncio.sleep(0.01)
+        assert path.stat().st_size < 2 * 6000
+        await call.dial("#")
+        await call.ended()
+
+    talk(switch, script, caller)

@@ -54,7 +54,7 @@ class FakeSwitch(EslPeer):
             return
         app = command.headers["execute-app-name"]
         given = command.headers.get("execute-app-arg", "")
-        scoped = re.fullmatch(r"(?s)(?:%\[playback_terminators=(\w+)\])?(.*)", given)
+        scoped = re.fullmatch(r"(?s)(?:%\[playback_terminators=([\w#*]+)\])?(.*)", given)
         assert scoped
         self.ran.append((app, scoped[2]))
         self.terminators.append(scoped[1])

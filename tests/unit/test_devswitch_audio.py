@@ -236,6 +236,24 @@ def test_what_is_recorded_is_what_was_heard(tmp_path: Path) -> None:
     assert (wav.read(tmp_path / "r.wav") == heard).all()
 
 
+@pytest.mark.parametrize(("buffered", "kept"), [(True, 50), (False, 60)])
+def test_what_the_end_of_the_process_may_lose(tmp_path: Path, buffered: bool, kept: int) -> None:
+    async def run() -> bytes:
+        recorder = Recorder(tmp_path / "r.wav", buffered=buffered)
+        await recorder.open()
+        for frame in frames_of(sine(440, 64 / 50)):
+            recorder.frame(frame)
+        # Opening another waits for what the only thread has to write.
+        other = Recorder(tmp_path / "other.wav")
+        await other.open()
+        written = (tmp_path / "r.wav").read_bytes()
+        await other.close()
+        await recorder.close()
+        return written
+
+    assert len(asyncio.run(run())) == 44 + kept * FRAME * 2
+
+
 def test_recording_ends_after_silence(tmp_path: Path) -> None:
     speech_then_silence = np.concatenate([sine(440, 1.0), np.zeros(3 * RATE, np.int16)])
     recorder, why = record(tmp_path / "r.wav", frames_of(speech_then_silence), threshold=200, silence=2)

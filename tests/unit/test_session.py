@@ -12,6 +12,7 @@ from harness.session_peer import UUID, FakeSwitch, with_session
 from media.esl.errors import ArgumentError
 from media.session import AnswerNeeded, Digit, ScriptExit, Session, literal
 from media.session.callbacks import file_command
+from media.session.recording import Recorded
 
 
 def test_an_application_runs_to_its_end() -> None:
@@ -360,6 +361,62 @@ def test_recording_tells_whether_silence_ended_it() -> None:
         assert not await session.record_file("/tmp/a.wav", 10)
 
     assert ("record", "/tmp/a.wav 10 200 2") in with_session(script).ran
+
+
+def recorded_until(switch: FakeSwitch, before: str, after: str, **told: str) -> None:
+    """The next recording ends after digits, and more come then; the switch tells these variables."""
+
+    def obey(wire: Wire, command: Command) -> None:
+        switch.press(wire, before)
+        switch.complete(wire, command, {f"variable_{name}": value for name, value in told.items()})
+        switch.press(wire, after)
+
+    switch.apps["record"] = obey
+
+
+@pytest.mark.parametrize(("before", "after"), [("12#", "3"), ("12", "#3"), ("12##", "3")])
+def test_the_digit_that_ends_a_recording_is_taken_off_the_others(before: str, after: str) -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        await session.answer()
+        switch.press(switch.wire, "99")
+        await session.execute("set", "a=b")
+        recorded_until(switch, before, after, playback_terminator_used="#", record_samples="16000")
+        made = await session.record_until("/tmp/a.wav", "#0", max_seconds=10, threshold=100, silence_seconds=3)
+        assert made == Recorded(ended="digit", digit="#", samples=16000)
+        assert await session.get_digits(9, "", 200) == "12" + "#" * before.count("##") + "3"
+
+    made = with_session(script)
+    assert ("record", "/tmp/a.wav 10 100 3") in made.ran
+    assert "#0" in made.terminators
+
+
+def test_how_a_recording_ended() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        recorded_until(switch, "1", "", silence_hits_exhausted="true", record_samples="1")
+        assert await session.record_until("/tmp/a.wav", "#") == Recorded(ended="silence", samples=1)
+        assert await session.get_digits(1) == "1"
+        recorded_until(switch, "", "", silence_hits_exhausted="false")
+        assert await session.record_until("/tmp/a.wav", "#") == Recorded(ended="")
+        for path, digits in (("/tmp/a b.wav", "#"), ("/tmp/a.wav", "")):
+            with pytest.raises(ArgumentError, match="record_until"):
+                await session.record_until(path, digits)
+
+        def hung_up(wire: Wire, command: Command) -> None:
+            switch.complete(wire, command, {"Answer-State": "hangup", "variable_record_samples": "8000"})
+            switch.hang_up(wire)
+
+        switch.apps["record"] = hung_up
+        assert await session.record_until("/tmp/a.wav", "#") == Recorded(ended="hangup", samples=8000)
+
+    with_session(script)
+
+
+def test_a_recording_whose_switch_is_gone_may_still_grow() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        switch.apps["record"] = lambda wire, command: wire.end()
+        assert await session.record_until("/tmp/a.wav", "#") == Recorded(ended="hangup", closed=False)
+
+    with_session(script)
 
 
 @pytest.mark.parametrize(
