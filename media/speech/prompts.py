@@ -96,7 +96,6 @@ VOICEMAIL: dict[str, str] = {
     "vm-message": "message",
     "vm-messages": "messages",
     "vm-first": "first",
-    "vm-next": "next",
     "vm-last": "last",
     "vm-received": "Received",
     "vm-from": "from",
@@ -122,6 +121,51 @@ VOICEMAIL: dict[str, str] = {
     "vm-pls-try-again": "Please try again.",
     "vm-sorry": "I'm sorry. I did not understand your response.",
 }
+DIAL_IN: dict[str, str] = {
+    "vm-login": "Please enter your mailbox number, followed by the pound key.",
+    "vm-incorrect-mailbox": "Login incorrect. Mailbox?",
+    "vm-onefor": "Press 1 for",
+    "vm-opts": "Press 2 to change folders. Press 0 for mailbox options.",
+    "vm-helpexit": "Press star for help, or pound to exit.",
+    "vm-help": "While a message plays, star goes back, pound goes on, and zero pauses. At any time, press 1 for the"
+    " first message, 4 for the previous one, 5 to repeat it, 6 for the next one, 7 to delete it or to have it back,"
+    " 8 to forward it, and 9 to save it.",
+    "vm-press": "press",
+    "vm-for": "for",
+    "vm-advopts": "Press 3 for advanced options.",
+    "vm-prev": "Press 4 for the previous message.",
+    "vm-repeat": "Press 5 to repeat the current message.",
+    "vm-next": "Press 6 to play the next message.",
+    "vm-delete": "Press 7 to delete this message.",
+    "vm-undelete": "Press 7 to undelete this message.",
+    "vm-toforward": "Press 8 to forward the message to another user.",
+    "vm-savemessage": "Press 9 to save this message.",
+    "vm-changeto": "Change to which folder?",
+    "vm-savefolder": "Which folder should I save the message to?",
+    "vm-savedto": "saved to",
+    "vm-deleted-folder": "deleted",
+    "vm-gone": "This message is no longer there.",
+    "vm-failed": "I'm sorry. That did not work. Please try again later.",
+    "vm-toreply": "Press 1 to send a reply.",
+    "vm-tocallback": "Press 2 to call the person who sent this message.",
+    "vm-tohearenv": "Press 3 to hear the message envelope.",
+    "vm-starmain": "Press star to return to the main menu.",
+    "vm-nobox": "You cannot reply to this message because the sender does not have a mailbox.",
+    "vm-nonumber": "I'm sorry, I don't know who sent this message.",
+    "vm-nobodyavail": "Nobody is available to take your call at the moment.",
+    "vm-extension": "Please enter the extension, followed by the pound key.",
+    "vm-forwardoptions": "Press 1 to prepend a message. Press 2 to forward it without. Press star to go back.",
+    "vm-record-prepend": "After the tone, say your message, and then press the pound key.",
+    "vm-options": "Press 1 for your unavailable message. Press 2 for your busy message. Press 3 for your name."
+    " Press 4 for your temporary greeting. Press 5 to change your password. Press star to return to the main menu.",
+    "vm-greeting": "Press 1 to record it. Press 2 to listen to it. Press 3 to delete it. Press star to go back.",
+    "vm-no-greeting": "Nothing is recorded. Press 1 to record it. Press star to go back.",
+    "vm-greeting-removed": "The recording has been removed.",
+    "vm-greeting-review": "Press 1 to accept this recording. Press 2 to listen to it. Press 3 to record it again."
+    " Press star to cancel.",
+    "vm-weak-password": "A password has four to sixteen digits, and is not easy to guess.",
+}
+"What those hear who dial in; keys are named, and are those of media.voicemail.keys."
 GENERAL: dict[str, str] = {
     "beep": "",
     "im-sorry": "I'm sorry.",
@@ -134,7 +178,7 @@ GENERAL: dict[str, str] = {
     "goodbye": "Goodbye.",
     "auth-thankyou": "Thank you.",
 }
-CATALOGUE: dict[str, str] = {**NUMBERS, **TIMES, **LETTERS, **MONEY, **VOICEMAIL, **GENERAL}
+CATALOGUE: dict[str, str] = {**NUMBERS, **TIMES, **LETTERS, **MONEY, **VOICEMAIL, **DIAL_IN, **GENERAL}
 "Every prompt, and the words of it; no words: a sound that nothing but its recording, or a tone, stands for."
 
 BEEP = "tone_stream://%(640,0,1000)"
@@ -144,7 +188,7 @@ _FREESWITCH = {
     "vm-goodbye": "voicemail/vm-goodbye", "vm-theperson": "voicemail/vm-person",
     "vm-isunavail": "voicemail/vm-not_available", "vm-youhave": "voicemail/vm-you_have",
     "vm-INBOX": "voicemail/vm-new", "vm-Urgent": "voicemail/vm-urgent", "vm-message": "voicemail/vm-message",
-    "vm-messages": "voicemail/vm-messages", "vm-next": "voicemail/vm-next", "vm-last": "voicemail/vm-last",
+    "vm-messages": "voicemail/vm-messages", "vm-last": "voicemail/vm-last",
     "vm-received": "voicemail/vm-received", "vm-deleted": "voicemail/vm-deleted",
     "vm-undeleted": "voicemail/vm-undeleted", "vm-saved": "voicemail/vm-saved",
     "vm-nomore": "voicemail/vm-no_more_messages", "vm-incorrect": "voicemail/vm-fail_auth",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from media.session import Digit, Session
+from media.speech.errors import SpeechError
 
 KEY_TIMEOUT = 5000
 "Milliseconds that the caller has for a key."
@@ -14,6 +16,8 @@ REPEATS = 3
 "Times that a menu is said to somebody who presses nothing."
 NUMBER_MAX = 32
 "Digits of a box's number, or of a PIN."
+
+log = logging.getLogger(__name__)
 
 
 class CallOver(Exception):
@@ -47,7 +51,11 @@ class Talk:
         """Say words, until a key is pressed."""
         self.check()
         if what:
-            await self._speaker.play(self.session, *what)
+            try:
+                await self._speaker.play(self.session, *what)
+            except SpeechError as error:
+                # The keys work without the words.
+                log.error("something could not be said: %s", type(error).__name__)
         self.check()
 
     async def tell(self, *what: Any) -> None:
