@@ -19,6 +19,7 @@ from media.voicemail.errors import (
     BadBoxError,
     BadPinError,
     BoxExistsError,
+    DamagedMessageError,
     NoSuchBoxError,
     NoSuchMessageError,
     NothingRecordedError,
@@ -37,7 +38,7 @@ from media.voicemail.retention import Retention
 
 __all__ = [
     "FOLDERS", "GREETINGS", "Adopted", "BadAudioError", "BadBoxError", "BadPinError", "Box", "BoxExistsError", "Counts",
-    "Folder", "GreetingKind", "GreetingRecording", "Message", "NoSuchBoxError", "NoSuchMessageError",
+    "DamagedMessageError", "Folder", "GreetingKind", "GreetingRecording", "Message", "NoSuchBoxError", "NoSuchMessageError",
     "NothingRecordedError", "Orphan", "Pending", "QuotaError", "Recording", "Store", "Stored", "Takes",
     "VoicemailError",
 ]  # fmt: skip
@@ -166,7 +167,7 @@ class Store:
         return self._messages.where(box, id)
 
     def message(self, box: str, id: str) -> Stored:
-        """Raises NoSuchMessageError."""
+        """Raises NoSuchMessageError, DamagedMessageError."""
         return self._messages.read(box, id)
 
     def move(self, box: str, id: str, folder: Folder) -> bool:
