@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from console import serve
 from console.process import Process
 from console.switch import NoSwitchError, Switch
+from console.voicemail_jobs import service_pids
 from kemi.rpc import Kamcmd, RpcError
 from media.control import ControlError, ask
 from model.settings import Settings

@@ -27,6 +27,7 @@ from media.voicemail.store import (
     BadBoxError,
     Box,
     Counts,
+    DamagedMessageError,
     Folder,
     GreetingKind,
     GreetingRecording,
@@ -256,6 +257,10 @@ class Mailboxes:
             stored = self.store.message(pending.box, pending.id)
         except (NoSuchMessageError, NoSuchBoxError):
             return Seen(phones=box.phones)
+        except DamagedMessageError:
+            # It stands where it is, for a person to look at; nothing can be done with it.
+            folder = self.store.where(pending.box, pending.id) or ""
+            return Seen(folder=folder, score=score(pending.id, urgent=False), phones=box.phones)
         message = stored.message
         return Seen(
             folder=stored.folder,

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from media.voicemail.jobs import DeadLetter, Job, Jobs
 from media.voicemail.mailboxes import Mailboxes
-from media.voicemail.store import FOLDERS, NoSuchBoxError, NoSuchMessageError, Stored
+from media.voicemail.store import FOLDERS, DamagedMessageError, NoSuchBoxError, NoSuchMessageError, Stored
 from media.voicemail.wanted import letters
 from state import keys
 
@@ -44,13 +44,9 @@ class Reconciler:
         self._mailboxes, self._client, self._jobs = mailboxes, client, jobs
         self._finish = client.register_script(_FINISH)
 
-    async def is_sound(self) -> bool:
-        """Whether this Redis was made to agree, and not restarted or flushed since."""
-        return bool(await self._client.get(keys.VM_REBUILT) == await self._run_id())
-
     async def rebuild_if_needed(self) -> Rebuilt | None:
         """Make it agree, unless it does, or another service is at it."""
-        if await self.is_sound() or not await self._jobs.lease(LEASE, LEASE_TTL):
+        if await self._jobs.is_sound() or not await self._jobs.lease(LEASE, LEASE_TTL):
             return None
         keeping = asyncio.create_task(self._keep())
         try:
@@ -60,7 +56,7 @@ class Reconciler:
 
     async def rebuild(self) -> Rebuilt:
         """Make it agree."""
-        token, run = secrets.token_hex(8), await self._run_id()
+        token, run = secrets.token_hex(8), await self._jobs.run_id()
         await self._client.set(keys.VM_REBUILDING, token)
         numbers = await self._mailboxes.boxes()
         messages = jobs = 0
@@ -94,9 +90,6 @@ class Reconciler:
     async def _exists(self, letter: DeadLetter) -> bool:
         return await asyncio.to_thread(self._mailboxes.store.where, letter.box, letter.message) is not None
 
-    async def _run_id(self) -> str:
-        return str((await self._client.info("server"))["run_id"])
-
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(LEASE_TTL / 3)
@@ -119,8 +112,8 @@ def _messages(mailboxes: Mailboxes, box: str) -> list[Stored]:
         for message in [message for folder in FOLDERS for message in store.ids(box, folder)]:
             try:
                 found.append(store.message(box, message))
-            except (NoSuchMessageError, ValueError):
-                # Removed meanwhile; or no message, which is for a person to look at.
+            except (NoSuchMessageError, DamagedMessageError):
+                # Removed meanwhile; or for a person to look at.
                 continue
     except NoSuchBoxError:
         pass

@@ -75,7 +75,8 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         chores: list[tuple[float, Callable[[], Awaitable[None]]]] = [
-            (STEP, self._report), (STEP, self._sweep), (STEP, self._rebuild), (REAP, self._reap), (EXPIRE, self._expire),
+            (STEP, self._report), (STEP, self._sweep), (STEP, self._rebuild),
+            (REAP, self._reap), (EXPIRE, self._expire),
         ]  # fmt: skip
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
