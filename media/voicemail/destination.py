@@ -51,8 +51,8 @@ def visit(session: Session) -> Visit:
         caller, callee = told("Caller-Caller-ID-Number") or "", told("Caller-Destination-Number") or ""
         diverted, reason, call = "", DIRECT, session.uuid
     else:
-        caller, callee, diverted = handover.caller, handover.callee, getattr(handover, "diverted", "")
-        reason, call = getattr(handover, "reason", "") or DIRECT, handover.call
+        caller, callee, diverted = handover.caller, handover.callee, handover.diverted
+        reason, call = handover.reason or DIRECT, handover.call
     if hidden or caller.lower() == "anonymous":
         caller = ""
     boxes = (given,) if given else tuple(number for number in (diverted, callee) if number)

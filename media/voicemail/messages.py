@@ -103,10 +103,16 @@ class Messages:
         durable.throw_away(path, self._layout.trash)
         (self._layout.urgent(box) / id).unlink(missing_ok=True)
 
-    def put(self, box: str, id: str, name: str, data: dict[str, Any]) -> None:
-        """Write a file beside a message, whole. Raises :class:`NoSuchMessageError`."""
+    def put_transcript(self, box: str, id: str, transcript: dict[str, Any]) -> None:
+        """Write the file beside a message, whole. Raises :class:`NoSuchMessageError`."""
         with locks.held(self._layout.lock(box)):
-            durable.write(self._path(box, id) / name, message.encode(data))
+            durable.write(self._path(box, id) / TRANSCRIPT, message.encode(transcript))
+
+    def put_delivery(self, box: str, id: str, delivery: dict[str, Any]) -> None:
+        """The same; what it held under other keys stays, since mail and webhook write it at the same time."""
+        with locks.held(self._layout.lock(box)):
+            path = self._path(box, id) / DELIVERY
+            durable.write(path, message.encode({**(message.read_json(path) or {}), **delivery}))
 
     def _path(self, box: str, id: str) -> Path:
         folder = self._look(box, id)

@@ -1,4 +1,4 @@
-"""A process dies at any of its steps: each message is there once and whole, or still to be adopted, and nothing else."""
+"""A process dies at any of its steps: each message is there once and whole, or still to be adopted."""
 
 from __future__ import annotations
 
