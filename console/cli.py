@@ -78,6 +78,12 @@ def serve_media(debug: Annotated[bool, typer.Option(help="Log what scripts raise
     serve.serve_media(Settings.from_env(), debug=debug)
 
 
+@serve_app.command("voicemail")
+def serve_voicemail() -> None:
+    """Transcribe and deliver messages of mailboxes, and keep what Redis knows of them equal to the disk."""
+    serve.serve_voicemail(Settings.from_env())
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point."""
     sys.exit(run(lambda: _dispatch(sys.argv[1:] if arguments is None else arguments)))

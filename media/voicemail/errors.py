@@ -5,6 +5,7 @@ VoicemailError
 ├── BadPinError (also a ValueError)     a PIN that is refused; says why, and not the PIN
 ├── NoSuchBoxError
 ├── NoSuchMessageError
+├── DamagedMessageError                 what stands on the disk is no message; names the file
 ├── BoxExistsError
 ├── QuotaError                          the box is full
 ├── BadAudioError                       a file in which no audio can be found
@@ -34,6 +35,10 @@ class NoSuchBoxError(VoicemailError):
 
 class NoSuchMessageError(VoicemailError):
     """There is no such message in the box, or no longer."""
+
+
+class DamagedMessageError(VoicemailError):
+    """The disk holds something else than was written; the message names the file."""
 
 
 class BoxExistsError(VoicemailError):

@@ -197,6 +197,8 @@ class Standing:
     dead: int
     oldest: float
     "Seconds that the oldest open job is wanted; 0 without any."
+    sound: bool
+    "Whether Redis agrees with the disk; not from when it was restarted or flushed until a service has seen to it."
 
 
 class Jobs:
@@ -341,4 +343,23 @@ class Jobs:
             waiting=int(await self._client.zcard(keys.VM_DUE)),
             dead=int(await cast(Any, self._client.hlen(keys.VM_DEAD))),
             oldest=max(0.0, time.time() - min(since)) if since else 0.0,
+            sound=await self.is_sound(),
         )
+
+    async def is_sound(self) -> bool:
+        """Whether this Redis was made to agree with the disk, and neither restarted nor flushed since."""
+        return bool(await self._client.get(keys.VM_REBUILT) == await self.run_id())
+
+    async def run_id(self) -> str:
+        """Of this Redis: another one after each start."""
+        return str((await self._client.info("server"))["run_id"])
+
+    async def boxes(self) -> int:
+        """How many boxes the index knows."""
+        return int(await cast(Any, self._client.hlen(keys.VM_BOXES)))
+
+    async def waiting(self) -> list[Job]:
+        """Jobs that wait for a time."""
+        names = [name.partition(":") for name in await self._client.zrange(keys.VM_DUE, 0, -1)]
+        records = [await cast(Any, self._client.hget(keys.VM_OPEN, f"{kind}:{id}")) for kind, _, id in names]
+        return [Job.parse(kind, id, record) for (kind, _, id), record in zip(names, records, strict=True) if record]

@@ -21,11 +21,13 @@ from redis.exceptions import RedisError
 
 from media.voicemail.attempts import Attempt, OwnAttempts, SharedAttempts
 from media.voicemail.index import Index, Seen, score
+from media.voicemail.jobs import Job
 from media.voicemail.layout import FOLDERS
 from media.voicemail.store import (
     BadBoxError,
     Box,
     Counts,
+    DamagedMessageError,
     Folder,
     GreetingKind,
     GreetingRecording,
@@ -244,6 +246,10 @@ class Mailboxes:
         except NoSuchBoxError:
             await self._index.forget(box)
 
+    def wanted(self, stored: Stored) -> list[Job]:
+        """What is still to be done with a message."""
+        return wanted(stored, time.time(), self._wait)
+
     def _seen(self, pending: Pending) -> Seen:
         """Where a message is, and what is to be done with it. Blocks."""
         box = self._settings(pending.box)
@@ -251,6 +257,10 @@ class Mailboxes:
             stored = self.store.message(pending.box, pending.id)
         except (NoSuchMessageError, NoSuchBoxError):
             return Seen(phones=box.phones)
+        except DamagedMessageError:
+            # It stands where it is, for a person to look at; nothing can be done with it.
+            folder = self.store.where(pending.box, pending.id) or ""
+            return Seen(folder=folder, score=score(pending.id, urgent=False), phones=box.phones)
         message = stored.message
         return Seen(
             folder=stored.folder,
@@ -259,7 +269,7 @@ class Mailboxes:
                 "box": message.box, "id": message.id, "folder": stored.folder,
                 "seconds": message.seconds, "urgent": message.urgent, "reason": message.reason,
             },
-            jobs=wanted(stored, time.time(), self._wait),
+            jobs=self.wanted(stored),
             phones=box.phones,
         )  # fmt: skip
 

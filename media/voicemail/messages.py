@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from media.voicemail import durable, locks, message
-from media.voicemail.errors import NoSuchBoxError, NoSuchMessageError
+from media.voicemail.errors import DamagedMessageError, NoSuchBoxError, NoSuchMessageError
 from media.voicemail.layout import FOLDERS, Folder, Layout, is_id
 from media.voicemail.message import Counts, Stored
 from media.voicemail.pending import Marks
@@ -50,7 +50,7 @@ class Messages:
             return self._look(box, id)
 
     def read(self, box: str, id: str) -> Stored:
-        """Raises :class:`NoSuchMessageError`, and ValueError where what is on the disk is no message."""
+        """Raises :class:`NoSuchMessageError`, :class:`DamagedMessageError`."""
         for _ in range(100):
             folder = self.where(box, id)
             if folder is None:
@@ -61,6 +61,8 @@ class Messages:
             except FileNotFoundError:
                 # Moved meanwhile.
                 continue
+            except ValueError as error:
+                raise DamagedMessageError(f"{path / 'message.json'}: {error}") from None
             extra = {"transcript": path / TRANSCRIPT, "delivery": path / DELIVERY}
             read = {name: message.read_json(file) for name, file in extra.items()}
             return Stored(message=found, folder=folder, path=path, **read)
@@ -82,15 +84,35 @@ class Messages:
     def purge(self, box: str, id: str) -> None:
         """Remove audio, text and all. Raises :class:`NoSuchMessageError`."""
         with locks.held(self._layout.lock(box)):
-            path = self._path(box, id)
-            self._marks.make(box, id)
-            durable.throw_away(path, self._layout.trash)
-            (self._layout.urgent(box) / id).unlink(missing_ok=True)
+            self._purge(box, id, self._path(box, id))
 
-    def put(self, box: str, id: str, name: str, data: dict[str, Any]) -> None:
-        """Write a file beside a message, whole. Raises :class:`NoSuchMessageError`."""
+    def expire(self, box: str, id: str, folder: Folder, before: float) -> bool:
+        """Remove it if it came into that folder before a Unix time, and is still there; whether it was so."""
+        path = self._layout.message(box, folder, id)
+        if not _is_older(path, before):
+            return False
         with locks.held(self._layout.lock(box)):
-            durable.write(self._path(box, id) / name, message.encode(data))
+            # Its owner may have had it back meanwhile.
+            if not _is_older(path, before):
+                return False
+            self._purge(box, id, path)
+            return True
+
+    def _purge(self, box: str, id: str, path: Path) -> None:
+        self._marks.make(box, id)
+        durable.throw_away(path, self._layout.trash)
+        (self._layout.urgent(box) / id).unlink(missing_ok=True)
+
+    def put_transcript(self, box: str, id: str, transcript: dict[str, Any]) -> None:
+        """Write the file beside a message, whole. Raises :class:`NoSuchMessageError`."""
+        with locks.held(self._layout.lock(box)):
+            durable.write(self._path(box, id) / TRANSCRIPT, message.encode(transcript))
+
+    def put_delivery(self, box: str, id: str, delivery: dict[str, Any]) -> None:
+        """The same; what it held under other keys stays, since mail and webhook write it at the same time."""
+        with locks.held(self._layout.lock(box)):
+            path = self._path(box, id) / DELIVERY
+            durable.write(path, message.encode({**(message.read_json(path) or {}), **delivery}))
 
     def _path(self, box: str, id: str) -> Path:
         folder = self._look(box, id)
@@ -105,6 +127,13 @@ class Messages:
 
     def _names(self, box: str, folder: Folder) -> set[str]:
         return _listed(self._layout.folder(box, folder), box)
+
+
+def _is_older(path: Path, before: float) -> bool:
+    try:
+        return path.stat().st_mtime <= before
+    except FileNotFoundError:
+        return False
 
 
 def _listed(path: Path, box: str) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from media.voicemail import wav
 from media.voicemail.box import Box
 from media.voicemail.boxes import Boxes
-from media.voicemail.errors import BadBoxError, NoSuchBoxError, NoSuchMessageError, QuotaError
+from media.voicemail.errors import BadBoxError, NoSuchBoxError, QuotaError
 from media.voicemail.layout import Folder, Layout
 from media.voicemail.messages import Messages
 
@@ -52,30 +52,17 @@ class Retention:
         gone = []
         for number in boxes:
             try:
-                box = self._boxes.get(number)
-                gone += [(number, id) for id in self._expired(box, now) if self._purged(number, id)]
+                gone += [(number, id) for id in self._expire(self._boxes.get(number), now)]
             except (NoSuchBoxError, BadBoxError):
                 # Removed meanwhile; or its settings, which say how long, cannot be read.
                 continue
         return gone
 
-    def _expired(self, box: Box, now: float) -> Iterator[str]:
+    def _expire(self, box: Box, now: float) -> Iterator[str]:
         ages: tuple[tuple[Folder, float], ...] = (("deleted", box.expire_deleted_hours * _HOUR),)
         if box.expire_days:
             ages += (("saved", box.expire_days * _DAY),)
         for folder, age in ages:
-            path = self._layout.folder(box.number, folder)
             for id in self._messages.ids(box.number, folder):
-                try:
-                    since = (path / id).stat().st_mtime
-                except FileNotFoundError:
-                    continue
-                if since + age <= now:
+                if self._messages.expire(box.number, id, folder, now - age):
                     yield id
-
-    def _purged(self, box: str, id: str) -> bool:
-        try:
-            self._messages.purge(box, id)
-        except NoSuchMessageError:
-            return False
-        return True

@@ -19,6 +19,7 @@ from media.voicemail.errors import (
     BadBoxError,
     BadPinError,
     BoxExistsError,
+    DamagedMessageError,
     NoSuchBoxError,
     NoSuchMessageError,
     NothingRecordedError,
@@ -29,17 +30,17 @@ from media.voicemail.forwarding import Forwarding
 from media.voicemail.greetings import Greetings
 from media.voicemail.layout import FOLDERS, GREETINGS, Folder, GreetingKind, Layout, new_id
 from media.voicemail.message import Counts, Intent, Message, Stored
-from media.voicemail.messages import DELIVERY, TRANSCRIPT, Messages
+from media.voicemail.messages import Messages
 from media.voicemail.orphans import Adopted, Orphan, Orphans
 from media.voicemail.pending import Marks, Pending
 from media.voicemail.recording import GreetingRecording, Recording, Takes
 from media.voicemail.retention import Retention
 
 __all__ = [
-    "FOLDERS", "GREETINGS", "Adopted", "BadAudioError", "BadBoxError", "BadPinError", "Box", "BoxExistsError", "Counts",
-    "Folder", "GreetingKind", "GreetingRecording", "Message", "NoSuchBoxError", "NoSuchMessageError",
-    "NothingRecordedError", "Orphan", "Pending", "QuotaError", "Recording", "Store", "Stored", "Takes",
-    "VoicemailError",
+    "FOLDERS", "GREETINGS", "Adopted", "BadAudioError", "BadBoxError", "BadPinError", "Box", "BoxExistsError",
+    "Counts", "DamagedMessageError", "Folder", "GreetingKind", "GreetingRecording", "Message",
+    "NoSuchBoxError", "NoSuchMessageError", "NothingRecordedError", "Orphan", "Pending", "QuotaError",
+    "Recording", "Store", "Stored", "Takes", "VoicemailError",
 ]  # fmt: skip
 
 
@@ -166,7 +167,7 @@ class Store:
         return self._messages.where(box, id)
 
     def message(self, box: str, id: str) -> Stored:
-        """Raises NoSuchMessageError."""
+        """Raises NoSuchMessageError, DamagedMessageError."""
         return self._messages.read(box, id)
 
     def move(self, box: str, id: str, folder: Folder) -> bool:
@@ -188,11 +189,11 @@ class Store:
 
     def put_transcript(self, box: str, id: str, transcript: dict[str, Any]) -> None:
         """Write transcript.json. Raises NoSuchMessageError."""
-        self._messages.put(box, id, TRANSCRIPT, transcript)
+        self._messages.put_transcript(box, id, transcript)
 
     def put_delivery(self, box: str, id: str, delivery: dict[str, Any]) -> None:
-        """Write delivery.json. Raises NoSuchMessageError."""
-        self._messages.put(box, id, DELIVERY, delivery)
+        """Write to delivery.json what is given; what it held under other keys stays. Raises NoSuchMessageError."""
+        self._messages.put_delivery(box, id, delivery)
 
     # What Redis is to be told; media.voicemail.pending says how.
 
