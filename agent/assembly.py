@@ -208,6 +208,8 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     attempts: list[AttemptRecord] = []
     end = ended = answered = None
     broken = False
+    # To the app of its route, or to voicemail afterwards.
+    handed = next((event for event in reversed(events) if "app" in event), {})
     further = [event["steps"] for event in events if event["event"] == "failed" and "steps" in event]
     for event in events:
         match event["event"]:
@@ -254,7 +256,8 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         ended_by=(ended["by"] if ended else "unknown") if outcome is Outcome.ANSWERED else "",
         attempts=tuple(attempts),
         steps=tuple((what, subject, text) for steps in (decided["steps"], *further) for what, subject, text in steps),
-        app=decided.get("app", ""),
+        app=handed.get("app", ""),
+        reason=handed.get("reason", ""),
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from console.output import when
+from model.handover import DIRECT
 from model.record import AttemptRecord, CallRecord, Outcome
 
 COLUMNS = (
     "began", "node", "call_id", "trunk", "caller", "callee", "route", "outcome", "status", "refusal", "gateway",
-    "rang", "answered", "ended", "duration", "ended_by", "attempts", "emergency", "version", "call", "app",
+    "rang", "answered", "ended", "duration", "ended_by", "attempts", "emergency", "version", "call", "app", "reason",
 )  # fmt: skip
 
 
@@ -39,7 +40,8 @@ def explained(record: CallRecord) -> list[str]:
         f"{when(record.began)} {what}{record.caller or '-'} calls {record.callee}: {result(record)}",
         f"  node {record.node}, policy version {record.version}"
         + (f", route {record.route}" if record.route else "")
-        + (f", app {record.app}" if record.app else ""),
+        + (f", app {record.app}" if record.app else "")
+        + (f", {record.reason}" if record.reason not in ("", DIRECT) else ""),
         *(f"  {what:<14} {subject:<24} {found}" for what, subject, found in record.steps),
     ]
     for number, attempt in enumerate(record.attempts, 1):
@@ -74,7 +76,7 @@ def row(record: CallRecord) -> tuple[object, ...]:
         record.outcome, record.status, record.refusal, record.gateway, _time(last.rang if last else None),
         _time(record.answered), _time(record.ended), f"{record.duration:.3f}", record.ended_by,
         " ".join(f"{attempt.gateway}={_short(attempt)}" for attempt in record.attempts),
-        "yes" if record.emergency else "no", record.version, record.call, record.app,
+        "yes" if record.emergency else "no", record.version, record.call, record.app, record.reason,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from kemi.explain import Explanation, Snapshot, explain, parse_failure
 from kemi.rpc import RpcError
 from kemi.view import NoPolicyError, View
 from model.call import CallFacts
+from model.handover import DIRECT
 from model.record import CallRecord
 from model.settings import Settings
 from state import layout
@@ -127,9 +128,20 @@ def _print(explanation: Explanation) -> None:
         out.print(f"  if it fails: {_grouped(attempt.consequences)}", style="dim")
     result = explanation.gateway or explanation.refusal
     if explanation.app:
-        nodes = ", then ".join(found for what, found, _ in explanation.steps if what == "attempt")
-        _print_line("to media:", f"app {explanation.app} on {nodes}")
+        _print_line("to media:", f"app {explanation.app} on {', then '.join(_nodes(explanation))}{_why(explanation)}")
     _print_line("outcome", f"{explanation.outcome} {explanation.status or ''} {result}".rstrip())
+
+
+def _nodes(explanation: Explanation) -> list[str]:
+    nodes: list[str] = []
+    for what, found, _ in explanation.steps:
+        # Before a call went to voicemail, it was tried elsewhere.
+        nodes = [] if what == "voicemail" else [*nodes, found] if what == "attempt" else nodes
+    return nodes
+
+
+def _why(explanation: Explanation) -> str:
+    return "" if explanation.reason == DIRECT else f", {explanation.reason}"
 
 
 def _print_line(heading: str, text: str) -> None:

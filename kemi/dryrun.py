@@ -53,10 +53,15 @@ class Outcome(NamedTuple):
     "Gateway and Request-URI of each, in order."
     app: str = ""
     "Name of the call script that it is handed to; empty: to none."
+    voicemail: tuple[str, str, tuple[str, ...]] | None = None
+    "App, arguments and reasons of where it goes if the attempts fail; None: nowhere."
 
     def __str__(self) -> str:
+        if self.refusal:
+            return f"refused {self.refusal}"
         to = f"app {self.app} on " if self.app else ""
-        return f"refused {self.refusal}" if self.refusal else to + ", ".join(gateway for gateway, _ in self.attempts)
+        gateways = to + ", ".join(gateway for gateway, _ in self.attempts)
+        return f"{gateways}, else app {self.voicemail[0]}" if self.voicemail else gateways
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +198,9 @@ def outcome(call: PastCall, view: View) -> Outcome:
     if isinstance(decided, policy.Reject):
         return Outcome(f"{decided.refusal.status} {decided.refusal.id}", ())
     app = decided.app if isinstance(decided, policy.ToMedia) else ""
-    return Outcome("", tuple((attempt.gateway, attempt.uri) for attempt in decided.plan.attempts), app)
+    attempts = tuple((attempt.gateway, attempt.uri) for attempt in decided.plan.attempts)
+    then = decided.plan.voicemail
+    return Outcome("", attempts, app, (then.app, then.args, tuple(sorted(then.when))) if then else None)
 
 
 def _count(report: Report, call: PastCall, before: Outcome, after: Outcome) -> None:
@@ -215,7 +222,9 @@ def _detail(before: Outcome, after: Outcome) -> str:
         )
         for side in (0, 2)
     )
-    return " and ".join(name for name, differs in (("another number", numbers), ("another address", hosts)) if differs)
+    otherwise = before.voicemail != after.voicemail
+    differing = (("another number", numbers), ("another address", hosts), ("voicemail otherwise", otherwise))
+    return " and ".join(name for name, differs in differing if differs)
 
 
 def masked(number: str) -> str:

@@ -25,6 +25,7 @@ TYPICAL: dict[str, Failure] = {
     "final": Failure(486),
     "identity": Failure(428),
     "after-ringing": Failure(503, ringing=True),
+    "no-answer": Failure(408, local=True, ringing=True),
 }
 
 
@@ -75,6 +76,8 @@ class Explanation:
     "Whether the call is an emergency call."
     app: str = ""
     "Name of the call script that it is handed to; empty: to none."
+    reason: str = ""
+    "Why it is: ``direct``, or that of its way to voicemail."
 
     def as_dict(self) -> dict[str, object]:
         """As JSON has it."""
@@ -137,11 +140,17 @@ def explain(facts: CallFacts, view: View, live: Snapshot, now: float, failures: 
     if isinstance(decision.outcome, policy.Reject):
         refusal = decision.outcome.refusal
         return replace(base, refusal=refusal.id, status=refusal.status)
-    app = decision.outcome.app if isinstance(decision.outcome, policy.ToMedia) else ""
-    return _walk(replace(base, route=decision.outcome.plan.route, app=app), decision.outcome.plan, live, now, failures)
+    plan = decision.outcome.plan
+    return _walk(_at_media(replace(base, route=plan.route), plan), plan, view, live, now, failures)
 
 
-def _walk(base: Explanation, plan: Plan, live: Snapshot, now: float, failures: Mapping[str, Failure]) -> Explanation:
+def _at_media(found: Explanation, plan: Plan) -> Explanation:
+    return replace(found, app=plan.media.app, reason=plan.media.reason) if plan.media is not None else found
+
+
+def _walk(
+    base: Explanation, plan: Plan, view: View, live: Snapshot, now: float, failures: Mapping[str, Failure]
+) -> Explanation:
     attempts: list[AttemptTrace] = []
     while True:
         attempt = plan.attempt
@@ -154,6 +163,9 @@ def _walk(base: Explanation, plan: Plan, live: Snapshot, now: float, failures: M
         began, now = now, now + _duration(plan, failure, now)
         live.fail(plan, failure, began, now)
         decision = policy.next_attempt(plan, failure, live, now)
+        if (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
+            decision = policy.to_voicemail(plan, failure, reason, decision, view, live, now)
+            base = replace(base, steps=(*base.steps, *decision.steps))
         sent_on = plan.media is not None and failure.status // 100 == 3
         following = DECIDED_ANEW if sent_on else _following(decision)
         attempts.append(
@@ -161,7 +173,7 @@ def _walk(base: Explanation, plan: Plan, live: Snapshot, now: float, failures: M
         )
         match decision.outcome:
             case policy.Retry(plan=next_plan):
-                plan = next_plan
+                plan, base = next_plan, _at_media(base, next_plan)
             case policy.Reject(refusal=refusal):
                 return replace(base, attempts=tuple(attempts), refusal=refusal.id, status=refusal.status)
             case policy.PassOn():
@@ -188,10 +200,15 @@ def _duration(plan: Plan, failure: Failure, now: float) -> float:
 
 def _consequences(plan: Plan, live: policy.Live, began: float) -> dict[str, str]:
     """What would follow each class of failure of the attempt that began at Unix time ``began``."""
-    return {
-        name: _following(policy.next_attempt(plan, failure, live, began + _duration(plan, failure, began)))
-        for name, failure in TYPICAL.items()
-    }
+    return {name: _consequence(plan, failure, live, began) for name, failure in TYPICAL.items()}
+
+
+def _consequence(plan: Plan, failure: Failure, live: policy.Live, began: float) -> str:
+    decision = policy.next_attempt(plan, failure, live, began + _duration(plan, failure, began))
+    if plan.voicemail is not None and policy.voicemail_reason(plan, failure, decision) is not None:
+        # Which node gets it is drawn when it comes to that.
+        return f"app {plan.voicemail.app}"
+    return _following(decision)
 
 
 def _following(decision: policy.FailureDecision) -> str:

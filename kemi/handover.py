@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 
+from msgspec import structs
+
 from kemi import refusals
 from kemi.plan import Plan
 from model.call import CallFacts
-from model.handover import TOKEN, Handover, HandoverError, HandoverLoop
+from model.diversion import Diversion
+from model.handover import DIRECT, TOKEN, Handover, HandoverError, HandoverLoop
+from model.numbers import Dialling, is_dialable, normalise
 from model.policy import Policy, Refusal
 
 # RFC 3261 section 20.10: a URI alone, or within angle brackets; of several, the first is the one preferred.
@@ -27,8 +31,9 @@ def lines(plan: Plan, call: str, secret: bytes, now: float) -> str:
     media = plan.media
     assert media is not None
     handed = Handover(
-        call=call, app=media.app, args=media.args, caller=media.caller, callee=media.callee, hops=media.hops
-    )
+        call=call, app=media.app, args=media.args, caller=media.caller, callee=media.callee, diverted=media.diverted,
+        reason=media.reason, hops=media.hops,
+    )  # fmt: skip
     return "".join(f"{name}: {value}\r\n" for name, value in handed.fresh(now).headers(secret))
 
 
@@ -55,6 +60,19 @@ def returned(
     except HandoverError as error:
         return facts, refusals.MEDIA_TOKEN, str(error)
     return replace(facts, caller=proven.caller, asserted="", hops=proven.hops, origin=proven.call), None, ""
+
+
+def diverted(plan: Plan, found: Diversion | None, dialling: Dialling) -> tuple[Plan, tuple[tuple[str, str, str], ...]]:
+    """A plan that goes to media, with what a trusted peer says of an earlier diversion, and the steps that tell so."""
+    media = plan.media
+    assert media is not None
+    if found is None:
+        return plan, ()
+    number = normalise(found.number, dialling)
+    number = number if is_dialable(number) else ""
+    reason = found.reason if media.reason == DIRECT else media.reason
+    told = structs.replace(plan, media=structs.replace(media, diverted=number, reason=reason))
+    return told, (("diverted", found.number, f"{number or 'no number'}: {found.reason}"),)
 
 
 def contact_user(header: str) -> str:

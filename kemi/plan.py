@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from model.policy import DEFAULT_BREAKER, Breaker, RetryRule
+from model.handover import DIRECT
+from model.policy import DEFAULT_BREAKER, Breaker, Refusal, RetryRule
 
 
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
@@ -45,6 +46,24 @@ class Media(msgspec.Struct, frozen=True, array_like=True):
     callee: str
     hops: int
     "This time included."
+    diverted: str = ""
+    "Whom a diverted call was for at first, normalised."
+    reason: str = DIRECT
+    "As :class:`model.handover.Handover` has it."
+
+
+class Voicemail(msgspec.Struct, frozen=True, array_like=True):
+    """Where the call goes if its plan ends without an answer, and what it takes to hand it over then."""
+
+    app: str
+    args: str
+    when: tuple[str, ...]
+    "For which reasons."
+    caller: str
+    "Normalised, as is the callee."
+    callee: str
+    hops: int
+    "How often the call was handed to media before."
 
 
 class Plan(msgspec.Struct, frozen=True, array_like=True):
@@ -76,6 +95,10 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "Set: the attempts are hand-overs to media nodes."
     used: int = 0
     "Attempts made by plans that this one took the place of."
+    voicemail: Voicemail | None = None
+    "Set: where the call goes if these attempts fail."
+    original: Refusal | None = None
+    "Set: what the caller is told if these attempts fail, since others failed before them."
 
     @property
     def attempt(self) -> Attempt:

@@ -19,16 +19,17 @@ from msgspec import structs
 from kemi import handover, refusals
 from kemi import health as breakers
 from kemi.health import Health
-from kemi.plan import Attempt, Media, Plan
+from kemi.plan import Attempt, Media, Plan, Voicemail
 from kemi.view import View
 from kemi.weighting import weighted_order
 from model.call import CallFacts
-from model.causes import TREATMENTS, Cause, Failure, classify
+from model.causes import TREATMENTS, Cause, Failure, Reason, classify, hangup_cause, reason_of
 from model.entries import Action, Entry
 from model.handover import HOPS_MAX
 from model.numbers import as_dialled, is_dialable, normalise
 from model.policy import (
     DEFAULT_BREAKER,
+    MEDIA_RETRY,
     Emergency,
     Gateway,
     MediaApp,
@@ -59,6 +60,16 @@ HALF_OPEN = -1.0
 
 # What tm lets a transaction branch into (its parameter max_branches).
 BRANCHES = 12
+
+# What stands in for a reason phrase that is missing.
+_PHRASES = {
+    Reason.NO_ANSWER: "No Answer",
+    Reason.BUSY: "Busy Here",
+    Reason.UNREACHABLE: "Temporarily Unavailable",
+    Reason.DO_NOT_DISTURB: "Do Not Disturb",
+    Reason.REJECTED: "Decline",
+    Reason.UNALLOCATED: "Not Found",
+}
 
 # The step that tells of a route which has a prefix of the number and yet is not there for the call.
 PASSED_OVER = "passed over"
@@ -170,7 +181,7 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
             _check_lists(facts, trunk, numbers, view, now, steps)
             route = _route(numbers, trunk, view, now, steps)
             if route.media is None:
-                outcome = Relay(_plan(route, numbers.callee, view, live, now, steps))
+                outcome = _to_gateways(route, numbers, facts.hops, view, live, now, steps)
             else:
                 outcome = _to_media(route, route.media, numbers, facts.hops, view, live, now, steps)
     except _Refused as refused:
@@ -269,6 +280,51 @@ def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: 
     if route.max_attempts:
         attempts = list(islice(cycle(attempts), route.max_attempts))
     return _planned(route, attempts, view, now, steps)
+
+
+def _to_gateways(
+    route: Route, numbers: Numbers, hops: int, view: View, live: Live, now: float, steps: list[Step]
+) -> Relay | ToMedia:
+    if route.voicemail is None:
+        return Relay(_plan(route, numbers.callee, view, live, now, steps))
+    told = route.voicemail
+    voicemail = Voicemail(told.app, told.args, told.when, numbers.callers[0], numbers.callee, hops)
+    try:
+        plan = _plan(route, numbers.callee, view, live, now, steps)
+    except _Refused as refused:
+        if refused.refusal.id != refusals.GATEWAYS_DOWN.id or Reason.UNREACHABLE not in voicemail.when:
+            raise
+        instead = _voicemail_plan(route.name, voicemail, Reason.UNREACHABLE, refused.refusal, 0, view, live, now, steps)
+        if instead is None:
+            raise
+        return ToMedia(instead, voicemail.app, voicemail.args)
+    return Relay(structs.replace(plan, voicemail=voicemail))
+
+
+def _voicemail_plan(
+    route: str, voicemail: Voicemail, reason: Reason, original: Refusal, used: int, view: View, live: Live, now: float,
+    steps: list[Step],
+) -> Plan | None:  # fmt: skip
+    """How a call goes to voicemail after ``used`` attempts; None where it cannot."""
+    steps.append(("voicemail", reason.value, f"to app {voicemail.app}"))
+    nodes = {node.name: node.weight for node in view.policy.gateways.values() if node.media}
+    try:
+        if voicemail.hops >= HOPS_MAX or used >= BRANCHES:
+            raise _Refused(refusals.MEDIA_LOOP)
+        if not any(nodes.values()):
+            raise _Refused(refusals.MEDIA_DOWN)
+        way = Route(route, (), tuple(nodes), WEIGHTED, tuple(nodes.values()), retry=MEDIA_RETRY)
+        plan = _plan(way, voicemail.callee, view, live, now, steps)
+    except _Refused as refused:
+        why = f"after {used} attempts and {voicemail.hops} hand-overs the call goes no further"
+        loop = refused.refusal.id == refusals.MEDIA_LOOP.id
+        steps.append(("to media", voicemail.app, why if loop else "there is no media node to call"))
+        return None
+    told = Media(
+        voicemail.app, voicemail.args, voicemail.caller, voicemail.callee, voicemail.hops + 1, reason=reason.value
+    )
+    left = plan.attempts[: BRANCHES - used]
+    return structs.replace(plan, attempts=left, used=used, media=told, original=original)
 
 
 def _to_media(
@@ -435,7 +491,48 @@ def _escaped(user: str) -> str:
 
 
 def next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> FailureDecision:
-    """What happens after the plan's current attempt failed, at Unix time ``now``."""
+    """What happens after the plan's current attempt failed, at Unix time ``now``; see also :func:`voicemail_reason`."""
+    decision = _next_attempt(plan, failure, live, now)
+    if plan.original is not None and not isinstance(decision.outcome, Retry):
+        return structs.replace(decision, outcome=Reject(plan.original))
+    return decision
+
+
+def voicemail_reason(plan: Plan, failure: Failure, decision: FailureDecision) -> Reason | None:
+    """For what reason the call goes to voicemail now that ``decision`` ends its plan; None where it does not."""
+    if plan.voicemail is None or isinstance(decision.outcome, Retry):
+        return None
+    reason = reason_of(failure)
+    return reason if reason in plan.voicemail.when else None
+
+
+def to_voicemail(
+    plan: Plan, failure: Failure, reason: Reason, decision: FailureDecision, view: View, live: Live, now: float
+) -> FailureDecision:
+    """What happens instead of ``decision``, for a :func:`voicemail_reason`; the same where no media node is there."""
+    assert plan.voicemail is not None
+    steps: list[Step] = []
+    original = _original(decision.outcome, failure, reason)
+    following = _voicemail_plan(plan.route, plan.voicemail, reason, original, plan.number, view, live, now, steps)
+    if following is None:
+        return structs.replace(decision, steps=tuple(steps))
+    why = f"{reason}: to app {plan.voicemail.app}"
+    return FailureDecision(Retry(following), decision.cause, why, tuple(steps))
+
+
+def _original(outcome: Retry | PassOn | Reject, failure: Failure, reason: Reason) -> Refusal:
+    """What the caller would have been told: by the time that voicemail fails, tm has let go of the gateway's reply."""
+    if isinstance(outcome, Reject):
+        return outcome.refusal
+    if failure.status == 477:
+        return refusals.GATEWAYS_FAILED
+    phrase = failure.phrase if failure.phrase.isascii() and failure.phrase.isprintable() else ""
+    return Refusal(
+        reason.value, failure.status, phrase or _PHRASES[reason], hangup_cause(failure), int(failure.retry_after)
+    )
+
+
+def _next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> FailureDecision:
     cause = classify(failure)
     retried, why = _retried(plan, failure, cause)
     if not retried:
@@ -467,6 +564,8 @@ def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: 
         following = decision.outcome.plan
         left = following.attempts[: BRANCHES - used]
         outcome = Retry(structs.replace(following, attempts=left, used=used))
+    if plan.original is not None and isinstance(outcome, Reject):
+        outcome = Reject(plan.original)
     return FailureDecision(outcome, Cause.REDIRECT, f"sent on to {user or 'nobody'}", decision.steps)
 
 

@@ -41,7 +41,11 @@ def decided(
         "route": outcome.plan.route,
         "gateways": [attempt.gateway for attempt in outcome.plan.attempts],
     }
-    return event if isinstance(outcome, policy.Relay) else event | {"app": outcome.app}
+    return event | _handed_over(outcome.plan)
+
+
+def _handed_over(plan: Plan) -> Event:
+    return {"app": plan.media.app, "reason": plan.media.reason} if plan.media is not None else {}
 
 
 def failed(
@@ -65,10 +69,13 @@ def failed(
         "cause": decision.cause,
         "why": decision.why,
     }
+    if failure.do_not_disturb:
+        event["do_not_disturb"] = True
     if decision.steps:
         event["steps"] = decision.steps
     if isinstance(outcome, policy.Retry):
-        return event | {"next": outcome.plan.attempt.gateway}
+        voicemail = _handed_over(outcome.plan) if outcome.plan.original and not plan.original else {}
+        return event | {"next": outcome.plan.attempt.gateway} | voicemail
     if isinstance(outcome, policy.Reject):
         return event | {"refusal": outcome.refusal.id, "told": outcome.refusal.status}
     return event

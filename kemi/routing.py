@@ -18,6 +18,7 @@ from hashlib import blake2s
 from typing import Any
 
 import KSR
+from msgspec import structs
 
 from kemi import handover, health, policy, records, refusals, route_token
 from kemi.health import Health
@@ -25,7 +26,8 @@ from kemi.plan import Attempt, Plan
 from kemi.spool import shared_spool
 from kemi.view import NoPolicyError, View
 from model.call import CallFacts
-from model.causes import Failure, parse_reason
+from model.causes import Failure, Reason, parse_reason, says_do_not_disturb
+from model.diversion import first_diversion
 from model.handover import HEADERS
 from model.policy import Refusal
 from model.settings import Settings
@@ -108,7 +110,7 @@ class Handler:
     def on_failure(self) -> None:
         """All branches of a call have failed: the next attempt, or the final reply."""
         plan = Plan.loads(KSR.pv.get(PLAN))
-        _after(plan, _failure(), trial=_end_trial())
+        _after(plan, _failure(plan), trial=_end_trial())
 
     @guarded
     def on_trial_passed(self) -> None:
@@ -173,6 +175,8 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
         decision = _redirected(plan, now)
     else:
         decision = policy.next_attempt(plan, failure, _live, now)
+    if (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
+        decision = _to_voicemail(plan, failure, reason, decision, now)
     _spooled(records.failed(KSR.pv.get(CALL_ID), plan, failure, decision, _rang(), now))
     match decision.outcome:
         case policy.Retry(plan=following):
@@ -191,6 +195,31 @@ def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
         return policy.redirected(plan, user, source, call, _views.of(txn), _live, now)
     finally:
         txn.abort()
+
+
+def _to_voicemail(
+    plan: Plan, failure: Failure, reason: Reason, decision: policy.FailureDecision, now: float
+) -> policy.FailureDecision:
+    txn = _snapshot.begin()
+    try:
+        view = _views.of(txn)
+        found = policy.to_voicemail(plan, failure, reason, decision, view, _live, now)
+        if isinstance(found.outcome, policy.Retry):
+            following, steps = _diverted(found.outcome.plan, _pv("$si"), view)
+            found = structs.replace(found, outcome=policy.Retry(following), steps=(*found.steps, *steps))
+        return found
+    finally:
+        txn.abort()
+
+
+def _diverted(plan: Plan, source: str, view: View) -> tuple[Plan, tuple[policy.Step, ...]]:
+    """A plan that goes to media, and what it tells of an earlier diversion, which only a trusted peer is asked for."""
+    trunk = view.trunk(source)
+    # What comes back from a script is for the number that the script chose.
+    if trunk is None or not trunk.trust_identity or plan.media is None or plan.media.hops > 1:
+        return plan, ()
+    found = first_diversion(_pv("$(hdr(Diversion)[*])"), _pv("$(hdr(History-Info)[*])"))
+    return handover.diverted(plan, found, trunk.dialling)
 
 
 def _relay(plan: Plan) -> None:
@@ -322,7 +351,12 @@ def _decide(facts: CallFacts, now: float) -> tuple[int, policy.Decision]:
     txn = _snapshot.begin()
     try:
         view = _views.of(txn)
-        return view.version, policy.decide(facts, view, _live, now)
+        decision = policy.decide(facts, view, _live, now)
+        if isinstance(decision.outcome, policy.ToMedia):
+            plan, steps = _diverted(decision.outcome.plan, facts.source, view)
+            to_media = structs.replace(decision.outcome, plan=plan)
+            decision = structs.replace(decision, outcome=to_media, steps=(*decision.steps, *steps))
+        return view.version, decision
     finally:
         txn.abort()
 
@@ -374,9 +408,11 @@ def _asks_for_privacy(header: str) -> bool:
     return not values.isdisjoint(("id", "user", "header"))
 
 
-def _failure() -> Failure:
+def _failure(plan: Plan) -> Failure:
     local = KSR.tm.t_branch_timeout() > 0
-    q850, location = (None, "") if local else parse_reason(_reply_header("Reason"))
+    reason = "" if local else _reply_header("Reason")
+    phrase = "" if local or plan.voicemail is None else _pv("$T_rpl($rr)")
+    q850, location = parse_reason(reason)
     return Failure(
         status=int(KSR.pv.get("$T_reply_code")),
         local=local,
@@ -384,6 +420,8 @@ def _failure() -> Failure:
         location=location,
         ringing=KSR.isbflagset(RINGING_FLAG) > 0,
         retry_after=0.0 if local else _seconds(_reply_header("Retry-After")),
+        do_not_disturb=plan.voicemail is not None and says_do_not_disturb(f"{phrase} {reason}"),
+        phrase=phrase,
     )
 
 
@@ -410,7 +448,8 @@ def _pv(name: str) -> str:
     except UnicodeDecodeError:
         # Bytes that are not UTF-8 fail in the binding. In hexadecimal they come through, and Latin-1 keeps each byte.
         inner = name[2:-1] if name.startswith("$(") else name[1:]
-        return bytes.fromhex(KSR.pv.get(f"$({inner}{{s.encode.hexa}})")).decode("latin-1")
+        # What is too long for that is null.
+        return bytes.fromhex(KSR.pv.get(f"$({inner}{{s.encode.hexa}})") or "").decode("latin-1")
 
 
 def _call_of_route() -> str:

@@ -30,6 +30,19 @@ class Cause(StrEnum):
     REDIRECT = "redirect"
 
 
+class Reason(StrEnum):
+    """Why nobody took a call, as voicemail tells them apart."""
+
+    NO_ANSWER = "no-answer"
+    BUSY = "busy"
+    UNREACHABLE = "unreachable"
+    DO_NOT_DISTURB = "do-not-disturb"
+    REJECTED = "rejected"
+    "The called user said no."
+    UNALLOCATED = "unallocated"
+    "Nobody has the number."
+
+
 @dataclass(frozen=True, slots=True)
 class Treatment:
     """What a cause class leads to unless a route or gateway says otherwise."""
@@ -188,11 +201,15 @@ class Failure:
     "A 180 to 183 had come on this attempt."
     retry_after: float = 0.0
     "Seconds; 0 means the reply had none."
+    do_not_disturb: bool = False
+    "The reply says so in words."
+    phrase: str = ""
+    "Of the reply's status line; read only where the call may go to voicemail."
 
     def __str__(self) -> str:
         text = {408: "no reply", 477: "could not be sent"}[self.status] if self.local else str(self.status)
         cause = f", Q.850 cause {self.q850}" if self.q850 is not None else ""
-        return text + cause + (" after ringing" if self.ringing else "")
+        return text + cause + (" after ringing" if self.ringing else "") + ", do not disturb" * self.do_not_disturb
 
 
 def classify(failure: Failure) -> Cause:
@@ -223,6 +240,58 @@ def hangup_cause(failure: Failure) -> int:
     if failure.q850 is not None:
         return failure.q850
     return _Q850_OF_STATUS.get(failure.status, 31)
+
+
+_UNREACHABLE = frozenset({Cause.NO_REPLY, Cause.SERVER_FAULT, Cause.CAPACITY})
+_DECLINED = 603
+_REASON_OF_Q850: dict[int, Reason] = {
+    **dict.fromkeys((1, 2, 3, 22, 28), Reason.UNALLOCATED),
+    17: Reason.BUSY,
+    19: Reason.NO_ANSWER,
+    20: Reason.UNREACHABLE,
+}
+_REASON_OF_STATUS: dict[int, Reason] = {
+    **dict.fromkeys((404, 410, 484, 485, 604), Reason.UNALLOCATED),
+    **dict.fromkeys((486, 600), Reason.BUSY),
+}
+
+
+def reason_of(failure: Failure) -> Reason | None:
+    """Why nobody took the call; None where the failure says nothing of the called user (403, 488, a redirection)."""
+    cause = classify(failure)
+    if cause in _UNREACHABLE:
+        # A gateway that lets a phone ring and then says 408 tells of the phone, not of itself.
+        return Reason.NO_ANSWER if failure.ringing and failure.status == 408 else Reason.UNREACHABLE
+    if cause not in (Cause.AMBIGUOUS, Cause.FINAL):
+        return None
+    if failure.do_not_disturb:
+        return Reason.DO_NOT_DISTURB
+    unspecific = failure.status in _UNSPECIFIC or failure.status == _DECLINED or _is_generic(failure.status)
+    q850 = failure.q850 if unspecific else None
+    if q850 in _REASON_OF_Q850:
+        return _REASON_OF_Q850[q850]
+    if failure.status == _DECLINED or q850 == _CALL_REJECTED:
+        return _declined(failure)
+    if failure.status == 480 or q850 == Q850_NAMES["NO_USER_RESPONSE"]:
+        # RFC 3261 section 21.4.18: not logged in; RFC 3398 section 8.2.6.1 makes it of cause 19, no answer, too.
+        return Reason.NO_ANSWER if failure.ringing else Reason.UNREACHABLE
+    return _REASON_OF_STATUS.get(failure.status)
+
+
+def _declined(failure: Failure) -> Reason | None:
+    if failure.location and failure.location not in _USER_LOCATIONS:
+        # Analytics of the network, which the called user knows nothing of.
+        return None
+    # Nobody can have said no before the phone rang: its settings have.
+    return Reason.REJECTED if failure.ringing else Reason.DO_NOT_DISTURB
+
+
+_DO_NOT_DISTURB = re.compile(r"\bdnd\b|do[ _-]?not[ _-]?disturb", re.IGNORECASE)
+
+
+def says_do_not_disturb(text: str) -> bool:
+    """Whether a reply's reason phrase or Reason header names do not disturb: SIP has no other word for it."""
+    return _DO_NOT_DISTURB.search(text[:_REASON_MAX_LENGTH]) is not None
 
 
 # Longer than any honest Reason header; a quoted text without its end takes time by the square of its length.

@@ -19,6 +19,8 @@ HOPS_MAX = 5
 "Times that a call may be handed to media before it counts as a loop."
 VALID = 30.0
 "Seconds for which a token is good: a hand-over is an INVITE away, retransmissions included."
+DIRECT = "direct"
+"The reason of a call whose route is the app itself."
 _MAC_SIZE = 16
 # What may stand in a header's value as it is; the rest travels percent-encoded.
 _SAFE = "+*#@:;,=/!$'() "
@@ -50,6 +52,10 @@ class Handover:
     "Who calls, normalised."
     callee: str = ""
     "Who was called, normalised, before any rewriting for a gateway."
+    diverted: str = ""
+    "Whom the caller wanted before anybody diverted the call, normalised, as a trusted trunk says; empty: nobody did."
+    reason: str = ""
+    "Why the call comes to media: :data:`DIRECT`, ``unconditional``, or a value of :class:`model.causes.Reason`."
     hops: int = 1
     "How often this call has been handed to media, this time included."
     expires: int = 0
@@ -74,6 +80,8 @@ class Handover:
             ("Args", self.args),
             ("Caller", self.caller),
             ("Callee", self.callee),
+            ("Diverted", self.diverted),
+            ("Reason", self.reason),
             ("Hops", str(self.hops)),
             ("Expires", str(self.expires)),
         )
@@ -90,8 +98,12 @@ class Handover:
         fields = tuple((name, headers.get(name, "").strip()) for name in HEADERS if name != TOKEN)
         if not hmac.compare_digest(headers[TOKEN].strip().encode(), _mac(secret, fields).encode()):
             raise HandoverForged("the token does not fit the headers: forged, or made with another key")
-        call, app, args, caller, callee, hops, expires = (unquote(value) for _, value in fields)
-        found = cls(call=call, app=app, args=args, caller=caller, callee=callee, hops=int(hops), expires=int(expires))
+        *texts, hops, expires = (unquote(value) for _, value in fields)
+        call, app, args, caller, callee, diverted, reason = texts
+        found = cls(
+            call=call, app=app, args=args, caller=caller, callee=callee, diverted=diverted, reason=reason,
+            hops=int(hops), expires=int(expires),
+        )  # fmt: skip
         if now > found.expires:
             raise HandoverError("the token has expired: the call came late, or the clocks differ")
         if found.hops > HOPS_MAX:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
-from model.causes import Failure, classify, hangup_cause
+from model.causes import Failure, Reason, classify, hangup_cause
 from model.narrowing import Narrowing
 from model.numbers import Dialling
 
@@ -81,6 +81,10 @@ def _tokens(failure: Failure) -> frozenset[str]:
     return frozenset((classify(failure).value, str(failure.status), f"q850:{hangup_cause(failure)}"))
 
 
+# What a script refuses a call with is its word to the caller. Another node is for those that say nothing, or are full.
+MEDIA_RETRY = RetryRule(only=("no-reply", "503"))
+
+
 @dataclass(frozen=True, slots=True)
 class Trunk:
     """Where calls come from."""
@@ -143,6 +147,8 @@ class Gateway:
     "Whether Kamailio asks it by OPTIONS whether it is there."
     media: bool = False
     "Whether it is a media node: calls reach it by a hand-over (:mod:`model.handover`) and may come back from it."
+    weight: int = 1
+    "Of a media node: its share of the calls that go to voicemail."
 
     @property
     def uri(self) -> str:
@@ -192,6 +198,18 @@ class MediaApp:
 
 
 @dataclass(frozen=True, slots=True)
+class Voicemail:
+    """Where a call goes that nobody took."""
+
+    app: str = "voicemail"
+    "Name of the call script."
+    args: str = ""
+    "Handed to it as they are."
+    when: tuple[str, ...] = (Reason.NO_ANSWER, Reason.BUSY, Reason.UNREACHABLE, Reason.DO_NOT_DISTURB)
+    "For which reasons, values of :class:`model.causes.Reason`."
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """What happens to the numbers that begin with one of its prefixes.
 
@@ -219,6 +237,8 @@ class Route:
     "Which calls it is there for; None: all."
     media: MediaApp | None = None
     "Set: its gateways are media nodes, and get calls with a hand-over to this app."
+    voicemail: Voicemail | None = None
+    "Where calls go for which its gateways found nobody; None: nowhere."
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,8 @@ class CallRecord:
     "What the decision read and found, and each that followed upon it where media sent the call on."
     app: str = ""
     "Name of the call script that it was handed to; empty: to none."
+    reason: str = ""
+    "Why it was, as :class:`model.handover.Handover` has it."
 
     @property
     def gateway(self) -> str:

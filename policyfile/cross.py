@@ -60,8 +60,9 @@ def _media_nodes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     if nodes and len(sound) == len(nodes) and not any(node.weight for node in sound):
         yield Finding(("media",), "some media node needs a weight above 0")
     for number, route in _routes(shaped):
-        if route.media is not None and not nodes:
-            yield Finding(("routes", number, "media"), "there is no media node: name one in 'media' at the top")
+        for key in ("media", "voicemail"):
+            if getattr(route, key) is not None and not nodes:
+                yield Finding(("routes", number, key), "there is no media node: name one in 'media' at the top")
 
 
 def _gateways(shaped: Shaped, tree: Tree) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from typing import Any
 from model.policy import Gateway, Policy, Route, Trunk
 
 # Lists whose order decides nothing.
-UNORDERED = frozenset(("sources", "prefixes", "retry.also", "retry.never", "retry.only"))
+UNORDERED = frozenset(("sources", "prefixes", "retry.also", "retry.never", "retry.only", "voicemail.when"))
 
 
 class Kind(StrEnum):
@@ -126,6 +126,8 @@ def _written(value: Policy | Part) -> dict[str, Any]:
         case Gateway():
             # Which section it stands in tells that.
             del data["media"]
+            if not value.media:
+                del data["weight"]
             data["breaker"] = data["breaker"] or "off"
         case Route():
             data["reject"] = data.pop("refusal")

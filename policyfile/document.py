@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
-from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route
+from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Voicemail
 from policyfile import values
 from policyfile.patterns import check_replacement
 from policyfile.problems import Path
@@ -33,6 +33,7 @@ _DIALLING = Dialling()
 _GATEWAY = Gateway(name="", address="")
 _ROUTE = Route(name="", prefixes=())
 _POLICY = Policy()
+_VOICEMAIL = Voicemail()
 
 # tm branches a call at most 12 times (its parameter max_branches); two are left for what else may fork it.
 MAX_ATTEMPTS = 10
@@ -263,7 +264,8 @@ class GatewaySection(Section):
 class MediaNodeSection(Section):
     """A server on which call scripts run. It is a gateway, but that calls are handed over to it, and may come back.
 
-    All routes with `media` share them. Each call is drawn to one with the odds of its weight; the others follow.
+    All routes with `media` or `voicemail` share them. Each call is drawn to one with the odds of its weight; the others
+    follow.
     """
 
     address: Annotated[values.Address, PlainValidator(values.read_address), Shown("IP[:port] or [IPv6]:port")] = Field(
@@ -310,6 +312,26 @@ class MediaSection(Section):
         _matching(values.ARGUMENTS, "1 to 256 printable ASCII characters, no space at either end"),
         Shown("text, 256 characters at most"),
     ] = Field(default="", description="Handed to it as they are.")
+
+
+class VoicemailSection(Section):
+    """Where calls go for which the gateways found nobody. `voicemail: NAME` is short for `voicemail: {app: NAME}`.
+
+    The reasons are read from how the last attempt failed, as [below](#when-a-call-goes-to-voicemail).
+    """
+
+    app: Name = Field(default=_VOICEMAIL.app, description="Name of the call script.")
+    args: Annotated[
+        str,
+        _matching(values.ARGUMENTS, "1 to 256 printable ASCII characters, no space at either end"),
+        Shown("text, 256 characters at most"),
+    ] = Field(default=_VOICEMAIL.args, description="Handed to it as they are.")
+    when: Listed[Annotated[str, PlainValidator(values.read_reason), Shown("reason")]] = Field(
+        default=tuple(map(str, _VOICEMAIL.when)),
+        min_length=1,
+        description="For which reasons: `no-answer`, `busy`, `unreachable`, `do-not-disturb`, `rejected`, "
+        "`unallocated`.",
+    )
 
 
 class WindowSection(Section):
@@ -381,6 +403,10 @@ class RouteSection(Section):
         default=None, description="Hand the call over to a call script, on the nodes of the file's own `media`."
     )
     reject: Reject | None = Field(default=None, description="Refuse the call.")
+    voicemail: Annotated[VoicemailSection | None, BeforeValidator(values.read_app)] = Field(
+        default=None,
+        description="With `gateways`: the call script that takes the call when they found nobody; `{}` for the usual.",
+    )
     callers: Listed[Annotated[str, PlainValidator(values.read_caller), Shown("beginning of a number")]] = Field(
         default=(),
         min_length=1,
@@ -421,7 +447,8 @@ class RouteSection(Section):
         description="In this time, over all attempts, some gateway must ring or answer.",
     )
     ring: Annotated[float, _duration(5, 300)] = Field(
-        default=_ROUTE.ring, description="Ringing for this long, the call counts as unanswered."
+        default=_ROUTE.ring,
+        description="Ringing for this long, the call counts as unanswered: `20s` sends it to `voicemail` then.",
     )
 
     @model_validator(mode="after")
@@ -432,6 +459,8 @@ class RouteSection(Section):
             raise ValueError(f"needs one of 'gateways', 'media' and 'reject'{both}")
         if self.media is not None and "weights" in self.model_fields_set:
             raise ValueError("the weights of media nodes stand with the nodes, so 'weights' means nothing in a route")
+        if self.media is not None and self.voicemail is not None:
+            raise ValueError("a route with 'media' is at its script already, so 'voicemail' means nothing in it")
         idle = self.model_fields_set - {"name", "prefixes", "reject", *NARROWING}
         if self.reject is not None and idle:
             raise ValueError(f"a route with 'reject' calls nobody, so '{min(idle)}' means nothing in it")

@@ -30,6 +30,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "emergency": document.EmergencySection,
     "A route": document.RouteSection,
     "media": document.MediaSection,
+    "voicemail": document.VoicemailSection,
     "times": document.WindowSection,
     "reject": document.Reject,
     "rewrite": document.Rewrite,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
 from model.policy import (
+    MEDIA_RETRY,
     PENALTIES,
     Breaker,
     Emergency,
@@ -20,15 +21,12 @@ from model.policy import (
     Route,
     Strategy,
     Trunk,
+    Voicemail,
 )
 from policyfile import document as written
 from policyfile.problems import quoted
 
 _PREFIX = re.compile(rf"\+[0-9]{{0,{E164_MAX_DIGITS}}}|[0-9A-Za-z*#][0-9A-Za-z*#._-]*")
-
-
-# What a script refuses a call with is its word to the caller. Another node is for those that say nothing, or are full.
-MEDIA_RETRY = RetryRule(only=("no-reply", "503"))
 
 
 def policy_of(document: written.Document) -> Policy:
@@ -121,6 +119,7 @@ def _media_node(name: str, node: written.MediaNodeSection) -> Gateway:
         breaker=_breaker(node.breaker),
         probe=node.probe,
         media=True,
+        weight=node.weight,
     )
 
 
@@ -150,6 +149,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         refusal=Refusal(**route.reject.model_dump()) if route.reject else None,
         narrowing=_narrowing(route, plan) if is_narrowed(route) else None,
         media=MediaApp(media.app, media.args) if media is not None else None,
+        voicemail=Voicemail(**route.voicemail.model_dump()) if route.voicemail else None,
     )
 
 

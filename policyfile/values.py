@@ -16,7 +16,7 @@ from zoneinfo import available_timezones
 
 from pydantic_core import PydanticCustomError
 
-from model.causes import Q850_NAMES, Cause
+from model.causes import Q850_NAMES, Cause, Reason
 from model.narrowing import is_zone
 from model.policy import PENALTIES
 from policyfile.patterns import check_pattern
@@ -157,8 +157,17 @@ def _port(written: str | None) -> int:
 
 
 def read_app(value: object) -> object:
-    """``media: NAME`` for ``media: {app: NAME}``; anything else as it is."""
+    """``NAME`` for ``{app: NAME}``; anything else as it is."""
     return {"app": value} if isinstance(value, str) else value
+
+
+def read_reason(value: object) -> str:
+    """Why nobody took a call."""
+    reason = text(value)
+    known = tuple(item.value for item in Reason)
+    if reason not in known:
+        raise ValueError(f"{quoted(reason)} is none of {', '.join(known)}{did_you_mean(reason, known)}")
+    return reason
 
 
 def read_penalty_kind(value: object) -> str:

@@ -24,6 +24,7 @@ from model.policy import (
     Route,
     Strategy,
     Trunk,
+    Voicemail,
 )
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
@@ -43,7 +44,7 @@ def _policy(policy: Policy) -> dict[str, Any]:
         if not gateway.probe:
             del data["gateways"][name]["probe"]
         if not gateway.media:
-            del data["gateways"][name]["media"]
+            del data["gateways"][name]["media"], data["gateways"][name]["weight"]
     return data
 
 
@@ -63,7 +64,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("media", "narrowing", "weights"):
+    for name in ("media", "narrowing", "voicemail", "weights"):
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -88,6 +89,7 @@ def decode_routes(text: str | bytes) -> tuple[Route, ...]:
 
 def _route(data: dict[str, Any]) -> Route:
     refusal, narrowing, media = data["refusal"], data.get("narrowing"), data.get("media")
+    voicemail = data.get("voicemail")
     return Route(
         **{
             **data,
@@ -100,6 +102,7 @@ def _route(data: dict[str, Any]) -> Route:
             "refusal": Refusal(**refusal) if refusal else None,
             "narrowing": _narrowing(narrowing) if narrowing else None,
             "media": MediaApp(**media) if media else None,
+            "voicemail": Voicemail(**{**voicemail, "when": tuple(voicemail["when"])}) if voicemail else None,
         }
     )
 

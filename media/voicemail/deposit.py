@@ -1,7 +1,7 @@
 """Leaving a message: greeting, beep, recording, review.
 
-The keys are those of Asterisk's voicemail (play_record_review of apps/app_voicemail.c), and 7 deletes as in FreeSWITCH's.
-What the caller said is kept whatever happens, unless they delete it or it is shorter than the box takes. That it is
+The keys are those of Asterisk's voicemail (play_record_review of apps/app_voicemail.c), and 7 deletes as everywhere else
+in it and in FreeSWITCH's. What the caller said is kept whatever happens, unless they delete it or it is shorter than the box takes. That it is
 saved is said once it is on the disk, and not before.
 """
 
@@ -52,10 +52,10 @@ async def take_call(session: ServedSession, mailboxes: Mailboxes, speaker: Speak
     talk = Talk(session, _Surely(speaker))
     with suppress(CallOver, GoodBye):
         if box is None:
-            await talk.say("vm-cannot-record")
+            await talk.tell("vm-cannot-record")
         else:
             await Deposit(session, mailboxes, talk, box, came, log_in).run()
-        await talk.say("vm-goodbye")
+        await talk.tell("vm-goodbye")
     await session.hangup()
 
 
@@ -72,12 +72,13 @@ class _Surely:
     def __init__(self, speaker: Speaker) -> None:
         self._speaker = speaker
 
-    async def play(self, session: Session, *what: Any) -> None:
+    async def play(self, session: Session, *what: Any, digits: str = "any") -> bool:
         """See :class:`Speaker`."""
         try:
-            await self._speaker.play(session, *what)
+            return await self._speaker.play(session, *what, digits=digits)
         except SpeechError as error:
             log.error("words were left out: %s", error)
+            return True
 
 
 class Deposit:
@@ -138,7 +139,7 @@ class Deposit:
                 call=came.call,
             )
         except QuotaError:
-            await self._talk.say("vm-mailboxfull")
+            await self._talk.tell("vm-mailboxfull")
             return None
         except (OSError, VoicemailError) as error:
             await self._fail(error)
@@ -158,13 +159,13 @@ class Deposit:
                 await self._fail(OSError("the switch wrote nothing"))
                 raise GoodBye
             if draft.incomplete:
-                await self._talk.say("vm-incomplete")
+                await self._talk.tell("vm-incomplete")
             if draft.audio != before or made.digit == "0":
                 return made.digit
-            await self._talk.say("vm-tooshort")
+            await self._talk.tell("vm-tooshort")
             if draft.audio:
                 return made.digit
-        await self._talk.say("vm-goodbye")
+        await self._talk.tell("vm-goodbye")
         raise GoodBye
 
     async def _review(self, draft: Draft) -> None:
@@ -205,7 +206,7 @@ class Deposit:
         except (OSError, VoicemailError) as error:
             await self._fail(error)
             return False
-        await self._talk.say("vm-msgsaved")
+        await self._talk.tell("vm-msgsaved")
         return True
 
     async def _drop(self, draft: Draft) -> None:
@@ -213,15 +214,15 @@ class Deposit:
             await draft.drop()
         except OSError as error:
             return await self._fail(error)
-        await self._talk.say("vm-deleted")
+        await self._talk.tell("vm-deleted")
 
     async def _fail(self, error: Exception) -> None:
         log.error("call %s: a message cannot be left: %s", self._session.uuid, error)
-        await self._talk.say("vm-cannot-record")
+        await self._talk.tell("vm-cannot-record")
 
     async def _leave_to_operator(self, draft: Draft) -> None:
         """Keep or drop the message as the caller says, keep it where they say nothing, and send them on."""
-        if draft.audio and await self._talk.key("vm-saveoper") == "7":
+        if draft.audio and await self._talk.key("vm-keep-or-delete") == "7":
             await self._drop(draft)
         elif draft.audio:
             await self._keep(draft)
@@ -237,4 +238,4 @@ class Deposit:
         self._talk.check()
         if cause == "SUCCESS":
             raise GoodBye
-        await self._talk.say("vm-nobodyavail")
+        await self._talk.tell("vm-nobodyavail")

@@ -43,17 +43,17 @@ def arguments(text: str) -> dict[str, str]:
 
 def visit(session: Session) -> Visit:
     """What the SIP tier says of the call, else the channel. Raises ValueError for arguments that cannot be."""
-    given = arguments(session.script_args)
+    given = arguments(session.script_args).get("box")
     told, handover = session.channel.get, session.handover
     hidden = told("Caller-Privacy-Hide-Number") == "true"
-    named = {"caller_name": "" if hidden else told("Caller-Caller-ID-Name") or ""}
+    name = "" if hidden else told("Caller-Caller-ID-Name") or ""
     if handover is None:
         caller, callee = told("Caller-Caller-ID-Number") or "", told("Caller-Destination-Number") or ""
-        wanted, named["call"] = (callee,), session.uuid
+        diverted, reason, call = "", DIRECT, session.uuid
     else:
-        caller, callee, wanted = handover.caller, handover.callee, (handover.diverted, handover.callee)
-        named |= {"call": handover.call, "reason": handover.reason or DIRECT}
+        caller, callee, diverted = handover.caller, handover.callee, getattr(handover, "diverted", "")
+        reason, call = getattr(handover, "reason", "") or DIRECT, handover.call
     if hidden or caller.lower() == "anonymous":
         caller = ""
-    boxes = (given["box"],) if "box" in given else tuple(dict.fromkeys(number for number in wanted if number))
-    return Visit(boxes=boxes, caller=caller, callee=callee, **named)
+    boxes = (given,) if given else tuple(number for number in (diverted, callee) if number)
+    return Visit(boxes=boxes, caller=caller, caller_name=name, callee=callee, reason=reason, call=call)

@@ -23,8 +23,8 @@ from media.voicemail.recording import Recording
 from media.voicemail.store import VoicemailError
 
 THRESHOLD = 100
-"""Mean magnitude of 20 ms below which they are silence: about -50 dB of full scale, above the noise of a line. FreeSWITCH's
-own voicemail takes 200, which ends the message of somebody who speaks softly."""
+"""Mean magnitude of 20 ms below which they are silence: some -50 dB of full scale, above the noise of a line.
+FreeSWITCH's own voicemail takes 200, which ends the message of somebody who speaks softly."""
 MISSING = 0.1
 "Seconds by which a file may be shorter than the switch says that it wrote."
 EARLY = 1.5

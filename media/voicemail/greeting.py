@@ -17,7 +17,7 @@ _BY_REASON: dict[str, tuple[GreetingKind, ...]] = {_BUSY: ("busy", "unavailable"
 
 def kinds(box: Box, reason: str) -> tuple[GreetingKind, ...]:
     """The recordings that would do, the best first."""
-    if box.greeting in ("auto", "temporary"):
+    if box.greeting == "auto" or box.greeting == "temporary":
         return ("temporary", *_BY_REASON.get(reason, ("unavailable",)))
     return ("temporary", box.greeting)
 

@@ -31,8 +31,8 @@ class GoodBye(Exception):
 class Speaks(Protocol):
     """What :class:`media.speech.speaker.Speaker` is here."""
 
-    async def play(self, session: Session, *what: Any) -> object:
-        """Play words one after another; a digit stops them all, and is kept."""
+    async def play(self, session: Session, *what: Any, digits: str = "any") -> object:
+        """Play words one after another; one of ``digits`` stops them all, and is kept."""
 
 
 class Talk:
@@ -56,6 +56,12 @@ class Talk:
             except SpeechError as error:
                 # The keys work without the words.
                 log.error("something could not be said: %s", type(error).__name__)
+        self.check()
+
+    async def tell(self, *what: Any) -> None:
+        """Say what the caller has to know: no key stops it, pressed before or meanwhile."""
+        self.check()
+        await self._speaker.play(self.session, *what, digits="none")
         self.check()
 
     async def key(self, *what: Any, timeout: int = KEY_TIMEOUT) -> str:

@@ -32,15 +32,25 @@ def explain(
 ) -> Explanation:
     """Decide a call with ``facts`` at Unix time ``now``, and walk its plan through ``failures`` (time, failure)."""
     with shared_reader(snapshot).read() as get:
-        decision = policy.decide(facts, View(get), live, now)
+        view = View(get)
+        decision = policy.decide(facts, view, live, now)
+        return _walked(decision, view, failures, live, now)
+
+
+def _walked(
+    decision: policy.Decision, view: View, failures: Iterable[tuple[float, Failure]], live: Live, now: float
+) -> Explanation:
     if isinstance(decision.outcome, policy.Reject):
         return Explanation(decision, (), ())
     plan, attempts, decisions, began = decision.outcome.plan, [decision.outcome.plan.attempt], [], now
     for at, failure in failures:
         live.fail(plan, failure, began, at)
         began = at
-        decisions.append(policy.next_attempt(plan, failure, live, at))
-        if isinstance(outcome := decisions[-1].outcome, policy.Retry):
+        after = policy.next_attempt(plan, failure, live, at)
+        if (reason := policy.voicemail_reason(plan, failure, after)) is not None:
+            after = policy.to_voicemail(plan, failure, reason, after, view, live, at)
+        decisions.append(after)
+        if isinstance(outcome := after.outcome, policy.Retry):
             plan = outcome.plan
             attempts.append(plan.attempt)
     return Explanation(decision, tuple(attempts), tuple(decisions))
@@ -75,6 +85,7 @@ def failure_of(record: dict[str, Any]) -> Failure:
         location=record["location"],
         ringing=record["ringing"],
         retry_after=record["retry_after"],
+        do_not_disturb=record.get("do_not_disturb", False),
     )
 
 

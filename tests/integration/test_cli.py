@@ -645,6 +645,7 @@ def test_a_call_is_explained_for_programs(cli: Cli) -> None:
     assert set(data) == {
         "facts", "version", "steps", "route", "attempts", "outcome", "gateway", "refusal", "status", "emergency",
         "app",
+        "reason",
     }  # fmt: skip
     assert data["facts"] == {
         "caller": CALLER, "callee": CALLEE, "source": "127.0.0.9", "asserted": "1002", "user_agent": "Phone",

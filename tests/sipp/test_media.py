@@ -20,8 +20,7 @@ from console.ports import free_port
 from console.sipp import SippGateway
 from model.call import CallFacts
 from model.handover import HEADERS, HOPS_MAX, TOKEN, Handover
-from model.policy import Drain, Emergency, Gateway, MediaApp, Policy, Route, Strategy
-from policyfile.resolve import MEDIA_RETRY
+from model.policy import MEDIA_RETRY, Drain, Emergency, Gateway, MediaApp, Policy, Route, Strategy
 
 CALLER, CALLEE = "1001", "5000"
 APP = MediaApp("welcome", "lang=en; greeting='hello $rU %41'")
@@ -89,8 +88,9 @@ def test_a_media_node_gets_the_call_with_its_handover(node: Node, tmp_path: Path
     decided = node.records(call.call_id)[0]
     found = handover(node, invite)
     assert found == Handover(
-        call=decided["call"], app=APP.app, args=APP.args, caller=CALLER, callee=CALLEE, hops=1, expires=found.expires
-    )
+        call=decided["call"], app=APP.app, args=APP.args, caller=CALLER, callee=CALLEE, reason="direct",
+        expires=found.expires,
+    )  # fmt: skip
     assert fs.calls(call.call_id) == [f"sip:{CALLEE}@127.0.0.1:{fs.port}"]
     (sent, *_) = messages(tmp_path / "caller", "sent")
     assert header(invite, b"From") == header(sent, b"From")

@@ -120,3 +120,19 @@ class TestRetryByHangupCause:
     )
     def test_not_retried(self, failure: Failure) -> None:
         assert self.route.retry.verdict(failure) is False
+
+
+def test_subscribers_have_voicemail() -> None:
+    loaded = example("voicemail.yaml")
+    view = View(layout.build(loaded.policy, loaded.routes, (), version=1).get)
+    failed = {"pbx": Failure(408, local=True, ringing=True)}
+    for callee, source, route, app, reason in (
+        ("1001", "198.51.100.1", "subscribers", "voicemail", "no-answer"),
+        ("+442079460050", "198.51.100.1", "sales", "voicemail", "no-answer"),
+        ("*97", "192.0.2.10", "mailbox", "mailbox", "direct"),
+        ("*98", "192.0.2.10", "pilot", "voicemail", "direct"),
+        ("0018005550100", "192.0.2.10", "abroad-and-at-home", "", ""),
+    ):
+        found = explain(CallFacts("1002", callee, source), view, Snapshot(), 0.0, failed)
+        assert (found.route, found.app, found.reason) == (route, app, reason)
+    assert explain(CallFacts("1", "*97", "198.51.100.1"), view, Snapshot(), 0.0, {}).refusal == "no-route"

@@ -185,9 +185,10 @@ def test_every_class_that_may_be_retried_or_not_has_a_consequence() -> None:
         "final": "reply passed on",
         "identity": "reply passed on",
         "after-ringing": "500 gateways-failed",
+        "no-answer": "reply passed on",
     }
     for name, failure in TYPICAL.items():
-        assert name in ("after-ringing", classify(failure).value)
+        assert name in ("after-ringing", "no-answer", classify(failure).value)
 
 
 def test_consequences_heed_the_rules_of_gateway_and_route() -> None:

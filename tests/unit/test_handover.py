@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from model.handover import HOPS_MAX, PREFIX, TOKEN, VALID, Handover, HandoverError, HandoverLoop
 
 SECRET = b"k" * 32
-HANDOVER = Handover(call="18c-1-0", app="welcome", args="a b", caller="+44123", callee="8000", hops=1, expires=1000)
+HANDOVER = Handover(
+    call="18c-1-0", app="welcome", args="a b", caller="+44123", callee="8000", diverted="1001", reason="busy",
+    expires=1000,
+)  # fmt: skip
 
 
 def test_what_was_handed_over_is_what_arrives() -> None:
@@ -29,7 +32,7 @@ def test_any_text_travels_in_a_header(args: str, caller: str) -> None:
     assert (found.args.strip(" "), found.caller.strip(" ")) == (args.strip(" "), caller.strip(" "))
 
 
-@pytest.mark.parametrize("name", ["Call", "App", "Args", "Caller", "Callee", "Hops", "Expires"])
+@pytest.mark.parametrize("name", ["Call", "App", "Args", "Caller", "Callee", "Diverted", "Reason", "Hops", "Expires"])
 def test_a_header_that_was_changed_is_refused(name: str) -> None:
     headers = dict(HANDOVER.headers(SECRET))
     headers[PREFIX + name] += "1"

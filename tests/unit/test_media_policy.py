@@ -21,10 +21,9 @@ from model.call import CallFacts
 from model.causes import Cause, Failure
 from model.entries import Entry, Kind
 from model.handover import HOPS_MAX, VALID, Handover
-from model.policy import Drain, Gateway, MediaApp, Refusal, Strategy
+from model.policy import MEDIA_RETRY, Drain, Gateway, MediaApp, Refusal, Strategy
 from model.record import CallRecord
 from policyfile.diff import diff
-from policyfile.resolve import MEDIA_RETRY
 from state import codec, layout
 
 NOW = 1_800_000_000.0
@@ -91,7 +90,7 @@ def refusal(outcome: object) -> Refusal:
 def test_a_media_node_is_a_gateway_that_is_probed() -> None:
     whole = loaded()
     assert whole.policy.gateways["fs-2"] == Gateway(
-        "fs-2", "[2001:db8::2]", 5080, transport="tcp", probe=True, media=True
+        "fs-2", "[2001:db8::2]", 5080, transport="tcp", probe=True, media=True, weight=3
     )
     assert [gateway.media for gateway in whole.policy.gateways.values()] == [False, True, True]
 
@@ -158,7 +157,7 @@ def test_a_difference_names_the_section() -> None:
     before, after = loaded(), loaded(POLICY.replace("weight: 3", "no_reply: 1s").replace("media: welcome", "media: hi"))
     changes = diff((before.policy, before.routes), (after.policy, after.routes))
     found = {(change.section, change.name): {field.field for field in change.fields} for change in changes}
-    assert found == {("media", "fs-2"): {"no_reply"}, ("route", "welcome"): {"weights", "media.app"}}
+    assert found == {("media", "fs-2"): {"no_reply", "weight"}, ("route", "welcome"): {"weights", "media.app"}}
 
 
 # The decision
@@ -222,7 +221,7 @@ def test_another_node_is_for_those_that_are_silent_or_full(failure: Failure, fol
 
 def test_a_plan_of_the_version_before_is_read() -> None:
     plan = to_media(decide(call("5000"))).plan
-    before = json.dumps(json.loads(plan.dumps())[:-2])
+    before = json.dumps(json.loads(plan.dumps())[:-4])
     assert (Plan.loads(before).media, Plan.loads(before).used) == (None, 0)
     assert Plan.loads(plan.dumps()) == plan
 
@@ -367,8 +366,9 @@ def test_the_lines_of_an_attempt_prove_its_handover(args: str) -> None:
     assert lines.pop() == ""
     headers = dict(line.split(": ", 1) for line in lines)
     assert Handover.parse(headers, KEY, NOW + VALID) == Handover(
-        call="9f-1-0", app="queue", args=args, caller="+441632960001", callee="6001", hops=1, expires=int(NOW + VALID)
-    )
+        call="9f-1-0", app="queue", args=args, caller="+441632960001", callee="6001", reason="direct",
+        expires=int(NOW + VALID),
+    )  # fmt: skip
 
 
 # What tells of it
@@ -407,7 +407,7 @@ def test_a_record_tells_of_the_app_and_of_being_sent_on() -> None:
     assert record.app == "welcome"
     assert [(attempt.gateway, attempt.why) for attempt in record.attempts] == [("fs-1", "sent on to 7001"), ("a", "")]
     assert record.steps == (*decision.steps, *after.steps)
-    assert cdr_output.row(record)[-1] == "welcome"
+    assert cdr_output.row(record)[-2:] == ("welcome", "direct")
     assert "app welcome" in cdr_output.explained(record)[1]
 
 
@@ -419,4 +419,4 @@ def test_a_record_of_the_version_before_is_read() -> None:
         '"emergency":false,"outcome":"refused","refusal":"","status":403,"began":1,"answered":null,"ended":1,'
         '"duration":0,"ended_by":"","attempts":[],"steps":[]}'
     )
-    assert record.app == ""
+    assert (record.app, record.reason) == ("", "")

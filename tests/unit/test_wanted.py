@@ -37,7 +37,10 @@ def test_without_an_app_the_called_number_counts() -> None:
     assert wanted(channel(handed(handover)), SECRET, 40).key == "5000"
 
 
-@pytest.mark.parametrize("field", ["Call", "App", "Args", "Caller", "Callee", "Hops", "Expires", "Token"])
+FIELDS = ("Call", "App", "Args", "Caller", "Callee", "Diverted", "Reason", "Hops", "Expires", "Token")
+
+
+@pytest.mark.parametrize("field", FIELDS)
 def test_a_changed_header_is_refused(field: str) -> None:
     variables = handed(Handover(call="c1", app="a", args="b", caller="1", callee="2", expires=50))
     variables[f"sip_h_X-Strowger-{field}"] = "1234567"

@@ -1,0 +1,13 @@
+"""Take a message for a mailbox: ``media: {app: voicemail}``, or with ``args: "box=1001"`` for one box alone."""
+
+from media.script import script
+from media.served import ServedSession
+from media.speech import speaker
+from media.voicemail import mailboxes
+from media.voicemail.deposit import take_call
+
+
+@script("voicemail")
+async def voicemail(session: ServedSession) -> None:
+    boxes, words = mailboxes.current(), speaker.current()
+    await take_call(session, boxes, words, lambda box: session.sleep(1))
