@@ -56,6 +56,7 @@ class Ear:
         self._changed = changed
         self._frames: list[Samples] = []
         self._pitches: list[float] = []
+        self._sent: list[Samples] = []
         self._stream: tuple[int, int] | None = None
         "The SSRC, and the timestamp that comes next."
         self._since_packet = 0
@@ -79,6 +80,7 @@ class Ear:
             return
         self._add([SILENCE] * missing)
         samples = g711.decode(payload, law)
+        self._sent.append(samples)
         self._add([samples[at : at + FRAME] for at in range(0, len(samples) // FRAME * FRAME, FRAME)])
         self._stream = ssrc, timestamp + len(samples) & 0xFFFFFFFF
         self._since_packet = 0
@@ -116,6 +118,14 @@ class Ear:
     def samples(self) -> Samples:
         """Everything."""
         return np.concatenate(self._frames) if self._frames else np.zeros(0, dtype=np.int16)
+
+    @property
+    def sent(self) -> Samples:
+        """What the packets held, one after the other: without the pauses that their timestamps tell of.
+
+        FreeSWITCH jumps a frame ahead where its timer was late, in the midst of what it plays, and leaves nothing out.
+        """
+        return np.concatenate(self._sent) if self._sent else np.zeros(0, dtype=np.int16)
 
     def tones(self, since: float = 0.0) -> list[Tone]:
         """The tones that began after ``since`` seconds; one that lasts is as long as it has been so far."""
