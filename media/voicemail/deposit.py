@@ -1,8 +1,8 @@
 """Leaving a message: greeting, beep, recording, review.
 
-The keys are those of Asterisk's voicemail (play_record_review of apps/app_voicemail.c), and 7 deletes as everywhere else
-in it and in FreeSWITCH's. What the caller said is kept whatever happens, unless they delete it or it is shorter than the box takes. That it is
-saved is said once it is on the disk, and not before.
+The keys are those of Asterisk's voicemail (play_record_review of apps/app_voicemail.c), and 7 deletes, as it does
+wherever else one listens to a message. What the caller said is kept whatever happens, unless they delete it, or it is
+shorter than the box takes. That it is saved is said once it is on the disk, and not before.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,8 @@ from harness.worker import SECRET, at_work, until
 
 from console.ports import free_port
 from devswitch.audio import g711
-from media.voicemail import mailboxes
-from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.store import Box, Store, Stored
+from media.voicemail.talk import Talk
 from model.handover import Handover
 from model.settings import SCRIPTS, Settings
 
@@ -121,7 +120,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def at(switch: Switch, sounds: Path, tmp_path: Path) -> Iterator[Run]:
+def at(switch: Switch, sounds: Path, tmp_path: Path) -> Run:
     """Runs a scenario."""
     host, port = switch.workers[0]
     settings = Settings.from_env(
@@ -135,11 +134,12 @@ def at(switch: Switch, sounds: Path, tmp_path: Path) -> Iterator[Run]:
             "STROWGER_VOICEMAIL": str(tmp_path / "voicemail"),
             "STROWGER_SPEECH_CACHE": str(tmp_path / "speech"),
             "STROWGER_SOUNDS": str(sounds),
+            # Nobody is there: the disk is enough.
+            "STROWGER_REDIS_URL": f"redis://127.0.0.1:{free_port()}",
         }
     )
     store = Store(settings.voicemail)
     store.put_box(Box(number=NUMBER, min_seconds=1, silence_seconds=0, max_seconds=20, transcribe=False))
-    mailboxes.use(Mailboxes(store, None))
 
     def run(scenario: Scenario) -> None:
         async def main() -> None:
@@ -148,8 +148,7 @@ def at(switch: Switch, sounds: Path, tmp_path: Path) -> Iterator[Run]:
 
         asyncio.run(main())
 
-    yield run
-    mailboxes.use(None)
+    return run
 
 
 def said(message: Stored) -> list[int]:
@@ -230,7 +229,7 @@ def test_hanging_up_in_the_review_keeps_what_was_said(at: Run) -> None:
 
 
 def test_silence_ends_a_message_and_who_presses_nothing_has_left_it(at: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("media.voicemail.talk.KEY_TIMEOUT", 100)
+    monkeypatch.setitem(Talk.key.__kwdefaults__, "timeout", 100)
 
     async def scenario(place: Place) -> None:
         place.box(silence_seconds=2)
