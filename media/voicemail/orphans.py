@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from media.voicemail import durable, locks, message, recording, wav
 from media.voicemail.errors import BadAudioError, NoSuchBoxError, NothingRecordedError
-from media.voicemail.layout import Layout, is_id
+from media.voicemail.layout import FOLDERS, Layout, is_id
 from media.voicemail.message import Intent, Message
 from media.voicemail.pending import Marks
 from media.voicemail.recording import INTENT, Recording
 
 QUIET = 10.0
-"Seconds without a write after which a file counts as finished. A switch may go on when its worker has died."
+"""Seconds without a write after which a file counts as finished: a switch may go on when its worker has died, and
+FreeSWITCH writes every 4 seconds only, 64 KiB at a time, where it is not told enable_file_write_buffering=false."""
 _MAKING = 3600.0
 "Seconds after which nobody is still making what lies in ``making``."
 
@@ -131,17 +133,27 @@ class Orphans:
             return ""
 
     def clean(self, *, now: float | None = None) -> None:
-        """Empty ``trash``, and remove from ``making`` what is too old to be still made."""
+        """Empty ``trash``, and remove what is too old to be still made, and marks of urgent messages that are gone."""
         for path in self._layout.trash.iterdir():
             _remove(path)
         old = (time.time() if now is None else now) - _MAKING
         for path in self._layout.making.iterdir():
             if path.lstat().st_mtime < old:
                 _remove(path)
+        for mark in self._layout.boxes.glob("*/urgent/*"):
+            if not any((mark.parent.parent / folder / mark.name).exists() for folder in FOLDERS):
+                _remove_older(mark, old)
 
 
 def _is_growing(path: Path, now: float) -> bool:
     return path.stat().st_mtime > now - QUIET
+
+
+def _remove_older(path: Path, old: float) -> None:
+    # A mark is made just before its message is there.
+    with suppress(FileNotFoundError):
+        if path.stat().st_mtime < old:
+            path.unlink()
 
 
 def _remove(path: Path) -> None:
