@@ -6,6 +6,7 @@ asked to keep (a greeting or comment that was not confirmed), and what its calle
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -20,6 +21,8 @@ from media.voicemail.layout import FOLDERS, Layout, is_id
 from media.voicemail.message import Intent, Message
 from media.voicemail.pending import Marks
 from media.voicemail.recording import INTENT, Recording
+
+log = logging.getLogger(__name__)
 
 QUIET = 10.0
 """Seconds without a write after which a file counts as finished: a switch may go on when its worker has died, and
@@ -43,10 +46,11 @@ class Adopted:
     """What became of an orphan."""
 
     what: What
-    "later: the switch still writes it. gone: somebody else was quicker. aside: for a person to look at."
+    """later: the switch still writes it, or the disk refuses something. gone: somebody else was quicker. aside: for a
+    person to look at."""
     message: Message | None = None
     reason: str = ""
-    "Why it is aside, or was discarded."
+    "Why it is aside, was discarded, or must wait."
 
 
 class Orphans:
@@ -55,6 +59,8 @@ class Orphans:
     def __init__(self, layout: Layout, marks: Marks) -> None:
         self._layout = layout
         self._marks = marks
+        self._told: set[str] = set()
+        "Ids whose trouble stands in the log."
 
     def found(self) -> list[Orphan]:
         """Oldest first."""
@@ -76,8 +82,17 @@ class Orphans:
             return self._decide(orphan, lock, time.time() if now is None else now)
         except FileNotFoundError:
             return Adopted("gone")
+        except OSError as error:
+            # A full disk, or a file that may not be read: it stays, and must not hold up the others.
+            return self._trouble(orphan, error)
         finally:
             os.close(lock)
+
+    def _trouble(self, orphan: Orphan, error: OSError) -> Adopted:
+        if orphan.id not in self._told:
+            self._told.add(orphan.id)
+            log.error("recording %s cannot be adopted yet: %s", orphan.id, error.strerror or error)
+        return Adopted("later", reason=str(error))
 
     def _decide(self, orphan: Orphan, lock: int, now: float) -> Adopted:
         try:

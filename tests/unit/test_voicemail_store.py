@@ -228,6 +228,34 @@ def test_what_becomes_of_what_was_said(store: Store, data: bytes | None, what: s
         assert (store.folder / "aside" / orphan.id / "audio.wav").read_bytes() == data
 
 
+def test_one_that_the_disk_refuses_holds_up_no_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        recording = store.begin("1001", caller="+4930123")
+        record(recording)
+        recording.close()
+        quiet(recording.audio.parent)
+    refused = store.orphans()[0]
+    repair = wav.repair
+
+    def refusing(path: Path) -> wav.Shape:
+        if path.parent == refused.path:
+            raise OSError(28, "No space left on device", str(path))
+        return repair(path)
+
+    monkeypatch.setattr(wav, "repair", refusing)
+    for _ in range(3):
+        for orphan in store.orphans():
+            store.adopt(orphan)
+    assert store.reap(refused).what == "later"
+    assert [orphan.id for orphan in store.orphans()] == [refused.id]
+    assert store.counts("1001").new == 1
+    assert caplog.messages == [f"recording {refused.id} cannot be adopted yet: No space left on device"]
+    monkeypatch.undo()
+    assert store.adopt(refused) is not None
+
+
 def test_a_manifest_that_cannot_be_read_is_put_aside(store: Store) -> None:
     recording = store.begin("1001")
     record(recording)
