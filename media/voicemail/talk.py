@@ -64,10 +64,10 @@ class Talk:
         await self._speaker.play(self.session, *what, digits="none")
         self.check()
 
-    async def key(self, *what: Any, timeout: int = KEY_TIMEOUT) -> str:
+    async def key(self, *what: Any) -> str:
         """Ask for one key; "" when none came."""
         await self.say(*what)
-        pressed = await self.session.get_digits(1, "", timeout)
+        pressed = await self.session.get_digits(1, "", KEY_TIMEOUT)
         self.check()
         return pressed
 

@@ -46,7 +46,7 @@ def dial_in(switch: Switch, boxes: Boxes) -> Iterator[Dial]:
 
         talk(switch, script, phone)
 
-    yield run
+    return run
 
 
 def beep(at: int, seconds: float = 1.0) -> Samples:
