@@ -27,7 +27,7 @@ _NAMED = """vm-login vm-password vm-incorrect vm-incorrect-mailbox vm-youhave vm
     vm-sorry vm-extension vm-forwardoptions vm-msgforwarded vm-record-prepend vm-greeting-review vm-options vm-greeting
     vm-no-greeting vm-greeting-removed vm-rec-unv vm-msgsaved vm-newpassword vm-reenterpassword vm-mismatch
     vm-invalid-password vm-passchanged vm-tohearenv vm-nobodyavail vm-gone vm-mailboxfull invalid digits/1 digits/2
-    digits/3 vm-help"""
+    digits/3 vm-help beep vm-tocallback"""
 _FIRST, _STEP = 400, 50
 FREQUENCY = {name: _FIRST + _STEP * at for at, name in enumerate(_NAMED.split())}
 "Of prompts; the others are a moment of silence."
