@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.audio import silence, write_wav
+from harness.audio import silence
 from harness.esl_peer import CHANNEL, Command, Wire
 from harness.mailbox import BOX, PIN, Boxes, make_boxes
 from harness.redis_server import RedisServer, redis_server
