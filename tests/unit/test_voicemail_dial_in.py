@@ -14,7 +14,7 @@ from harness.mailbox import BOX, PIN, Boxes, make_boxes
 from harness.session_peer import FakeSwitch, with_session
 
 from media.session import Session
-from media.voicemail import login
+from media.voicemail import login, pin
 from media.voicemail.retrieval import retrieve
 
 HANG_UP = "hang up"
@@ -27,6 +27,12 @@ class Words:
 
     async def play(self, session: Session, *what: Any) -> bool:
         return await session.play_until(" ".join(str(part) for part in what))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "REFUSED_AFTER", 0.1)
+    monkeypatch.setattr(pin, "COST", 16)
 
 
 @pytest.fixture
@@ -97,8 +103,7 @@ def test_another_box_than_ones_own(boxes: Boxes) -> None:
 
 
 @pytest.mark.parametrize("offered", ["", BOX])
-def test_nobody_learns_which_boxes_there_are(boxes: Boxes, offered: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(login, "REFUSED_AFTER", 0.2)
+def test_nobody_learns_which_boxes_there_are(boxes: Boxes, offered: str) -> None:
     boxes.store.update_box("1002", pin_hash="")
     heard, seconds = {}, {}
     for number in (BOX, "1002", "7777", "no box"):
@@ -328,9 +333,9 @@ def test_the_pin_is_changed(boxes: Boxes) -> None:
     assert boxes.store.check_pin(BOX, "975310")
 
 
-@pytest.mark.parametrize("pin", ["1111", "1234", "12", BOX])
-def test_a_weak_pin_is_refused(boxes: Boxes, pin: str) -> None:
-    change_pin(boxes, ("vm-newpassword", f"{pin}#"), ("vm-reenterpassword", f"{pin}#"), ("vm-weak-password", ""),
+@pytest.mark.parametrize("weak", ["1111", "1234", "12", BOX])
+def test_a_weak_pin_is_refused(boxes: Boxes, weak: str) -> None:
+    change_pin(boxes, ("vm-newpassword", f"{weak}#"), ("vm-reenterpassword", f"{weak}#"), ("vm-weak-password", ""),
                ("vm-newpassword", "#"))  # fmt: skip
     assert boxes.store.check_pin(BOX, PIN)
 
@@ -339,3 +344,29 @@ def test_two_pins_that_differ(boxes: Boxes) -> None:
     change_pin(boxes, ("vm-newpassword", "975310#"), ("vm-reenterpassword", "975311#"), ("vm-mismatch", ""),
                ("vm-newpassword", "#"))  # fmt: skip
     assert boxes.store.check_pin(BOX, PIN)
+
+
+TOUR = (
+    LOGGED_IN, ("vm-opts", "1"), ("vm-advopts", "6"), ("vm-advopts", "7"), ("vm-deleted", ""), ("vm-undelete", "7"),
+    ("vm-undeleted", ""), ("vm-advopts", "9"), ("vm-savefolder", "0"), ("vm-savedto", ""), ("vm-advopts", "8"),
+    ("vm-extension", "1002#"), ("vm-forwardoptions", "1"), ("vm-record-prepend", ""), ("vm-greeting-review", "1"),
+    ("vm-msgforwarded", ""), ("vm-advopts", "0"), ("vm-options", "1"), ("vm-no-greeting", "1"), ("vm-rec-unv", ""),
+    ("vm-greeting-review", "1"), ("vm-msgsaved", ""), ("vm-greeting", "*"), ("vm-options", "5"),
+    ("vm-newpassword", "975310#"), ("vm-reenterpassword", "975310#"), ("vm-passchanged", ""),
+)  # fmt: skip
+"What a caller does, and has heard confirmed."
+
+
+@pytest.mark.parametrize("at", range(len(TOUR)))
+def test_a_hangup_at_any_prompt_leaves_what_was_confirmed_and_no_halves(boxes: Boxes, at: int) -> None:
+    ids = {boxes.leave(tone(600, 1.0)).id for _ in range(2)}
+    heard = dial_in(boxes, *TOUR[:at], (TOUR[at][0], HANG_UP))
+    folders = boxes.folders()
+    assert {id for there in folders.values() for id in there} == ids
+    assert sum(map(len, folders.values())) == 2
+    assert bool(folders["deleted"]) == ("vm-deleted" in heard and "vm-undeleted" not in heard)
+    assert len(boxes.folders("1002")["new"]) == heard.count("vm-msgforwarded")
+    assert (boxes.store.greeting(BOX, "unavailable") is not None) == ("vm-msgsaved" in heard)
+    assert boxes.store.check_pin(BOX, "975310" if "vm-passchanged" in heard else PIN)
+    assert list((boxes.store.folder / "incoming").iterdir()) == []
+    assert list((boxes.store.folder / "making").iterdir()) == []
