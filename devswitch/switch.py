@@ -16,7 +16,7 @@ from devswitch.apps.playing import OnDigit, Status
 from devswitch.channel import execute, lifecycle
 from devswitch.channel.channel import Channel
 from devswitch.channel.profile import Profile
-from devswitch.channel.sipvars import inbound_variables
+from devswitch.channel.sipvars import inbound_variables, is_private
 from devswitch.channel.state import State
 from devswitch.dialplan.dialplan import Action, Dialplan
 from devswitch.events import Bus
@@ -115,6 +115,7 @@ class Switch:
             username=leg.caller,
             network_addr=leg.remote_address,
             context=self.options.context,
+            private=is_private(leg),
         )
         channel = Channel(self, leg, profile)
         channel.variables.update(inbound_variables(leg, self.options.profile))

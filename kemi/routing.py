@@ -208,6 +208,8 @@ def _to_voicemail(
             following, steps = _diverted(found.outcome.plan, _pv("$si"), view)
             found = structs.replace(found, outcome=policy.Retry(following), steps=(*found.steps, *steps))
         return found
+    except NoPolicyError:
+        return decision
     finally:
         txn.abort()
 
@@ -489,4 +491,4 @@ def _record_cancelled() -> None:
 def _rang() -> float | None:
     """Unix time at which the attempt under way rang; None where it has not."""
     rang = KSR.pv.get(RANG)
-    return float(rang) if rang else None
+    return float(rang) if rang and rang != "null" else None

@@ -5,9 +5,10 @@ from media.served import ServedSession
 from media.speech import speaker
 from media.voicemail import mailboxes
 from media.voicemail.deposit import take_call
+from media.voicemail.retrieval import retrieve
 
 
 @script("voicemail")
 async def voicemail(session: ServedSession) -> None:
     boxes, words = mailboxes.current(), speaker.current()
-    await take_call(session, boxes, words, lambda box: session.sleep(1))
+    await take_call(session, boxes, words, lambda box: retrieve(session, boxes, words, box))

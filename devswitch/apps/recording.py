@@ -41,6 +41,8 @@ async def record(channel: Channel, data: str) -> None:
         threshold=threshold,
         silence=silence,
         buffered=true(channel.get("enable_file_write_buffering") or "true"),
+        # Comfort noise is not written (SFF_CNG in switch_ivr_record_file), so a packet that is late adds nothing.
+        gaps=False,
         on_end=lambda _: channel.wake(),
     )
     if not await _record(channel, recorder, path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from devswitch.audio import wav
-from devswitch.leg import FRAME_SECONDS, Frame
+from devswitch.leg import FRAME_SECONDS, SILENCE, Frame
 
 log = logging.getLogger(__name__)
 BATCH = int(1 / FRAME_SECONDS)
@@ -39,8 +39,10 @@ class Recorder:
         threshold: int = 0,
         silence: float = 0,
         buffered: bool = True,
+        gaps: bool = True,
         on_end: Callable[[str], None] | None = None,
     ) -> None:
+        """``gaps``: whether time in which nothing was received is kept, as silence."""
         self.paused = False
         "While it is, time passes and silence counts, but nothing is kept."
         self.samples = 0
@@ -52,6 +54,7 @@ class Recorder:
         self._hits = round((silence or DEFAULT_SILENCE) / FRAME_SECONDS)
         self._frames = self._quiet = 0
         self._batch: list[Frame] = []
+        self._gaps = gaps
         self._batch_size = BATCH if buffered else SMALL_BATCH
         self._file: wav.Writer | None = None
 
@@ -63,7 +66,8 @@ class Recorder:
         if self.end:
             return
         self._frames += 1
-        if not self.paused:
+        # A leg that received nothing hands on this very frame; silence that was received is another.
+        if not self.paused and (self._gaps or samples is not SILENCE):
             self._keep(samples)
         if self._threshold and self._is_silence(samples):
             self._finish("silence")

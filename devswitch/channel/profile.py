@@ -48,6 +48,8 @@ class Profile:
     source: str = "mod_sofia"
     original_number: str = ""
     original_name: str = ""
+    private: bool = False
+    "Whether the caller wants to be known to nobody."
     times: Times = field(default_factory=Times)
 
     def __post_init__(self) -> None:
@@ -132,5 +134,6 @@ class Profile:
         yield f"{prefix}-Channel-Last-Hold", "0"
         yield f"{prefix}-Channel-Hold-Accum", "0"
         yield f"{prefix}-Screen-Bit", "true"
-        yield f"{prefix}-Privacy-Hide-Name", "false"
-        yield f"{prefix}-Privacy-Hide-Number", "false"
+        hidden = "true" if self.private else "false"
+        yield f"{prefix}-Privacy-Hide-Name", hidden
+        yield f"{prefix}-Privacy-Hide-Number", hidden

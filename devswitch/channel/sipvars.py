@@ -24,7 +24,14 @@ _KNOWN = {
     "allow": "sip_allow",
     "max-forwards": "max_forwards",
     "call-info": "sip_call_info",
+    "privacy": "sip_Privacy",
 }
+
+
+def is_private(leg: Leg) -> bool:
+    """Whether the caller asks that nobody be told who calls (RFC 3325 section 9.3)."""
+    values = next((value for name, value in leg.headers.items() if name.lower() == "privacy"), "")
+    return "id" in re.split(r"[;,\s]+", values)
 
 
 def header_variables(leg: Leg, prefix: str = "sip_h_") -> dict[str, str]:

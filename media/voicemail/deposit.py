@@ -1,8 +1,8 @@
 """Leaving a message: greeting, beep, recording, review.
 
-The keys are those of Asterisk's voicemail (play_record_review of apps/app_voicemail.c), and 7 deletes as everywhere else
-in it and in FreeSWITCH's. What the caller said is kept whatever happens, unless they delete it or it is shorter than the box takes. That it is
-saved is said once it is on the disk, and not before.
+The keys are those of Asterisk's voicemail (play_record_review of apps/app_voicemail.c), and 7 deletes, as it does
+wherever else one listens to a message. What the caller said is kept whatever happens, unless they delete it, or it is
+shorter than the box takes. That it is saved is said once it is on the disk, and not before.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 from media.esl.errors import ArgumentError
 from media.served import ServedSession
-from media.session import Session
-from media.speech.errors import SpeechError
 from media.speech.prompts import BEEP
 from media.speech.speaker import Part, Speaker
 from media.voicemail import greeting
@@ -49,7 +46,7 @@ async def take_call(session: ServedSession, mailboxes: Mailboxes, speaker: Speak
         log.error("call %s: its box cannot be read: %s", session.uuid, error)
         box = None
     await session.answer()
-    talk = Talk(session, _Surely(speaker))
+    talk = Talk(session, speaker)
     with suppress(CallOver, GoodBye):
         if box is None:
             await talk.tell("vm-cannot-record")
@@ -64,21 +61,6 @@ async def _box(mailboxes: Mailboxes, came: Visit) -> Box | None:
         with suppress(NoSuchBoxError):
             return await mailboxes.box(await mailboxes.find_box(number))
     raise NoSuchBoxError("no box is under any of these numbers")
-
-
-class _Surely:
-    """A speaker for whom what cannot be said is left out: no engine that fails keeps a message from being left."""
-
-    def __init__(self, speaker: Speaker) -> None:
-        self._speaker = speaker
-
-    async def play(self, session: Session, *what: Any, digits: str = "any") -> bool:
-        """See :class:`Speaker`."""
-        try:
-            return await self._speaker.play(session, *what, digits=digits)
-        except SpeechError as error:
-            log.error("words were left out: %s", error)
-            return True
 
 
 class Deposit:

@@ -46,13 +46,16 @@ def visit(session: Session) -> Visit:
     given = arguments(session.script_args).get("box")
     told, handover = session.channel.get, session.handover
     hidden = told("Caller-Privacy-Hide-Number") == "true"
-    name = "" if hidden else told("Caller-Caller-ID-Name") or ""
+    name, number = told("Caller-Caller-ID-Name") or "", told("Caller-Caller-ID-Number") or ""
+    if hidden or name == number:
+        # A switch makes one of the number, where the caller has none.
+        name = ""
     if handover is None:
-        caller, callee = told("Caller-Caller-ID-Number") or "", told("Caller-Destination-Number") or ""
+        caller, callee = number, told("Caller-Destination-Number") or ""
         diverted, reason, call = "", DIRECT, session.uuid
     else:
-        caller, callee, diverted = handover.caller, handover.callee, getattr(handover, "diverted", "")
-        reason, call = getattr(handover, "reason", "") or DIRECT, handover.call
+        caller, callee, diverted = handover.caller, handover.callee, handover.diverted
+        reason, call = handover.reason or DIRECT, handover.call
     if hidden or caller.lower() == "anonymous":
         caller = ""
     boxes = (given,) if given else tuple(number for number in (diverted, callee) if number)

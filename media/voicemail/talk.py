@@ -49,19 +49,20 @@ class Talk:
 
     async def say(self, *what: Any) -> None:
         """Say words, until a key is pressed."""
-        self.check()
-        if what:
-            try:
-                await self._speaker.play(self.session, *what)
-            except SpeechError as error:
-                # The keys work without the words.
-                log.error("something could not be said: %s", type(error).__name__)
-        self.check()
+        await self._play(what, "any")
 
     async def tell(self, *what: Any) -> None:
         """Say what the caller has to know: no key stops it, pressed before or meanwhile."""
+        await self._play(what, "none")
+
+    async def _play(self, what: tuple[Any, ...], digits: str) -> None:
         self.check()
-        await self._speaker.play(self.session, *what, digits="none")
+        if what:
+            try:
+                await self._speaker.play(self.session, *what, digits=digits)
+            except SpeechError as error:
+                # The keys work without the words.
+                log.error("something could not be said: %s", type(error).__name__)
         self.check()
 
     async def key(self, *what: Any) -> str:

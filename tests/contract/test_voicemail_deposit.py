@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from harness.worker import SECRET, at_work, until
 
 from console.ports import free_port
 from devswitch.audio import g711
-from media.voicemail import mailboxes
-from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.store import Box, Store, Stored
+from media.voicemail.talk import Talk
+from media.worker import Worker
 from model.handover import Handover
 from model.settings import SCRIPTS, Settings
 
@@ -28,7 +28,8 @@ NAMES = (
     "vm-theperson", "vm-isunavail", "vm-isonphone", "vm-intro", "vm-mailboxfull", "vm-tooshort", "vm-review",
     "vm-review-urgent", "vm-review-nonurgent", "vm-review-delete", "vm-reachoper", "vm-keep-or-delete", "vm-msgsaved",
     "vm-marked-urgent", "vm-marked-nonurgent", "vm-deleted", "vm-goodbye", "vm-sorry", "vm-nobodyavail",
-    "vm-cannot-record", "vm-incomplete", "digits/1", "digits/0", "unavailable", "busy", "temporary", "name",
+    "vm-cannot-record", "vm-incomplete", "digits/1", "digits/0", "vm-password", "unavailable", "busy",
+    "temporary", "name",
 )  # fmt: skip
 PITCHES = {name: 1100 + 50 * number for number, name in enumerate(NAMES)}
 SECONDS, PAUSE = 0.12, 0.06
@@ -93,14 +94,19 @@ class Caller:
 class Place:
     """A switch, a worker, a box and a phone."""
 
-    def __init__(self, phone: Phone, settings: Settings, store: Store) -> None:
-        self.phone, self.settings, self.store = phone, settings, store
+    def __init__(self, phone: Phone, worker: Worker, store: Store) -> None:
+        self.phone, self.worker, self.store = phone, worker, store
 
-    def call(self, args: str = f"box={NUMBER}", **more: Any) -> Caller:
+    def call(self, args: str = f"box={NUMBER}", *, headers: Mapping[str, str] | None = None, **more: Any) -> Caller:
         """A call that Kamailio hands over."""
         made = Handover(call="c1", app="voicemail", args=args, caller="2001", callee="5000", **more)
-        headers = dict(replace(made, expires=2**31).headers(SECRET))
-        return Caller(self.phone.call("5000", headers=headers, name="Ann"), self.store)
+        proof = dict(replace(made, expires=2**31).headers(SECRET))
+        return Caller(self.phone.call("5000", headers={**proof, **(headers or {})}, name="Ann"), self.store)
+
+    def end(self) -> None:
+        """End the worker at once, with its calls under way."""
+        self.worker.stop()
+        self.worker.stop()
 
     def box(self, **changes: Any) -> None:
         """Change the box."""
@@ -121,7 +127,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def at(switch: Switch, sounds: Path, tmp_path: Path) -> Iterator[Run]:
+def at(switch: Switch, sounds: Path, tmp_path: Path) -> Run:
     """Runs a scenario."""
     host, port = switch.workers[0]
     settings = Settings.from_env(
@@ -135,21 +141,21 @@ def at(switch: Switch, sounds: Path, tmp_path: Path) -> Iterator[Run]:
             "STROWGER_VOICEMAIL": str(tmp_path / "voicemail"),
             "STROWGER_SPEECH_CACHE": str(tmp_path / "speech"),
             "STROWGER_SOUNDS": str(sounds),
+            # Nobody is there: the disk is enough.
+            "STROWGER_REDIS_URL": f"redis://127.0.0.1:{free_port()}",
         }
     )
     store = Store(settings.voicemail)
     store.put_box(Box(number=NUMBER, min_seconds=1, silence_seconds=0, max_seconds=20, transcribe=False))
-    mailboxes.use(Mailboxes(store, None))
 
     def run(scenario: Scenario) -> None:
         async def main() -> None:
-            async with at_work(settings, switch.password), phone(switch.sip) as made:
-                await scenario(Place(made, settings, store))
+            async with at_work(settings, switch.password) as worker, phone(switch.sip) as made:
+                await scenario(Place(made, worker, store))
 
         asyncio.run(main())
 
-    yield run
-    mailboxes.use(None)
+    return run
 
 
 def said(message: Stored) -> list[int]:
@@ -230,7 +236,7 @@ def test_hanging_up_in_the_review_keeps_what_was_said(at: Run) -> None:
 
 
 def test_silence_ends_a_message_and_who_presses_nothing_has_left_it(at: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("media.voicemail.talk.KEY_TIMEOUT", 100)
+    monkeypatch.setitem(Talk.key.__kwdefaults__, "timeout", 100)
 
     async def scenario(place: Place) -> None:
         place.box(silence_seconds=2)
@@ -404,6 +410,17 @@ def test_a_further_number_of_the_box(at: Run) -> None:
     at(scenario)
 
 
+def test_a_call_that_was_diverted_and_a_caller_who_withholds_who_they_are(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        caller = place.call("", diverted=NUMBER, reason="unreachable", headers={"Privacy": "id"})
+        await caller.leaves()
+        await caller.call.hangup()
+        about = (await caller.left()).message
+        assert (about.caller, about.caller_name, about.callee, about.reason) == ("", "", "5000", "unreachable")
+
+    at(scenario)
+
+
 def test_a_disk_that_takes_nothing(at: Run) -> None:
     async def scenario(place: Place) -> None:
         incoming = place.store.folder / "incoming"
@@ -442,6 +459,55 @@ def test_a_message_that_cannot_be_kept_waits_and_nothing_else_is_said(at: Run) -
         [orphan] = place.store.orphans()
         assert place.store.adopt(orphan)
         assert said(await caller.left()) == [FIRST]
+
+    at(scenario)
+
+
+def test_a_worker_that_ends_in_the_review_keeps_the_message(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        caller = place.call()
+        await caller.leaves()
+        await caller.hears("vm-review")
+        place.end()
+        left = await caller.left()
+        assert said(left) == [FIRST]
+        assert not left.message.adopted
+
+    at(scenario)
+
+
+def test_a_worker_that_ends_while_somebody_speaks_leaves_it_to_the_reaper(
+    at: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.voicemail.orphans.QUIET", 0.1)
+
+    async def scenario(place: Place) -> None:
+        caller = place.call()
+        await caller.hears_beep()
+        caller.call.play(tone(FIRST, 5.0))
+        await asyncio.sleep(1.5)
+        place.end()
+        await caller.call.ended()
+        await until(place.store.orphans)
+        [orphan] = place.store.orphans()
+        await until(lambda: place.store.adopt(orphan))
+        left = await caller.left()
+        assert left.message.adopted
+        assert said(left) == [FIRST]
+        assert left.message.seconds > 1.0
+
+    at(scenario)
+
+
+def test_the_owner_logs_in_instead(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        caller = place.call()
+        await caller.hears("vm-theperson")
+        await caller.presses("*")
+        await caller.hears("vm-password")
+        await caller.call.hangup()
+        await caller.gone()
+        assert caller.messages == []
 
     at(scenario)
 

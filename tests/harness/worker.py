@@ -79,7 +79,7 @@ async def working(bench: Bench, *, password: str = PASSWORD, **more: str) -> Asy
 
 
 @asynccontextmanager
-async def at_work(settings: Settings, password: str, *, connected: bool = True) -> AsyncIterator[None]:
+async def at_work(settings: Settings, password: str, *, connected: bool = True) -> AsyncIterator[Worker]:
     """A worker in this process, with calls handed over under ``SECRET``; ended at once afterwards."""
     worker = Worker(settings, SECRET, password)
     task = asyncio.create_task(worker.run())
@@ -87,7 +87,7 @@ async def at_work(settings: Settings, password: str, *, connected: bool = True) 
         await until(lambda: worker.ready.is_set() or task.done())
         while connected and not (await ask(settings, "status"))["switch"]["connected"]:
             pass
-        yield
+        yield worker
     finally:
         worker.stop()
         worker.stop()

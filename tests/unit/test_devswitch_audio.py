@@ -14,7 +14,7 @@ from devswitch.audio import g711, speech, tones, wav
 from devswitch.audio.paths import AudioError, open_source
 from devswitch.audio.recorder import Recorder
 from devswitch.audio.sources import Pipe, Player, PlayList, Silence
-from devswitch.leg import FRAME, RATE, Frame, Source
+from devswitch.leg import FRAME, RATE, SILENCE, Frame, Source
 
 
 def sine(frequency: float, seconds: float = 1.0, rate: int = RATE, amplitude: float = 8000) -> Frame:
@@ -234,6 +234,17 @@ def test_what_is_recorded_is_what_was_heard(tmp_path: Path) -> None:
     assert not why
     assert recorder.samples == len(heard)
     assert (wav.read(tmp_path / "r.wav") == heard).all()
+
+
+@pytest.mark.parametrize(("gaps", "kept"), [(True, 7), (False, 5)])
+def test_frames_in_which_nothing_was_received(tmp_path: Path, gaps: bool, kept: int) -> None:
+    heard = frames_of(sine(440, 4 / 50))
+    quiet = np.zeros(FRAME, np.int16)
+    frames = [*heard[:2], SILENCE, SILENCE, quiet, *heard[2:]]
+    recorder, why = record(tmp_path / "r.wav", frames, gaps=gaps, limit=7 / 50)
+    assert recorder.samples == kept * FRAME
+    # Time passes in them.
+    assert why == ["limit"]
 
 
 @pytest.mark.parametrize(("buffered", "kept"), [(True, 50), (False, 60)])
