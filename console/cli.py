@@ -24,6 +24,7 @@ from console import (
     policy_commands,
     route_commands,
     serve,
+    transcribe_command,
     up_command,
     voicemail_commands,
 )
@@ -55,6 +56,7 @@ app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
 app.command("status")(node_commands.status)
 app.command("run")(media_commands.run)
+app.command("transcribe")(transcribe_command.transcribe)
 app.command("up")(up_command.up)
 app.command("demo")(up_command.show_demo)
 
