@@ -1,0 +1,47 @@
+"""What a worker tells the node agent of message waiting: a SUBSCRIBE that the agent is to answer, and what was answered
+to a NOTIFY of the agent's. One datagram each; the agent away, or busy with too many, is an error at once.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+# Every tag that the agent makes begins so; by it kamailio.cfg knows whose NOTIFY a reply is to.
+TAG = "mwi-"
+
+_HEADERS = {
+    "call_id": "$ci", "cseq": "$cs", "from": "$fu", "from_tag": "$ft", "to": "$tu", "to_tag": "$tt", "user": "$rU",
+    "host": "$rd", "event": "$hdr(Event)", "expires": "$hdr(Expires)", "accept": "$hdr(Accept)",
+    "contact": "$hdr(Contact)", "routes": "$(hdr(Record-Route)[*])",
+}  # fmt: skip
+
+
+def subscribe(pv: Callable[[str], object]) -> dict[str, str]:
+    """A SUBSCRIBE whose transaction is suspended; ``pv`` reads a pseudo-variable, empty where it is null."""
+    transport = str(pv("$proto")).lower()
+    return {
+        "kind": "subscribe",
+        "transaction": f"{pv('$T(id_index)')}:{pv('$T(id_label)')}",
+        **{name: str(pv(variable)) for name, variable in _HEADERS.items()},
+        "peer": f"sip:{_host(str(pv('$si')))}:{pv('$sp')};transport={transport}",
+        "socket": f"{transport}:{_host(str(pv('$Ri')))}:{pv('$Rp')}",
+    }
+
+
+def answered(pv: Callable[[str], object]) -> dict[str, str]:
+    """A final reply to a NOTIFY of the agent's."""
+    fields = {"call_id": "$ci", "tag": "$ft", "cseq": "$cs", "status": "$rs"}
+    return {"kind": "answered", **{name: str(pv(variable)) for name, variable in fields.items()}}
+
+
+def tell(path: Path, message: dict[str, str]) -> None:
+    """Send to the agent's socket; raises OSError where it does not get there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        sock.sendto(json.dumps(message).encode(), str(path))
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address and not address.startswith("[") else address
