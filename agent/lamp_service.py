@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from agent.lamp_follower import Follower, Found
 from agent.lamp_watchers import Watchers
@@ -66,18 +67,16 @@ class LampService:
             watchers.close()
 
     def _take(self, notifier: Notifier, changes: queue.SimpleQueue[Found], sock: socket.socket) -> None:
-        while not changes.empty():
-            found = changes.get()
-            notifier.lamps(found.lamps, time.time())
-            notifier.complete = notifier.complete or found.whole
-        try:
-            message = json.loads(sock.recv(DATAGRAM))
-        except TimeoutError:
-            return
+        # In this order: what changes make due is done before the next wait.
+        message = _received(sock)
         if message["kind"] == "subscribe":
             notifier.subscribe(message, time.time())
         elif message["kind"] == "answered":
             notifier.answered(message, time.time())
+        while not changes.empty():
+            found = changes.get()
+            notifier.lamps(found.lamps, time.time())
+            notifier.complete = notifier.complete or found.whole
 
     def _deliver(self, changes: queue.SimpleQueue[Found], found: Found) -> None:
         changes.put(found)
@@ -98,6 +97,14 @@ def _listening(settings: Settings) -> socket.socket:
     sock.bind(str(path))
     path.chmod(0o660)
     return sock
+
+
+def _received(sock: socket.socket) -> dict[str, Any]:
+    try:
+        message: dict[str, Any] = json.loads(sock.recv(DATAGRAM))
+    except TimeoutError:
+        return {"kind": "nothing"}
+    return message
 
 
 def _address(settings: Settings) -> str:
