@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import json
 import logging
+import os
 import queue
-import socket
+import select
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent.lamp_follower import Follower, Found
 from agent.lamp_watchers import Watchers
 from agent.lamps import Notifier
-from kemi.lamps import tell
 from kemi.rpc import Kamcmd
 from model.settings import Settings
 
@@ -25,8 +25,10 @@ log = logging.getLogger("strowger.agent")
 RPC_TIMEOUT = 1.0
 # Seconds between two looks at whether to stop.
 POLL = 0.25
-# Longer than any SUBSCRIBE that Kamailio takes.
-DATAGRAM = 65536
+# Bytes: for a thousand phones that answer at once.
+PIPE_SIZE = 1 << 20
+# What was handed over and waits. More could not be answered before Kamailio gives up on it.
+WAITING = 4096
 
 
 @dataclass(slots=True)
@@ -35,76 +37,82 @@ class LampService:
 
     settings: Settings
     stopped: Callable[[], bool]
+    _inbox: queue.SimpleQueue[Found | dict[str, Any]] = field(default_factory=queue.SimpleQueue)
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within about a second."""
-        changes: queue.SimpleQueue[Found] = queue.SimpleQueue()
-        follower = Follower(self.settings, self.stopped, lambda found: self._deliver(changes, found))
-        # Redis is waited for in a thread of its own, so that no phone waits for it.
-        following = threading.Thread(target=follower.run, name="lamps in Redis")
-        following.start()
+        # Each has a thread of its own, so that no phone waits for Redis, and that the pipe is emptied meanwhile.
+        follower = Follower(self.settings, self.stopped, self._inbox.put)
+        threads = [
+            threading.Thread(target=follower.run, name="lamps in Redis"),
+            threading.Thread(target=self._receive, name="lamps of Kamailio"),
+        ]
+        for thread in threads:
+            thread.start()
         try:
-            with _listening(self.settings) as sock, self._kamailio() as kamailio:
-                self._serve(sock, kamailio, changes, follower)
+            self._serve(follower)
         finally:
-            following.join()
+            for thread in threads:
+                thread.join()
 
-    def _serve(
-        self, sock: socket.socket, kamailio: Kamcmd, changes: queue.SimpleQueue[Found], follower: Follower
-    ) -> None:
-        watchers = Watchers(self.settings.watchers)
-        notifier = Notifier(watchers, kamailio.call, _address(self.settings), time.time())
+    def _receive(self) -> None:
+        pipe, rest = _pipe(self.settings), b""
+        while not self.stopped():
+            if select.select([pipe], [], [], POLL)[0]:
+                *lines, rest = (rest + os.read(pipe, PIPE_SIZE)).split(b"\n")
+                for line in lines:
+                    self._put(line)
+        os.close(pipe)
+
+    def _put(self, line: bytes) -> None:
         try:
+            if self._inbox.qsize() < WAITING:
+                self._inbox.put(json.loads(line))
+        except ValueError:
+            log.warning("message waiting: a line that is no JSON")
+
+    def _serve(self, follower: Follower) -> None:
+        watchers = Watchers(self.settings.watchers)
+        with Kamcmd(f"unix:{self.settings.rpc_socket}", timeout=RPC_TIMEOUT) as kamailio:
+            notifier = Notifier(watchers, kamailio.call, _address(self.settings), time.time())
             while not self.stopped():
                 notifier.sends_unsolicited = follower.sends_unsolicited
                 try:
-                    sock.settimeout(max(0.001, min(POLL, notifier.advance(time.time()) - time.time())))
-                    self._take(notifier, changes, sock)
+                    due = notifier.advance(time.time())
+                    self._take(notifier, max(0.0, min(POLL, due - time.time())))
                 except Exception:
                     # One message or watcher that cannot be is not the end of the others.
                     log.exception("message waiting: something went wrong")
-        finally:
-            watchers.close()
+        watchers.close()
 
-    def _take(self, notifier: Notifier, changes: queue.SimpleQueue[Found], sock: socket.socket) -> None:
-        # In this order: what changes make due is done before the next wait.
-        message = _received(sock)
-        if message["kind"] == "subscribe":
-            notifier.subscribe(message, time.time())
+    def _take(self, notifier: Notifier, timeout: float) -> None:
+        try:
+            message = self._inbox.get(timeout=timeout) if timeout else self._inbox.get_nowait()
+        except queue.Empty:
+            return
+        now = time.time()
+        if isinstance(message, Found):
+            notifier.lamps(message.lamps, now)
+            notifier.complete = notifier.complete or message.whole
+        elif message["kind"] == "subscribe":
+            notifier.subscribe(message, now)
         elif message["kind"] == "answered":
-            notifier.answered(message, time.time())
-        while not changes.empty():
-            found = changes.get()
-            notifier.lamps(found.lamps, time.time())
-            notifier.complete = notifier.complete or found.whole
-
-    def _deliver(self, changes: queue.SimpleQueue[Found], found: Found) -> None:
-        changes.put(found)
-        with contextlib.suppress(OSError):
-            # Wakes the other thread; where its queue is full it is awake.
-            tell(self.settings.agent_socket, {"kind": "changes"})
-
-    def _kamailio(self) -> Kamcmd:
-        return Kamcmd(f"unix:{self.settings.rpc_socket}", timeout=RPC_TIMEOUT)
+            notifier.answered(message, now)
 
 
-def _listening(settings: Settings) -> socket.socket:
-    path = settings.agent_socket
+def _pipe(settings: Settings) -> int:
+    path = settings.agent_pipe
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Of an agent that was killed.
+    # A new one, so that nothing is read that was meant for an agent before.
     path.unlink(missing_ok=True)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    sock.bind(str(path))
-    path.chmod(0o660)
-    return sock
-
-
-def _received(sock: socket.socket) -> dict[str, Any]:
+    os.mkfifo(path, 0o660)
+    # Open for writing as well: it has no end then when a worker closes it.
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
-        message: dict[str, Any] = json.loads(sock.recv(DATAGRAM))
-    except TimeoutError:
-        return {"kind": "nothing"}
-    return message
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    except PermissionError:
+        log.info("message waiting: the pipe keeps the size that the system allows")
+    return pipe
 
 
 def _address(settings: Settings) -> str:

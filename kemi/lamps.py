@@ -1,11 +1,15 @@
 """What a worker tells the node agent of message waiting: a SUBSCRIBE that the agent is to answer, and what was answered
-to a NOTIFY of the agent's. One datagram each; the agent away, or busy with too many, is an error at once.
+to a NOTIFY of the agent's. One line each in a pipe; the agent away, or behind by a megabyte, is an error at once.
+
+A pipe, since a socket for datagrams holds as few as ten of them (net.unix.max_dgram_qlen).
 """
 
 from __future__ import annotations
 
+import errno
 import json
-import socket
+import os
+import select
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,9 +42,16 @@ def answered(pv: Callable[[str], object]) -> dict[str, str]:
 
 
 def tell(path: Path, message: dict[str, str]) -> None:
-    """Send to the agent's socket; raises OSError where it does not get there."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-        sock.sendto(json.dumps(message).encode(), str(path))
+    """Write into the agent's pipe; raises OSError where it does not get there."""
+    line = json.dumps(message).encode() + b"\n"
+    if len(line) > select.PIPE_BUF:
+        # It might be torn, or mixed with another's.
+        raise OSError(errno.EMSGSIZE, "too long for the pipe")
+    pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        os.write(pipe, line)
+    finally:
+        os.close(pipe)
 
 
 def _host(address: str) -> str:

@@ -150,7 +150,7 @@ class Handler:
             # Where no answer is made in time, the transaction's own timer answers 408.
             KSR.tmx.t_suspend()
             try:
-                lamps.tell(_settings.agent_socket, lamps.subscribe(_pv))
+                lamps.tell(_settings.agent_pipe, lamps.subscribe(_pv))
             except OSError:
                 KSR.tm.t_reply(503, "Service Unavailable")
 
@@ -159,7 +159,7 @@ class Handler:
         """A final reply to a NOTIFY of the agent's."""
         with suppress(OSError):
             # Without the agent nobody waits for it.
-            lamps.tell(_settings.agent_socket, lamps.answered(_pv))
+            lamps.tell(_settings.agent_pipe, lamps.answered(_pv))
 
     @guarded
     def on_unknown_dialog(self) -> bool:

@@ -238,9 +238,9 @@ class Settings:
         return self.run / "kamailio.sock"
 
     @property
-    def agent_socket(self) -> Path:
-        """Unix datagram socket by which Kamailio's workers hand over what the agent answers."""
-        return self.run / "agent.sock"
+    def agent_pipe(self) -> Path:
+        """Pipe by which Kamailio's workers hand over what the agent answers."""
+        return self.run / "agent.pipe"
 
     @property
     def watchers(self) -> Path:
