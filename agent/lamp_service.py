@@ -74,7 +74,7 @@ class LampService:
     def _serve(self, follower: Follower) -> None:
         watchers = Watchers(self.settings.watchers)
         with Kamcmd(f"unix:{self.settings.rpc_socket}", timeout=RPC_TIMEOUT) as kamailio:
-            notifier = Notifier(watchers, kamailio.call, _address(self.settings), time.time())
+            notifier = Notifier(watchers, kamailio.call, _addresses(self.settings), time.time())
             while not self.stopped():
                 notifier.sends_unsolicited = follower.sends_unsolicited
                 try:
@@ -115,7 +115,6 @@ def _pipe(settings: Settings) -> int:
     return pipe
 
 
-def _address(settings: Settings) -> str:
-    host = settings.sip_addresses[0]
-    bracketed = f"[{host}]" if ":" in host else host
-    return bracketed if settings.sip_port == 5060 else f"{bracketed}:{settings.sip_port}"
+def _addresses(settings: Settings) -> list[str]:
+    port = "" if settings.sip_port == 5060 else f":{settings.sip_port}"
+    return [f"[{host}]{port}" if ":" in host else f"{host}{port}" for host in settings.sip_addresses]

@@ -13,7 +13,7 @@ import logging
 import math
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agent import lamp_messages as messages
@@ -69,9 +69,9 @@ def _usable(uri: str) -> bool:
 class Notifier:
     """Tells watchers of lamps. For one thread; ``rpc`` calls Kamailio, and raises :class:`kemi.rpc.RpcError`."""
 
-    def __init__(self, watchers: Watchers, rpc: Rpc, address: str, now: float) -> None:
-        """``address`` is ours in the accounts of phones that never asked: host, and port where it is not 5060."""
-        self._watchers, self._rpc, self._address = watchers, rpc, address
+    def __init__(self, watchers: Watchers, rpc: Rpc, addresses: Sequence[str], now: float) -> None:
+        """``addresses`` are ours, one of each family, as URIs have them: ``192.0.2.1:5070``, ``[2001:db8::1]``."""
+        self._watchers, self._rpc, self._addresses = watchers, rpc, addresses
         self._lamps: dict[str, Lamp] = {}
         self._changed: dict[str, float] = {}
         "Mailbox to when its lamp was last changed."
@@ -203,12 +203,14 @@ class Notifier:
             self._look_at(watcher, now)
 
     def _phone(self, box: str, uri: str) -> Watcher:
-        own = f"<sip:{messages.user(box)}@{self._address}>"
+        six = "[" in uri
+        host = next((address for address in self._addresses if ("[" in address) == six), self._addresses[0])
+        own = f"<sip:{messages.user(box)}@{host}>"
         call_id, tag = TAG + secrets.token_hex(12), TAG + secrets.token_hex(8)
         return Watcher(
             key=_key(call_id, tag),
             box=box,
-            host=self._address,
+            host=host,
             target=uri,
             sender=f"{own};tag={tag}",
             receiver=f"<{uri}>",
