@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from harness.lamp_phone import LampPhone
@@ -36,6 +39,16 @@ def lamps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 def subscribed(phone: LampPhone) -> bool:
     phone.new_dialog()
     return status(phone.subscribe(0)) == 200
+
+
+def settled(node: Node) -> None:
+    """Wait until the agent has heard of every answer; one that it does not hear of makes it send again."""
+
+    def sent() -> list[float]:
+        with closing(sqlite3.connect(f"file:{node.stack.settings.watchers}?mode=ro", uri=True)) as file:
+            return [json.loads(text)["sent"] for (text,) in file.execute("SELECT watcher FROM watchers")]
+
+    until(lambda: not any(sent()), "answers are missing", 30)
 
 
 def light(node: Node, box: str, new: int = 0, **more: object) -> None:
@@ -187,11 +200,13 @@ def test_whatever_is_started_anew_subscriptions_stay(lamps: Node) -> None:
         phone.subscribe()
         assert phone.notified().lamp == OFF
 
+        settled(lamps)
         stack.processes["kamailio"].stop()
         light(lamps, "3000", 1, phones=(unasked.uri,))
         stack.start_kamailio()
         assert (phone.notified().lamp, unasked.notified().lamp) == (ON, ON)
 
+        settled(lamps)
         stack.processes["agent"].stop()
         # Nobody can answer, and that is said at once.
         other = LampPhone(lamps.sip, "3000")
@@ -201,6 +216,7 @@ def test_whatever_is_started_anew_subscriptions_stay(lamps: Node) -> None:
         stack.start_agent()
         assert (phone.notified().lamp[1], unasked.notified().lamp[1]) == ("2/0 (0/0)", "2/0 (0/0)")
 
+        settled(lamps)
         stack.processes["redis"].kill()
         assert status(phone.subscribe()) == 200
         assert phone.notified().lamp[1] == "2/0 (0/0)"
