@@ -8,16 +8,15 @@ sends it again where no answer comes, and a worker tells of the answer.
 from __future__ import annotations
 
 import heapq
-import ipaddress
 import logging
 import math
-import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agent import lamp_messages as messages
 from agent.lamp_messages import RefusedError, Subscribe
+from agent.lamp_notify import notify, phones
 from agent.lamp_watchers import MOST_PER_BOX, Watcher, Watchers
 from kemi.lamps import TAG
 from kemi.rpc import RpcError, RpcFault
@@ -41,29 +40,7 @@ BURST = 50
 # RFC 6665 section 4.2.2: these say nothing of the subscription.
 TRANSIENT = frozenset((408, 500, 503, 504))
 
-_PHONE = re.compile(r"sips?:(?:[^@\s<>]*@)?(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(?::\d+)?(?:;[^\s<>?]*)?")
-
 Rpc = Callable[..., Any]
-
-
-def phones(lamp: Lamp) -> tuple[str, ...]:
-    """The phones of a mailbox that are told without having asked: SIP URIs.
-
-    Here the contacts of a registrar come in, when there is one.
-    """
-    usable = tuple(uri for uri in dict.fromkeys(lamp.phones) if _usable(uri))
-    if len(usable) < len(set(lamp.phones)):
-        log.warning("mailbox %s has phones that are no sip:USER@IP-ADDRESS", lamp.box)
-    return usable
-
-
-def _usable(uri: str) -> bool:
-    # A name would have to be looked up, and Kamailio would wait for that.
-    found = _PHONE.fullmatch(uri)
-    try:
-        return found is not None and bool(ipaddress.ip_address(found[1].strip("[]")))
-    except ValueError:
-        return False
 
 
 class Notifier:
@@ -262,7 +239,7 @@ class Notifier:
     def _send(self, watcher: Watcher, lamp: Lamp, now: float) -> None:
         watcher.cseq += 1
         try:
-            self._rpc("tm.t_uac_start", *_notify(watcher, lamp, now))
+            self._rpc("tm.t_uac_start", *notify(watcher, lamp, now))
         except RpcFault:
             log.info("no NOTIFY can be sent to a watcher of mailbox %s", watcher.box)
             self._unanswered(watcher, now)
@@ -312,31 +289,3 @@ def _key(call_id: str, tag: str) -> str:
 
 def _tag(watcher: Watcher) -> str:
     return watcher.sender.rpartition("tag=")[2]
-
-
-def _notify(watcher: Watcher, lamp: Lamp, now: float) -> tuple[str, ...]:
-    """As tm.t_uac_start takes it: method, Request-URI, next hop, our socket, headers, body."""
-    headers = {
-        "From": watcher.sender,
-        "To": watcher.receiver,
-        "Call-ID": watcher.call_id,
-        "CSeq": f"{watcher.cseq} NOTIFY",
-        "Contact": watcher.contact,
-        "Route": watcher.routes,
-        "Event": watcher.event,
-        "Subscription-State": _state(watcher, now),
-        "Content-Type": messages.BODY,
-    }
-    # RFC 6665 section 4.2.2: a subscription to what is gone is told so, without a state.
-    text = "" if watcher.ended == "noresource" else messages.body(lamp, watcher.host)
-    kept = (f"{name}: {value}\r\n" for name, value in headers.items() if value and (text or name != "Content-Type"))
-    return "NOTIFY", watcher.target, watcher.peer or ".", watcher.socket or ".", "".join(kept), text
-
-
-def _state(watcher: Watcher, now: float) -> str:
-    if not watcher.solicited:
-        # There is no subscription; what Asterisk's res_pjsip_mwi sends as well.
-        return "active"
-    if watcher.ended:
-        return f"terminated;reason={watcher.ended}"
-    return f"active;expires={max(0, round(watcher.expires - now))}"

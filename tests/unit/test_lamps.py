@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from agent import lamp_messages as messages
 from agent.lamp_messages import RefusedError
+from agent.lamp_notify import phones
 from agent.lamp_watchers import MOST_PER_BOX, Watchers
-from agent.lamps import REMEMBERED, REPLY_WAIT, WAITS, Notifier, phones
+from agent.lamps import REMEMBERED, REPLY_WAIT, WAITS, Notifier
 from kemi import lamps as worker
 from kemi.rpc import RpcFault, RpcUnavailable
 from state import mwi
