@@ -25,11 +25,13 @@ from console import (
     route_commands,
     serve,
     up_command,
+    voicemail_commands,
 )
 from console.output import BAD_INPUT, FAILED, CommandFailed, err
 from kemi.explain import FailureSpecError
 from kemi.rpc import RpcError
 from media.control import ControlError
+from media.voicemail.errors import BadBoxError, BadPinError, DamagedBoxError, VoicemailError
 from model.entries import Action, EntryError
 from model.settings import SettingError, Settings
 from policyfile import PolicyFileError
@@ -46,6 +48,7 @@ app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allo
 app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their health, drains.")
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
+app.add_typer(voicemail_commands.app, name="voicemail", help="Mailboxes, and the messages in them.")
 app.add_typer(cdr_commands.app, name="cdr", help="Call records: the newest, exports.")
 app.command("explain")(explain_command.command)
 app.command("reload")(node_commands.reload)
@@ -100,13 +103,16 @@ def run(command: Callable[[], object]) -> int:
     except click.ClickException as error:
         error.show()
         return BAD_INPUT
-    except (PolicyFileError, EntryError, FailureSpecError, SettingError) as error:
+    except DamagedBoxError as error:
+        _say(error)
+        return FAILED
+    except (BadBoxError, BadPinError, PolicyFileError, EntryError, FailureSpecError, SettingError) as error:
         _say(error)
         return BAD_INPUT
     except CommandFailed as error:
         _say(error)
         return error.status
-    except (StoreError, RpcError, ControlError, OSError) as error:
+    except (StoreError, RpcError, ControlError, VoicemailError, OSError) as error:
         _say(error)
         return FAILED
     except (KeyboardInterrupt, click.Abort):
