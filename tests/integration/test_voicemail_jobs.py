@@ -103,11 +103,9 @@ def test_what_was_given_up_is_shown_and_tried_again(place: World) -> None:
 
 def command(place: World, name: str, *words: str) -> list[tuple[str, str]]:
     """What `strowger voicemail NAME` says."""
-    program = "import console.voicemail_jobs as j, typer; a = typer.Typer()\n"
-    program += "for f in (j.dead, j.retry, j.reindex): a.command()(f)\na()"
     done = subprocess.run(
-        [sys.executable, "-c", program, name, *words, "--json"],
-        env={**os.environ, **place.environment, "PYTHONPATH": "."},
+        [sys.executable, "-m", "console.main", "voicemail", name, *words, "--json"],
+        env={**os.environ, **place.environment},
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     return [(found["kind"], found["message"]) for found in json.loads(done.stdout)]
