@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import struct
 import wave
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console import serve
 from media.voicemail import box as boxfile
 from media.voicemail import layout, pin, wav
 from media.voicemail.box import Box
@@ -184,6 +186,7 @@ def sizes(riff: int, data: int) -> bytes:
     [
         pytest.param(wav.header(0), id="never finished"),
         pytest.param(sizes(0, 0), id="no sizes"),
+        pytest.param(sizes(8, 0), id="of FreeSWITCH 1.11.1, killed"),
         pytest.param(sizes(0xFFFFFFFF, 0xFFFFFFFF), id="of a stream"),
         pytest.param(sizes(36 + 8000, 8000), id="of an earlier moment"),
         pytest.param(sizes(36 + 2 * len(SPEECH), 2 * len(SPEECH)), id="cut since"),
@@ -256,3 +259,14 @@ def test_one_after_the_other(tmp_path: Path) -> None:
     other = written(tmp_path / "d.wav", wav.header(4, rate=16000) + b"abcd")
     with pytest.raises(BadAudioError, match="differ"):
         wav.joined(first, other, tmp_path / "e.wav")
+
+
+def test_the_page_names_every_setting_with_its_default() -> None:
+    page = (serve.ROOT / "docs/voicemail.md").read_text()
+    table = dict(re.findall(r"^\| `(\w+)` \| (?:`([^`]*)` )?\|", page, re.MULTILINE))
+    defaults = boxfile.to_dict(Box(number="1001"))
+    del defaults["number"], defaults["pin_hash"]
+    said = {True: "yes", False: "no"}
+    # Not by ==: 1 equals True.
+    wanted = {name: said[value] if isinstance(value, bool) else str(value or "") for name, value in defaults.items()}
+    assert table == wanted | dict.fromkeys(("quota_seconds", "expire_days"), "0")

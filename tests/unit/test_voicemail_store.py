@@ -228,6 +228,34 @@ def test_what_becomes_of_what_was_said(store: Store, data: bytes | None, what: s
         assert (store.folder / "aside" / orphan.id / "audio.wav").read_bytes() == data
 
 
+def test_one_that_the_disk_refuses_holds_up_no_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        recording = store.begin("1001", caller="+4930123")
+        record(recording)
+        recording.close()
+        quiet(recording.audio.parent)
+    refused = store.orphans()[0]
+    repair = wav.repair
+
+    def refusing(path: Path) -> wav.Shape:
+        if path.parent == refused.path:
+            raise OSError(28, "No space left on device", str(path))
+        return repair(path)
+
+    monkeypatch.setattr(wav, "repair", refusing)
+    for _ in range(3):
+        for orphan in store.orphans():
+            store.adopt(orphan)
+    assert store.reap(refused).what == "later"
+    assert [orphan.id for orphan in store.orphans()] == [refused.id]
+    assert store.counts("1001").new == 1
+    assert caplog.messages == [f"recording {refused.id} cannot be adopted yet: No space left on device"]
+    monkeypatch.undo()
+    assert store.adopt(refused) is not None
+
+
 def test_a_manifest_that_cannot_be_read_is_put_aside(store: Store) -> None:
     recording = store.begin("1001")
     record(recording)
@@ -290,7 +318,13 @@ def test_remains_are_removed_when_nobody_makes_them_any_more(store: Store) -> No
         (path / "audio.wav").touch()
     os.symlink("1001", making / "link")
     os.utime(making / "old", (1e9, 1e9))
+    id, marks = leave(store, urgent=True).id, store.folder / "boxes/1001/urgent"
+    for name in (id, "20260131T180000Z-00000000", "20260131T180000Z-00000001"):
+        (marks / name).touch()
+    for name in (id, "20260131T180000Z-00000000"):
+        os.utime(marks / name, (1e9, 1e9))
     store.clean()
+    assert {path.name for path in marks.iterdir()} == {id, "20260131T180000Z-00000001"}
     assert {path.name for path in making.iterdir()} == {"young", "link"}
     assert not list(trash.iterdir())
 
@@ -746,4 +780,5 @@ def test_any_sequence(tmp_path: Path) -> None:
 
 
 def test_the_quiet_time_is_longer_than_a_switch_holds_back() -> None:
-    assert orphans.QUIET >= 5
+    # FreeSWITCH 1.11.1 writes 64 KiB at once where it is not told enable_file_write_buffering=false.
+    assert orphans.QUIET > 2 * 65536 / (2 * wav.RATE)
