@@ -76,6 +76,15 @@ def retry(
         out.print(f"{job.message} {job.kind} is tried again")
 
 
+def aside(json: Json = False) -> None:
+    """Recordings of which no message could be made; they wait for a person, and nobody removes them."""
+    found = _mailboxes().store.aside()
+    if json:
+        print_json([{"id": id, "reason": reason} for id, reason in found])
+    else:
+        print_table(("recording", "reason"), found, empty="none")
+
+
 async def _retry(client: Redis, jobs: Jobs, ids: set[str]) -> list[Job]:
     again = [
         Job(kind=letter.kind, message=letter.message, box=letter.box, force=True)
