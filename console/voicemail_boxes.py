@@ -59,9 +59,9 @@ def change(number: Number, settings: Changes = None) -> None:
 
 @app.command()
 def show(number: Number, json: Json = False) -> None:
-    """Show the settings of a box, as `set` takes them. Whether it has a PIN, but not its hash."""
+    """Show the settings of a box as `set` takes them; of PIN and webhook_secret only whether they are set."""
     box = store().box(number)
-    data = {**to_dict(box), "pin": bool(box.pin_hash)}
+    data = {**to_dict(box), "webhook_secret": bool(box.webhook_secret), "pin": bool(box.pin_hash)}
     del data["pin_hash"]
     if json:
         print_json(data)
@@ -178,7 +178,7 @@ def _checked(boxes: Store, reading: importing.Reading, file: str) -> list[Row]:
         try:
             rows.append(_row(row))
             before = to_dict(boxes.box(rows[-1].number)) if rows[-1].number in there else {}
-            _claim(from_dict({**before, "number": rows[-1].number, **rows[-1].changes}), owners)
+            _claim(boxes, from_dict({**before, "number": rows[-1].number, **rows[-1].changes}), owners)
         except (BadBoxError, BadPinError) as error:
             flaws.append(f"{file}:{line}: {error}")
     if flaws:
@@ -201,7 +201,8 @@ def _rows(reading: importing.Reading, file: str) -> Iterator[tuple[int, dict[str
             if None in row or None in row.values():
                 raise ListFileError(f"{file}:{found.line_num}: not as many columns as the first line has")
     except csv.Error as error:
-        raise ListFileError(f"{file}:{found.line_num}: {error}") from None
+        # Its own count stands where the last good line was.
+        raise ListFileError(f"{file}:{found.reader.line_num}: {error}") from None
 
 
 def _row(row: dict[str, str]) -> Row:
@@ -213,13 +214,22 @@ def _row(row: dict[str, str]) -> Row:
     return Row(number, changes, digits)
 
 
-def _claim(box: Box, owners: dict[str, str]) -> None:
+def _claim(boxes: Store, box: Box, owners: dict[str, str]) -> None:
+    """Each number leads to one box: of the file, and of those that are there."""
     for number in (box.number, *box.numbers):
-        if owners.setdefault(number, box.number) != box.number:
-            raise BadBoxError(f"numbers: {number} is box {owners[number]}'s already")
+        owner = owners.setdefault(number, _owner(boxes, number) or box.number)
+        if owner != box.number:
+            raise BadBoxError(f"numbers: {number} is box {owner}'s already")
     if owners.get(f"box {box.number}"):
         raise BadBoxError(f"number: box {box.number} stands there twice")
     owners[f"box {box.number}"] = box.number
+
+
+def _owner(boxes: Store, number: str) -> str:
+    try:
+        return boxes.find_box(number)
+    except NoSuchBoxError:
+        return ""
 
 
 def _put(boxes: Store, row: Row) -> bool:

@@ -81,7 +81,7 @@ class Store:
         """
         self._boxes.put(box, new=new)
 
-    def update_box(self, number: str, **changes: Any) -> Box:
+    def update_box(self, number: str, /, **changes: Any) -> Box:
         """Change some settings; the box as it is then. Raises NoSuchBoxError, BadBoxError."""
         return self._boxes.update(number, changes)
 
