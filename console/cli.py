@@ -24,8 +24,10 @@ from console import (
     policy_commands,
     route_commands,
     serve,
+    transcribe_command,
     up_command,
     voicemail_commands,
+    voicemail_jobs,
 )
 from console.output import BAD_INPUT, FAILED, CommandFailed, err
 from kemi.explain import FailureSpecError
@@ -51,11 +53,17 @@ app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their h
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
 app.add_typer(voicemail_commands.app, name="voicemail", help="Mailboxes, and the messages in them.")
 app.add_typer(cdr_commands.app, name="cdr", help="Call records: the newest, exports.")
+voicemail_commands.app.command("status")(voicemail_jobs.status)
+voicemail_commands.app.command("reindex")(voicemail_jobs.reindex)
+voicemail_commands.app.command("dead")(voicemail_jobs.dead)
+voicemail_commands.app.command("retry")(voicemail_jobs.retry)
+voicemail_commands.app.command("aside")(voicemail_jobs.aside)
 app.command("explain")(explain_command.command)
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
 app.command("status")(node_commands.status)
 app.command("run")(media_commands.run)
+app.command("transcribe")(transcribe_command.transcribe)
 app.command("up")(up_command.up)
 app.command("demo")(up_command.show_demo)
 

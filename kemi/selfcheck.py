@@ -8,7 +8,7 @@ from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure
 from model.entries import Entry, Kind
-from model.policy import Gateway, MediaApp, Policy, Route, Trunk
+from model.policy import Gateway, MediaApp, Policy, Route, Trunk, Voicemail
 from state import layout
 
 
@@ -45,6 +45,7 @@ def run() -> None:
     blocked = isinstance(refused, policy.Reject) and refused.refusal.id == "blocked-caller"
     _expect(blocked, "a blocked caller is refused")
     _check_handover(view)
+    _check_voicemail(view)
 
 
 def _check_handover(view: View) -> None:
@@ -54,6 +55,16 @@ def _check_handover(view: View) -> None:
     _expect(headers.get("X-Strowger-App") == "check", "a call to an app is handed over")
     facts, refusal, _ = handover.returned(CallFacts("", "200", "192.0.2.2"), headers, view.policy, b"key", 0.0)
     _expect(refusal is None and facts.caller == "100", "a call that media gives back is known again")
+
+
+def _check_voicemail(view: View) -> None:
+    plan, busy = _relayed(policy.decide(CallFacts("100", "7", "192.0.2.9"), view, _Idle(), 0.0)), Failure(486)
+    ended = policy.next_attempt(Plan.loads(plan.dumps()), busy, _Idle(), 0.0)
+    reason = policy.voicemail_reason(plan, busy, ended)
+    _expect(reason is not None, "busy is a reason for voicemail")
+    assert reason is not None
+    after = policy.to_voicemail(plan, busy, reason, ended, view, _Idle(), 0.0).outcome
+    _expect(isinstance(after, policy.Retry) and after.plan.media is not None, "a call that nobody took is handed over")
 
 
 def _after(plan: Plan, status: int) -> policy.Retry | policy.PassOn | policy.Reject:
@@ -69,7 +80,11 @@ def _snapshot() -> dict[bytes, bytes]:
                 "m": Gateway("m", "192.0.2.2", media=True),
             },
         ),
-        (Route("check", ("",), ("a", "b")), Route("media", ("5",), ("m",), media=MediaApp("check"))),
+        (
+            Route("check", ("",), ("a", "b")),
+            Route("media", ("5",), ("m",), media=MediaApp("check")),
+            Route("voicemail", ("7",), ("a",), voicemail=Voicemail()),
+        ),
         (Entry(Kind.CALLER, "666"),),
     )
 

@@ -317,7 +317,7 @@ class MediaSection(Section):
 class VoicemailSection(Section):
     """Where calls go for which the gateways found nobody. `voicemail: NAME` is short for `voicemail: {app: NAME}`.
 
-    The reasons are read from how the last attempt failed, as [below](#when-a-call-goes-to-voicemail).
+    How the last attempt failed is [the reason](#when-a-call-goes-to-voicemail).
     """
 
     app: Name = Field(default=_VOICEMAIL.app, description="Name of the call script.")

@@ -105,7 +105,9 @@ return 1
 _MOVE = """
 local streams = {}
 for at = 2, #ARGV do streams[ARGV[at]] = KEYS[at + 1] end
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1], 'LIMIT', 0, ARGV[1])
+local now = redis.call('TIME')
+now = now[1] + now[2] / 1000000
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.6f', now), 'LIMIT', 0, ARGV[1])
 for _, job in ipairs(due) do
   redis.call('ZREM', KEYS[1], job)
   local kind, id = string.match(job, '^(%w+):(.+)$')
@@ -275,7 +277,7 @@ class Jobs:
     async def again(self, claim: Claim, seconds: float, *, counts: bool = True) -> None:
         """It is to be tried again after a while; ``counts``: whether this try was one."""
         job = claim.job if counts else replace(claim.job, tries=claim.job.tries - 1)
-        await self._end("again", claim, job.record(), time.time() + seconds, ())
+        await self._end("again", claim, job.record(), time.time() + seconds if seconds else 0.0, ())
 
     async def _end(self, how: str, claim: Claim, record: str, due: float, promote: Iterable[str]) -> None:
         kinds = list(promote)

@@ -15,10 +15,10 @@ from harness.media_worker import MediaWorker, running, write
 from harness.node import TRUNK, Node, at
 from harness.switches import Embedded, FreeSwitch, Switch
 
+from console.ports import free_port
 from console.sipp import SippGateway
 from model.handover import HOPS_MAX
-from model.policy import Gateway, MediaApp, Route
-from policyfile.resolve import MEDIA_RETRY
+from model.policy import MEDIA_RETRY, Gateway, MediaApp, Route, Voicemail
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -122,9 +122,28 @@ def test_a_script_gets_what_kamailio_says(tiers: Tiers) -> None:
     got = note["got"]
     assert isinstance(got, dict)
     assert got.pop("expires") > 0
-    assert got == {"call": record.call, "app": "told", "args": ARGS, "caller": "1001", "callee": "5000", "hops": 1}
+    assert got == {
+        "call": record.call, "app": "told", "args": ARGS, "caller": "1001", "callee": "5000", "diverted": "",
+        "reason": "direct", "hops": 1,
+    }  # fmt: skip
     assert note["args"] == ARGS
     assert (record.app, record.gateway) == ("told", "fs-1")
+
+
+def test_a_script_is_told_why_nobody_took_the_call(tiers: Tiers) -> None:
+    media = Gateway("fs-1", MEDIA, tiers.switch.sip[1], media=True, no_reply=15.0, progress=15.0, breaker=None)
+    dead = Gateway("dead", "127.0.0.1", free_port(), transport="tcp", breaker=None)
+    voicemail = Voicemail("told", ARGS)
+    tiers.node.apply([Route("staff", ("",), ("dead",), voicemail=voicemail)], [media, dead], trunks=[OUTSIDE])
+    heard = tiers.call("1002")
+    assert heard.reason == "cause=16"
+    [note] = tiers.notes()
+    got = note["got"]
+    assert isinstance(got, dict)
+    assert (got["reason"], got["callee"], note["args"]) == ("unreachable", "1002", ARGS)
+    record = tiers.node.record(heard.call_id)
+    assert [attempt.gateway for attempt in record.attempts] == ["dead", "fs-1"]
+    assert (record.app, record.reason) == ("told", "unreachable")
 
 
 def test_with_another_key_a_call_is_refused(node: Node, switch: Switch, tmp_path: Path) -> None:

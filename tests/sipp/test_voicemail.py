@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from harness.cli import Cli, fresh
 from harness.dialog import header, reply
+from harness.load import until
 from harness.node import TRUNK, Node
 from harness.raw import Endpoint, cancel, method_of, reply_to, status
 
@@ -118,6 +119,36 @@ def test_a_phone_that_rings_and_is_not_answered(tiers: Tiers) -> None:
     failed = tiers.node.records(call_id)[1]
     assert (failed["why"], failed["next"]) == ("no-answer: to app voicemail", "fs-1")
     assert (failed["app"], failed["reason"]) == ("voicemail", "no-answer")
+
+
+def test_a_phone_that_is_picked_up_when_its_time_is_over(tiers: Tiers) -> None:
+    tiers.apply()
+    log = len(tiers.node.stack.log("kamailio"))
+    invite = tiers.call()
+    rang, kamailio = tiers.rings()
+    asked, _ = tiers.fs.next_invite(tiers.caller)
+    # Its answer crosses the CANCEL. It is voicemail whose ringing and answer count from here.
+    for line in (b"180 Ringing", b"200 OK"):
+        tiers.callee.send(reply(rang, line, tiers.callee, tag=b"gateway"), kamailio)
+    tiers.fs.send(reply(asked, b"200 OK", tiers.fs, tag=b"vm"), tiers.node.sip)
+    answer = tiers.final(invite)
+    assert (status(answer), b"tag=vm" in header(answer, b"To")) == (200, True)
+    call_id = header(invite, b"Call-ID").decode()
+    until(lambda: tiers.node.events(call_id)[-1]["event"] == "answered", "no answer was written down")
+    answered = [event for event in tiers.node.events(call_id) if event["event"] == "answered"]
+    assert [(event["attempt"], event["rang"]) for event in answered] == [(2, None)]
+    assert "failed: " not in tiers.node.stack.log("kamailio")[log:]
+
+
+def test_a_phone_that_is_picked_up_when_its_time_is_over_and_voicemail_fails(tiers: Tiers) -> None:
+    tiers.apply()
+    invite = tiers.call()
+    rang, kamailio = tiers.rings()
+    asked, _ = tiers.fs.next_invite(tiers.caller)
+    tiers.callee.send(reply(rang, b"200 OK", tiers.callee, tag=b"gateway"), kamailio)
+    tiers.fs.send(reply_to(asked, b"500 Broken"), tiers.node.sip)
+    final = tiers.final(invite)
+    assert (status(final), b'text="no-answer"' in header(final, b"Reason")) == (408, True)
 
 
 @pytest.mark.parametrize(
