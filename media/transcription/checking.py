@@ -37,7 +37,6 @@ def plain(transcript: Transcript) -> dict[str, Any]:
 def checked(value: object) -> Transcript:
     """The transcript that ``value``, as :func:`plain` gives it, is; raises :class:`GarbageError`."""
     fields = _object(value, "the transcript")
-    text = _text(fields.get("text"), "text", MAX_TEXT)
     given = fields.get("words")
     if not isinstance(given, list) or len(given) > MAX_WORDS:
         raise GarbageError(f"words: want a list of at most {MAX_WORDS}")
@@ -48,7 +47,12 @@ def checked(value: object) -> Transcript:
     language = fields.get("language")
     if not isinstance(language, str) or len(language) > 35 or not _LANGUAGE.fullmatch(language):
         raise GarbageError("language: want a tag as en or pt-BR")
-    return Transcript(text, words, _share(fields.get("confidence"), "confidence"), language)
+    return Transcript(text(fields.get("text")), words, _share(fields.get("confidence"), "confidence"), language)
+
+
+def text(value: object) -> str:
+    """Text that :func:`checked` would take; raises :class:`GarbageError`."""
+    return _text(value, "text", MAX_TEXT)
 
 
 def _word(value: object, where: str) -> Word:
