@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_recorded_prompts_come_as_one(switch: Switch, tmp_path: Path, recorded: 
 
     heard = heard_of(switch, script).ear.tones()
     assert frequencies(heard) == [500, 700, 900]
-    for before, after in zip(heard, heard[1:], strict=False):
+    for before, after in pairwise(heard):
         assert after.start - before.end <= 0.2, "there was a gap"
 
 
