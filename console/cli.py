@@ -18,12 +18,14 @@ from console import (
     edit_command,
     explain_command,
     history_commands,
+    ivr_commands,
     list_commands,
     media_commands,
     node_commands,
     policy_commands,
     route_commands,
     serve,
+    speech_commands,
     up_command,
 )
 from console.output import BAD_INPUT, FAILED, CommandFailed, err
@@ -48,6 +50,8 @@ app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their health, drains.")
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
 app.add_typer(cdr_commands.app, name="cdr", help="Call records: the newest, exports.")
+app.add_typer(ivr_commands.app, name="ivr", help="Menus and phrases in YAML.")
+app.command("say")(speech_commands.say)
 app.command("explain")(explain_command.command)
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
@@ -101,13 +105,13 @@ def run(command: Callable[[], object]) -> int:
     except click.ClickException as error:
         error.show()
         return BAD_INPUT
-    except (PolicyFileError, EntryError, FailureSpecError, SettingError, SpeechError) as error:
+    except (PolicyFileError, EntryError, FailureSpecError, SettingError) as error:
         _say(error)
         return BAD_INPUT
     except CommandFailed as error:
         _say(error)
         return error.status
-    except (StoreError, RpcError, ControlError, OSError) as error:
+    except (StoreError, RpcError, ControlError, SpeechError, OSError) as error:
         _say(error)
         return FAILED
     except (KeyboardInterrupt, click.Abort):
