@@ -40,6 +40,8 @@ class Speaker:
         if language != "en":
             raise SpeechError(f"prompts are there in en, not in {language!r}")
         self.speech, self.sounds = speech, Sounds(sounds)
+        self.switch_has_prompts: bool | None = None
+        "Whether the worker's switch has recordings of its own; None: nobody asked it yet."
 
     @classmethod
     def of(cls, settings: Settings) -> Speaker:
