@@ -18,12 +18,14 @@ from console import (
     edit_command,
     explain_command,
     history_commands,
+    ivr_commands,
     list_commands,
     media_commands,
     node_commands,
     policy_commands,
     route_commands,
     serve,
+    speech_commands,
     transcribe_command,
     up_command,
     voicemail_commands,
@@ -58,6 +60,8 @@ voicemail_commands.app.command("reindex")(voicemail_jobs.reindex)
 voicemail_commands.app.command("dead")(voicemail_jobs.dead)
 voicemail_commands.app.command("retry")(voicemail_jobs.retry)
 voicemail_commands.app.command("aside")(voicemail_jobs.aside)
+app.add_typer(ivr_commands.app, name="ivr", help="Menus and phrases in YAML.")
+app.command("say")(speech_commands.say)
 app.command("explain")(explain_command.command)
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
@@ -122,14 +126,14 @@ def run(command: Callable[[], object]) -> int:
         _say(error)
         return FAILED
     except (
-        BadBoxError, BadPinError, PolicyFileError, EntryError, FailureSpecError, SettingError, SpeechError
+        BadBoxError, BadPinError, PolicyFileError, EntryError, FailureSpecError, SettingError
     ) as error:  # fmt: skip
         _say(error)
         return BAD_INPUT
     except CommandFailed as error:
         _say(error)
         return error.status
-    except (StoreError, RpcError, ControlError, VoicemailError, OSError) as error:
+    except (StoreError, RpcError, ControlError, SpeechError, VoicemailError, OSError) as error:
         _say(error)
         return FAILED
     except (KeyboardInterrupt, click.Abort):

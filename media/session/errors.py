@@ -2,7 +2,8 @@
 
 ScriptExit          the script is over: ``destroy()``, or a callback or hook returned "exit" or "die"
 AnswerNeeded        within ``session.ahead()`` something was called that has to wait for the switch
-MenuError           a menu, or a file of menus, that cannot be; the message names file and field
+MenuError           a menu, or a file of menus, that cannot be; the message names file, line and field
+PhraseError         the same for phrases
 """
 
 from __future__ import annotations
@@ -21,3 +22,7 @@ class AnswerNeeded(RuntimeError):
 
 class MenuError(ValueError):
     """A menu that cannot be built."""
+
+
+class PhraseError(ValueError):
+    """A phrase that is not there, or cannot be."""

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from media.session.errors import MenuError
 from media.session.menuwalk import Walk
 from media.session.outbound import Session
+from media.session.phrasefile import Phrases
 
 Action = Literal[
     "menu-exit", "menu-sub", "menu-exec-app", "menu-say-phrase", "menu-play-sound", "menu-back", "menu-top"
@@ -39,10 +40,11 @@ class Binding:
 class IVRMenu:
     """A menu; ``main`` is the top one, of which this is a sub-menu.
 
-    Times are milliseconds. Sounds are what stream_file plays, or ``phrase:macro:data``, or ``say:text`` with
-    ``tts_engine`` and ``tts_voice``. 0 stands for the default: 3 attempts, failures and timeouts, 10000 of ``timeout``,
-    half of it for ``inter_timeout``. ``digit_len`` grows to the longest key bound. Keys are asked for again with
-    ``confirm_macro``, a phrase macro that gets them, until ``confirm_key`` is pressed.
+    Times are milliseconds. Sounds are what stream_file plays, or a prompt's name, or ``phrase:macro:data``, or
+    ``say:text``, by ``tts_engine`` and ``tts_voice`` or else by the worker's engine. 0 stands for the default: 3
+    attempts, failures and timeouts, 10000 of ``timeout``, half of it for ``inter_timeout``. ``digit_len`` grows to the
+    longest key bound. Keys are asked for again with ``confirm_macro``, a phrase macro that gets them, until
+    ``confirm_key`` is pressed.
 
     :raises MenuError: for two menus of one name, or a confirm_macro without confirm_key.
     """
@@ -82,6 +84,8 @@ class IVRMenu:
         self.max_timeouts = max_timeouts if max_timeouts > 0 else 3
         self.bindings: list[Binding] = []
         self.top: IVRMenu = main.top if main else self
+        self.phrases: Phrases | None = None
+        "Macros that go before the switch's; those of the top menu count."
         self.menus: dict[str, IVRMenu] = {} if main is None else self.top.menus
         if self.confirm_macro and not self.confirm_key:
             raise MenuError(f"menu {self.name!r}: confirm_macro without confirm_key would confirm nothing")

@@ -1,6 +1,7 @@
-"""Menus from a YAML file; errors name the file and the field.
+"""Menus from a YAML file; errors name file, line and field.
 
 ```yaml
+phrases: phrases.yaml            # if there are any: see phrasefile.py
 menus:
   - name: main                   # the first is the top menu, all others are below it
     greeting_sound: ivr/welcome.wav
@@ -18,13 +19,15 @@ menus:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from media import yamlfile
 from media.session.errors import MenuError
 from media.session.menu import Action, IVRMenu
+from media.session.phrasefile import load_phrases
+from media.yamlfile import Document
 
 Word = Annotated[str, StringConstraints(min_length=1)]
 Ms = Annotated[int, Field(ge=0, le=3_600_000)]
@@ -69,54 +72,48 @@ class MenuFile(_Strict):
     """The whole file."""
 
     menus: Annotated[list[MenuEntry], Field(min_length=1)]
+    phrases: str = ""
+    "A file of phrases beside this one; those that are not in it are the switch's."
 
 
 def load_menus(path: str | Path) -> IVRMenu:
     """The top menu of a file, all others below it; read anew each time, so an edited file counts for the next call.
 
-    :raises MenuError: naming the file and the field.
-    :raises OSError: the file cannot be read.
+    :raises MenuError: naming file, line and field. :raises PhraseError: the same of its phrases.
+    :raises OSError: a file cannot be read.
     """
     try:
-        return _built(MenuFile.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8"))))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MenuError(f"{path}: {error}") from None
-    except ValidationError as error:
-        raise MenuError("\n".join(f"{path}: {_field(one)}" for one in error.errors())) from None
-    except MenuError as error:
-        raise MenuError(f"{path}: {error}") from None
+        document = yamlfile.read(path)
+        file = yamlfile.checked(document, MenuFile)
+    except yamlfile.YamlError as error:
+        raise MenuError(str(error)) from None
+    top = _built(file, document)
+    if file.phrases:
+        top.phrases = load_phrases(Path(path).parent / file.phrases)
+    return top
 
 
-def _built(file: MenuFile) -> IVRMenu:
+def _built(file: MenuFile, document: Document) -> IVRMenu:
     top: IVRMenu | None = None
     for number, entry in enumerate(file.menus):
         try:
             menu = IVRMenu(top, **entry.model_dump(exclude={"actions"}))
         except MenuError as error:
-            raise MenuError(f"menus[{number}].name: {error}") from None
+            raise MenuError(document.at(("menus", number, "name"), str(error))) from None
         top = top or menu
         for place, action in enumerate(entry.actions):
-            _bind(menu, action, f"menus[{number}].actions[{place}]")
+            try:
+                menu.bind_action(action.do, action.argument or None, action.press)
+            except MenuError as error:
+                raise MenuError(document.at(("menus", number, "actions", place), str(error))) from None
     assert top is not None
-    _check_subs(file, top)
+    _check_subs(file, document, top)
     return top
 
 
-def _bind(menu: IVRMenu, action: ActionEntry, where: str) -> None:
-    try:
-        menu.bind_action(action.do, action.argument or None, action.press)
-    except MenuError as error:
-        raise MenuError(f"{where}: {error}") from None
-
-
-def _check_subs(file: MenuFile, top: IVRMenu) -> None:
+def _check_subs(file: MenuFile, document: Document, top: IVRMenu) -> None:
     for number, entry in enumerate(file.menus):
         for place, action in enumerate(entry.actions):
             if action.do == "menu-sub" and action.argument not in top.menus:
-                raise MenuError(f"menus[{number}].actions[{place}].with: there is no menu {action.argument!r}")
-
-
-def _field(error: Any) -> str:
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
-    hint = " (write it in quotes)" if error["type"] == "string_type" else ""
-    return f"{place or 'the file'}: {error['msg']}{hint}"
+                where = ("menus", number, "actions", place, "with")
+                raise MenuError(document.at(where, f"there is no menu {action.argument!r}"))

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from media.session.core import terminated_by
 from media.session.errors import MenuError
 from media.session.outbound import Session
+from media.session.state import literal
+from media.speech import speaker
+from media.speech.errors import SpeechError
+from media.speech.prompts import CATALOGUE
+from media.speech.speaker import Part, Text
 
 if TYPE_CHECKING:
     from media.session.menu import Action, IVRMenu
+
+log = logging.getLogger(__name__)
 
 DEPTH_MAX = 12
 "Menus within menus."
@@ -36,7 +44,7 @@ class Walk:
             await self.session.set_variable("ivr_menu_status", "success")
             going_on = await self._offer(menu)
             if self.depth == 1 and menu.exit_sound and self.session.ready():
-                await self._sound(menu.exit_sound)
+                await self._sound(menu, menu.exit_sound)
             return going_on
         finally:
             self.depth -= 1
@@ -61,7 +69,7 @@ class Walk:
             elif result == "nothing":
                 failures += 1
                 if pressed and menu.invalid_sound:
-                    await self._sound(menu.invalid_sound)
+                    await self._sound(menu, menu.invalid_sound)
                 continue
             elif result != "on":
                 return result == "back"
@@ -71,7 +79,7 @@ class Walk:
     async def _ask(self, menu: IVRMenu, sound: str) -> tuple[str, bool]:
         session = self.session
         if sound and not session._digits:
-            await session._run_quietly(sound)
+            await self._sound(menu, sound)
         if not session.ready():
             return "", False
         pressed, _, late = await session._collect(
@@ -90,11 +98,18 @@ class Walk:
         session = self.session
         for _ in range(menu.confirm_attempts):
             if not session._digits:
-                await session._run("phrase", terminated_by("any", f"{menu.confirm_macro},{pressed}"))
+                await self._confirm(menu, pressed)
             key, _, _ = await session._collect("", 1, "", menu.timeout)
             if key or not session.ready():
                 return key == menu.confirm_key
         return False
+
+    async def _confirm(self, menu: IVRMenu, pressed: str) -> None:
+        phrase = f"phrase:{menu.confirm_macro}:{pressed}"
+        if (line := await self._line(menu, phrase)) != phrase:
+            await self.session._run_quietly(line)
+        else:
+            await self.session._run("phrase", terminated_by("any", f"{menu.confirm_macro},{pressed}"))
 
     async def _act(self, menu: IVRMenu, pressed: str) -> str:
         """Do all that is bound: "on", "long" (on, with the long greeting), "nothing", "back", "exit" or "top"."""
@@ -135,16 +150,19 @@ class Walk:
 
     async def _app(self, menu: IVRMenu, line: str) -> str:
         if menu.transfer_sound and line.split()[0] == "transfer":
-            await self._sound(menu.transfer_sound)
+            await self._sound(menu, menu.transfer_sound)
         await self.session.execute_string(line)
         return "on"
 
     async def _play(self, menu: IVRMenu, sound: str) -> str:
         # A sound that is not there ends the menu, as in FreeSWITCH.
-        return "on" if await self.session._play("playback", sound) else "exit"
+        return "on" if await self.session._play("playback", await self._line(menu, sound)) else "exit"
 
     async def _phrase(self, menu: IVRMenu, argument: str) -> str:
         macro, _, data = argument.partition(",")
+        phrase = f"phrase:{macro}:{data}"
+        if (line := await self._line(menu, phrase)) != phrase:
+            return "on" if await self.session._play("playback", line) else "exit"
         return "on" if await self.session.say_phrase(macro, data) else "exit"
 
     async def _top(self, menu: IVRMenu, argument: str) -> str:
@@ -153,8 +171,37 @@ class Walk:
             return "top"
         return "on"
 
-    async def _sound(self, sound: str) -> None:
-        await self.session._run_quietly(sound)
+    async def _sound(self, menu: IVRMenu, sound: str) -> None:
+        await self.session._run_quietly(await self._line(menu, sound))
+
+    async def _line(self, menu: IVRMenu, sound: str) -> str:
+        """What the switch is to play for a sound: a file of ours, or the sound as it is."""
+        worker = speaker.known()
+        if worker is None:
+            return sound
+        try:
+            if not (parts := self._parts(sound)):
+                return sound
+            if isinstance(parts, Text) and menu.tts_engine:
+                if not worker.speech.has(menu.tts_engine):
+                    return sound
+                render = worker.speech.render
+                return str(await render(parts.words, engine=menu.tts_engine, voice=menu.tts_voice))
+            lines = await worker.lines(parts)
+        except SpeechError as error:
+            log.warning("menu %r: the worker cannot say a sound, the switch shall: %s", menu.name, error)
+            return sound
+        return literal(lines[0]) if len(lines) == 1 else sound
+
+    def _parts(self, sound: str) -> Part:
+        """What a speaker says for a sound; () where that is the switch's."""
+        kind, _, rest = sound.partition(":")
+        phrases = self.top.phrases
+        if kind == "say":
+            return Text(rest)
+        if kind == "phrase" and phrases and (name := rest.partition(":")[0]) in phrases:
+            return phrases.parts(name, rest.partition(":")[2])
+        return sound if sound in CATALOGUE else ()
 
     async def _voice(self, menu: IVRMenu) -> None:
         if menu.tts_engine and menu.tts_voice:

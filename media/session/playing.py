@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from media.esl.errors import ArgumentError
-from media.session import missing
+from media.session import missing, saying
 from media.session.callbacks import Callbacks
 from media.session.core import terminated_by
 from media.session.state import State, literal, refuse_ahead
@@ -69,10 +69,15 @@ class Playing(State, Callbacks):
         return await self._play("speak", f"{engine}|{voice}|{literal(text)}")
 
     async def say(self, text: str, module: str, kind: str, method: str, gender: str = "") -> bool:
-        """Recorded words: ``say("12345", "en", "number", "pronounced")``; True when to the end."""
+        """Recorded words: ``say("12345", "en", "number", "pronounced")``; True when to the end.
+
+        English is the worker's where the switch has no recordings of it (docs/speech.md).
+        """
         words = [module, kind, method, *([gender] if gender else [])]
         if any(" " in word or not word for word in words):
             raise ArgumentError("say: module, kind, method and gender are one word each")
+        if module == "en" and (line := await self._said(kind, method, text)):
+            return await self._play("playback", literal(line))
         # The application splits at blanks, but for what is quoted (separate_string_blank_delim of switch_utils.c).
         quoted = "'" + literal(text.replace("'", "")) + "'" if " " in text else literal(text)
         return await self._play("say", " ".join((*words, quoted)))
@@ -105,6 +110,21 @@ class Playing(State, Callbacks):
         except SpeechError as error:
             log.warning("the worker cannot speak, the switch shall: %s", error)
             return ""
+
+    async def _said(self, kind: str, method: str, text: str) -> str:
+        """What is played instead of the switch's own words; "" where it has them, or nobody else has."""
+        worker = speaker.known()
+        if worker is None or self._ahead is not None or not self.ready():
+            return ""
+        if await saying.switch_has_prompts(self, worker):
+            return ""
+        zone = await self.get_variable("timezone")
+        try:
+            lines = await worker.lines(saying.names(kind, method, text, zone))
+        except SpeechError as error:
+            log.warning("the worker cannot say a %s, the switch shall: %s", kind, error)
+            return ""
+        return lines[0] if len(lines) == 1 else ""
 
     async def _play(self, app: str, data: str) -> bool:
         event, stopped = await self._heard_while(self._run(app, terminated_by("none", data)))

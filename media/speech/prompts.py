@@ -200,7 +200,7 @@ _FREESWITCH = {
 _MOVED = ("digits/mon-", "digits/day-", "digits/today", "digits/yesterday", "digits/tomorrow", "digits/at", "digits/oc",
           "digits/a-m", "digits/p-m")  # fmt: skip
 # One word of Asterisk's stands under another folder.
-_ASTERISK = {"currency/dollars": "digits/dollars"}
+_ASTERISK = {"currency/dollars": "digits/dollars", "currency/and": "vm-and"}
 _ROOTS = ("", "en", "en_US_f_Allison", "en/us/callie")
 "Folders below the sounds where a language may begin."
 _RATES = ("", "8000", "16000")

@@ -40,6 +40,8 @@ class Speaker:
         if language != "en":
             raise SpeechError(f"prompts are there in en, not in {language!r}")
         self.speech, self.sounds = speech, Sounds(sounds)
+        self.switch_has_prompts: bool | None = None
+        "Whether the worker's switch has recordings of its own; None: nobody asked it yet."
 
     @classmethod
     def of(cls, settings: Settings) -> Speaker:
@@ -54,8 +56,7 @@ class Speaker:
 
         :raises SpeechError: it cannot be said; nothing was played then.
         """
-        files = await self.files(*what, rate=_rate(session))
-        for line in _lines(files):
+        for line in await self.lines(*what, rate=_rate(session)):
             if not await session.play_until(line, digits):
                 return False
         return True
@@ -68,6 +69,10 @@ class Speaker:
         for run in _runs(_flat(what)):
             files.append(await self._run(run, rate) if isinstance(run, list) else str(run))
         return files
+
+    async def lines(self, *what: Part, rate: int = 8000) -> list[str]:
+        """The same as arguments of the application `playback`: one, but for very many files, or one with a ! in it."""
+        return list(_lines(await self.files(*what, rate=rate)))
 
     async def _run(self, run: list[str | Text], rate: int) -> str:
         names = [part for part in run if isinstance(part, str)]

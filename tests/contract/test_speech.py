@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from harness.speech import found_in, speaker, through_g711
 from harness.switches import Switch
 from harness.talk import talk
 
-from media.session import Session
+from media.session import Session, load_menus
 from media.speech import say
 from media.speech import speaker as speaking
 from media.speech.cache import key
@@ -82,7 +83,7 @@ def test_recorded_prompts_come_as_one(switch: Switch, tmp_path: Path, recorded: 
 
     heard = heard_of(switch, script).ear.tones()
     assert frequencies(heard) == [500, 700, 900]
-    for before, after in zip(heard, heard[1:], strict=False):
+    for before, after in pairwise(heard):
         assert after.start - before.end <= 0.2, "there was a gap"
 
 
@@ -188,3 +189,69 @@ def test_the_end_of_the_call_ends_it(switch: Switch, tmp_path: Path) -> None:
         await call.hangup()
 
     talk(switch, script, caller)
+
+
+def test_what_the_switch_has_no_recordings_for_is_said_all_the_same(switch: Switch, tmp_path: Path) -> None:
+    made = speaker(tmp_path)
+
+    async def script(session: Session) -> None:
+        speaking.use(made)
+        await session.answer()
+        await session.set_variable("sound_prefix", str(tmp_path / "nothing"))
+        assert await session.say("12345", "en", "number", "pronounced")
+
+    call = heard_of(switch, script)
+    spoken = made.speech.cache.path(key("flite", "slt", 8000, "twelve thousand three hundred forty five"))
+    if spoken.exists():
+        _, equal = found_in(call.ear.sent, through_g711(spoken))
+        assert equal >= 0.999
+    else:
+        assert switch.name == "embedded", "which speaks by itself"
+        assert (abs(call.ear.sent.astype(float)) > 1000).sum() > 4000
+
+
+PHRASES = """\
+phrases:
+  choice:
+    - match: "^([12])$"
+      do: [{play: vm-youhave}, {sleep: 300}, {say: number, of: "3"}, {sleep: 300}, {play: vm-messages}]
+"""
+MENU = """\
+phrases: phrases.yaml
+menus:
+  - name: main
+    greeting_sound: vm-goodbye
+    exit_sound: "say:one two three"
+    timeout: 8000
+    actions:
+      - {press: "/^([12])$/", do: menu-say-phrase, with: "choice,$1"}
+      - {press: "*", do: menu-exit}
+"""
+
+
+def test_a_menu_says_prompts_phrases_and_words(switch: Switch, tmp_path: Path, recorded: Path) -> None:
+    (tmp_path / "phrases.yaml").write_text(PHRASES)
+    (tmp_path / "menu.yaml").write_text(MENU)
+    made, menu = speaker(tmp_path, recorded), load_menus(tmp_path / "menu.yaml")
+    calls: list[Call] = []
+
+    async def script(session: Session) -> None:
+        speaking.use(made)
+        await session.answer()
+        await menu.execute(session)
+
+    async def caller(call: Call) -> None:
+        calls.append(call)
+        since = (await call.hears(1100)).end
+        await call.hears_silence(0.1)
+        await call.dial("2")
+        since = (await call.hears(1100, since=since + 0.1)).end
+        await call.hears_silence(0.1)
+        await call.dial("*")
+        await call.ended()
+
+    talk(switch, script, caller)
+    assert frequencies(calls[0].ear.tones())[:5] == [1100, 500, 700, 900, 1100]
+    spoken = made.speech.cache.path(key("flite", "slt", 8000, "one two three"))
+    _, equal = found_in(calls[0].ear.sent, through_g711(spoken))
+    assert equal >= 0.999

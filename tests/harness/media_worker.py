@@ -44,6 +44,7 @@ class MediaWorker:
             "STROWGER_SCRIPTS": str(scripts),
             "STROWGER_MEDIA_STATE": str(directory / "state"),
             "STROWGER_VOICEMAIL": str(directory / "voicemail"),
+            "STROWGER_SPEECH_CACHE": str(directory / "speech"),
             "STROWGER_MEDIA_SECRET_FILE": str(directory / "secret"),
             "STROWGER_ESL_PASSWORD_FILE": str(switch.password_file),
             "STROWGER_ESL_ADDRESS": f"{switch.esl[0]}:{switch.esl[1]}",

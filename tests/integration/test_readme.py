@@ -57,6 +57,7 @@ def media_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         STROWGER_WORKER_DRAIN="0",
         STROWGER_MEDIA_STATE=str(directory / "media"),
         STROWGER_VOICEMAIL=str(directory / "voicemail"),
+        STROWGER_SPEECH_CACHE=str(directory / "speech"),
     )
     node.stack.switch = Switch(sip_port=free_port(), directory=directory / "switch")
     try:

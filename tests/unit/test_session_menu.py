@@ -112,7 +112,8 @@ def test_what_cannot_be_bound(action: str, argument: str | None, keys: str, mess
      ("timeout: 200", "time_out: 200", r"menus\[0\].time_out"),
      ("timeout: 200", "timeout: soon", r"menus\[0\].timeout"),
      ("menus:", "menu:", "menus: Field required"),
-     ("menus:", "menus: [", "menus.yaml: ")],
+     ("menus:", "menus: [", r"menus.yaml:3: the file: not YAML"),
+     ("timeout: 200", "timeout: 200\n    timeout: 300", r"menus.yaml:\d+: menus\[0\].timeout: given twice")],
 )  # fmt: skip
 def test_what_a_file_gets_wrong_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(MenuError, match=message) as error:
