@@ -50,6 +50,8 @@ class LampPhone:
     "The node's, in the dialog of the subscription."
     call_id: str = ""
     cseq: int = 0
+    request: bytes = b""
+    "Its last SUBSCRIBE."
 
     def __post_init__(self) -> None:
         self.endpoint = Endpoint(self.address)
@@ -93,7 +95,8 @@ class LampPhone:
             *headers,
             "Content-Length: 0",
         ]
-        self.endpoint.send("\r\n".join([*lines, "", ""]).encode(), self.server)
+        self.request = "\r\n".join([*lines, "", ""]).encode()
+        self.endpoint.send(self.request, self.server)
         reply = self.endpoint.receive(b"SIP/2.0")
         if status(reply) == 200:
             self.tag = header(reply, b"To").partition(b"tag=")[2].decode()

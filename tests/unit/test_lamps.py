@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -372,3 +374,36 @@ def test_the_agent_away_is_an_error_at_once(tmp_path: Path) -> None:
         worker.tell(tmp_path / "agent.pipe", {})
     with pytest.raises(OSError, match="too long"):
         worker.tell(tmp_path / "agent.pipe", {"from": "x" * 5000})
+
+
+@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\x00" + b"x" * 4096])
+def test_a_broken_file_is_put_aside(tmp_path: Path, begin: Begin, kamailio: Kamailio, content: bytes) -> None:
+    (tmp_path / "watchers").write_bytes(content)
+    notifier = begin(1.0)
+    lit(notifier, 1.0)
+    subscribed(notifier, kamailio, 1.0)
+    assert (tmp_path / "watchers.broken").read_bytes() == content
+    with closing(Watchers(tmp_path / "watchers")) as again:
+        assert len(list(again)) == 1
+
+
+def test_what_the_file_cannot_take_is_told_all_the_same(tmp_path: Path, begin: Begin, kamailio: Kamailio) -> None:
+    notifier = begin(1.0)
+    with closing(sqlite3.connect(tmp_path / "watchers")) as other:
+        other.execute("DROP TABLE watchers")
+        other.execute("DROP TABLE lamps")
+    lit(notifier, 1.0)
+    answer(notifier, subscribed(notifier, kamailio, 1.0), 1.1)
+    lit(notifier, 2.0, new=1)
+    assert [counts(notice) for notice in kamailio.notices()] == ["1/0 (0/0)"]
+
+
+def test_what_another_release_kept_is_forgotten(tmp_path: Path, begin: Begin, kamailio: Kamailio) -> None:
+    notifier = begin(1.0)
+    lit(notifier, 1.0)
+    subscribed(notifier, kamailio, 1.0)
+    with closing(sqlite3.connect(tmp_path / "watchers")) as other:
+        other.execute("""UPDATE watchers SET watcher = '{"key": "k", "told": []}'""")
+        other.commit()
+    lit(begin(2.0), 2.0, new=1)
+    assert kamailio.notices() == []
