@@ -12,7 +12,9 @@ All methods raise ``redis.exceptions.RedisError`` where Redis does not answer.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -30,6 +32,8 @@ MWI_KEPT = 10_000
 "Changes of lamps that the stream keeps, or a few more; who missed more reads the hash."
 LOOKS = 50
 "How often the disk is looked at before we give up: each time somebody else was faster."
+PAUSE = 0.005
+"Seconds until another look, at most, after the first one; more after more."
 
 _COMMON = """
 local box, expected, phones = ARGV[1], ARGV[2], ARGV[3]
@@ -177,7 +181,8 @@ class Index:
 
         Whether the index changed.
         """
-        for _ in range(LOOKS):
+        for attempt in range(LOOKS):
+            await _pause(attempt)
             expected = await self._number(box)
             seen = await look()
             jobs = [word for job in seen.jobs for word in (job.kind, job.record(), f"{job.due:.3f}")]
@@ -191,7 +196,8 @@ class Index:
 
     async def replace(self, box: str, look: Callable[[], Awaitable[Contents | None]]) -> None:
         """Have a whole box stand as on disk; ``look`` gives None where it is no more."""
-        for _ in range(LOOKS):
+        for attempt in range(LOOKS):
+            await _pause(attempt)
             expected = await self._number(box)
             contents = await look()
             if contents is None:
@@ -219,6 +225,12 @@ class Index:
 
     async def _number(self, box: str) -> str:
         return str(await cast(Any, self._client.hget(keys.VM_BOXES, box)) or "0")
+
+
+async def _pause(attempt: int) -> None:
+    """Not all at once again, where many were at once."""
+    if attempt:
+        await asyncio.sleep(random.uniform(0, min(attempt, 10) * PAUSE))
 
 
 def _words(

@@ -117,6 +117,13 @@ for _, job in ipairs(due) do
 end
 return #due
 """
+# Not XAUTOCLAIM, which looks at the first few claims only, however fresh they are. KEYS: stream; ARGV: consumer, idle.
+_TAKE_OVER = f"""
+local held = redis.call('XPENDING', KEYS[1], '{keys.VM_GROUP}', 'IDLE', ARGV[2], '-', '+', 1)[1]
+if not held then return false end
+local taken = redis.call('XCLAIM', KEYS[1], '{keys.VM_GROUP}', ARGV[1], ARGV[2], held[1])[1]
+return taken and {{taken[1], taken[2][2]}} or false
+"""
 # A consumer that is deleted takes what it was given with it: it must have nothing. KEYS: stream; ARGV: consumer.
 _LEAVE = f"""
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -238,6 +245,7 @@ class Jobs:
             for name, text in {
                 "renew": _RENEW, "done": _DONE, "dead": _DEAD, "again": _AGAIN, "begin": _BEGIN, "add": _ADD,
                 "move": _MOVE, "lease": _LEASE, "leave": _LEAVE, "repair": _REPAIR,
+                "take_over": _TAKE_OVER,
             }.items()
         }  # fmt: skip
 
@@ -252,7 +260,7 @@ class Jobs:
         try:
             entry, message = await self._next(kind)
         except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
+            if "NOGROUP" not in str(error):
                 raise
             await self._make_group(kind)
             return None
@@ -263,11 +271,9 @@ class Jobs:
         return Claim(job=Job.parse(kind, message, record), entry=entry) if record else None
 
     async def _next(self, kind: str) -> tuple[str, str]:
-        stream, idle = keys.vm_jobs(kind), int(IDLE * 1000)
-        left = await self._client.xautoclaim(stream, keys.VM_GROUP, self._consumer, idle, count=1)
-        if left[1]:
-            entry, fields = left[1][0]
-            return entry, fields["id"]
+        stream = keys.vm_jobs(kind)
+        if left := await self._scripts["take_over"](keys=[stream], args=[self._consumer, int(IDLE * 1000)]):
+            return str(left[0]), str(left[1])
         found = cast(Any, await self._client.xreadgroup(
             keys.VM_GROUP, self._consumer, {stream: ">"}, count=1, block=int(BLOCK * 1000)
         ))  # fmt: skip

@@ -180,6 +180,18 @@ async def rebuild_marks(mailboxes: Mailboxes) -> None:
         await mailboxes.settle(pending)
 
 
+def test_many_messages_at_once_in_one_box_are_all_told(store: Store, redis: RedisServer) -> None:
+    async def play() -> None:
+        async with faces(store, *[redis.url] * 4) as workers:
+            messages = await asyncio.gather(*(leave(workers[number % 4]) for number in range(80)))
+            client = connect(redis.url)
+            assert await client.zcard(keys.vm_folder("1001", "new")) == len(messages)
+            await client.aclose()
+        assert [pending for pending in store.pending() if pending.id] == []
+
+    asyncio.run(play())
+
+
 def test_pages_and_counts_are_the_same_with_and_without_redis(store: Store, redis: RedisServer) -> None:
     async def play() -> None:
         async with faces(store, redis.url, None) as (with_redis, without):
