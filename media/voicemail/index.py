@@ -12,7 +12,9 @@ All methods raise ``redis.exceptions.RedisError`` where Redis does not answer.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -30,6 +32,8 @@ MWI_KEPT = 10_000
 "Changes of lamps that the stream keeps, or a few more; who missed more reads the hash."
 LOOKS = 50
 "How often the disk is looked at before we give up: each time somebody else was faster."
+PAUSE = 0.005
+"Seconds until another look, at most, after the first one; more after more."
 
 _COMMON = """
 local box, expected, phones = ARGV[1], ARGV[2], ARGV[3]
@@ -54,8 +58,9 @@ local function lamp()
   event('mwi', '{"box":' .. cjson.encode(box) .. ',' .. body .. '}')
 end
 """.replace("EVENTS_KEPT", str(EVENTS_KEPT)).replace("MWI_KEPT", str(MWI_KEPT))
-# KEYS from 8: open jobs, due jobs, and the stream of each kind, in the order of KINDS. ARGV from 4: message, its folder
-# (empty: it is gone), score, data of the event that it is new, then kind, record and due time of each job.
+# KEYS from 8: open jobs, due jobs, the stream of each kind, in the order of KINDS, and dead letters. ARGV from 4:
+# message, its folder (empty: it is gone), score, data of the event that it is new, then kind, record and due time of
+# each job.
 _PLACE = (
     _COMMON
     + """
@@ -66,6 +71,13 @@ for place, name in ipairs({'new', 'saved', 'deleted'}) do
   elseif redis.call('ZADD', KEYS[place + 1], ARGV[6], id) == 0 then old = name end
 end
 local streams = {transcribe = KEYS[10], mail = KEYS[11], webhook = KEYS[12]}
+if folder == '' then
+  for kind in pairs(streams) do
+    redis.call('HDEL', KEYS[8], kind .. ':' .. id)
+    redis.call('ZREM', KEYS[9], kind .. ':' .. id)
+    redis.call('HDEL', KEYS[13], kind .. ':' .. id)
+  end
+end
 for at = 8, #ARGV, 3 do
   local job = ARGV[at] .. ':' .. id
   if redis.call('HSETNX', KEYS[8], job, ARGV[at + 1]) == 1 then
@@ -169,7 +181,8 @@ class Index:
 
         Whether the index changed.
         """
-        for _ in range(LOOKS):
+        for attempt in range(LOOKS):
+            await _pause(attempt)
             expected = await self._number(box)
             seen = await look()
             jobs = [word for job in seen.jobs for word in (job.kind, job.record(), f"{job.due:.3f}")]
@@ -183,7 +196,8 @@ class Index:
 
     async def replace(self, box: str, look: Callable[[], Awaitable[Contents | None]]) -> None:
         """Have a whole box stand as on disk; ``look`` gives None where it is no more."""
-        for _ in range(LOOKS):
+        for attempt in range(LOOKS):
+            await _pause(attempt)
             expected = await self._number(box)
             contents = await look()
             if contents is None:
@@ -213,6 +227,12 @@ class Index:
         return str(await cast(Any, self._client.hget(keys.VM_BOXES, box)) or "0")
 
 
+async def _pause(attempt: int) -> None:
+    """Not all at once again, where many were at once."""
+    if attempt:
+        await asyncio.sleep(random.uniform(0, min(attempt, 10) * PAUSE))
+
+
 def _words(
     box: str, expected: str, phones: Sequence[str], folders: Mapping[Folder, list[tuple[float, str]]]
 ) -> list[Any]:
@@ -231,4 +251,4 @@ def _keys(box: str) -> list[str]:
 
 
 def _job_keys() -> Iterable[str]:
-    return [keys.VM_OPEN, keys.VM_DUE, *map(keys.vm_jobs, KINDS)]
+    return [keys.VM_OPEN, keys.VM_DUE, *map(keys.vm_jobs, KINDS), keys.VM_DEAD]
