@@ -25,8 +25,8 @@ LOGGED_IN = ("vm-password", f"{PIN}#")
 class Words:
     """Says prompts by having their names played."""
 
-    async def play(self, session: Session, *what: Any) -> bool:
-        return await session.play_until(" ".join(str(part) for part in what))
+    async def play(self, session: Session, *what: Any, digits: str = "any") -> bool:
+        return await session.play_until(" ".join(str(part) for part in what), digits)
 
 
 @pytest.fixture(autouse=True)
@@ -197,10 +197,10 @@ def test_a_message_that_somebody_else_removed(boxes: Boxes) -> None:
     first, second = (boxes.leave(tone(600, 1.0)).id for _ in range(2))
 
     class Removes(Words):
-        async def play(self, session: Session, *what: Any) -> bool:
+        async def play(self, session: Session, *what: Any, digits: str = "any") -> bool:
             if "vm-advopts" in what and boxes.store.where(BOX, second):
                 boxes.store.purge(BOX, second)
-            return await super().play(session, *what)
+            return await super().play(session, *what, digits=digits)
 
     boxes.speaker = Removes()  # type: ignore[assignment]
     heard = dial_in(boxes, LOGGED_IN, ("vm-opts", "1"), ("vm-advopts", "6"), ("vm-gone", "4"), ("vm-advopts", "#"))
