@@ -12,7 +12,7 @@ import typer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from console.output import CommandFailed, Json, out, print_json, print_table, when
+from console.output import FAILED, CommandFailed, Json, out, print_json, print_table, when
 from media.voicemail.jobs import DeadLetter, Job, Jobs, Standing
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.reconcile import Reconciler
@@ -24,6 +24,17 @@ from state.store import StoreAwayError
 T = TypeVar("T")
 PATIENCE = 10.0
 "Seconds that Redis has for an answer: to replace a large box takes it a while."
+
+
+def status(json: Json = False) -> None:
+    """The services that transcribe and deliver, and their jobs; exit status 1 if none is live."""
+    standing = _with_redis(lambda _, jobs: jobs.standing())
+    if json:
+        print_json(_figures(standing))
+    else:
+        out.print(text(standing))
+    if not (standing.services and standing.sound):
+        raise typer.Exit(FAILED)
 
 
 def reindex(json: Json = False) -> None:
@@ -63,6 +74,15 @@ def retry(
         return
     for job in done:
         out.print(f"{job.message} {job.kind} is tried again")
+
+
+def aside(json: Json = False) -> None:
+    """Recordings of which no message could be made; they wait for a person, and nobody removes them."""
+    found = _mailboxes().store.aside()
+    if json:
+        print_json([{"id": id, "reason": reason} for id, reason in found])
+    else:
+        print_table(("recording", "reason"), found, empty="none")
 
 
 async def _retry(client: Redis, jobs: Jobs, ids: set[str]) -> list[Job]:

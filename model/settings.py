@@ -243,6 +243,16 @@ class Settings:
         return self.run / "kamailio.sock"
 
     @property
+    def agent_pipe(self) -> Path:
+        """Pipe by which Kamailio's workers hand over what the agent answers."""
+        return self.run / "agent.pipe"
+
+    @property
+    def watchers(self) -> Path:
+        """Who is told of which mailbox: the agent's file, on a local disk, so beside the snapshot."""
+        return self.snapshot / "watchers.sqlite"
+
+    @property
     def dispatcher_list(self) -> Path:
         """The gateways that Kamailio is to probe, as its dispatcher module reads them."""
         return self.run / "dispatcher.list"

@@ -43,6 +43,13 @@ APPLIED = f"{_TAG}:applied"
 RECORDS = f"{_TAG}:cdr"
 "Stream of the records of calls that are over, of all nodes: record (JSON, see model/record.py)."
 
+MWI = f"{_TAG}:vm:mwi"
+"Hash: mailbox to what its lamps show (JSON, see state/mwi.py); an entry for each mailbox, empty ones too."
+MWI_CHANGES = f"{_TAG}:vm:mwi:changes"
+"Stream: box, whenever its entry changed or went."
+MWI_SENDER = f"{_TAG}:vm:mwi:sender"
+"Name of the node that sends unsolicited NOTIFYs; expires when it stops renewing it."
+
 
 def spool(node: str) -> str:
     """Key of a hash: position, up to which a node's spool is shipped, and each call that is not over: its events."""
@@ -77,10 +84,6 @@ VM_DEAD = f"{_TAG}:vm:dead"
 "Hash: `kind:message` of jobs that were given up to box, tries, time and reason (JSON)."
 VM_SERVICES = f"{_TAG}:vm:services"
 "Sorted set: each voicemail service that is live by the Unix time of its last report."
-MWI = f"{_TAG}:vm:mwi"
-"Hash: box to new, saved, urgent_new, urgent_saved, phones and seq (JSON), what message-waiting lamps are to show."
-MWI_CHANGES = f"{_TAG}:vm:mwi:changes"
-"Stream of the changes of that hash: box. The value is looked up; there is none where the box is no more."
 VM_GROUP = "voicemail"
 "Consumer group of the streams of jobs."
 

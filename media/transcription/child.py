@@ -1,4 +1,4 @@
-"""The process of an engine: ``python -m media.transcription.child ENGINE PARENT MEGABYTES SECONDS``.
+"""The process of an engine: ``python -m media.transcription.child PARENT MEGABYTES SECONDS``.
 
 Frames come on its standard input, and go where its standard output was: an engine that prints, prints into nothing.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 
 
-def main(setting: str, parent: int, megabytes: int, seconds: int) -> None:
+def main(parent: int, megabytes: int, seconds: int) -> None:
     """Serve until the parent closes its end, or dies."""
     _die_with(parent)
     _stay_behind()
@@ -35,7 +35,6 @@ def main(setting: str, parent: int, megabytes: int, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what was said would stand in it
     _limit_cpu(seconds)
     server = _Server(sys.stdin.buffer, answers, seconds)
-    server.guard(lambda: server.load(setting))
     while server.guard(server.serve):
         pass
 
@@ -46,14 +45,9 @@ class _Server:
         self._engine: Engine
         self._said = ""
 
-    def load(self, setting: str) -> bool:
-        from media.transcription.engines import load
-
-        self._engine = load(setting)
-        return True
-
     def guard(self, step: Callable[[], bool]) -> bool:
         """Whether there is more to do; what goes wrong is told, in words that hold nothing of what was said."""
+        from media.transcription.checking import GarbageError
         from media.transcription.engine import Missing, Refused
 
         try:
@@ -62,6 +56,10 @@ class _Server:
             self._fail("missing", str(error))
         except Refused as error:
             self._fail("refused", str(error))
+        except GarbageError as error:
+            self._fail("garbage", str(error))
+        except TimeoutError:
+            self._fail("timeout", "the service is silent")
         except MemoryError:
             self._fail("memory", "")
         except Exception as error:  # of somebody else's program; its text may quote what it heard
@@ -74,7 +72,9 @@ class _Server:
         if kind is None:
             return False
         _limit_cpu(self._seconds)
-        if kind is Kind.FILE:
+        if kind is Kind.LOAD:
+            self._load(payload.decode())
+        elif kind is Kind.FILE:
             self._file(**json.loads(payload))
         elif kind is Kind.START:
             self._said = ""
@@ -84,6 +84,11 @@ class _Server:
         elif kind is Kind.FINISH:
             self._done(self._engine.finish())
         return True
+
+    def _load(self, setting: str) -> None:
+        from media.transcription.engines import load
+
+        self._engine = load(setting)
 
     def _file(self, path: str, language: str) -> None:
         from media.transcription.audio import blocks
@@ -136,11 +141,12 @@ def _die_with(parent: int) -> None:
 
 
 def _stay_behind() -> None:
-    os.nice(19)
+    # A tenth of a processor that calls want too: on a busy machine text comes late, and still comes.
+    os.nice(10)
     # Our session is a group of the scheduler of its own, within which nice counts, and between which this does
     # (sched(7), autogroup).
     with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19")
+        Path("/proc/self/autogroup").write_text("10")
 
 
 def _quiet() -> BinaryIO:
@@ -164,4 +170,4 @@ def _where(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,6 +1,7 @@
 """Frames between us and the process of an engine: length, kind, payload.
 
-To the engine: ``file`` (JSON: path, language), or ``start`` (JSON: rate, language), ``pcm``, ``finish``.
+To the engine: ``load`` (text: its setting, which may hold a password); then ``file`` (JSON: path, language), or
+``start`` (JSON: rate, language), ``pcm``, ``finish``.
 From it: ``partial`` (text), then one ``done`` (JSON: a transcript) or ``failed`` (JSON: reason, detail).
 """
 
@@ -17,6 +18,7 @@ MAX = 64 << 20
 class Kind(IntEnum):
     """What a frame is."""
 
+    LOAD = 0
     FILE = 1
     START = 2
     PCM = 3

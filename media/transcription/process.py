@@ -40,11 +40,13 @@ class Child:
     async def start(cls, setting: str, limits: Limits) -> Child:
         """A new process with the engine of ``setting``; that it has loaded shows with the first audio."""
         # A session of its own: Ctrl-C reaches us, who end it, and its own children die with it (killpg).
-        command = (sys.executable, "-m", "media.transcription.child", setting, os.getpid(), limits.megabytes)
+        command = (sys.executable, "-m", "media.transcription.child", os.getpid(), limits.megabytes)
         process = await asyncio.create_subprocess_exec(
             *map(str, command), str(limits.seconds), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True
         )
-        return cls(process)
+        child = cls(process)
+        await child.send(Kind.LOAD, setting.encode())
+        return child
 
     @property
     def running(self) -> bool:

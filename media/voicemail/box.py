@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from media.voicemail.errors import BadBoxError
+from media.voicemail.errors import BadBoxError, DamagedBoxError
 from media.voicemail.layout import is_number
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=7200)]
@@ -88,14 +88,15 @@ def encode(box: Box) -> bytes:
 
 
 def read(path: Path) -> Box:
-    """The settings in a file. Raises :class:`BadBoxError` and FileNotFoundError."""
+    """The settings in a file. Raises :class:`DamagedBoxError` and FileNotFoundError."""
     try:
-        data = msgspec.json.decode(path.read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadBoxError(f"{path}: not JSON: {error}") from None
-    box = from_dict(data, str(path))
+        box = from_dict(msgspec.json.decode(path.read_bytes()), str(path))
+    except BadBoxError as error:
+        raise DamagedBoxError(str(error)) from None
+    except ValueError as error:
+        raise DamagedBoxError(f"{path}: not JSON: {error}") from None
     if box.number != path.parent.name:
-        raise BadBoxError(f"{path}: number: {box.number!r} is not the folder's name")
+        raise DamagedBoxError(f"{path}: number: {box.number!r} is not the folder's name")
     return box
 
 

@@ -30,7 +30,7 @@ class Boxes:
             return sorted(entry.name for entry in entries if is_number(entry.name))
 
     def get(self, number: str) -> Box:
-        """Settings. Raises :class:`NoSuchBoxError`, :class:`BadBoxError`."""
+        """Settings. Raises :class:`NoSuchBoxError`, :class:`DamagedBoxError`."""
         path = self._layout.box(number) / "box.json"
         try:
             return boxfile.read(path)

@@ -11,8 +11,9 @@ import shutil
 from pathlib import Path
 
 FOLDER_MODE = 0o2770
-"The switch is another user of the same group, which what is made below inherits (setgid)."
+"The switch may be another user of the same group, which what is made below inherits (setgid)."
 FILE_MODE = 0o640
+"So that it can play the file."
 
 
 def make_folder(path: Path) -> None:
@@ -37,6 +38,7 @@ def write(path: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with open(handle, "wb") as file:
+            os.fchmod(handle, mode)
             file.write(data)
             file.flush()
             os.fsync(handle)

@@ -2,6 +2,7 @@
 
 VoicemailError
 ├── BadBoxError (also a ValueError)     settings of a box that cannot be; names file and field
+│   └── DamagedBoxError                  what stands in the file of a box
 ├── BadPinError (also a ValueError)     a PIN that is refused; says why, and not the PIN
 ├── NoSuchBoxError
 ├── NoSuchMessageError
@@ -23,6 +24,10 @@ class VoicemailError(Exception):
 
 class BadBoxError(VoicemailError, ValueError):
     """Settings of a box are wrong; the message names the file, where there is one, and the field."""
+
+
+class DamagedBoxError(BadBoxError):
+    """The file of a box cannot be read as settings."""
 
 
 class BadPinError(VoicemailError, ValueError):

@@ -13,14 +13,14 @@ All methods raise ``redis.exceptions.RedisError`` where Redis does not answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.asyncio import Redis
 
 from media.voicemail.jobs import KINDS, Job
-from media.voicemail.layout import FOLDERS
+from media.voicemail.layout import FOLDERS, Folder
 from state import keys
 from state.events import KEPT as EVENTS_KEPT
 
@@ -54,8 +54,9 @@ local function lamp()
   event('mwi', '{"box":' .. cjson.encode(box) .. ',' .. body .. '}')
 end
 """.replace("EVENTS_KEPT", str(EVENTS_KEPT)).replace("MWI_KEPT", str(MWI_KEPT))
-# KEYS from 8: open jobs, due jobs, and the stream of each kind, in the order of KINDS. ARGV from 4: message, its folder
-# (empty: it is gone), score, data of the event that it is new, then kind, record and due time of each job.
+# KEYS from 8: open jobs, due jobs, the stream of each kind, in the order of KINDS, and dead letters. ARGV from 4:
+# message, its folder (empty: it is gone), score, data of the event that it is new, then kind, record and due time of
+# each job.
 _PLACE = (
     _COMMON
     + """
@@ -66,6 +67,13 @@ for place, name in ipairs({'new', 'saved', 'deleted'}) do
   elseif redis.call('ZADD', KEYS[place + 1], ARGV[6], id) == 0 then old = name end
 end
 local streams = {transcribe = KEYS[10], mail = KEYS[11], webhook = KEYS[12]}
+if folder == '' then
+  for kind in pairs(streams) do
+    redis.call('HDEL', KEYS[8], kind .. ':' .. id)
+    redis.call('ZREM', KEYS[9], kind .. ':' .. id)
+    redis.call('HDEL', KEYS[13], kind .. ':' .. id)
+  end
+end
 for at = 8, #ARGV, 3 do
   local job = ARGV[at] .. ':' .. id
   if redis.call('HSETNX', KEYS[8], job, ARGV[at + 1]) == 1 then
@@ -102,13 +110,17 @@ lamp()
 return 1
 """
 )
-_FORGET = """
-if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+_FORGET = (
+    _COMMON
+    + """
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
-redis.call('HDEL', KEYS[5], ARGV[1])
-redis.call('XADD', KEYS[6], 'MAXLEN', '~', MWI_KEPT, '*', 'box', ARGV[1])
+redis.call('HDEL', KEYS[1], box)
+if redis.call('HDEL', KEYS[5], box) == 1 then
+  redis.call('XADD', KEYS[6], 'MAXLEN', '~', MWI_KEPT, '*', 'box', box)
+end
 return 1
 """.replace("MWI_KEPT", str(MWI_KEPT))
+)
 # A Redis that was restarted may have lost its last second: until the disk was read anew it is not asked.
 _SOUND = """
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
@@ -139,6 +151,10 @@ class Seen:
     "Of its box: SIP URIs."
 
 
+Contents = tuple[Sequence[str], Mapping[Folder, list[tuple[float, str]]]]
+"A box's phones, and each folder's scores and ids."
+
+
 def score(message: str, *, urgent: bool) -> float:
     """Where a message stands in its folder, by its id: 20260131180000 for one that is not urgent."""
     at = float(message[:8] + message[9:15])
@@ -156,14 +172,14 @@ class Index:
         self._counts = client.register_script(_COUNTS)
         self._page = client.register_script(_PAGE)
 
-    async def look(self, box: str, message: str, look: Callable[[], Any]) -> bool:
-        """Have a message stand where it is on disk; ``look`` is awaited and gives :class:`Seen`.
+    async def look(self, box: str, message: str, look: Callable[[], Awaitable[Seen]]) -> bool:
+        """Have a message stand where it is on disk, as ``look`` tells.
 
         Whether the index changed.
         """
         for _ in range(LOOKS):
             expected = await self._number(box)
-            seen: Seen = await look()
+            seen = await look()
             jobs = [word for job in seen.jobs for word in (job.kind, job.record(), f"{job.due:.3f}")]
             summary = json.dumps(seen.summary or {})
             phones = json.dumps(seen.phones)
@@ -173,21 +189,18 @@ class Index:
                 return answer == 1
         raise TimeoutError(f"a mailbox changed {LOOKS} times while it was looked at")
 
-    async def replace(self, box: str, look: Callable[[], Any]) -> None:
-        """Have a whole box stand as on disk; ``look`` is awaited and gives phones, and scores and ids by folder."""
+    async def replace(self, box: str, look: Callable[[], Awaitable[Contents | None]]) -> None:
+        """Have a whole box stand as on disk; ``look`` gives None where it is no more."""
         for _ in range(LOOKS):
             expected = await self._number(box)
-            phones, folders = await look()
-            words: list[Any] = [box, expected, json.dumps(phones), *(len(folders[name]) for name in FOLDERS)]
-            for name in FOLDERS:
-                words += [word for at, message in folders[name] for word in (repr(at), message)]
-            if int(await self._replace(keys=_keys(box), args=words)) >= 0:
+            contents = await look()
+            if contents is None:
+                answer = await self._forget(keys=_keys(box), args=[box, expected, "[]"])
+            else:
+                answer = await self._replace(keys=_keys(box), args=_words(box, expected, *contents))
+            if int(answer) >= 0:
                 return
         raise TimeoutError(f"a mailbox changed {LOOKS} times while it was looked at")
-
-    async def forget(self, box: str) -> None:
-        """A box is no more."""
-        await self._forget(keys=_keys(box), args=[box])
 
     async def boxes(self) -> list[str]:
         """The boxes that the index knows."""
@@ -208,6 +221,15 @@ class Index:
         return str(await cast(Any, self._client.hget(keys.VM_BOXES, box)) or "0")
 
 
+def _words(
+    box: str, expected: str, phones: Sequence[str], folders: Mapping[Folder, list[tuple[float, str]]]
+) -> list[Any]:
+    words: list[Any] = [box, expected, json.dumps(phones), *(len(folders[name]) for name in FOLDERS)]
+    for name in FOLDERS:
+        words += [word for at, message in folders[name] for word in (repr(at), message)]
+    return words
+
+
 def _folders(box: str) -> list[str]:
     return [keys.vm_folder(box, folder) for folder in FOLDERS]
 
@@ -217,4 +239,4 @@ def _keys(box: str) -> list[str]:
 
 
 def _job_keys() -> Iterable[str]:
-    return [keys.VM_OPEN, keys.VM_DUE, *map(keys.vm_jobs, KINDS)]
+    return [keys.VM_OPEN, keys.VM_DUE, *map(keys.vm_jobs, KINDS), keys.VM_DEAD]

@@ -33,6 +33,7 @@ GREETINGS: tuple[GreetingKind, ...] = get_args(GreetingKind)
 
 NUMBER = r"(?!\.)[0-9A-Za-z*#+._-]{1,32}"
 "A box's number, and any other number that leads to it: fit for a file's name, for Redis and for SIP."
+ID_LENGTH = len("20260131T180000Z-1a2b3c4d")
 _number = re.compile(NUMBER, re.ASCII)
 _id = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}", re.ASCII)
 

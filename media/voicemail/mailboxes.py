@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from media.voicemail.attempts import Attempt, OwnAttempts, SharedAttempts
-from media.voicemail.index import Index, Seen, score
+from media.voicemail.index import Contents, Index, Seen, score
 from media.voicemail.jobs import Job
 from media.voicemail.layout import FOLDERS
 from media.voicemail.store import (
@@ -239,12 +239,8 @@ class Mailboxes:
 
     async def rebuild(self, box: str) -> None:
         """Have the index of a box be as the disk is. Raises RedisError."""
-        if self._index is None:
-            return
-        try:
-            await self._index.replace(box, lambda: asyncio.to_thread(self._folders, box))
-        except NoSuchBoxError:
-            await self._index.forget(box)
+        if self._index:
+            await self._index.replace(box, lambda: asyncio.to_thread(self._contents, box))
 
     def wanted(self, stored: Stored) -> list[Job]:
         """What is still to be done with a message."""
@@ -273,14 +269,18 @@ class Mailboxes:
             phones=box.phones,
         )  # fmt: skip
 
-    def _folders(self, number: str) -> tuple[tuple[str, ...], dict[Folder, list[tuple[float, str]]]]:
-        """A box's phones, and each folder's scores and ids. Blocks; opens no message."""
-        urgent = self.store.urgent_ids(number)
-        folders = {
-            folder: [(score(message, urgent=message in urgent), message) for message in self.store.ids(number, folder)]
-            for folder in FOLDERS
+    def _contents(self, number: str) -> Contents | None:
+        """What is in a box, or None where it is no more. Blocks; opens no message."""
+        try:
+            urgent = self.store.urgent_ids(number)
+            ids = {folder: self.store.ids(number, folder) for folder in FOLDERS}
+        except NoSuchBoxError:
+            return None
+        scores = {
+            folder: [(score(message, urgent=message in urgent), message) for message in found]
+            for folder, found in ids.items()
         }
-        return self._settings(number).phones, folders
+        return self._settings(number).phones, scores
 
     def _settings(self, number: str) -> Box:
         try:
@@ -294,11 +294,16 @@ class Mailboxes:
         if time.monotonic() < self._away_until:
             return None
         try:
-            return await question(*args)
+            answer = await question(*args)
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("Redis is not asked for %g s: %s", AWAY, type(error).__name__)
+            if not self._away_until:
+                log.warning("Redis is away (%s): the disk alone is asked", type(error).__name__)
             self._away_until = time.monotonic() + AWAY
             return None
+        if self._away_until:
+            log.warning("Redis is back")
+            self._away_until = 0.0
+        return answer
 
 
 _current: Mailboxes | None = None

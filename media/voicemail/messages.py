@@ -8,7 +8,7 @@ from typing import Any
 
 from media.voicemail import durable, locks, message
 from media.voicemail.errors import DamagedMessageError, NoSuchBoxError, NoSuchMessageError
-from media.voicemail.layout import FOLDERS, Folder, Layout, is_id
+from media.voicemail.layout import FOLDERS, ID_LENGTH, Folder, Layout, is_id
 from media.voicemail.message import Counts, Stored
 from media.voicemail.pending import Marks
 
@@ -31,13 +31,13 @@ class Messages:
         new, saved, deleted = (self._names(box, folder) for folder in FOLDERS)
         urgent = self.urgent(box)
         return Counts(
-            new=len(new), saved=len(saved), urgent_new=len(new & urgent), urgent_saved=len(saved & urgent),
-            deleted=len(deleted),
+            new=len(new), saved=len(saved), deleted=len(deleted),
+            urgent_new=len(urgent.intersection(new)), urgent_saved=len(urgent.intersection(saved)),
         )  # fmt: skip
 
     def urgent(self, box: str) -> set[str]:
         """Ids of what is urgent, and maybe of what was. Raises :class:`NoSuchBoxError`."""
-        return _listed(self._layout.urgent(box), box)
+        return set(_listed(self._layout.urgent(box), box))
 
     def where(self, box: str, id: str) -> Folder | None:
         """The folder that a message is in now; None where it is gone, or never was."""
@@ -125,7 +125,7 @@ class Messages:
             return None
         return next((folder for folder in FOLDERS if self._layout.message(box, folder, id).is_dir()), None)
 
-    def _names(self, box: str, folder: Folder) -> set[str]:
+    def _names(self, box: str, folder: Folder) -> list[str]:
         return _listed(self._layout.folder(box, folder), box)
 
 
@@ -136,9 +136,10 @@ def _is_older(path: Path, before: float) -> bool:
         return False
 
 
-def _listed(path: Path, box: str) -> set[str]:
+def _listed(path: Path, box: str) -> list[str]:
     try:
-        return {name for name in os.listdir(path) if is_id(name)}
+        # Only ids are ever put there, and a look at each would take longer than the listing.
+        return [name for name in os.listdir(path) if len(name) == ID_LENGTH]
     except FileNotFoundError:
         raise NoSuchBoxError(f"no box {box!r}") from None
 

@@ -6,22 +6,27 @@ asked to keep (a greeting or comment that was not confirmed), and what its calle
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from media.voicemail import durable, locks, message, recording, wav
 from media.voicemail.errors import BadAudioError, NoSuchBoxError, NothingRecordedError
-from media.voicemail.layout import Layout, is_id
+from media.voicemail.layout import FOLDERS, Layout, is_id
 from media.voicemail.message import Intent, Message
 from media.voicemail.pending import Marks
 from media.voicemail.recording import INTENT, Recording
 
+log = logging.getLogger(__name__)
+
 QUIET = 10.0
-"Seconds without a write after which a file counts as finished. A switch may go on when its worker has died."
+"""Seconds without a write after which a file counts as finished: a switch may go on when its worker has died, and
+FreeSWITCH writes every 4 seconds only, 64 KiB at a time, where it is not told enable_file_write_buffering=false."""
 _MAKING = 3600.0
 "Seconds after which nobody is still making what lies in ``making``."
 
@@ -41,10 +46,11 @@ class Adopted:
     """What became of an orphan."""
 
     what: What
-    "later: the switch still writes it. gone: somebody else was quicker. aside: for a person to look at."
+    """later: the switch still writes it, or the disk refuses something. gone: somebody else was quicker. aside: for a
+    person to look at."""
     message: Message | None = None
     reason: str = ""
-    "Why it is aside, or was discarded."
+    "Why it is aside, was discarded, or must wait."
 
 
 class Orphans:
@@ -53,6 +59,8 @@ class Orphans:
     def __init__(self, layout: Layout, marks: Marks) -> None:
         self._layout = layout
         self._marks = marks
+        self._told: set[str] = set()
+        "Ids whose trouble stands in the log."
 
     def found(self) -> list[Orphan]:
         """Oldest first."""
@@ -74,8 +82,17 @@ class Orphans:
             return self._decide(orphan, lock, time.time() if now is None else now)
         except FileNotFoundError:
             return Adopted("gone")
+        except OSError as error:
+            # A full disk, or a file that may not be read: it stays, and must not hold up the others.
+            return self._trouble(orphan, error)
         finally:
             os.close(lock)
+
+    def _trouble(self, orphan: Orphan, error: OSError) -> Adopted:
+        if orphan.id not in self._told:
+            self._told.add(orphan.id)
+            log.error("recording %s cannot be adopted yet: %s", orphan.id, error.strerror or error)
+        return Adopted("later", reason=str(error))
 
     def _decide(self, orphan: Orphan, lock: int, now: float) -> Adopted:
         try:
@@ -131,17 +148,27 @@ class Orphans:
             return ""
 
     def clean(self, *, now: float | None = None) -> None:
-        """Empty ``trash``, and remove from ``making`` what is too old to be still made."""
+        """Empty ``trash``, and remove what is too old to be still made, and marks of urgent messages that are gone."""
         for path in self._layout.trash.iterdir():
             _remove(path)
         old = (time.time() if now is None else now) - _MAKING
         for path in self._layout.making.iterdir():
             if path.lstat().st_mtime < old:
                 _remove(path)
+        for mark in self._layout.boxes.glob("*/urgent/*"):
+            if not any((mark.parent.parent / folder / mark.name).exists() for folder in FOLDERS):
+                _remove_older(mark, old)
 
 
 def _is_growing(path: Path, now: float) -> bool:
     return path.stat().st_mtime > now - QUIET
+
+
+def _remove_older(path: Path, old: float) -> None:
+    # A mark is made just before its message is there.
+    with suppress(FileNotFoundError):
+        if path.stat().st_mtime < old:
+            path.unlink()
 
 
 def _remove(path: Path) -> None:

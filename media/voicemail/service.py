@@ -40,7 +40,7 @@ EXPIRE = 60.0
 RECONCILE = 3600.0
 "Seconds after which Redis is compared with the disk although nothing seems to be wrong."
 RIPE = 5.0
-"Seconds that a mark is left to whoever made it: he is about to make his change, or to tell Redis himself."
+"Seconds that a mark stays at least: whoever made it may be about to make his change."
 KEEPER = "keeper"
 KEEPER_TTL = 10.0
 "Lease of the one service that reaps, expires and compares, and its seconds."
@@ -129,16 +129,16 @@ class Service:
             pass
 
     async def _sweep(self) -> None:
-        """Tell Redis what others could not."""
-        for pending in await asyncio.to_thread(self._ripe):
+        """Tell Redis what others could not, or did not: commands leave it to us."""
+        for pending in await asyncio.to_thread(self._pending):
             await self._mailboxes.settle(pending)
 
-    def _ripe(self) -> list[Pending]:
+    def _pending(self) -> list[Pending]:
+        """What to look at, with the marks that are ripe: the others stay, for their change may yet come."""
         folder = self._mailboxes.store.folder / "pending"
         return [
-            pending
+            pending._replace(marks=tuple(mark for mark in pending.marks if _age(folder / mark) > RIPE))
             for pending in self._mailboxes.store.pending()
-            if all(_age(folder / mark) > RIPE for mark in pending.marks)
         ]
 
     async def _rebuild(self) -> None:

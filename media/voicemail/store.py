@@ -19,6 +19,7 @@ from media.voicemail.errors import (
     BadBoxError,
     BadPinError,
     BoxExistsError,
+    DamagedBoxError,
     DamagedMessageError,
     NoSuchBoxError,
     NoSuchMessageError,
@@ -38,7 +39,7 @@ from media.voicemail.retention import Retention
 
 __all__ = [
     "FOLDERS", "GREETINGS", "Adopted", "BadAudioError", "BadBoxError", "BadPinError", "Box", "BoxExistsError",
-    "Counts", "DamagedMessageError", "Folder", "GreetingKind", "GreetingRecording", "Message",
+    "Counts", "DamagedBoxError", "DamagedMessageError", "Folder", "GreetingKind", "GreetingRecording", "Message",
     "NoSuchBoxError", "NoSuchMessageError", "NothingRecordedError", "Orphan", "Pending", "QuotaError",
     "Recording", "Store", "Stored", "Takes", "VoicemailError",
 ]  # fmt: skip
@@ -66,7 +67,7 @@ class Store:
         return self._boxes.all()
 
     def box(self, number: str) -> Box:
-        """Settings of a box. Raises NoSuchBoxError, BadBoxError."""
+        """Settings of a box. Raises NoSuchBoxError, DamagedBoxError."""
         return self._boxes.get(number)
 
     def find_box(self, number: str) -> str:
@@ -80,7 +81,7 @@ class Store:
         """
         self._boxes.put(box, new=new)
 
-    def update_box(self, number: str, **changes: Any) -> Box:
+    def update_box(self, number: str, /, **changes: Any) -> Box:
         """Change some settings; the box as it is then. Raises NoSuchBoxError, BadBoxError."""
         return self._boxes.update(number, changes)
 

@@ -101,14 +101,17 @@ def _from_chunks(path: Path, head: bytes, size: int) -> Shape:
         if name == b"fmt " and at + 24 <= len(head):
             channels, rate = _format(path, head, at + 8)
             said = True
-        if name == b"data" or name == bytes(4):
+        if name == bytes(4):
+            break
+        if name == b"data":
             room = size - at - 8
             # Sizes beyond the file's end are those of a stream (0xFFFFFFFF), or of a file that was cut.
-            right = said and name == b"data" and 0 < length <= room and length % (2 * channels) == 0
+            right = said and 0 < length <= room and length % (2 * channels) == 0
             right = right and struct.unpack_from("<I", head, 4)[0] == size - 8
             return _shape(channels, rate, at + 8, length if right else room, sound=right)
         at += 8 + length + length % 2
-    start = min(max(at, HEADER), size) if at < len(head) else min(HEADER, size)
+    # Zeros, or no chunk of audio at all: where a plain header ends, and behind what was understood.
+    start = min(max(at + 8, HEADER), size) if at < len(head) else min(HEADER, size)
     return _shape(channels, rate, start, size - start, sound=False)
 
 

@@ -6,11 +6,11 @@ import os
 import time
 from pathlib import Path
 
-from media.transcription.engine import Transcript, Word
+from media.transcription.engine import Refused, Transcript, Word
 
 
 class Told:
-    """Options: a folder. In it ``mode`` says quick, slow, hang or crash; ``heard`` gets a line for each audio."""
+    """Options: a folder. ``mode`` in it: quick, slow, hang, crash or refuse; ``heard`` gets a line for each audio."""
 
     def __init__(self, options: str) -> None:
         self._folder = Path(options)
@@ -35,4 +35,6 @@ class Told:
                     time.sleep(0.05)
             case "crash":
                 os._exit(1)
+            case "refuse":
+                raise Refused("not this one")
         return Transcript("hello there", (Word("hello", 0.1, 0.5, 0.9), Word("there", 0.5, 0.9, 0.8)), 0.85)

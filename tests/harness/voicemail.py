@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import ssl
 import sys
 import threading
@@ -157,7 +158,9 @@ class Mailbox:
     answer: str = "250 OK"
     logins: list[tuple[bytes, bytes]] = field(default_factory=list)
     secure: list[bool] = field(default_factory=list)
-    "Whether each mail came over TLS."
+    "Whether each mail came by STARTTLS."
+    silent: bool = False
+    "Whether it takes mails and does not say so."
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:
         """Take a mail."""
@@ -165,6 +168,8 @@ class Mailbox:
             content = cast(bytes, envelope.content)
             self.mails.append(cast(EmailMessage, message_from_bytes(content, policy=MAIL_POLICY)))
             self.secure.append(session.ssl is not None)
+        while self.silent:
+            await asyncio.sleep(0.01)
         return self.answer
 
     def log_in(self, _server: SMTP, _session: Session, _envelope: Envelope, _how: str, data: Any) -> AuthResult:
@@ -178,16 +183,34 @@ class Mailbox:
         return [mail["Message-ID"] for mail in self.mails]
 
 
+class Server(Controller):
+    """A mail server; the way in which aiosmtpd tries its own port knows no TLS from the first byte."""
+
+    def _trigger_server(self) -> None:
+        with socket.create_connection((self.hostname, self.port), WAIT) as plain:
+            if not self.ssl_context:
+                plain.recv(1024)
+                return
+            # Our own certificate, for a host of another name.
+            context = ssl._create_unverified_context()
+            with context.wrap_socket(plain) as secure:
+                secure.recv(1024)
+
+
 @contextmanager
-def mail_server(port: int, context: ssl.SSLContext | None = None, *, login: bool = False) -> Iterator[Mailbox]:
-    """A mail server on 127.0.0.1; with a context it offers STARTTLS and wants it."""
+def mail_server(
+    port: int, context: ssl.SSLContext | None = None, *, login: bool = False, at_once: bool = False
+) -> Iterator[Mailbox]:
+    """A mail server on 127.0.0.1; with a context it speaks TLS ``at_once``, or wants STARTTLS."""
     mailbox = Mailbox()
     options: dict[str, Any] = {}
-    if context:
+    if context and at_once:
+        options |= {"ssl_context": context}
+    elif context:
         options |= {"tls_context": context, "require_starttls": True}
     if login:
         options |= {"authenticator": mailbox.log_in, "auth_required": True, "auth_require_tls": True}
-    controller = Controller(mailbox, hostname="127.0.0.1", port=port, **options)
+    controller = Server(mailbox, hostname="127.0.0.1", port=port, **options)
     controller.start()
     try:
         yield mailbox
@@ -234,13 +257,13 @@ def hook_server(context: ssl.SSLContext | None = None) -> Iterator[Hook]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    class Server(ThreadingHTTPServer):
+    class WebServer(ThreadingHTTPServer):
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
             """Who went away in the midst of it is no news."""
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = WebServer(("127.0.0.1", 0), Handler)
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
     hook.url = f"http{'s' if context else ''}://localhost:{server.server_address[1]}/told?by=us"

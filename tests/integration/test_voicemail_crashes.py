@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import random
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from harness.crashing import Run, crashing
 
+from console import serve
 from media.voicemail import orphans, wav
 from media.voicemail.store import FOLDERS, Box, Store, Stored
 
@@ -335,3 +341,91 @@ greeting.accept()
         assert not done or path.read_bytes()[wav.HEADER :] == SPEECH[::-1]
         assert not messages(store)
     assert seen == {SPEECH, SPEECH[::-1]}
+
+
+# Several processes at once on the same boxes, each killed at a random moment and started anew.
+RESTLESS = """
+import os, random, sys
+from pathlib import Path
+from media.voicemail import wav
+from media.voicemail.store import FOLDERS, NoSuchMessageError, QuotaError, Store
+folder, log, seed = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1), int(sys.argv[3])
+dice, store = random.Random(seed), Store(folder)
+print("begun", file=log)
+while True:
+    box, other = dice.sample(["1001", "1002"], 2)
+    ids = [id for name in FOLDERS for id in store.ids(box, name)]
+    id, what = dice.choice(ids) if ids else "", dice.random()
+    try:
+        if what < 0.4 or not ids:
+            recording = store.begin(box)
+            recording.audio.write_bytes(wav.header(0) + bytes(range(256)) * 200)
+            print("heard", recording.id, file=log)
+            recording.accept(dice.random() < 0.5)
+            print("told", recording.id, file=log)
+        elif what < 0.6:
+            store.move(box, id, dice.choice(FOLDERS))
+        elif what < 0.7:
+            print("told", store.forward(box, id, other).id, file=log)
+        elif what < 0.8:
+            store.put_delivery(box, id, {str(os.getpid()): 1})
+        else:
+            print("purges", id, file=log)
+            store.purge(box, id)
+    except NoSuchMessageError:
+        pass
+"""
+
+
+def test_processes_that_are_killed_all_the_time(tmp_path: Path) -> None:
+    seed = int(os.environ.get("STROWGER_TEST_SEED") or random.randrange(1 << 32))
+    print(f"STROWGER_TEST_SEED={seed}")
+    dice, store = random.Random(seed), Store(tmp_path / "voicemail")
+    for number in ("1001", "1002"):
+        store.put_box(Box(number=number, quota_messages=0))
+    said = [tmp_path / f"log-{place}" for place in range(3)]
+
+    def started(place: int) -> subprocess.Popen[bytes]:
+        lines = len(_lines(said[place : place + 1]))
+        process = subprocess.Popen(
+            [sys.executable, "-c", RESTLESS, store.folder, said[place], str(dice.randrange(1 << 32))], cwd=serve.ROOT
+        )
+        while len(_lines(said[place : place + 1])) == lines:
+            assert process.poll() is None
+            time.sleep(0.01)
+        return process
+
+    running = [started(place) for place in range(3)]
+    try:
+        for _ in range(15):
+            # The reaper is at work beside them.
+            for orphan in store.orphans():
+                store.reap(orphan)
+            time.sleep(dice.random() * 0.2)
+            place = dice.randrange(3)
+            assert running[place].poll() is None
+            running[place].kill()
+            running[place].wait()
+            running[place] = started(place)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    recovered(store)
+    ids = [one.message.id for one in messages(store)]
+    assert len(ids) == len(set(ids))
+    words = _lines(said)
+    kept = {id for what, id in words if what in ("heard", "told")}
+    purged = {id for what, id in words if what == "purges"}
+    assert len(kept) > 30
+    assert purged
+    assert kept - purged <= set(ids)
+    for number in ("1001", "1002"):
+        urgent = {id for name in FOLDERS for id in store.ids(number, name) if store.message(number, id).message.urgent}
+        assert urgent <= store.urgent_ids(number)
+
+
+def _lines(files: list[Path]) -> list[tuple[str, str]]:
+    """First and last word of what was written whole."""
+    texts = [file.read_text().rpartition("\n")[0] for file in files if file.exists()]
+    return [(line.split()[0], line.split()[-1]) for text in texts for line in text.splitlines()]

@@ -136,6 +136,7 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         sounds=st.none() | paths,
         transcribe_limit=st.integers(1, 86400),
         transcribe_memory=st.integers(64, 1_000_000),
+        transcript_wait=st.integers(0, 86400),
     )
 )
 def test_settings_come_back_from_their_variables(settings: Settings) -> None:
