@@ -92,7 +92,7 @@ class Core:
         self._ending = "" if connection else "hangup"
         self._digits: deque[Digit] = deque()
         self._inputs: deque[Digit | SwitchEvent] = deque()
-        self._waiting: asyncio.Future[None] | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
         self._stopping: asyncio.Future[None] | None = None
         self._scopes: list[asyncio.Timeout] = []
         self._callback: Callable[..., Any] | None = None
@@ -185,8 +185,9 @@ class Core:
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiting and not self._waiting.done():
-            self._waiting.set_result(None)
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
 
     # Asking the switch
 
@@ -289,14 +290,16 @@ class Core:
         """Wait for a digit, an event or the end of the call; False when ``seconds`` passed without."""
         if self._gone:
             return True
-        self._waiting = asyncio.get_running_loop().create_future()
+        # Two may wait at once: a command with callbacks, and its application, which waits for the end of the call.
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
         try:
             async with asyncio.timeout(seconds):
-                await self._waiting
+                await waiting
         except TimeoutError:
             return False
         finally:
-            self._waiting = None
+            self._waiting.discard(waiting)
         return True
 
     async def _end_of_call(self) -> None:

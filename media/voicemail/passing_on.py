@@ -22,7 +22,7 @@ async def asked_box(talk: Talk, mailboxes: Mailboxes) -> str:
             break
         if box := await box_of(mailboxes, number):
             return box
-        await talk.say("vm-nobox")
+        await talk.say("invalid")
     return ""
 
 

@@ -157,8 +157,10 @@ class Retrieval:
         if entry is not None and entry.moves:
             try:
                 await self._move(entry, "saved")
-            except NoSuchMessageError:
-                entry.folder = "deleted"
+            except (VoicemailError, OSError) as error:
+                # It stays new, or was removed meanwhile; the caller goes where they want to.
+                entry.kept = True
+                log.error("mailbox: what was heard is not saved: %s", type(error).__name__)
 
     async def _show(self, entry: Entry | None, *otherwise: str) -> None:
         """Say what the message is, and play it; ``otherwise`` is said where there is none."""

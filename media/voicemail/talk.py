@@ -65,10 +65,10 @@ class Talk:
                 log.error("something could not be said: %s", type(error).__name__)
         self.check()
 
-    async def key(self, *what: Any, timeout: int = KEY_TIMEOUT) -> str:
+    async def key(self, *what: Any) -> str:
         """Ask for one key; "" when none came."""
         await self.say(*what)
-        pressed = await self.session.get_digits(1, "", timeout)
+        pressed = await self.session.get_digits(1, "", KEY_TIMEOUT)
         self.check()
         return pressed
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from harness.audio import FRAME, Samples, tone
+from harness.audio import FRAME, Samples, frequencies, read_wav, tone, tones
 from harness.mailbox import BOX, PIN, TONES, Boxes, Listener, make_boxes, speaker_of, warble
-from harness.phone import Call
+from harness.phone import Call, phone
 from harness.switches import Switch
 from harness.talk import talk
+from harness.worker import at_work, handed_over
 
+from console.ports import free_port
 from media.session import Session
 from media.speech.speaker import Speaker
 from media.voicemail.retrieval import retrieve
+from model.settings import SCRIPTS, Settings
 
 Dial = Callable[..., None]
 Caller = Callable[[Listener], Awaitable[None]]
@@ -46,7 +51,7 @@ def dial_in(switch: Switch, boxes: Boxes) -> Iterator[Dial]:
 
         talk(switch, script, phone)
 
-    yield run
+    return run
 
 
 def beep(at: int, seconds: float = 1.0) -> Samples:
@@ -151,3 +156,150 @@ def test_the_keys_behind_a_message(dial_in: Dial, boxes: Boxes) -> None:
     dial_in(caller)
     # The third was not heard to its end, and the second was kept as new.
     assert boxes.folders() == {"new": ids[1:], "saved": ids[:1], "deleted": []}
+
+
+def test_a_message_is_paused_skipped_and_rewound(dial_in: Dial, boxes: Boxes) -> None:
+    id = boxes.leave(*(beep(at, 2.0) for at in range(4))).id
+
+    async def caller(listener: Listener) -> None:
+        await logs_in(listener)
+        await listener.hears("vm-opts")
+        await listener.dials("1")
+        await listener.hears("vm-duration", TONES[0])
+        for keys, place in (("#", 1), ("#", 3), ("*", 1), ("*", 0)):
+            await listener.dials(keys)
+            await listener.hears(TONES[place])
+        await listener.dials("0")
+        await listener.call.hears_silence(1.0)
+        await listener.dials("0")
+        await listener.hears(TONES[0])
+        await listener.dials("###")
+        await listener.hears("vm-advopts")
+        await listener.call.hangup()
+
+    dial_in(caller)
+    assert boxes.folders()["saved"] == [id]
+
+
+def test_a_hangup_within_a_message_leaves_it_new(dial_in: Dial, boxes: Boxes) -> None:
+    id = boxes.leave(beep(0, 6.0)).id
+
+    async def caller(listener: Listener) -> None:
+        await listener.call.answered()
+        await listener.dials(PIN + "#1")
+        await listener.hears(TONES[0])
+        await listener.call.hangup()
+
+    dial_in(caller)
+    assert boxes.folders()["new"] == [id]
+
+
+def test_forwarded_with_what_was_said_in_front(dial_in: Dial, boxes: Boxes) -> None:
+    boxes.leave(beep(0, 0.6))
+
+    async def caller(listener: Listener) -> None:
+        await listener.call.answered()
+        await listener.dials(PIN + "#1")
+        await listener.hears("vm-advopts")
+        await listener.dials("8")
+        await listener.hears("vm-extension")
+        await listener.dials("1002#")
+        await listener.hears("vm-forwardoptions")
+        await listener.dials("1")
+        await says(listener, beep(2, 1.0))
+        await listener.hears("vm-greeting-review")
+        await listener.dials("1")
+        await listener.hears("vm-msgforwarded", "vm-advopts")
+        await listener.dials("#")
+        await listener.call.ended()
+
+    dial_in(caller)
+    (copy,) = boxes.folders("1002")["new"]
+    stored = boxes.store.message("1002", copy)
+    assert stored.message.forwarded_from == BOX
+    assert frequencies(tones(read_wav(stored.audio))) == [TONES[2], TONES[0]]
+
+
+def test_a_greeting_is_recorded_and_heard(dial_in: Dial, boxes: Boxes) -> None:
+    async def caller(listener: Listener) -> None:
+        await listener.call.answered()
+        await listener.dials(PIN + "#0")
+        await listener.hears("vm-options")
+        await listener.dials("1")
+        await listener.hears("vm-no-greeting")
+        await listener.dials("1")
+        await listener.hears("vm-rec-unv")
+        await says(listener, beep(1, 1.0))
+        await listener.hears("vm-greeting-review")
+        await listener.dials("2")
+        await listener.hears(TONES[1], "vm-greeting-review")
+        await listener.dials("1")
+        await listener.hears("vm-msgsaved", "vm-greeting")
+        await listener.dials("2")
+        await listener.hears(TONES[1], "vm-greeting")
+        await listener.call.hangup()
+
+    dial_in(caller)
+    path = boxes.store.greeting(BOX, "unavailable")
+    assert path is not None
+    assert frequencies(tones(read_wav(path))) == [TONES[1]]
+
+
+async def says(listener: Listener, *sound: Samples) -> None:
+    """Speak behind the beep, and press #."""
+    await listener.hears("beep")
+    await listener.call.hears_silence(0.3)
+    listener.call.play(*sound)
+    await listener.call.hears_silence(1.5)
+    await listener.dials("#")
+
+
+def test_the_script_that_is_shipped(
+    switch: Switch, speaker: Speaker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the caller's own box, a call back, and a log that says nothing of either."""
+    caplog.set_level("DEBUG")
+    boxes = make_boxes(tmp_path / "voicemail", speaker)
+    boxes.leave(beep(0, 0.6), caller="555123")
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(SCRIPTS / "mailbox.py", tmp_path / "scripts")
+    host, port = switch.workers[0]
+    settings = Settings.from_env(
+        {
+            "STROWGER_RUN": str(tmp_path / "run"),
+            "STROWGER_SCRIPTS": str(tmp_path / "scripts"),
+            "STROWGER_MEDIA_STATE": str(tmp_path / "state"),
+            "STROWGER_VOICEMAIL": str(tmp_path / "voicemail"),
+            "STROWGER_SPEECH_CACHE": str(speaker.speech.cache.folder),
+            "STROWGER_SOUNDS": str(speaker.speech.cache.folder.parent / "prompts"),
+            "STROWGER_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
+            "STROWGER_ESL_ADDRESS": "{}:{}".format(*switch.esl),
+            "STROWGER_WORKER_ADDRESS": f"{host}:{port}",
+            "STROWGER_WORKER_HTTP": f"127.0.0.1:{free_port()}",
+        }
+    )
+
+    async def main() -> None:
+        async with at_work(settings, switch.password), phone(switch.sip) as made:
+            listener = Listener(made.call("5000", headers=handed_over("mailbox", caller=BOX)))
+            await listener.hears("vm-password")
+            await listener.dials("8642#")
+            await listener.hears("vm-incorrect", "vm-password")
+            await listener.dials(PIN + "#")
+            await listener.hears("vm-opts")
+            await listener.dials("1")
+            await listener.hears("vm-advopts")
+            await listener.dials("3")
+            await listener.hears("vm-tocallback")
+            await listener.dials("2")
+            back = await made.called()
+            await back.hangup("USER_BUSY")
+            await listener.hears("vm-nobodyavail", "vm-advopts")
+            await listener.dials("#")
+            await listener.hears("vm-goodbye")
+            await listener.call.ended()
+
+    asyncio.run(main())
+    for secret in (BOX, PIN, "8642", "555123"):
+        assert secret not in caplog.text
+    assert len(boxes.folders()["saved"]) == 1

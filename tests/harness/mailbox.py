@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -25,7 +27,7 @@ _NAMED = """vm-login vm-password vm-incorrect vm-incorrect-mailbox vm-youhave vm
     vm-sorry vm-extension vm-forwardoptions vm-msgforwarded vm-record-prepend vm-greeting-review vm-options vm-greeting
     vm-no-greeting vm-greeting-removed vm-rec-unv vm-msgsaved vm-newpassword vm-reenterpassword vm-mismatch
     vm-invalid-password vm-passchanged vm-tohearenv vm-nobodyavail vm-gone vm-mailboxfull invalid digits/1 digits/2
-    digits/3 vm-help"""
+    digits/3 vm-help beep vm-tocallback"""
 _FIRST, _STEP = 400, 50
 FREQUENCY = {name: _FIRST + _STEP * at for at, name in enumerate(_NAMED.split())}
 "Of prompts; the others are a moment of silence."
@@ -62,10 +64,13 @@ class Boxes:
     store: Store
     mailboxes: Mailboxes
     speaker: Speaker
+    clock: float = field(default_factory=lambda: time.time() - 3600)
 
     def leave(self, *audio: Samples, box: str = BOX, caller: str = "1003", urgent: bool = False) -> Message:
-        """A message."""
-        recording = self.store.begin(box, caller=caller, caller_name="", callee=box, reason="no-answer", call="x")
+        """A message, a minute younger than the one before: in one second there is no order."""
+        self.clock += 60
+        with patch("media.voicemail.store.time.time", lambda: self.clock):
+            recording = self.store.begin(box, caller=caller, callee=box, reason="no-answer", call="x")
         write_wav(recording.audio, *audio)
         return recording.accept(urgent=urgent)
 

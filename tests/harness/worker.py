@@ -58,9 +58,11 @@ class Bench:
         return await self.call(settings, **{f"sip_h_{name}": value for name, value in headers.items()}, **more)
 
 
-def handed_over(app: str, args: str = "", *, valid: float = 30, hops: int = 1) -> dict[str, str]:
+def handed_over(app: str, args: str = "", *, caller: str = "", valid: float = 30, hops: int = 1) -> dict[str, str]:
     """Headers by which Kamailio hands a call over, good for ``valid`` seconds."""
-    handover = Handover(call="c1", app=app, args=args, callee="5000", hops=hops, expires=int(time.time() + valid))
+    handover = Handover(
+        call="c1", app=app, args=args, caller=caller, callee="5000", hops=hops, expires=int(time.time() + valid)
+    )
     return dict(handover.headers(SECRET))
 
 

@@ -324,6 +324,22 @@ def test_an_error_of_a_callback_ends_the_command() -> None:
     with_session(script)
 
 
+def test_a_hangup_while_a_callback_waits_ends_the_command() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        def hung_up(wire: Wire, command: Command) -> None:
+            # As switches do it: first the application ends, then the call.
+            switch.complete(wire, command, {"Answer-State": "hangup"})
+            asyncio.get_running_loop().call_later(0.05, switch.hang_up, wire)
+
+        switch.apps["playback"] = hung_up
+        session.set_input_callback(lambda *_: None)
+        async with asyncio.timeout(5):
+            assert await session.stream_file("a.wav") is False
+        assert session.hangup_status() == "hangup"
+
+    with_session(script)
+
+
 def test_a_callback_ends_a_sleep() -> None:
     async def script(session: Session, switch: FakeSwitch) -> None:
         session.set_input_callback(lambda session, kind, obj, arg: False)
