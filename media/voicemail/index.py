@@ -54,8 +54,9 @@ local function lamp()
   event('mwi', '{"box":' .. cjson.encode(box) .. ',' .. body .. '}')
 end
 """.replace("EVENTS_KEPT", str(EVENTS_KEPT)).replace("MWI_KEPT", str(MWI_KEPT))
-# KEYS from 8: open jobs, due jobs, and the stream of each kind, in the order of KINDS. ARGV from 4: message, its folder
-# (empty: it is gone), score, data of the event that it is new, then kind, record and due time of each job.
+# KEYS from 8: open jobs, due jobs, the stream of each kind, in the order of KINDS, and dead letters. ARGV from 4:
+# message, its folder (empty: it is gone), score, data of the event that it is new, then kind, record and due time of
+# each job.
 _PLACE = (
     _COMMON
     + """
@@ -66,6 +67,13 @@ for place, name in ipairs({'new', 'saved', 'deleted'}) do
   elseif redis.call('ZADD', KEYS[place + 1], ARGV[6], id) == 0 then old = name end
 end
 local streams = {transcribe = KEYS[10], mail = KEYS[11], webhook = KEYS[12]}
+if folder == '' then
+  for kind in pairs(streams) do
+    redis.call('HDEL', KEYS[8], kind .. ':' .. id)
+    redis.call('ZREM', KEYS[9], kind .. ':' .. id)
+    redis.call('HDEL', KEYS[13], kind .. ':' .. id)
+  end
+end
 for at = 8, #ARGV, 3 do
   local job = ARGV[at] .. ':' .. id
   if redis.call('HSETNX', KEYS[8], job, ARGV[at + 1]) == 1 then
@@ -231,4 +239,4 @@ def _keys(box: str) -> list[str]:
 
 
 def _job_keys() -> Iterable[str]:
-    return [keys.VM_OPEN, keys.VM_DUE, *map(keys.vm_jobs, KINDS)]
+    return [keys.VM_OPEN, keys.VM_DUE, *map(keys.vm_jobs, KINDS), keys.VM_DEAD]

@@ -32,6 +32,8 @@ IDLE = 15.0
 "Seconds after which a claim that nobody renewed is another's to take."
 BLOCK = 1.0
 "Seconds that Redis holds a request for a job while there is none."
+FORGOTTEN = 3600.0
+"Seconds after which a service that is gone is forgotten."
 MOVED = 100
 "Jobs that become due in one step."
 SERVICE_TTL = 5.0
@@ -114,6 +116,29 @@ for _, job in ipairs(due) do
   if redis.call('HEXISTS', KEYS[2], job) == 1 then redis.call('XADD', streams[kind], '*', 'id', id) end
 end
 return #due
+"""
+# A consumer that is deleted takes what it was given with it: it must have nothing. KEYS: stream; ARGV: consumer.
+_LEAVE = f"""
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if #redis.call('XPENDING', KEYS[1], '{keys.VM_GROUP}', '-', '+', 1, ARGV[1]) > 0 then return 0 end
+return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], '{keys.VM_GROUP}', ARGV[1])
+"""
+# Jobs that are open and in neither place, whoever took them out. KEYS: open, due, streams; ARGV: the streams' kinds.
+_REPAIR = """
+local there, added = {}, 0
+for at, kind in ipairs(ARGV) do
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[at + 2], '-', '+')) do there[kind .. ':' .. entry[2][2]] = true end
+end
+for at, kind in ipairs(ARGV) do
+  for _, job in ipairs(redis.call('HKEYS', KEYS[1])) do
+    local its, id = string.match(job, '^(%w+):(.+)$')
+    if its == kind and not there[job] and not redis.call('ZSCORE', KEYS[2], job) then
+      redis.call('XADD', KEYS[at + 2], '*', 'id', id)
+      added = added + 1
+    end
+  end
+end
+return added
 """
 _LEASE = """
 local holder = redis.call('GET', KEYS[1])
@@ -212,7 +237,7 @@ class Jobs:
             name: client.register_script(text)
             for name, text in {
                 "renew": _RENEW, "done": _DONE, "dead": _DEAD, "again": _AGAIN, "begin": _BEGIN, "add": _ADD,
-                "move": _MOVE, "lease": _LEASE,
+                "move": _MOVE, "lease": _LEASE, "leave": _LEAVE, "repair": _REPAIR,
             }.items()
         }  # fmt: skip
 
@@ -302,22 +327,34 @@ class Jobs:
         )
 
     async def report(self) -> None:
-        """This service is live. Consumers of those that are gone for long are forgotten."""
+        """This service is live."""
         await self._client.zadd(keys.VM_SERVICES, {self._consumer: time.time()})
-        await self._client.zremrangebyscore(keys.VM_SERVICES, "-inf", time.time() - 60)
+        await self._client.zremrangebyscore(keys.VM_SERVICES, "-inf", time.time() - FORGOTTEN)
 
     async def leave(self) -> None:
-        """This service ends; it must have no jobs any more."""
+        """This service ends. What it could not hand back is taken over as if it had died."""
         await self._client.zrem(keys.VM_SERVICES, self._consumer)
         for kind in KINDS:
-            await self._client.xgroup_delconsumer(keys.vm_jobs(kind), keys.VM_GROUP, self._consumer)
+            await self._leave(kind, self._consumer)
+
+    async def _leave(self, kind: str, consumer: str) -> None:
+        try:
+            await self._scripts["leave"](keys=[keys.vm_jobs(kind)], args=[consumer])
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+
+    async def repair(self) -> int:
+        """Have jobs be done that are open and stand nowhere; how many."""
+        names = [keys.VM_OPEN, keys.VM_DUE, *map(keys.vm_jobs, KINDS)]
+        return int(await self._scripts["repair"](keys=names, args=KINDS))
 
     async def forget_the_gone(self) -> None:
         """Take consumers out of the groups that are idle for an hour and have no job."""
         for kind in KINDS:
             for consumer in await self._client.xinfo_consumers(keys.vm_jobs(kind), keys.VM_GROUP):
-                if consumer["idle"] > 3_600_000 and not consumer["pending"]:
-                    await self._client.xgroup_delconsumer(keys.vm_jobs(kind), keys.VM_GROUP, consumer["name"])
+                if consumer["idle"] > FORGOTTEN * 1000:
+                    await self._leave(kind, consumer["name"])
 
     async def letters(self) -> list[DeadLetter]:
         """What was given up, the oldest first."""

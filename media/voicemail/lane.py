@@ -58,7 +58,9 @@ class Lane:
     async def _take(self) -> Claim | None:
         try:
             return await self._jobs.take(self._kind)
-        except (RedisError, OSError):
+        except Exception as error:
+            if not isinstance(error, RedisError | OSError):
+                log.error("no %s can be taken: %s", self._kind, described(error))
             await asyncio.sleep(PAUSE)
             return None
 
@@ -79,7 +81,7 @@ class Lane:
             await self._report(claim, await self._result(claim))
         except asyncio.CancelledError:
             # We are ending: the next service begins it at once.
-            await self._report(claim, Result("again"), counts=False)
+            await self._report(claim, Result("again", counts=False))
             raise
         finally:
             keeping.cancel()
@@ -99,7 +101,7 @@ class Lane:
             log.debug("message %s", job.message, exc_info=True)
             return Result("again", seconds=BROKEN)
 
-    async def _report(self, claim: Claim, result: Result | None, *, counts: bool = True) -> None:
+    async def _report(self, claim: Claim, result: Result | None) -> None:
         # Where Redis is away the claim is taken over later, and the disk says then that it is done.
         with suppress(RedisError, OSError):
             match result:
@@ -110,7 +112,7 @@ class Lane:
                 case Result(state="dead"):
                     await self._jobs.dead(claim, result.reason, result.promote)
                 case _:
-                    await self._jobs.again(claim, result.seconds, counts=counts)
+                    await self._jobs.again(claim, result.seconds, counts=result.counts)
 
     async def _keep(self, claim: Claim) -> None:
         while True:

@@ -65,6 +65,7 @@ class Reconciler:
             found, added = await self._work_of(number)
             messages, jobs = messages + found, jobs + added
         await self._forget_the_gone(set(numbers))
+        jobs += await self._jobs.repair()
         # Flushed meanwhile, or a rebuild that began later has overtaken us: then it is not us who can say so.
         await self._finish(keys=[keys.VM_REBUILT, keys.VM_REBUILDING], args=[token, run])
         return Rebuilt(len(numbers), messages, jobs)

@@ -401,6 +401,58 @@ def test_what_was_given_up_is_not_wanted_again_unless_somebody_says_so(redis: Re
     with_jobs(redis, play)
 
 
+def test_who_leaves_takes_no_job_with_him(redis: RedisServer) -> None:
+    async def play(one: Jobs, two: Jobs) -> None:
+        await one.take("mail")
+        await one.report()
+        await one.add(Job(kind="mail", message=MESSAGE, box="1001"))
+        claim = await one.take("mail")
+        assert claim
+        await one.leave()
+        standing = await two.standing()
+        assert (standing.services, standing.open["mail"]) == ((), 1)
+        # Nobody renewed the claim for long.
+        with redis.client() as client:
+            client.xclaim(keys.vm_jobs("mail"), keys.VM_GROUP, "one-1-0", 0, [claim.entry], idle=60_000, justid=True)
+        taken = await two.take("mail")
+        assert taken
+        assert taken.job.tries == 2
+        await two.done(taken)
+        await one.leave()
+        await two.leave()
+        with redis.client() as client:
+            assert client.xinfo_consumers(keys.vm_jobs("mail"), keys.VM_GROUP) == []
+
+    with_jobs(redis, play)
+
+
+def test_a_job_that_stands_nowhere_is_found(redis: RedisServer) -> None:
+    async def play(one: Jobs, _: Jobs) -> None:
+        await one.take("mail")
+        await one.add(Job(kind="mail", message=MESSAGE, box="1001"))
+        assert await one.repair() == 0
+        with redis.client() as client:
+            client.delete(keys.vm_jobs("mail"))
+        assert await one.repair() == 1
+        assert await one.repair() == 0
+        assert await one.take("mail") is None
+        assert await one.take("mail")
+
+    with_jobs(redis, play)
+
+
+def test_what_is_purged_leaves_no_job(store: Store, redis: RedisServer) -> None:
+    async def play() -> None:
+        async with faces(store, redis.url) as (mailboxes,):
+            message = await leave(mailboxes)
+            assert jobs(redis) != ["1"]
+            await mailboxes.purge("1001", message.id)
+
+    asyncio.run(play())
+    with redis.client() as client:
+        assert client.hkeys(keys.VM_OPEN) == []
+
+
 def test_one_holds_a_lease(redis: RedisServer) -> None:
     async def play(one: Jobs, two: Jobs) -> None:
         assert await one.lease("keeper", 60)
