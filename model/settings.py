@@ -72,7 +72,11 @@ SETTINGS: tuple[Setting, ...] = (
         "/var/cache/strowger/speech",
         "Directory of what was spoken by machine, under the same path for FreeSWITCH and the media workers.",
     ),
-    Setting("STROWGER_SPEECH_ENGINE", "flite:slt", "What speaks: flite:VOICE, espeak-ng:VOICE or a service's URL."),
+    Setting(
+        "STROWGER_SPEECH_ENGINE",
+        "flite:slt",
+        "What speaks: flite:VOICE, espeak-ng:VOICE, a service's URL or module:Class.",
+    ),
     Setting("STROWGER_SOUNDS", "", "Directory of recorded prompts; what is not in it is spoken by machine."),
     Setting(
         "STROWGER_TRANSCRIBER",
