@@ -1,5 +1,5 @@
 """The node agent: one process beside each Kamailio, which keeps the node's snapshot equal to the state in Redis,
-and ships call records there (:mod:`agent.shipper`).
+ships call records there (:mod:`agent.shipper`), and tells phones of messages (:mod:`agent.lamp_service`).
 
 Redis away: the snapshot stays as it is, and calls are decided from it. Redis empty: the same, since an empty Redis is
 a lost one, not an order to forget every policy.
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from agent.lamp_service import LampService
 from agent.probing import Probing
 from agent.replica import Replica
 from agent.shipper import Shipper
@@ -28,7 +29,7 @@ log = logging.getLogger("strowger.agent")
 REPORT_EVERY = 1.0
 # Seconds between two sweeps of expired entries. They are out of force at once; this only frees their room.
 SWEEP_EVERY = 30.0
-# Seconds for which one of this process's two threads may keep the other waiting: the shipper has work for minutes after
+# Seconds for which one of this process's threads may keep the others waiting: the shipper has work for minutes after
 # an outage, and no change is to wait for it. Python's own 5 ms would stand in the time of every confirmation.
 TURN = 0.0005
 # Seconds before Redis is tried again.
@@ -51,8 +52,12 @@ class NodeAgent:
         replica = Replica(store, writer, lambda: self._report_busy(store, replica, started))
         # Beside this loop and on a connection of its own, so that no change waits for records.
         sys.setswitchinterval(TURN)
-        shipping = threading.Thread(target=Shipper(self.settings, self.stopped).run, name="shipper")
-        shipping.start()
+        beside = [
+            threading.Thread(target=Shipper(self.settings, self.stopped).run, name="shipper"),
+            threading.Thread(target=LampService(self.settings, self.stopped).run, name="lamps"),
+        ]
+        for thread in beside:
+            thread.start()
         try:
             while not self.stopped():
                 try:
@@ -65,7 +70,8 @@ class NodeAgent:
                 else:
                     away = False
         finally:
-            shipping.join()
+            for thread in beside:
+                thread.join()
             self._retire(store)
             store.close()
             writer.close()

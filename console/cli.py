@@ -26,11 +26,14 @@ from console import (
     serve,
     transcribe_command,
     up_command,
+    voicemail_commands,
+    voicemail_jobs,
 )
 from console.output import BAD_INPUT, FAILED, CommandFailed, err
 from kemi.explain import FailureSpecError
 from kemi.rpc import RpcError
 from media.control import ControlError
+from media.voicemail.errors import BadBoxError, BadPinError, DamagedBoxError, VoicemailError
 from model.entries import Action, EntryError
 from model.settings import SettingError, Settings
 from policyfile import PolicyFileError
@@ -47,7 +50,13 @@ app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allo
 app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their health, drains.")
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
+app.add_typer(voicemail_commands.app, name="voicemail", help="Mailboxes, and the messages in them.")
 app.add_typer(cdr_commands.app, name="cdr", help="Call records: the newest, exports.")
+voicemail_commands.app.command("status")(voicemail_jobs.status)
+voicemail_commands.app.command("reindex")(voicemail_jobs.reindex)
+voicemail_commands.app.command("dead")(voicemail_jobs.dead)
+voicemail_commands.app.command("retry")(voicemail_jobs.retry)
+voicemail_commands.app.command("aside")(voicemail_jobs.aside)
 app.command("explain")(explain_command.command)
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
@@ -79,6 +88,12 @@ def serve_media(debug: Annotated[bool, typer.Option(help="Log what scripts raise
     serve.serve_media(Settings.from_env(), debug=debug)
 
 
+@serve_app.command("voicemail")
+def serve_voicemail() -> None:
+    """Transcribe and deliver messages of mailboxes, and keep what Redis knows of them equal to the disk."""
+    serve.serve_voicemail(Settings.from_env())
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point."""
     sys.exit(run(lambda: _dispatch(sys.argv[1:] if arguments is None else arguments)))
@@ -102,13 +117,16 @@ def run(command: Callable[[], object]) -> int:
     except click.ClickException as error:
         error.show()
         return BAD_INPUT
-    except (PolicyFileError, EntryError, FailureSpecError, SettingError) as error:
+    except DamagedBoxError as error:
+        _say(error)
+        return FAILED
+    except (BadBoxError, BadPinError, PolicyFileError, EntryError, FailureSpecError, SettingError) as error:
         _say(error)
         return BAD_INPUT
     except CommandFailed as error:
         _say(error)
         return error.status
-    except (StoreError, RpcError, ControlError, OSError) as error:
+    except (StoreError, RpcError, ControlError, VoicemailError, OSError) as error:
         _say(error)
         return FAILED
     except (KeyboardInterrupt, click.Abort):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from console import media_commands, serve
+from console import media_commands, serve, voicemail_jobs
 from console.list_commands import parse_option
 from console.node_state import kamcmd, live_state
 from console.output import BAD_INPUT, CommandFailed, Json, out, parse_time, print_json, print_table, when
@@ -207,6 +207,7 @@ def node_status(settings: Settings) -> dict[str, dict[str, Any]]:
         "snapshot": _snapshot_status(settings),
         "kamailio": _kamailio_status(settings),
         **media_commands.node_status(settings),
+        **voicemail_jobs.node_status(settings),
     }
 
 

@@ -125,6 +125,15 @@ def serve_media(settings: Settings, *, debug: bool = False) -> None:
     asyncio.run(work(settings, settings.media_secret_file.read_bytes(), password))
 
 
+def serve_voicemail(settings: Settings) -> None:
+    """Be a voicemail service until SIGTERM or SIGINT."""
+    # Not for other commands: engines and mail cost more to load than all of these.
+    from media.voicemail.service import work
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    asyncio.run(work(settings))
+
+
 def prepare_media(settings: Settings) -> str:
     """Make the keys of the media tier where there are none; the password of the event socket.
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from console import serve
 from console.process import Process
 from console.switch import NoSwitchError, Switch
+from console.voicemail_jobs import service_pids
 from kemi.rpc import Kamcmd, RpcError
 from media.control import ControlError, ask
 from model.settings import Settings
@@ -108,6 +109,13 @@ class Stack:
         self._start("media", command, {**os.environ, **self.settings.to_env(), "PYTHONPATH": str(serve.ROOT)})
         self._until("media", self._worker_is_connected)
 
+    def start_voicemail(self) -> None:
+        """Start the voicemail service; with Redis up, wait until it has reported itself."""
+        command = [sys.executable, "-P", "-m", "console.main", "serve", "voicemail"]
+        self._start("voicemail", command, {**os.environ, **self.settings.to_env(), "PYTHONPATH": str(serve.ROOT)})
+        if self._redis_answers():
+            self._until("voicemail", self._service_is_live)
+
     def stop(self) -> None:
         """Stop everything, what takes calls first."""
         for name in reversed(self._names()):
@@ -119,7 +127,7 @@ class Stack:
         return self.processes[name].log.read_text(errors="replace")
 
     def _names(self) -> list[str]:
-        return ["redis", "agent", *(["switch", "media"] if self.switch else []), "kamailio"]
+        return ["redis", "agent", *(["switch", "media", "voicemail"] if self.switch else []), "kamailio"]
 
     def _switch(self) -> Switch:
         if self.switch is None:
@@ -164,6 +172,10 @@ class Stack:
         except RpcError:
             return False
         return True
+
+    def _service_is_live(self) -> bool:
+        process = self.processes["voicemail"].popen
+        return process is not None and process.pid in service_pids(self.settings)
 
     def _worker_is_connected(self) -> bool:
         try:

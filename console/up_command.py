@@ -111,6 +111,8 @@ def _settings(directory: Path) -> Settings:
         "STROWGER_WORKER_HTTP": f"127.0.0.1:{free_port(HTTP_PORT)}",
         "STROWGER_WORKER_DRAIN": DRAIN,
         "STROWGER_MEDIA_STATE": str(directory / "media"),
+        "STROWGER_VOICEMAIL": str(directory / "voicemail"),
+        "STROWGER_SPEECH_CACHE": str(directory / "speech"),
     }
     return Settings.from_env({**own, **os.environ})
 

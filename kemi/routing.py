@@ -13,13 +13,14 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache, wraps
 from hashlib import blake2s
 from typing import Any
 
 import KSR
 
-from kemi import handover, health, policy, records, refusals, route_token
+from kemi import handover, health, lamps, policy, records, refusals, route_token
 from kemi.health import Health
 from kemi.plan import Attempt, Plan
 from kemi.spool import shared_spool
@@ -141,9 +142,42 @@ class Handler:
             _spooled(records.ended(call, _pv("$ci"), by, time.time()))
 
     @guarded
+    def on_subscribe(self) -> None:
+        """A SUBSCRIBE: the agent answers, if it comes from a trunk."""
+        if not _is_from_trunk():
+            KSR.sl.send_reply(403, "Forbidden")
+        elif KSR.tm.t_newtran() > 0:
+            # Where no answer is made in time, the transaction's own timer answers 408.
+            KSR.tmx.t_suspend()
+            try:
+                lamps.tell(_settings.agent_pipe, lamps.subscribe(_pv))
+            except OSError:
+                KSR.tm.t_reply(503, "Service Unavailable")
+
+    @guarded
+    def on_notified(self) -> None:
+        """A final reply to a NOTIFY of the agent's."""
+        with suppress(OSError):
+            # Without the agent nobody waits for it.
+            lamps.tell(_settings.agent_pipe, lamps.answered(_pv))
+
+    @guarded
     def on_unknown_dialog(self) -> bool:
         """A request of a dialog that this node does not remember: whether it once let that call in."""
         return _call_of_route() != ""
+
+
+def _is_from_trunk() -> bool:
+    try:
+        txn = _snapshot.begin()
+    except NoSnapshotError:
+        return False
+    try:
+        return _views.of(txn).trunk(_pv("$si")) is not None
+    except NoPolicyError:
+        return False
+    finally:
+        txn.abort()
 
 
 def _begin_call(marks: Mapping[str, str]) -> None:

@@ -27,6 +27,9 @@ from media.intents import Intents
 from media.loader import Scripts
 from media.runner import ScriptFailed
 from media.session import runtime
+from media.voicemail import mailboxes
+from media.voicemail.mailboxes import Mailboxes
+from media.voicemail.store import Store
 from media.watchdog import Watchdog
 from model.settings import Settings
 
@@ -55,10 +58,15 @@ class Worker:
         self._told_again = asyncio.Event()
 
     async def run(self) -> None:
-        """Work until SIGTERM or SIGINT. Raises OSError where an address is taken, ControlError where a worker is."""
+        """Work until SIGTERM or SIGINT.
+
+        Raises OSError where an address is taken or the directory of mailboxes cannot be used, ControlError where a
+        worker is.
+        """
         runtime.use(self._switch)
         self._scripts.load()
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._open_mailboxes().close)
             commands = {"status": self._status, "reload": self._reload, "run": self._run}
             commands |= {"drain": self._drain, "resume": self._resume}
             path = self._settings.worker_socket
@@ -77,6 +85,15 @@ class Worker:
             log.info("media worker takes calls at %s", self._settings.worker_address)
             await self._told.wait()
             await self._end()
+
+    def _open_mailboxes(self) -> Mailboxes:
+        boxes = Mailboxes(
+            Store(self._settings.voicemail),
+            self._settings.redis_url,
+            transcript_wait=self._settings.transcript_wait,
+        )
+        mailboxes.use(boxes)
+        return boxes
 
     def _listen_to_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

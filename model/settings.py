@@ -81,6 +81,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("STROWGER_TRANSCRIBE_LIMIT", "600", "Seconds that the transcription of one message may take."),
     Setting("STROWGER_TRANSCRIBE_MEMORY", "2048", "Megabytes that a process that transcribes may take."),
+    Setting("STROWGER_TRANSCRIPT_WAIT", "600", "Seconds that e-mail and webhook wait for a transcript."),
 )
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 
@@ -142,6 +143,8 @@ class Settings:
     "Seconds."
     transcribe_memory: int
     "Megabytes."
+    transcript_wait: int
+    "Seconds."
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -184,6 +187,7 @@ class Settings:
             transcriber=env["STROWGER_TRANSCRIBER"],
             transcribe_limit=_number(env, "STROWGER_TRANSCRIBE_LIMIT", 1, 86400),
             transcribe_memory=_number(env, "STROWGER_TRANSCRIBE_MEMORY", 64, 1_000_000),
+            transcript_wait=_number(env, "STROWGER_TRANSCRIPT_WAIT", 0, 86400),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -224,6 +228,7 @@ class Settings:
             "STROWGER_TRANSCRIBER": self.transcriber,
             "STROWGER_TRANSCRIBE_LIMIT": str(self.transcribe_limit),
             "STROWGER_TRANSCRIBE_MEMORY": str(self.transcribe_memory),
+            "STROWGER_TRANSCRIPT_WAIT": str(self.transcript_wait),
         }
 
     @property
@@ -236,6 +241,16 @@ class Settings:
     def rpc_socket(self) -> Path:
         """Unix datagram socket of Kamailio's JSON-RPC."""
         return self.run / "kamailio.sock"
+
+    @property
+    def agent_pipe(self) -> Path:
+        """Pipe by which Kamailio's workers hand over what the agent answers."""
+        return self.run / "agent.pipe"
+
+    @property
+    def watchers(self) -> Path:
+        """Who is told of which mailbox: the agent's file, on a local disk, so beside the snapshot."""
+        return self.snapshot / "watchers.sqlite"
 
     @property
     def dispatcher_list(self) -> Path:

@@ -43,6 +43,13 @@ APPLIED = f"{_TAG}:applied"
 RECORDS = f"{_TAG}:cdr"
 "Stream of the records of calls that are over, of all nodes: record (JSON, see model/record.py)."
 
+MWI = f"{_TAG}:vm:mwi"
+"Hash: mailbox to what its lamps show (JSON, see state/mwi.py); an entry for each mailbox, empty ones too."
+MWI_CHANGES = f"{_TAG}:vm:mwi:changes"
+"Stream: box, whenever its entry changed or went."
+MWI_SENDER = f"{_TAG}:vm:mwi:sender"
+"Name of the node that sends unsolicited NOTIFYs; expires when it stops renewing it."
+
 
 def spool(node: str) -> str:
     """Key of a hash: position, up to which a node's spool is shipped, and each call that is not over: its events."""
@@ -57,3 +64,45 @@ def chunks(import_id: str) -> str:
 def node(name: str) -> str:
     """Key of a node's report (JSON), which expires when the node stops renewing it."""
     return f"{_TAG}:node:{name}"
+
+
+# Voicemail. The disk is the truth; all of this can be made anew from it.
+
+EVENTS = f"{_TAG}:events"
+"Stream of what happened, for whoever wants to know: kind, at (Unix time), data (JSON); see state/events.py."
+VM_REBUILT = f"{_TAG}:vm:rebuilt"
+"The run_id of the Redis in which all of this agrees with the disk; another one, or none: it is to be made anew."
+VM_REBUILDING = f"{_TAG}:vm:rebuilding"
+"Token of the making anew that is under way: whoever does not find its own there was overtaken, or Redis was flushed."
+VM_BOXES = f"{_TAG}:vm:boxes"
+"Hash: box to the number of its last change, which also tells whether the disk was looked at before that change."
+VM_OPEN = f"{_TAG}:vm:open"
+"Hash: `kind:message` of each job that is not over, waiting or under way, to its box, tries and beginning (JSON)."
+VM_DUE = f"{_TAG}:vm:due"
+"Sorted set: `kind:message` of jobs that wait for a time, by that Unix time."
+VM_DEAD = f"{_TAG}:vm:dead"
+"Hash: `kind:message` of jobs that were given up to box, tries, time and reason (JSON)."
+VM_SERVICES = f"{_TAG}:vm:services"
+"Sorted set: each voicemail service that is live by the Unix time of its last report."
+VM_GROUP = "voicemail"
+"Consumer group of the streams of jobs."
+
+
+def vm_folder(box: str, folder: str) -> str:
+    """Key of a sorted set: messages of a folder in the order in which they are heard; see media/voicemail/index.py."""
+    return f"{_TAG}:vm:box:{box}:{folder}"
+
+
+def vm_jobs(kind: str) -> str:
+    """Key of the stream of jobs of a kind that may be done now: id (of the message)."""
+    return f"{_TAG}:vm:jobs:{kind}"
+
+
+def vm_lease(name: str) -> str:
+    """Key of a lease: who does what only one service does; it expires."""
+    return f"{_TAG}:vm:lease:{name}"
+
+
+def vm_pin(box: str) -> str:
+    """Key of a hash: attempts at a box's PIN (tries), how often it was locked (locks), and until when (until)."""
+    return f"{_TAG}:vm:pin:{box}"

@@ -225,7 +225,7 @@ return {append('policy', '', version + 1), version + 1}
 """
 )
 
-_BAD_ADDRESS = (
+BAD_ADDRESS = (
     "the address of Redis is not usable: it is redis://HOST:PORT/DB, rediss:// with TLS, or with a password "
     "redis://:PASSWORD@HOST:PORT/DB, where its special characters are percent-encoded"
 )
@@ -245,7 +245,7 @@ class Store:
             )
         except ValueError:
             # The address may hold a password, so neither it nor a message that quotes it is repeated.
-            raise StoreError(_BAD_ADDRESS) from None
+            raise StoreError(BAD_ADDRESS) from None
 
     def close(self) -> None:
         """Release the connections."""

@@ -50,6 +50,7 @@ class Worker:
             "STROWGER_SCRIPTS": str(SCRIPTS),
             "STROWGER_MEDIA_SECRET_FILE": str(self._secret_file),
             "STROWGER_MEDIA_STATE": str(self.directory / "state"),
+            "STROWGER_VOICEMAIL": str(self.directory / "voicemail"),
             "STROWGER_WORKER_ADDRESS": self.address,
             "STROWGER_WORKER_HTTP": f"127.0.0.1:{free_port()}",
             "STROWGER_WORKER_DRAIN": "0",

@@ -72,6 +72,7 @@ async def worker(switch: Switch, file: Path, http: str) -> AsyncIterator[Setting
             "STROWGER_RUN": str(root / "run"),
             "STROWGER_SCRIPTS": str(file.parent),
             "STROWGER_MEDIA_STATE": str(root / "state"),
+            "STROWGER_VOICEMAIL": str(root / "voicemail"),
             "STROWGER_ESL_ADDRESS": "{}:{}".format(*switch.esl),
             "STROWGER_WORKER_ADDRESS": "{}:{}".format(*switch.workers[0]),
             "STROWGER_WORKER_HTTP": http,

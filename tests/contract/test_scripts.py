@@ -89,6 +89,7 @@ def at(switch: Switch, tmp_path: Path) -> Callable[[Callable[[Place], Awaitable[
             "STROWGER_RUN": str(tmp_path / "run"),
             "STROWGER_SCRIPTS": str(folder),
             "STROWGER_MEDIA_STATE": str(tmp_path / "state"),
+            "STROWGER_VOICEMAIL": str(tmp_path / "voicemail"),
             "STROWGER_ESL_ADDRESS": "{}:{}".format(*switch.esl),
             "STROWGER_WORKER_ADDRESS": f"{host}:{port}",
             "STROWGER_WORKER_HTTP": f"127.0.0.1:{free_port()}",

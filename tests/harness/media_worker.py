@@ -43,6 +43,7 @@ class MediaWorker:
             "STROWGER_RUN": str(directory / "run"),
             "STROWGER_SCRIPTS": str(scripts),
             "STROWGER_MEDIA_STATE": str(directory / "state"),
+            "STROWGER_VOICEMAIL": str(directory / "voicemail"),
             "STROWGER_MEDIA_SECRET_FILE": str(directory / "secret"),
             "STROWGER_ESL_PASSWORD_FILE": str(switch.password_file),
             "STROWGER_ESL_ADDRESS": f"{switch.esl[0]}:{switch.esl[1]}",

@@ -36,6 +36,7 @@ class Bench:
             "STROWGER_RUN": str(self.root / "run"),
             "STROWGER_SCRIPTS": str(self.scripts),
             "STROWGER_MEDIA_STATE": str(self.root / "state"),
+            "STROWGER_VOICEMAIL": str(self.root / "voicemail"),
             "STROWGER_MEDIA_SECRET_FILE": str(self.root / "secret"),
             "STROWGER_ESL_PASSWORD_FILE": str(self.root / "password"),
             "STROWGER_ESL_ADDRESS": f"127.0.0.1:{self.peer.port}",

@@ -56,6 +56,7 @@ def media_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         STROWGER_WORKER_HTTP=f"127.0.0.1:{free_port()}",
         STROWGER_WORKER_DRAIN="0",
         STROWGER_MEDIA_STATE=str(directory / "media"),
+        STROWGER_VOICEMAIL=str(directory / "voicemail"),
     )
     node.stack.switch = Switch(sip_port=free_port(), directory=directory / "switch")
     try:

@@ -170,7 +170,7 @@ def test_headers_and_bodies_pass_byte_for_byte(
 
 
 @pytest.mark.parametrize(
-    "method", [b"REFER", b"NOTIFY", b"SUBSCRIBE", b"MESSAGE", b"UPDATE", b"PRACK", b"INFO", b"BYE", b"PUBLISH"]
+    "method", [b"REFER", b"NOTIFY", b"MESSAGE", b"UPDATE", b"PRACK", b"INFO", b"BYE", b"PUBLISH"]
 )
 def test_what_belongs_to_no_call_is_refused(node: Node, caller: Endpoint, far: Endpoint, method: bytes) -> None:
     request = caller.invite(method=method)

@@ -61,7 +61,7 @@ def copied() -> list[str]:
 
 
 def test_a_node_is_redis_agent_and_kamailio_and_a_switch_with_its_worker() -> None:
-    assert OURS == ["agent", "kamailio", "media", "strowger"]
+    assert OURS == ["agent", "kamailio", "media", "strowger", "voicemail"]
     assert set(SERVICES) == {*OURS, "redis", "switch"}
     # `docker compose up` starts no command.
     assert [name for name, service in SERVICES.items() if "profiles" in service] == ["strowger"]
@@ -129,7 +129,7 @@ def test_runs_with_as_little_as_it_can(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
-    assert "ports" not in service
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
     assert "privileged" not in service
 
 
@@ -141,7 +141,7 @@ def test_no_secret_stands_in_the_file() -> None:
     # The password comes from outside, and its default is none.
     assert set(re.findall(r"REDIS_PASSWORD[^}]*", COMPOSE_TEXT)) == {"REDIS_PASSWORD:-"}
     assert re.findall(r"requirepass(.*)", COMPOSE_TEXT) == [' "${REDIS_PASSWORD:-}"']
-    assert re.findall(r"redis://(.*?)@", COMPOSE_TEXT) == [":${REDIS_PASSWORD:-}"]
+    assert re.findall(r"redis://(.*?)@", COMPOSE_TEXT) == [":${REDIS_PASSWORD:-}"] * 2
 
 
 def test_the_password_of_the_event_socket_is_a_secret_of_those_who_need_it() -> None:
@@ -160,10 +160,25 @@ def test_the_switch_and_its_worker_meet_on_loopback() -> None:
         assert SERVICES[name]["network_mode"] == "host"
         # Their defaults are addresses of 127.0.0.1 (model/settings.py, media/freeswitch/vars.xml).
         assert {SERVICES[name]["environment"][f"STROWGER_{part}_ADDRESS"] for part in ("ESL", "WORKER")} == {None}
-        assert ("recordings", "/recordings") in mounts(SERVICES[name])
+        for volume in ("recordings", "voicemail", "speech"):
+            assert (volume, f"/{volume}") in mounts(SERVICES[name])
     assert SERVICES["switch"]["user"] == "10001:10001"
     assert "--uid 10001" in DOCKERFILE
-    assert "/recordings" in DOCKERFILE
+    for directory in ("/recordings", "/voicemail", "/speech"):
+        assert directory in DOCKERFILE
+
+
+def test_all_see_messages_under_the_same_path() -> None:
+    for name in ("media", "voicemail", "strowger"):
+        assert SERVICES[name]["environment"]["STROWGER_VOICEMAIL"] == "/voicemail"
+        assert ("voicemail", "/voicemail") in mounts(SERVICES[name])
+
+
+def test_those_on_the_hosts_network_reach_redis_where_it_is_published() -> None:
+    (port,) = SERVICES["redis"]["ports"]
+    for name in ("media", "voicemail"):
+        assert SERVICES[name]["network_mode"] == "host"
+        assert port.rpartition(":")[0] in SERVICES[name]["environment"]["STROWGER_REDIS_URL"]
 
 
 def test_freeswitch_has_our_configuration_where_it_looks_for_it() -> None:

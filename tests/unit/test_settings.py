@@ -28,6 +28,7 @@ NUMBERS = {
     "STROWGER_WORKER_DRAIN": (0, 86400),
     "STROWGER_TRANSCRIBE_LIMIT": (1, 86400),
     "STROWGER_TRANSCRIBE_MEMORY": (64, 1_000_000),
+    "STROWGER_TRANSCRIPT_WAIT": (0, 86400),
 }
 
 
@@ -135,6 +136,7 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         sounds=st.none() | paths,
         transcribe_limit=st.integers(1, 86400),
         transcribe_memory=st.integers(64, 1_000_000),
+        transcript_wait=st.integers(0, 86400),
     )
 )
 def test_settings_come_back_from_their_variables(settings: Settings) -> None:

@@ -1,0 +1,121 @@
+"""Who is told of which mailbox's lamp: subscribers, and phones that never asked. Kept in a file, so that an agent that
+is started anew goes on with the dialogs that stand.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+# A phone that was exchanged a few times leaves subscriptions that nobody answers, until they expire.
+MOST_PER_BOX = 32
+
+
+@dataclass(slots=True, kw_only=True)
+class Watcher:
+    """One that gets NOTIFYs: the dialog of a subscription, or a phone outside any."""
+
+    key: str
+    box: str
+    host: str
+    "In the account that the phone is told of."
+    target: str
+    "Request-URI."
+    peer: str = ""
+    "URI of where to send; empty: to the target."
+    socket: str = ""
+    "Ours that we send from; empty: whichever is of its family."
+    sender: str
+    "From, with our tag."
+    receiver: str
+    "To."
+    caller_tag: str = ""
+    call_id: str
+    event: str
+    contact: str
+    routes: str = ""
+    expires: float = 0.0
+    "Unix time; 0 for a phone that never asked."
+    heard: int = 0
+    "CSeq of its last request."
+    cseq: int = 0
+    "Of our last NOTIFY."
+    told: tuple[int, ...] = ()
+    "The counts that the last NOTIFY had."
+    owed: bool = False
+    "It gets a NOTIFY though nothing changed."
+    ended: str = ""
+    "Reason: its next NOTIFY is the last."
+    sent: float = 0.0
+    "Unix time of a NOTIFY that was not answered yet; 0: there is none."
+    failed: int = 0
+    "NOTIFYs without an answer since the last that was answered."
+    not_before: float = 0.0
+    "Unix time."
+
+    @property
+    def solicited(self) -> bool:
+        """Whether it subscribed."""
+        return self.expires > 0
+
+
+class Watchers:
+    """All watchers of this node, by key and by mailbox; and the lamps as they were last seen."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        # After a power cut the last seconds may be missing; phones subscribe anew.
+        self._file.execute("PRAGMA journal_mode = WAL")
+        self._file.execute("PRAGMA synchronous = OFF")
+        self._file.execute("CREATE TABLE IF NOT EXISTS watchers (key TEXT PRIMARY KEY, watcher TEXT) WITHOUT ROWID")
+        self._file.execute("CREATE TABLE IF NOT EXISTS lamps (box TEXT PRIMARY KEY, lamp TEXT) WITHOUT ROWID")
+        self._all: dict[str, Watcher] = {}
+        self._boxes: dict[str, set[str]] = {}
+        for (text,) in self._file.execute("SELECT watcher FROM watchers"):
+            data = json.loads(text)
+            self._add(Watcher(**{**data, "told": tuple(data["told"])}))
+
+    def __iter__(self) -> Iterator[Watcher]:
+        return iter(list(self._all.values()))
+
+    def get(self, key: str) -> Watcher | None:
+        """The watcher of a key."""
+        return self._all.get(key)
+
+    def of(self, box: str) -> list[Watcher]:
+        """The watchers of a mailbox."""
+        return [self._all[key] for key in sorted(self._boxes.get(box, ()))]
+
+    def save(self, watcher: Watcher) -> None:
+        """Keep a watcher as it is now."""
+        self._add(watcher)
+        self._file.execute("REPLACE INTO watchers VALUES (?, ?)", (watcher.key, json.dumps(asdict(watcher))))
+
+    def remove(self, watcher: Watcher) -> None:
+        """Forget a watcher."""
+        if self._all.pop(watcher.key, None) is not None:
+            self._boxes[watcher.box].discard(watcher.key)
+            self._file.execute("DELETE FROM watchers WHERE key = ?", (watcher.key,))
+
+    def lamps(self) -> dict[str, str]:
+        """The lamps as they were last seen: by mailbox, as in Redis."""
+        return dict(self._file.execute("SELECT box, lamp FROM lamps"))
+
+    def save_lamp(self, box: str, text: str | None) -> None:
+        """Keep a lamp as it was seen; None where there is none any more."""
+        if text is None:
+            self._file.execute("DELETE FROM lamps WHERE box = ?", (box,))
+        else:
+            self._file.execute("REPLACE INTO lamps VALUES (?, ?)", (box, text))
+
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close()
+
+    def _add(self, watcher: Watcher) -> None:
+        self._all[watcher.key] = watcher
+        self._boxes.setdefault(watcher.box, set()).add(watcher.key)
