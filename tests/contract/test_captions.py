@@ -20,7 +20,7 @@ from media.session import EventConsumer, Session
 from media.transcription.live import SUBCLASS, Caption, live
 from model.settings import Settings
 
-SENTENCE = "Please bring milk and bread when you come home tonight"
+SENTENCE = "Please call me back tonight"
 
 
 def settings(folder: Path, **changed: Any) -> Settings:
