@@ -10,7 +10,7 @@ from typing import Any
 from media.voicemail import box as boxfile
 from media.voicemail import durable, locks, pin
 from media.voicemail.box import Box
-from media.voicemail.errors import BadBoxError, BadPinError, BoxExistsError, NoSuchBoxError
+from media.voicemail.errors import BadBoxError, BadPinError, BoxExistsError, DamagedBoxError, NoSuchBoxError
 from media.voicemail.layout import FOLDERS, Layout, is_number
 from media.voicemail.pending import Marks
 
@@ -35,6 +35,8 @@ class Boxes:
         try:
             return boxfile.read(path)
         except (FileNotFoundError, NotADirectoryError):
+            if path.parent.is_dir():
+                raise DamagedBoxError(f"{path}: is missing") from None
             raise NoSuchBoxError(f"no box {number!r}") from None
 
     def find(self, number: str) -> str:
@@ -82,12 +84,8 @@ class Boxes:
         """A box with all that is in it. Raises :class:`NoSuchBoxError`."""
         with locks.held(self._layout.settings_lock), locks.held(self._layout.lock(number)):
             numbers = self._numbers(number)
-            path = self._layout.box(number)
             self._marks.make(number)
-            try:
-                durable.throw_away(path, self._layout.trash)
-            except FileNotFoundError:
-                raise NoSuchBoxError(f"no box {number!r}") from None
+            durable.throw_away(self._layout.box(number), self._layout.trash)
             self._unlink(number, numbers)
 
     def _numbers(self, number: str) -> tuple[str, ...]:

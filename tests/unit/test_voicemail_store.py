@@ -487,12 +487,20 @@ def test_a_pin_is_set_and_checked(store: Store) -> None:
     assert "4711" not in (store.folder / "boxes/1001/box.json").read_text()
 
 
-def test_a_damaged_box_is_named_and_can_be_removed(store: Store) -> None:
-    (store.folder / "boxes/1001/box.json").write_text("{")
-    with pytest.raises(DamagedBoxError, match=r"1001/box\.json"):
-        store.box("1001")
-    assert store.boxes() == ["1001", "1002"]
-    assert store.expire(now=time.time() + 1e9) == []
+@pytest.mark.parametrize("text", [None, "{", '{"number": "1001", "nmae": ""}'])
+def test_a_damaged_box_is_named_and_can_be_mended_or_removed(store: Store, text: str | None) -> None:
+    file, id = store.folder / "boxes/1001/box.json", leave(store).id
+    for mend in (True, False):
+        file.unlink() if text is None else file.write_text(text)
+        for do in (lambda: store.box("1001"), lambda: store.begin("1001"), lambda: store.update_box("1001", name="x")):
+            with pytest.raises(DamagedBoxError, match=r"1001/box\.json"):
+                do()
+        assert store.boxes() == ["1001", "1002"]
+        assert store.expire(now=time.time() + 1e9) == []
+        assert store.ids("1001", "new") == [id]
+        if mend:
+            store.put_box(Box(number="1001", name="mended"))
+            assert store.box("1001").name == "mended"
     store.remove_box("1001")
     assert store.boxes() == ["1002"]
 
