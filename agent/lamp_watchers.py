@@ -5,10 +5,13 @@ is started anew goes on with the dialogs that stand.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+log = logging.getLogger("strowger.agent")
 
 # A phone that was exchanged a few times leaves subscriptions that nobody answers, until they expire.
 MOST_PER_BOX = 32
@@ -63,21 +66,27 @@ class Watcher:
 
 
 class Watchers:
-    """All watchers of this node, by key and by mailbox; and the lamps as they were last seen."""
+    """All watchers of this node, by key and by mailbox; and the lamps as they were last seen.
+
+    What the file cannot take, say on a full disk, stays in memory alone: phones are told all the same.
+    """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        # After a power cut the last seconds may be missing; phones subscribe anew.
-        self._file.execute("PRAGMA journal_mode = WAL")
-        self._file.execute("PRAGMA synchronous = OFF")
-        self._file.execute("CREATE TABLE IF NOT EXISTS watchers (key TEXT PRIMARY KEY, watcher TEXT) WITHOUT ROWID")
-        self._file.execute("CREATE TABLE IF NOT EXISTS lamps (box TEXT PRIMARY KEY, lamp TEXT) WITHOUT ROWID")
         self._all: dict[str, Watcher] = {}
         self._boxes: dict[str, set[str]] = {}
-        for (text,) in self._file.execute("SELECT watcher FROM watchers"):
-            data = json.loads(text)
-            self._add(Watcher(**{**data, "told": tuple(data["told"])}))
+        self._complained = False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._file, rows = _opened(path)
+        except sqlite3.DatabaseError as error:
+            log.warning("%s is put aside, phones will subscribe anew: %s", path, error)
+            path.replace(path.with_suffix(".broken"))
+            self._file, rows = _opened(path)
+        for text in rows:
+            try:
+                self._add(_decoded(text))
+            except (ValueError, TypeError, KeyError):
+                log.warning("a phone is forgotten, which another release of this program kept")
 
     def __iter__(self) -> Iterator[Watcher]:
         return iter(list(self._all.values()))
@@ -93,13 +102,13 @@ class Watchers:
     def save(self, watcher: Watcher) -> None:
         """Keep a watcher as it is now."""
         self._add(watcher)
-        self._file.execute("REPLACE INTO watchers VALUES (?, ?)", (watcher.key, json.dumps(asdict(watcher))))
+        self._write("REPLACE INTO watchers VALUES (?, ?)", watcher.key, json.dumps(asdict(watcher)))
 
     def remove(self, watcher: Watcher) -> None:
         """Forget a watcher."""
         if self._all.pop(watcher.key, None) is not None:
             self._boxes[watcher.box].discard(watcher.key)
-            self._file.execute("DELETE FROM watchers WHERE key = ?", (watcher.key,))
+            self._write("DELETE FROM watchers WHERE key = ?", watcher.key)
 
     def lamps(self) -> dict[str, str]:
         """The lamps as they were last seen: by mailbox, as in Redis."""
@@ -108,9 +117,9 @@ class Watchers:
     def save_lamp(self, box: str, text: str | None) -> None:
         """Keep a lamp as it was seen; None where there is none any more."""
         if text is None:
-            self._file.execute("DELETE FROM lamps WHERE box = ?", (box,))
+            self._write("DELETE FROM lamps WHERE box = ?", box)
         else:
-            self._file.execute("REPLACE INTO lamps VALUES (?, ?)", (box, text))
+            self._write("REPLACE INTO lamps VALUES (?, ?)", box, text)
 
     def close(self) -> None:
         """Release the file."""
@@ -119,3 +128,32 @@ class Watchers:
     def _add(self, watcher: Watcher) -> None:
         self._all[watcher.key] = watcher
         self._boxes.setdefault(watcher.box, set()).add(watcher.key)
+
+    def _write(self, statement: str, *values: str) -> None:
+        try:
+            self._file.execute(statement, values)
+        except sqlite3.Error as error:
+            if not self._complained:
+                log.warning("who is told of which mailbox is not written down: %s", error)
+            self._complained = True
+        else:
+            self._complained = False
+
+
+def _opened(path: Path) -> tuple[sqlite3.Connection, list[str]]:
+    file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        # After a power cut the last seconds may be missing; phones subscribe anew.
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("PRAGMA synchronous = OFF")
+        file.execute("CREATE TABLE IF NOT EXISTS watchers (key TEXT PRIMARY KEY, watcher TEXT) WITHOUT ROWID")
+        file.execute("CREATE TABLE IF NOT EXISTS lamps (box TEXT PRIMARY KEY, lamp TEXT) WITHOUT ROWID")
+        return file, [text for (text,) in file.execute("SELECT watcher FROM watchers")]
+    except sqlite3.DatabaseError:
+        file.close()
+        raise
+
+
+def _decoded(text: str) -> Watcher:
+    data = json.loads(text)
+    return Watcher(**{**data, "told": tuple(data["told"])})

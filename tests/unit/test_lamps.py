@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from agent.lamp_notify import phones
 from agent.lamp_watchers import MOST_PER_BOX, Watchers
 from agent.lamps import REMEMBERED, REPLY_WAIT, WAITS, Notifier
 from kemi import lamps as worker
-from kemi.rpc import RpcFault, RpcUnavailable
+from kemi.rpc import RpcFault, RpcTimeout, RpcUnavailable
 from state import mwi
 from state.mwi import BadLampError, Lamp
 
@@ -299,6 +301,18 @@ def test_what_is_due_while_kamailio_is_away_comes_later(notifier: Notifier, kama
     assert [counts(notice) for notice in kamailio.notices()] == ["2/0 (0/0)"]
 
 
+def test_a_notify_of_which_kamailio_says_nothing_counts_as_sent(notifier: Notifier, kamailio: Kamailio) -> None:
+    lit(notifier, 1.0)
+    answer(notifier, subscribed(notifier, kamailio, 1.0), 1.1)
+    kamailio.error = RpcTimeout(method="m", address="a", reason="no answer")
+    lit(notifier, 2.0, new=1)
+    kamailio.error = None
+    notifier.advance(2.0 + REPLY_WAIT)
+    assert kamailio.notices() == []
+    notifier.advance(2.0 + REPLY_WAIT + WAITS[0])
+    assert [counts(notice) for notice in kamailio.notices()] == ["1/0 (0/0)"]
+
+
 def test_a_notify_that_kamailio_refuses_is_not_tried_for_ever(notifier: Notifier, kamailio: Kamailio) -> None:
     kamailio.error = RpcFault(method="m", address="a", code=500, message="no socket")
     lit(notifier, 0.0, new=1, phones=(PHONE,))
@@ -372,3 +386,36 @@ def test_the_agent_away_is_an_error_at_once(tmp_path: Path) -> None:
         worker.tell(tmp_path / "agent.pipe", {})
     with pytest.raises(OSError, match="too long"):
         worker.tell(tmp_path / "agent.pipe", {"from": "x" * 5000})
+
+
+@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\x00" + b"x" * 4096])
+def test_a_broken_file_is_put_aside(tmp_path: Path, begin: Begin, kamailio: Kamailio, content: bytes) -> None:
+    (tmp_path / "watchers").write_bytes(content)
+    notifier = begin(1.0)
+    lit(notifier, 1.0)
+    subscribed(notifier, kamailio, 1.0)
+    assert (tmp_path / "watchers.broken").read_bytes() == content
+    with closing(Watchers(tmp_path / "watchers")) as again:
+        assert len(list(again)) == 1
+
+
+def test_what_the_file_cannot_take_is_told_all_the_same(tmp_path: Path, begin: Begin, kamailio: Kamailio) -> None:
+    notifier = begin(1.0)
+    with closing(sqlite3.connect(tmp_path / "watchers")) as other:
+        other.execute("DROP TABLE watchers")
+        other.execute("DROP TABLE lamps")
+    lit(notifier, 1.0)
+    answer(notifier, subscribed(notifier, kamailio, 1.0), 1.1)
+    lit(notifier, 2.0, new=1)
+    assert [counts(notice) for notice in kamailio.notices()] == ["1/0 (0/0)"]
+
+
+def test_what_another_release_kept_is_forgotten(tmp_path: Path, begin: Begin, kamailio: Kamailio) -> None:
+    notifier = begin(1.0)
+    lit(notifier, 1.0)
+    subscribed(notifier, kamailio, 1.0)
+    with closing(sqlite3.connect(tmp_path / "watchers")) as other:
+        other.execute("""UPDATE watchers SET watcher = '{"key": "k", "told": []}'""")
+        other.commit()
+    lit(begin(2.0), 2.0, new=1)
+    assert kamailio.notices() == []
