@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
 
 from devswitch.apps.bridge import join
 from devswitch.apps.call import schedule_hangup, send_digits
@@ -13,6 +14,7 @@ from devswitch.channel.causes import named
 from devswitch.channel.channel import Channel
 from devswitch.channel.execute import execution
 from devswitch.channel.state import Command, State
+from devswitch.dialplan.dialstring import braced
 from devswitch.events import encode
 from devswitch.registry import CommandFunction, command
 from devswitch.switch import Switch
@@ -177,7 +179,8 @@ async def uuid_record(channel: Channel, rest: list[str]) -> str:
     action, path = rest[0].lower(), rest[1]
     if action == "start":
         limit = number(rest[2]) if len(rest) > 2 else 0
-        return "+OK Success\n" if await start_recording(channel, path, limit) else "-ERR Cannot record session!\n"
+        own = braced(unquote(rest[3])) if len(rest) > 3 else {}
+        return "+OK Success\n" if await start_recording(channel, path, limit, own) else "-ERR Cannot record session!\n"
     if action == "stop":
         return "+OK Success\n" if await stop_recording(channel, path) else "-ERR Cannot stop record session!\n"
     if action in ("mask", "unmask", "pause", "resume"):
@@ -265,4 +268,3 @@ async def sched_hangup(switch: Switch, arguments: str, _: Channel | None) -> str
         return NO_CHANNEL
     schedule_hangup(channel, words[0], named(words[2] if len(words) > 2 else "ALLOTTED_TIMEOUT"))
     return "+OK\n"
-

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -88,13 +90,18 @@ def _tell(channel: Channel, recorder: Recorder) -> None:
 class Recording:
     """A recording of both sides that runs beside: a sink for what is heard, and it looks at what is said."""
 
-    def __init__(self, channel: Channel, path: str, limit: int) -> None:
+    def __init__(self, channel: Channel, path: str, limit: int, own: Mapping[str, str]) -> None:
+        """``own``: variables of this recording, in front of the channel's (get_recording_var)."""
         self.path = path
         self.recorder = Recorder(record_path(channel, path), limit=limit, on_end=self._ended)
         self._channel = channel
         self._about = {"Media-Bug-Function": "session_record", "Media-Bug-Target": path}
-        self._listening = not true(channel.get("RECORD_WRITE_ONLY"))
-        self._speaking = not true(channel.get("RECORD_READ_ONLY"))
+        self._own = own
+        self._listening = not true(self._variable("RECORD_WRITE_ONLY"))
+        self._speaking = not true(self._variable("RECORD_READ_ONLY"))
+
+    def _variable(self, name: str) -> str | None:
+        return self._own.get(name) or self._channel.get(name)
 
     async def start(self) -> None:
         """Raises OSError."""
@@ -123,7 +130,7 @@ class Recording:
         cause = "uri-failure" if self.recorder.end == "disk" else "success-maxtime"
         await self.recorder.close()
         # record_callback in switch_ivr_async.c: short files are thrown away; nobody looked for speech.
-        least = number(self._channel.get("RECORD_MIN_SEC"), _LEAST)
+        least = number(self._variable("RECORD_MIN_SEC"), _LEAST)
         if self.recorder.samples < least * RATE:
             record_path(self._channel, self.path).unlink(missing_ok=True)
             self._channel.set("RECORD_DISCARDED", "true")
@@ -137,12 +144,14 @@ class Recording:
         self._channel.fire("MEDIA_BUG_STOP", self._about)
 
 
-async def start_recording(channel: Channel, path: str, limit: int = 0) -> bool:
+async def start_recording(
+    channel: Channel, path: str, limit: int = 0, own: Mapping[str, str] = MappingProxyType({})
+) -> bool:
     """Record both sides beside what else the call does; false where it cannot be done."""
     if path in channel.recordings:
         return True
     try:
-        await Recording(channel, path, limit).start()
+        await Recording(channel, path, limit, own).start()
     except OSError as error:
         log.error("%s: cannot record %s: %s", channel.uuid, path, error.strerror or error)
         return False
@@ -169,5 +178,3 @@ async def record_session(channel: Channel, data: str) -> None:
 async def stop_record_session(channel: Channel, data: str) -> None:
     """Stop the recording of that path, or ``all``."""
     await stop_recording(channel, data)
-
-

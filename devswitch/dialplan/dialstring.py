@@ -57,6 +57,11 @@ def scoped(text: str) -> tuple[dict[str, str], str]:
     return _bracketed(text[1:], "[", "]") if text.startswith("%[") and "]" in text else ({}, text)
 
 
+def braced(text: str) -> dict[str, str]:
+    """The variables of ``{name=value,...}``; none where it is not that (switch_event_create_brackets)."""
+    return _bracketed(text, "{", "}")[0] if text.startswith("{") and "}" in text else {}
+
+
 def _bracketed(text: str, opening: str, closing: str) -> tuple[dict[str, str], str]:
     depth = 0
     for position, char in enumerate(text):

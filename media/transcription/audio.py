@@ -6,8 +6,9 @@ is heard.
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,10 @@ _PCM, _ALAW, _ULAW, _EXTENSIBLE = 1, 6, 7, 0xFFFE
 _BYTES = {_PCM: 2, _ALAW: 1, _ULAW: 1}
 
 
+class Short(Refused):
+    """The file ends before its audio."""
+
+
 def blocks(path: Path, seconds: float = 1.0) -> tuple[int, Iterator[bytes]]:
     """Samples a second, and the samples, ``seconds`` at a time; channels are mixed.
 
@@ -28,18 +33,34 @@ def blocks(path: Path, seconds: float = 1.0) -> tuple[int, Iterator[bytes]]:
     """
     file = path.open("rb")
     try:
-        tag, channels, rate = _format(file)
+        rate, read = opened(file)
     except BaseException:
         file.close()
         raise
-    return rate, _read(file, tag, channels, max(1, round(rate * seconds)))
+    return rate, _blocks(file, read, max(1, round(rate * seconds)))
 
 
-def _read(file: BinaryIO, tag: int, channels: int, samples: int) -> Iterator[bytes]:
+def opened(file: BinaryIO) -> tuple[int, Callable[[int], bytes]]:
+    """Of a WAV file at its beginning: samples a second, and what reads the next so many of them, or fewer.
+
+    Raises :class:`Refused`, which is :class:`Short` where the header is not all there.
+    """
+    tag, channels, rate = _format(file)
     size = _BYTES[tag] * channels
+
+    def read(samples: int) -> bytes:
+        data = file.read(samples * size)
+        if torn := len(data) % size:
+            file.seek(-torn, os.SEEK_CUR)
+        return _mono(data[: len(data) - torn], tag, channels).astype("<i2").tobytes()
+
+    return rate, read
+
+
+def _blocks(file: BinaryIO, read: Callable[[int], bytes], samples: int) -> Iterator[bytes]:
     with file:
-        while data := file.read(samples * size):
-            yield _mono(data[: len(data) // size * size], tag, channels).astype("<i2").tobytes()
+        while data := read(samples):
+            yield data
 
 
 def _mono(data: bytes, tag: int, channels: int) -> NDArray[np.int16]:
@@ -57,7 +78,7 @@ def _format(file: BinaryIO) -> tuple[int, int, int]:
     """Up to the first sample: encoding, channels, rate."""
     head = file.read(12)
     if not head:
-        raise Refused("the file is empty")
+        raise Short("the file is empty")
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         raise Refused("not a WAV file")
     found: tuple[int, int, int] | None = None
@@ -72,7 +93,7 @@ def _format(file: BinaryIO) -> tuple[int, int, int]:
             break
         if name == b"fmt ":
             found = _checked(body)
-    raise Refused("a WAV file that ends before its data")
+    raise Short("a WAV file that ends before its data")
 
 
 def _checked(body: bytes) -> tuple[int, int, int]:

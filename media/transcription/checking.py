@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -13,6 +12,7 @@ MAX_TEXT = 1_000_000
 MAX_WORDS = 200_000
 MAX_WORD = 200
 "Characters; the longest place name of the world has 85."
+_HUGE = 1e15
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
@@ -37,7 +37,6 @@ def plain(transcript: Transcript) -> dict[str, Any]:
 def checked(value: object) -> Transcript:
     """The transcript that ``value``, as :func:`plain` gives it, is; raises :class:`GarbageError`."""
     fields = _object(value, "the transcript")
-    text = _text(fields.get("text"), "text", MAX_TEXT)
     given = fields.get("words")
     if not isinstance(given, list) or len(given) > MAX_WORDS:
         raise GarbageError(f"words: want a list of at most {MAX_WORDS}")
@@ -48,7 +47,12 @@ def checked(value: object) -> Transcript:
     language = fields.get("language")
     if not isinstance(language, str) or len(language) > 35 or not _LANGUAGE.fullmatch(language):
         raise GarbageError("language: want a tag as en or pt-BR")
-    return Transcript(text, words, _share(fields.get("confidence"), "confidence"), language)
+    return Transcript(text(fields.get("text")), words, _share(fields.get("confidence"), "confidence"), language)
+
+
+def text(value: object) -> str:
+    """Text that :func:`checked` would take; raises :class:`GarbageError`."""
+    return _text(value, "text", MAX_TEXT)
 
 
 def _word(value: object, where: str) -> Word:
@@ -77,7 +81,8 @@ def _text(value: object, where: str, most: int) -> str:
 
 
 def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # No number beyond them converts; NaN is not between anything.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_HUGE < value < _HUGE:
         raise GarbageError(f"{where}: want a number")
     return float(value)
 

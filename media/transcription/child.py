@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -43,7 +44,6 @@ class _Server:
     def __init__(self, requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
         self._requests, self._answers, self._seconds = requests, answers, seconds
         self._engine: Engine
-        self._said = ""
 
     def guard(self, step: Callable[[], bool]) -> bool:
         """Whether there is more to do; what goes wrong is told, in words that hold nothing of what was said."""
@@ -76,13 +76,8 @@ class _Server:
             self._load(payload.decode())
         elif kind is Kind.FILE:
             self._file(**json.loads(payload))
-        elif kind is Kind.START:
-            self._said = ""
-            self._engine.start(**json.loads(payload), live=True)
-        elif kind is Kind.PCM:
-            self._partial(self._engine.feed(payload))
-        elif kind is Kind.FINISH:
-            self._done(self._engine.finish())
+        elif kind is Kind.FOLLOW:
+            self._follow(**json.loads(payload))
         return True
 
     def _load(self, setting: str) -> None:
@@ -101,14 +96,33 @@ class _Server:
         self._engine.start(rate, language, False)
         for block in audio:
             self._engine.feed(block)
-        self._done(self._engine.finish())
+        self._tell(Kind.DONE, self._engine.finish())
 
-    def _partial(self, text: object) -> None:
-        if isinstance(text, str) and text != self._said:
-            self._said = text
-            self._write(Kind.PARTIAL, text.encode(errors="replace"))
+    def _follow(self, path: str, language: str) -> None:
+        from media.transcription.engine import Transcript
+        from media.transcription.following import tail
+        from media.transcription.utterances import Utterances
 
-    def _done(self, transcript: Any) -> None:
+        rate, audio = tail(Path(path), self._stopped)
+        utterances = Utterances(self._engine, rate, language)
+        for found in (one for block in audio for one in utterances.feed(block)):
+            _limit_cpu(self._seconds)
+            self._found(found)
+        for found in utterances.finish():
+            self._found(found)
+        self._tell(Kind.DONE, Transcript("", language=language))
+
+    def _found(self, found: Any) -> None:
+        if isinstance(found, str):
+            self._write(Kind.PARTIAL, found.encode(errors="replace"))
+        else:
+            self._tell(Kind.SAID, found)
+
+    def _stopped(self, seconds: float) -> bool:
+        """Whether the file grows no more; waits so long to learn it."""
+        return bool(select.select([self._requests], [], [], seconds)[0]) and self._read()[0] in (Kind.STOP, None)
+
+    def _tell(self, kind: Kind, transcript: Any) -> None:
         from media.transcription.checking import plain
 
         try:
@@ -116,7 +130,7 @@ class _Server:
         except (AttributeError, TypeError, ValueError, RecursionError) as error:
             self._fail("garbage", f"the engine gave no transcript: {type(transcript).__name__}, {type(error).__name__}")
             sys.exit(1)
-        self._write(Kind.DONE, payload)
+        self._write(kind, payload)
 
     def _fail(self, reason: str, detail: str) -> None:
         self._write(Kind.FAILED, json.dumps({"reason": reason, "detail": detail}).encode())

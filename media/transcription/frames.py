@@ -1,8 +1,9 @@
 """Frames between us and the process of an engine: length, kind, payload.
 
 To the engine: ``load`` (text: its setting, which may hold a password); then ``file`` (JSON: path, language), or
-``start`` (JSON: rate, language), ``pcm``, ``finish``.
-From it: ``partial`` (text), then one ``done`` (JSON: a transcript) or ``failed`` (JSON: reason, detail).
+``follow`` (the same), and ``stop`` when the file grows no more.
+From it: of a file that grows ``partial`` (text of an utterance) and ``said`` (JSON: that of one that is over); then one
+``done`` (JSON: a transcript; empty after ``follow``) or ``failed`` (JSON: reason, detail).
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ class Kind(IntEnum):
 
     LOAD = 0
     FILE = 1
-    START = 2
-    PCM = 3
-    FINISH = 4
-    PARTIAL = 5
+    FOLLOW = 2
+    STOP = 3
+    PARTIAL = 4
+    SAID = 5
     DONE = 6
     FAILED = 7
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from media.transcription.checking import GarbageError, checked
+from media.transcription.checking import GarbageError, checked, text
 from media.transcription.engine import REASONS, Transcript, TranscriptionError
 from media.transcription.frames import HEADER, FrameError, Kind, frame, header
 
@@ -69,8 +69,11 @@ class Child:
         """Send a frame of JSON."""
         await self.send(kind, json.dumps(fields).encode())
 
-    async def result(self, partial: Callable[[str], None] | None = None) -> Transcript:
-        """Read until the transcript is there; raises :class:`TranscriptionError`."""
+    async def result(self, heard: Callable[[str | Transcript], None] | None = None) -> Transcript:
+        """Read until the transcript is there; raises :class:`TranscriptionError`.
+
+        ``heard`` is told what is understood so far of an utterance, and then its transcript.
+        """
         while True:
             kind, payload = await self._read()
             try:
@@ -78,8 +81,8 @@ class Child:
                     return checked(json.loads(payload))
                 if kind is Kind.FAILED:
                     raise _failure(json.loads(payload))
-                if kind is Kind.PARTIAL and partial:
-                    partial(payload.decode())
+                if heard and kind in (Kind.PARTIAL, Kind.SAID):
+                    heard(text(payload.decode()) if kind is Kind.PARTIAL else checked(json.loads(payload)))
             except (GarbageError, ValueError, RecursionError) as error:
                 raise TranscriptionError("garbage", _said(error)) from None
 
@@ -101,7 +104,7 @@ class Child:
 
 
 def _failure(fields: Any) -> TranscriptionError:
-    reason, detail = fields.get("reason"), fields.get("detail")
+    reason, detail = (fields.get("reason"), fields.get("detail")) if isinstance(fields, dict) else (None, None)
     if reason not in REASONS or not isinstance(detail, str):
         return TranscriptionError("garbage", "a failure without a reason")
     return TranscriptionError(reason, detail[:500])

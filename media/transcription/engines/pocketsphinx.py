@@ -16,12 +16,12 @@ WARP = "1.15"
 "By so much spectra are stretched: its model has heard more men than women, and this helps the one and not the other."
 PIECE = 30.0
 "Seconds, about, that are understood at once: the search keeps all hypotheses of its utterance in memory."
-STEP = 0.5
-"Seconds of new audio before live text is looked at."
 TELEPHONE = "47,28,-21,55,-26,20,3,-15,9,-17,16,0,6"
 "Mean of the cepstra of speech at 8 kHz: what live speech is normalised by until its own mean is known."
 _LOUD = 9000.0
 "Peak that quiet audio is raised to; the model has heard people near their microphones."
+_QUIET = 100.0
+'Peak below which nobody speaks: in silence the model hears "shh".'
 _MOST = 8.0
 "By so much at most, or what is raised is noise."
 
@@ -45,64 +45,46 @@ class Pocketsphinx:
         self._audio: Samples = np.zeros(0, np.float32)
         self._words: list[Word] = []
         self._before = 0.0
-        self._heard = 0
-        self._decoder.config["cmn"] = "live" if live else "batch"
-        # Else noise and means of the last audio count in this one, and the same audio gives other words.
-        self._decoder.reinit_feat()
+        self._normalise_by("live" if live else "batch")
         if live:
             self._decoder.start_utt()
 
     def feed(self, pcm: bytes) -> str:
         """Take the next samples."""
         samples = self._resampler.feed(np.frombuffer(pcm, "<i2").astype(np.float32))
-        if self._live:
-            return self._follow(samples)
         self._audio = np.concatenate((self._audio, samples))
+        if self._live:
+            self._decoder.process_raw(_pcm(samples))
+            found = self._decoder.hyp()
+            return found.hypstr if found else ""
         while len(self._audio) >= 2 * PIECE * RATE:
             self._piece(_quietest(self._audio))
         return ""
 
     def finish(self) -> Transcript:
         """The whole."""
-        rest = self._resampler.finish()
+        self._audio = np.concatenate((self._audio, self._resampler.finish()))
         if self._live:
-            self._hear(rest)
-            self._end()
-        else:
-            self._audio = np.concatenate((self._audio, rest))
-            self._piece(len(self._audio))
+            # Heard as a whole, speech is normalised by its own mean, and far better understood.
+            self._decoder.end_utt()
+            self._normalise_by("batch")
+        self._piece(len(self._audio))
         return transcript(" ".join(word.word for word in self._words), self._words, self._language)
 
-    def _follow(self, samples: Samples) -> str:
-        self._hear(samples)
-        if self._heard >= PIECE * RATE and not self._decoder.get_in_speech():
-            self._end()
-            self._decoder.start_utt()
-        return " ".join((*(word.word for word in self._words), *self._spoken())).strip()
-
-    def _hear(self, samples: Samples) -> None:
-        self._heard += len(samples)
-        if len(samples):
-            self._decoder.process_raw(_pcm(samples))
-
-    def _spoken(self) -> list[str]:
-        found = self._decoder.hyp()
-        return found.hypstr.split() if found else []
-
-    def _end(self) -> None:
-        self._decoder.end_utt()
-        self._take()
-        self._before += self._heard / RATE
-        self._heard = 0
+    def _normalise_by(self, mean: str) -> None:
+        self._decoder.config["cmn"] = mean
+        # Else noise and means of the last audio count in this one, and the same audio gives other words.
+        self._decoder.reinit_feat()
 
     def _piece(self, samples: int) -> None:
         """Understand the first ``samples``; all of a piece at once, so that its own mean normalises it."""
         piece, self._audio = self._audio[:samples], self._audio[samples:]
-        if not len(piece):
+        loud = float(np.abs(piece).max(initial=0.0))
+        if loud < _QUIET:
+            self._before += samples / RATE
             return
-        loud = float(np.abs(piece).max())
         self._decoder.start_utt()
-        self._decoder.process_raw(_pcm(piece * min(_MOST, max(1.0, _LOUD / max(loud, 1.0)))), full_utt=True)
+        self._decoder.process_raw(_pcm(piece * min(_MOST, max(1.0, _LOUD / loud))), full_utt=True)
         self._decoder.end_utt()
         self._take()
         self._before += samples / RATE
