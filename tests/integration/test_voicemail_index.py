@@ -18,7 +18,8 @@ from harness.voicemail import write_audio
 from console.ports import free_port
 from media.voicemail.attempts import TRIES
 from media.voicemail.index import Seen
-from media.voicemail.jobs import Job, Jobs
+from media.voicemail.job import Job
+from media.voicemail.jobs import Jobs
 from media.voicemail.mailboxes import AWAY, REDIS_TIMEOUT, Mailboxes
 from media.voicemail.reconcile import Reconciler
 from media.voicemail.store import Box, Message, NoSuchBoxError, Store
@@ -178,6 +179,18 @@ def test_many_changes_by_many_workers_end_as_the_disk_is(store: Store, redis: Re
 async def rebuild_marks(mailboxes: Mailboxes) -> None:
     for pending in mailboxes.store.pending():
         await mailboxes.settle(pending)
+
+
+def test_many_messages_at_once_in_one_box_are_all_told(store: Store, redis: RedisServer) -> None:
+    async def play() -> None:
+        async with faces(store, *[redis.url] * 4) as workers:
+            messages = await asyncio.gather(*(leave(workers[number % 4]) for number in range(80)))
+            client = connect(redis.url)
+            assert await client.zcard(keys.vm_folder("1001", "new")) == len(messages)
+            await client.aclose()
+        assert [pending for pending in store.pending() if pending.id] == []
+
+    asyncio.run(play())
 
 
 def test_pages_and_counts_are_the_same_with_and_without_redis(store: Store, redis: RedisServer) -> None:
