@@ -19,7 +19,7 @@ from agent.lamp_messages import RefusedError, Subscribe
 from agent.lamp_notify import notify, phones
 from agent.lamp_watchers import MOST_PER_BOX, Watcher, Watchers
 from kemi.lamps import TAG
-from kemi.rpc import RpcError, RpcFault
+from kemi.rpc import RpcError, RpcFault, RpcTimeout
 from state import mwi
 from state.mwi import BadLampError, Lamp
 
@@ -244,6 +244,9 @@ class Notifier:
             log.info("no NOTIFY can be sent to a watcher of mailbox %s", watcher.box)
             self._unanswered(watcher, now)
             return
+        except RpcTimeout:
+            # A Kamailio that is just starting finds the request in its socket, and sends it then.
+            log.debug("Kamailio does not say that it sends a NOTIFY")
         except RpcError as error:
             log.debug("Kamailio is away: %s", error)
             watcher.owed = True

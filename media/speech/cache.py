@@ -102,12 +102,25 @@ class Cache:
         for used, size, path in files:
             if total <= self.size or used > young:
                 break
-            with suppress(FileNotFoundError):
-                path.unlink()
-            total -= size
+            total -= size if self._remove(path, used) else 0
         if total > FULL * self.size:
             self._unchecked = self.size
             raise CacheError("the cache of speech is full of what was asked for in the last minutes")
+
+    def _remove(self, path: Path, used: float) -> bool:
+        """Remove a file, unless somebody asked for it since ``used``; then it is about to be played."""
+        going = self.folder / "tmp" / f"{path.stem}.{os.getpid()}"
+        try:
+            # From here on nobody finds it; who found it before left a later time on it.
+            going.parent.mkdir(exist_ok=True)
+            os.rename(path, going)
+            if going.stat().st_mtime == used:
+                going.unlink()
+                return True
+            os.rename(going, path)
+        except FileNotFoundError:
+            return True
+        return False
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
         for path in self.folder.glob("[0-9a-f][0-9a-f]/*.wav"):
@@ -120,7 +133,9 @@ class Cache:
         old = time.time() - _STALE
         for path in self.folder.glob("tmp/*"):
             with suppress(FileNotFoundError):
-                if path.stat().st_mtime < old:
+                if path.stat().st_mtime < old and not path.is_dir():
+                    path.unlink()
+                elif path.stat().st_mtime < old:
                     shutil.rmtree(path, ignore_errors=True)
 
 

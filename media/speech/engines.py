@@ -20,8 +20,8 @@ from media.speech.service import HttpEngine
 
 TIME_LIMIT = 30.0
 "Seconds that an engine may take for one text."
-SIZE_LIMIT = 64_000_000
-"Bytes that a program may write: some 20 minutes at 22,050 Hz."
+SIZE_LIMIT = 256_000_000
+"Bytes of a file that a program may write; PulseAudio's library, which espeak-ng opens, makes one of 67 MB in memory."
 FLITE_VOICES = ("kal", "kal16", "awb", "rms", "slt")
 "Those that mod_flite has too; flite itself would take another name for a file or a URL, and then speak as kal."
 _VOICE = re.compile(r"[A-Za-z0-9_+-]{0,40}", re.ASCII)

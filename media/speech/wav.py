@@ -24,6 +24,8 @@ _QUIET = 100
 _MARGIN = 0.05
 "Seconds of silence that stay before and behind the words: parts are played one after the other."
 _RATES = (1000, 192_000)
+_LARGEST = 64_000_000
+"Bytes: some 20 minutes at 22,050 Hz."
 
 
 def convert(source: Path, target: Path, rate: int) -> None:
@@ -38,6 +40,8 @@ def join(sources: Sequence[Path], target: Path, rate: int) -> None:
 
 def read(path: Path) -> tuple[Samples, int]:
     """Samples, mono, and their rate. Raises :class:`EngineError` for what is no such file, OSError."""
+    if path.stat().st_size > _LARGEST:
+        raise EngineError(f"{path.name} has more than {_LARGEST} bytes")
     try:
         with wave.open(str(path), "rb") as file:
             width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()

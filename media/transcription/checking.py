@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -13,6 +12,7 @@ MAX_TEXT = 1_000_000
 MAX_WORDS = 200_000
 MAX_WORD = 200
 "Characters; the longest place name of the world has 85."
+_HUGE = 1e15
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
@@ -81,7 +81,8 @@ def _text(value: object, where: str, most: int) -> str:
 
 
 def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # No number beyond them converts; NaN is not between anything.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_HUGE < value < _HUGE:
         raise GarbageError(f"{where}: want a number")
     return float(value)
 

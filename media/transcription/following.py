@@ -21,8 +21,12 @@ def tail(path: Path, stopped: Callable[[float], bool]) -> tuple[int, Iterator[by
     """
     file = path.open("rb")
     path.unlink()
-    rate, read = _opened(file, stopped)
-    return rate, _blocks(read, max(1, round(rate * POLL)) * 5, stopped)
+    try:
+        rate, read = _opened(file, stopped)
+    except BaseException:
+        file.close()
+        raise
+    return rate, _blocks(file, read, max(1, round(rate * POLL)) * 5, stopped)
 
 
 def _opened(file: BufferedReader, stopped: Callable[[float], bool]) -> tuple[int, Callable[[int], bytes]]:
@@ -36,11 +40,14 @@ def _opened(file: BufferedReader, stopped: Callable[[float], bool]) -> tuple[int
     return opened(file)
 
 
-def _blocks(read: Callable[[int], bytes], samples: int, stopped: Callable[[float], bool]) -> Iterator[bytes]:
+def _blocks(
+    file: BufferedReader, read: Callable[[int], bytes], samples: int, stopped: Callable[[float], bool]
+) -> Iterator[bytes]:
     over = False
-    while True:
-        while data := read(samples):
-            yield data
-        if over:
-            return
-        over = stopped(POLL)
+    with file:
+        while True:
+            while data := read(samples):
+                yield data
+            if over:
+                return
+            over = stopped(POLL)

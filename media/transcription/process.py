@@ -104,7 +104,7 @@ class Child:
 
 
 def _failure(fields: Any) -> TranscriptionError:
-    reason, detail = fields.get("reason"), fields.get("detail")
+    reason, detail = (fields.get("reason"), fields.get("detail")) if isinstance(fields, dict) else (None, None)
     if reason not in REASONS or not isinstance(detail, str):
         return TranscriptionError("garbage", "a failure without a reason")
     return TranscriptionError(reason, detail[:500])

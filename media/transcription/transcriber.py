@@ -53,6 +53,11 @@ class Transcriber:
                 await self.aclose()
                 raise
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process that there is now."""
+        return self._child.pid if self._child else None
+
     async def _ready(self) -> Child:
         if self._child and not self._child.running:
             await self.aclose()

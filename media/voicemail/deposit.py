@@ -18,10 +18,10 @@ from media.speech.speaker import Part, Speaker
 from media.voicemail import greeting
 from media.voicemail.box import Box
 from media.voicemail.destination import Visit, visit
-from media.voicemail.draft import Draft
+from media.voicemail.draft import Draft, why
 from media.voicemail.layout import GREETINGS
 from media.voicemail.mailboxes import Mailboxes
-from media.voicemail.store import NoSuchBoxError, QuotaError, VoicemailError
+from media.voicemail.store import NoSuchBoxError, NothingRecordedError, QuotaError, VoicemailError
 from media.voicemail.talk import CallOver, GoodBye, Talk
 
 LogIn = Callable[[str], Awaitable[object]]
@@ -43,7 +43,7 @@ async def take_call(session: ServedSession, mailboxes: Mailboxes, speaker: Speak
         log.warning("call %s: no box is under any of the numbers that it may be for", session.uuid)
         return await session.hangup(NO_BOX)
     except (OSError, VoicemailError) as error:
-        log.error("call %s: its box cannot be read: %s", session.uuid, error)
+        log.error("call %s: its box cannot be read: %s", session.uuid, why(error))
         box = None
     await session.answer()
     talk = Talk(session, speaker)
@@ -105,7 +105,7 @@ class Deposit:
                 if (path := await self._mailboxes.greeting(self._box.number, kind)) is not None:
                     recorded[kind] = path
         except (OSError, VoicemailError) as error:
-            log.error("a box's greetings cannot be read: %s", error)
+            log.error("call %s: a box's greetings cannot be read: %s", self._session.uuid, why(error))
         return greeting.words(self._box, self._came.reason, recorded)
 
     async def _begin(self) -> Draft | None:
@@ -138,7 +138,7 @@ class Deposit:
             made = await draft.take(self._session, "#0" if self._operator else "#")
             self._talk.check()
             if draft.incomplete and draft.audio == before:
-                await self._fail(OSError("the switch wrote nothing"))
+                await self._fail(NothingRecordedError("the switch wrote nothing"))
                 raise GoodBye
             if draft.incomplete:
                 await self._talk.tell("vm-incomplete")
@@ -182,14 +182,12 @@ class Deposit:
         urgent = "vm-review-nonurgent" if draft.urgent else "vm-review-urgent"
         return ("vm-review", urgent, "vm-review-delete", *(("vm-reachoper",) if self._operator else ()))
 
-    async def _keep(self, draft: Draft) -> bool:
+    async def _keep(self, draft: Draft) -> None:
         try:
             await draft.keep()
         except (OSError, VoicemailError) as error:
-            await self._fail(error)
-            return False
+            return await self._fail(error)
         await self._talk.tell("vm-msgsaved")
-        return True
 
     async def _drop(self, draft: Draft) -> None:
         try:
@@ -199,7 +197,7 @@ class Deposit:
         await self._talk.tell("vm-deleted")
 
     async def _fail(self, error: Exception) -> None:
-        log.error("call %s: a message cannot be left: %s", self._session.uuid, error)
+        log.error("call %s: a message cannot be left: %s", self._session.uuid, why(error))
         await self._talk.tell("vm-cannot-record")
 
     async def _leave_to_operator(self, draft: Draft) -> None:

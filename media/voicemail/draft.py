@@ -100,7 +100,7 @@ class Draft:
         try:
             await (self.keep() if self.audio else self.drop())
         except (OSError, VoicemailError) as error:
-            log.error("a message waits in %s: %s", self._recording.audio.parent, error)
+            log.error("a message waits in %s: %s", self._recording.audio.parent, why(error))
 
     async def _decide(self, how: Callable[[], Coroutine[Any, Any, None]]) -> None:
         # The call's task may be cancelled at any time; what is decided is done.
@@ -109,11 +109,16 @@ class Draft:
 
     async def _accept(self) -> None:
         try:
-            message = await self._mailboxes.accept(self._recording, urgent=self.urgent)
+            message = await asyncio.to_thread(self._recording.accept, urgent=self.urgent)
         except (OSError, VoicemailError):
             self._recording.close()
             raise
         log.info("message %s: %.1f s", message.id, message.seconds)
+        try:
+            await self._mailboxes.accepted(message)
+        except OSError as error:
+            # It is in the box, and its mark is there: the voicemail service tells Redis.
+            log.error("message %s: Redis is told later: %s", message.id, why(error))
 
     async def _discard(self) -> None:
         try:
@@ -121,6 +126,11 @@ class Draft:
         except OSError:
             self._recording.close()
             raise
+
+
+def why(error: Exception) -> str:
+    """What went wrong, for the log: the whole text names files, and so boxes."""
+    return f"{type(error).__name__}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
 
 
 def is_silent(path: Path) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from media.voicemail.exclusive import alone
-from media.voicemail.jobs import IDLE, Claim, Jobs
+from media.voicemail.job import Claim
+from media.voicemail.jobs import IDLE, Jobs
 from media.voicemail.work import TRIES, Result, Work
 
 PAUSE = 1.0
@@ -58,7 +59,9 @@ class Lane:
     async def _take(self) -> Claim | None:
         try:
             return await self._jobs.take(self._kind)
-        except (RedisError, OSError):
+        except Exception as error:
+            if not isinstance(error, RedisError | OSError):
+                log.error("no %s can be taken: %s", self._kind, described(error))
             await asyncio.sleep(PAUSE)
             return None
 
@@ -79,7 +82,7 @@ class Lane:
             await self._report(claim, await self._result(claim))
         except asyncio.CancelledError:
             # We are ending: the next service begins it at once.
-            await self._report(claim, Result("again"), counts=False)
+            await self._report(claim, Result("again", counts=False))
             raise
         finally:
             keeping.cancel()
@@ -99,7 +102,7 @@ class Lane:
             log.debug("message %s", job.message, exc_info=True)
             return Result("again", seconds=BROKEN)
 
-    async def _report(self, claim: Claim, result: Result | None, *, counts: bool = True) -> None:
+    async def _report(self, claim: Claim, result: Result | None) -> None:
         # Where Redis is away the claim is taken over later, and the disk says then that it is done.
         with suppress(RedisError, OSError):
             match result:
@@ -110,7 +113,7 @@ class Lane:
                 case Result(state="dead"):
                     await self._jobs.dead(claim, result.reason, result.promote)
                 case _:
-                    await self._jobs.again(claim, result.seconds, counts=counts)
+                    await self._jobs.again(claim, result.seconds, counts=result.counts)
 
     async def _keep(self, claim: Claim) -> None:
         while True:

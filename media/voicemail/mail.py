@@ -61,7 +61,7 @@ class Mailer:
         """Send a message to its box's address; raises :class:`DeliveryError`, and OSError for a file."""
         audio, kind = await self._audio(stored.audio, box)
         try:
-            mail = compose(stored, box, self._sender, audio, kind)
+            mail = await asyncio.to_thread(compose, stored, box, self._sender, audio, kind)
         except ValueError:
             raise RefusedError("the address of the box, or STROWGER_MAIL_FROM, is none") from None
         await self._hand_over(mail)

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from media.voicemail.jobs import DeadLetter, Job, Jobs
+from media.voicemail.job import DeadLetter, Job
+from media.voicemail.jobs import Jobs
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.store import FOLDERS, DamagedMessageError, NoSuchBoxError, NoSuchMessageError, Stored
 from media.voicemail.wanted import letters
@@ -65,6 +66,7 @@ class Reconciler:
             found, added = await self._work_of(number)
             messages, jobs = messages + found, jobs + added
         await self._forget_the_gone(set(numbers))
+        jobs += await self._jobs.repair()
         # Flushed meanwhile, or a rebuild that began later has overtaken us: then it is not us who can say so.
         await self._finish(keys=[keys.VM_REBUILT, keys.VM_REBUILDING], args=[token, run])
         return Rebuilt(len(numbers), messages, jobs)

@@ -40,6 +40,10 @@ async def retrieve(session: Session, mailboxes: Mailboxes, speaker: Speaks, offe
             await talk.say("vm-goodbye")
     except CallOver:
         pass
+    except (VoicemailError, OSError) as error:
+        log.error("mailbox: the call ends: %s", type(error).__name__)
+        with suppress(CallOver):
+            await talk.tell("vm-failed")
 
 
 async def own_box(session: Session, mailboxes: Mailboxes) -> str:
@@ -81,7 +85,8 @@ class Retrieval:
     async def run(self) -> None:
         """Until the caller is done.
 
-        :raises GoodBye: then. :raises CallOver: when they hung up.
+        :raises GoodBye: then. :raises CallOver: when they hung up. :raises VoicemailError, OSError: the box cannot be
+            walked through any more.
         """
         try:
             await self._welcome()
@@ -156,9 +161,14 @@ class Retrieval:
         entry = self._listing.current
         if entry is not None and entry.moves:
             try:
-                await self._move(entry, "saved")
+                # Another phone may have deleted it meanwhile.
+                entry.folder = (await self._mailboxes.message(self._box.number, entry.id)).folder
+                if entry.folder == "new":
+                    await self._move(entry, "saved")
+            except NoSuchMessageError:
+                entry.kept = True
             except (VoicemailError, OSError) as error:
-                # It stays new, or was removed meanwhile; the caller goes where they want to.
+                # It stays new; the caller goes where they want to.
                 entry.kept = True
                 log.error("mailbox: what was heard is not saved: %s", type(error).__name__)
 
@@ -225,8 +235,8 @@ class Retrieval:
         if not (key := await self._talk.choose(keys.CHANGE, "vm-changeto", *keys.folder_words(keys.CHANGE))):
             return
         folder = keys.FOLDERS[key]
-        self._listing = self._open(folder)
         found = await self._mailboxes.counts(self._box.number)
+        self._listing = self._open(folder)
         number: int = getattr(found, folder)
         self._waiting = folder if number else None
         await self._talk.say(*envelope.count_of(number, keys.FOLDER_WORDS[folder]))

@@ -34,6 +34,8 @@ async def tell(stored: Stored, box: Box) -> None:
             status = await _post(box.webhook, content, headers(stored, box, content, int(time.time())))
     except TimeoutError:
         raise LaterError(f"no answer within {LIMIT:g} s") from None
+    except UnicodeError:
+        raise RefusedError("the box's webhook names a host that cannot be") from None
     except (OSError, h11.ProtocolError) as error:
         raise LaterError(f"no answer: {type(error).__name__}: {error}") from None
     # Redirects are not followed: whoever answers so could have messages sent anywhere.

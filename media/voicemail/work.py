@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 from media.transcription.checking import plain
 from media.transcription.engine import Transcript, TranscriptionError
 from media.voicemail import wanted, webhook
 from media.voicemail.box import Box
-from media.voicemail.jobs import MAIL, TRANSCRIBE, WEBHOOK, Job
+from media.voicemail.job import MAIL, TRANSCRIBE, WEBHOOK, Job
 from media.voicemail.mail import DeliveryError, RefusedError
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.store import NoSuchBoxError, NoSuchMessageError, Stored
@@ -24,6 +26,10 @@ TRIES = {TRANSCRIBE: 5, MAIL: 100, WEBHOOK: 30}
 "Until a job is given up. With the delays below: a mail is tried for four days, a webhook for one."
 FIRST, LONGEST = 5.0, 3600.0
 "Seconds until the second try; doubled with each, up to the longest."
+PER_HOST = 2
+"Webhooks of one host under way in one service: one that hangs leaves room for the others."
+BUSY = 1.0
+"Seconds until one is looked at again for which there was none."
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +60,8 @@ class Result:
     "Until the next try."
     promote: tuple[str, ...] = ()
     "Kinds of jobs that waited for this one."
+    counts: bool = True
+    "Whether it was a try."
 
 
 DONE = Result("done")
@@ -64,6 +72,7 @@ class Work:
 
     def __init__(self, mailboxes: Mailboxes, transcriber: Transcriber, mailer: Sender, events: Events | None) -> None:
         self._mailboxes, self._transcriber, self._mailer, self._events = mailboxes, transcriber, mailer, events
+        self._telling: Counter[str] = Counter()
         self._doing = {TRANSCRIBE: self._transcribe, MAIL: self._mail, WEBHOOK: self._webhook}
 
     async def do(self, job: Job) -> Result:
@@ -123,7 +132,14 @@ class Work:
         return result
 
     async def _webhook(self, job: Job, stored: Stored, box: Box) -> Result:
-        return await self._deliver(job, box.webhook, lambda: webhook.tell(stored, box))
+        host = urlsplit(box.webhook).netloc
+        if self._telling[host] >= PER_HOST:
+            return Result("again", "busy", BUSY, counts=False)
+        self._telling[host] += 1
+        try:
+            return await self._deliver(job, box.webhook, lambda: webhook.tell(stored, box))
+        finally:
+            self._telling[host] -= 1
 
     async def _deliver(self, job: Job, address: str, send: Callable[[], Awaitable[None]]) -> Result:
         if not address:

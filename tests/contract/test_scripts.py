@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness.audio import frequencies, tone, write_wav
+from harness.audio import frequencies, silence, tone, write_wav
 from harness.phone import PATIENCE, Call, Phone, phone
 from harness.switches import Switch
-from harness.talk import at_once
+from harness.talk import at_once, inbound
 from harness.worker import ask, at_work, handed_over, until
 
 from console.ports import free_port
+from media.session import EventConsumer
 from model.settings import SCRIPTS, Address, Settings
 
 WELCOME, INVALID, GOODBYE = 1200, 1600, 2000
@@ -240,6 +242,40 @@ def test_two_legs(at: Run) -> None:
             await leg_b.hangup()
             assert (await said)["output"] == "leg A: ANSWER\nleg B: ANSWER\nthe two have talked\n"
             await leg_a.ended()
+
+    at(scenario)
+
+
+def test_captions_of_both_who_talk(at: Run, switch: Switch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STROWGER_VOICEMAIL", str(tmp_path))
+    monkeypatch.setenv("STROWGER_TRANSCRIBER", "harness.engines:Good:sound")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+
+    async def finals(events: EventConsumer) -> AsyncIterator[str]:
+        async for event in events:
+            if event.get_header("Transcript-Final") == "true":
+                assert json.loads(event.get_body())["text"] == "sound"
+                yield event.get_header("Transcript-Leg") or ""
+
+    async def scenario(place: Place) -> None:
+        async with (
+            phone(place.phone.switch, "2000") as second,
+            inbound(switch),
+            EventConsumer("CUSTOM", "strowger::transcript") as events,
+            asyncio.timeout(3 * PATIENCE),
+        ):
+            call = place.call("captions", second.dial_string)
+            callee = await second.called()
+            await callee.answer()
+            callee.play(tone(700, 1.0), silence(30))
+            await call.hears(700)
+            said = finals(events)
+            assert await anext(said) == "callee"
+            call.play(tone(900, 1.0), silence(30))
+            assert await anext(said) == "caller"
+            await callee.hangup()
+            await call.ended()
+            await until(lambda: not list((tmp_path / "live").iterdir()))
 
     at(scenario)
 

@@ -299,7 +299,10 @@ def test_the_script_that_is_shipped(
             await listener.hears("vm-goodbye")
             await listener.call.ended()
 
+    before = len(switch.log)
     asyncio.run(main())
     for secret in (BOX, PIN, "8642", "555123"):
         assert secret not in caplog.text
+    for secret in (f"/{BOX}/", PIN, "8642"):
+        assert secret not in switch.log[before:]
     assert len(boxes.folders()["saved"]) == 1

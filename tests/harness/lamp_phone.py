@@ -22,6 +22,11 @@ class Notice:
     message: bytes
 
     @property
+    def id(self) -> tuple[bytes, bytes]:
+        """What one that is sent again has in common with the first."""
+        return self[b"Call-ID"], self[b"CSeq"]
+
+    @property
     def state(self) -> str:
         """Its Subscription-State."""
         return header(self.message, b"Subscription-State").decode()
@@ -52,6 +57,7 @@ class LampPhone:
     cseq: int = 0
     request: bytes = b""
     "Its last SUBSCRIBE."
+    _answered: dict[tuple[bytes, bytes], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.endpoint = Endpoint(self.address)
@@ -102,21 +108,30 @@ class LampPhone:
             self.tag = header(reply, b"To").partition(b"tag=")[2].decode()
         return reply
 
-    def notified(self, line: str = "200 OK", timeout: float = 15.0) -> Notice:
-        """The next NOTIFY, which it answers with ``line``; with an empty one, not at all."""
+    def notified(self, line: str = "200 OK", timeout: float = 30.0) -> Notice:
+        """The next NOTIFY, which it answers with ``line``; with an empty one, not at all.
+
+        One that is sent again although it was answered is answered again, and is no other.
+        """
         self.endpoint.socket.settimeout(timeout)
-        message = self.endpoint.receive(b"NOTIFY")
+        while (notice := Notice(self.endpoint.receive(b"NOTIFY"))).id in self._answered:
+            self._answer(notice, self._answered[notice.id])
         if line:
-            copied = (name + b": " + header(message, name) for name in (b"Via", b"From", b"To", b"Call-ID", b"CSeq"))
-            reply = (b"SIP/2.0 " + line.encode(), *copied, b"Content-Length: 0", b"", b"")
-            self.endpoint.send(b"\r\n".join(reply), self.server)
-        return Notice(message)
+            self._answered[notice.id] = line
+            self._answer(notice, line)
+        return notice
+
+    def _answer(self, notice: Notice, line: str) -> None:
+        copied = (name + b": " + notice[name] for name in (b"Via", b"From", b"To", b"Call-ID", b"CSeq"))
+        reply = (b"SIP/2.0 " + line.encode(), *copied, b"Content-Length: 0", b"", b"")
+        self.endpoint.send(b"\r\n".join(reply), self.server)
 
     def is_left_alone(self, seconds: float = 0.7) -> bool:
         """Whether no NOTIFY comes for some time."""
         self.endpoint.socket.settimeout(seconds)
         try:
-            self.endpoint.receive(b"NOTIFY")
+            while (notice := Notice(self.endpoint.receive(b"NOTIFY"))).id in self._answered:
+                self._answer(notice, self._answered[notice.id])
         except TimeoutError:
             return True
         return False

@@ -158,7 +158,9 @@ class Mailbox:
     answer: str = "250 OK"
     logins: list[tuple[bytes, bytes]] = field(default_factory=list)
     secure: list[bool] = field(default_factory=list)
-    "Whether each mail came over TLS."
+    "Whether each mail came by STARTTLS."
+    silent: bool = False
+    "Whether it takes mails and does not say so."
 
     async def handle_DATA(self, _server: SMTP, session: Session, envelope: Envelope) -> str:
         """Take a mail."""
@@ -166,6 +168,8 @@ class Mailbox:
             content = cast(bytes, envelope.content)
             self.mails.append(cast(EmailMessage, message_from_bytes(content, policy=MAIL_POLICY)))
             self.secure.append(session.ssl is not None)
+        while self.silent:
+            await asyncio.sleep(0.01)
         return self.answer
 
     def log_in(self, _server: SMTP, _session: Session, _envelope: Envelope, _how: str, data: Any) -> AuthResult:

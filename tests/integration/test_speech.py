@@ -140,7 +140,8 @@ def test_an_engine_that_is_not_there(tmp_path: Path) -> None:
         ('echo "not audio" > "$6"', "is no WAV file"),
         (': > "$6"', "is no WAV file"),
         ("sleep 60 & sleep 60", "engine took longer than 0.5 s"),
-        ('exec head -c 70000000 /dev/zero > "$6"', "engine "),
+        ('exec head -c 70000000 /dev/zero > "$6"', "has more than 64000000 bytes"),
+        ('exec head -c 300000000 /dev/zero > "$6"', "engine was killed by SIGXFSZ"),
     ],
 )
 def test_an_engine_that_fails_is_a_clear_error(tmp_path: Path, body: str, error: str) -> None:

@@ -108,6 +108,21 @@ def test_a_mail_refused_for_ever_is_given_up_at_once_and_one_for_now_is_tried_ag
     assert mailbox.ids[0].startswith(f"<{later.id}.{later.sha256[:16]}@")
 
 
+def test_a_service_killed_before_it_knows_that_its_mail_was_taken_sends_the_same_again(tmp_path: Path) -> None:
+    with world(tmp_path) as place, mail_server(place.settings.smtp.port) as mailbox:
+        place.put(email="box@example.org", transcribe=False)
+        first = place.serve()
+        mailbox.silent = True
+        message = place.leave()
+        until(lambda: mailbox.mails, "taken")
+        first.kill()
+        mailbox.silent = False
+        place.serve()
+        until(lambda: place.delivery(message, "mail") == "sent", "mailed again")
+    assert len(mailbox.ids) == 2
+    assert len(set(mailbox.ids)) == 1
+
+
 def test_a_mailed_message_is_deleted_where_the_box_wants_it(tmp_path: Path) -> None:
     with world(tmp_path) as place, mail_server(place.settings.smtp.port):
         place.put(email="box@example.org", transcribe=False, delete_after_mail=True)
@@ -182,12 +197,15 @@ def test_a_certificate_that_nobody_vouches_for_is_told_nothing(tmp_path: Path, c
         assert not hook.requests
 
 
-def test_webhooks_that_hang_delay_neither_mail_nor_transcripts(tmp_path: Path) -> None:
-    with world(tmp_path) as place, hook_server() as hook, mail_server(place.settings.smtp.port):
+def test_webhooks_that_hang_delay_neither_mail_nor_transcripts_nor_others(tmp_path: Path) -> None:
+    with world(tmp_path) as place, hook_server() as hook, hook_server() as well, mail_server(place.settings.smtp.port):
         hook.hang = True
         place.put(webhook=hook.url, email="box@example.org")
+        place.put(number="1002", webhook=well.url, transcribe=False)
         place.serve()
         messages = [place.leave() for _ in range(12)]
-        until(lambda: hook.requests, "they hang")
+        until(lambda: len(hook.requests) == 2, "they hang")
+        other = place.leave("1002")
+        until(lambda: place.delivery(other, "webhook") == "sent", "the other box's was told")
         until(lambda: all(place.delivery(message, "mail") == "sent" for message in messages), "all are mailed")
         assert not any(place.delivery(message, "webhook") for message in messages)

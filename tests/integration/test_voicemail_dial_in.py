@@ -31,6 +31,7 @@ from media.voicemail.jobs import Jobs
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.reconcile import Reconciler
 from media.voicemail.retrieval import retrieve
+from state import keys
 from state.clients import connect
 
 MANY = 10_000
@@ -100,8 +101,8 @@ def test_two_workers_together_try_no_more_pins_than_one_may(tmp_path: Path, redi
 class Speaks:
     """Says names of prompts."""
 
-    async def play(self, session: Session, *what: Any) -> bool:
-        return await session.play_until(" ".join(map(str, what)))
+    async def play(self, session: Session, *what: Any, digits: str = "any") -> bool:
+        return await session.play_until(" ".join(map(str, what)), digits)
 
 
 def first_word(boxes: Boxes, folder: Path) -> float:
@@ -157,6 +158,33 @@ def test_ten_thousand_messages_are_not_in_the_way_of_the_first_word(
 def fresh(boxes: Boxes, url: str) -> Boxes:
     """The same with connections of its own: each call here has a loop of its own."""
     return Boxes(boxes.store, Mailboxes(boxes.store, url), boxes.speaker)
+
+
+def test_the_lamp_follows_the_caller(tmp_path: Path, redis: RedisServer) -> None:
+    boxes = make_boxes(tmp_path / "voicemail", Speaks(), redis.url)  # type: ignore[arg-type]
+    boxes.leave(silence(0.5))
+    steps = {"vm-password": f"{PIN}#", "vm-opts": "1", "vm-advopts": "7"}
+    lamps = []
+
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        def playing(wire: Wire, command: Command) -> None:
+            word = next((word for word in switch.ran[-1][1].split() if word in steps), "")
+            if "vm-deleted" in switch.ran[-1][1]:
+                with redis.client() as client:
+                    lamps.append(json.loads(str(client.hget(keys.MWI, BOX)))["new"])
+                return switch.hang_up(wire)
+            switch.press(wire, steps.pop(word, ""))
+            switch.complete(wire, command, {"variable_playback_terminator_used": "1"} if word else {})
+
+        switch.apps["playback"] = playing
+        await boxes.mailboxes.rebuild(BOX)
+        with redis.client() as client:
+            lamps.append(json.loads(str(client.hget(keys.MWI, BOX)))["new"])
+        await retrieve(session, boxes.mailboxes, boxes.speaker, BOX)
+        await boxes.mailboxes.close()
+
+    with_session(script, {**CHANNEL, "Answer-State": "answered"})
+    assert lamps == [1, 0]
 
 
 async def index(boxes: Boxes, url: str) -> None:

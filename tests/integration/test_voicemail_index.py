@@ -18,7 +18,8 @@ from harness.voicemail import write_audio
 from console.ports import free_port
 from media.voicemail.attempts import TRIES
 from media.voicemail.index import Seen
-from media.voicemail.jobs import Job, Jobs
+from media.voicemail.job import Job
+from media.voicemail.jobs import Jobs
 from media.voicemail.mailboxes import AWAY, REDIS_TIMEOUT, Mailboxes
 from media.voicemail.reconcile import Reconciler
 from media.voicemail.store import Box, Message, NoSuchBoxError, Store
@@ -178,6 +179,18 @@ def test_many_changes_by_many_workers_end_as_the_disk_is(store: Store, redis: Re
 async def rebuild_marks(mailboxes: Mailboxes) -> None:
     for pending in mailboxes.store.pending():
         await mailboxes.settle(pending)
+
+
+def test_many_messages_at_once_in_one_box_are_all_told(store: Store, redis: RedisServer) -> None:
+    async def play() -> None:
+        async with faces(store, *[redis.url] * 4) as workers:
+            messages = await asyncio.gather(*(leave(workers[number % 4]) for number in range(80)))
+            client = connect(redis.url)
+            assert await client.zcard(keys.vm_folder("1001", "new")) == len(messages)
+            await client.aclose()
+        assert [pending for pending in store.pending() if pending.id] == []
+
+    asyncio.run(play())
 
 
 def test_pages_and_counts_are_the_same_with_and_without_redis(store: Store, redis: RedisServer) -> None:
@@ -399,6 +412,58 @@ def test_what_was_given_up_is_not_wanted_again_unless_somebody_says_so(redis: Re
         assert claim
 
     with_jobs(redis, play)
+
+
+def test_who_leaves_takes_no_job_with_him(redis: RedisServer) -> None:
+    async def play(one: Jobs, two: Jobs) -> None:
+        await one.take("mail")
+        await one.report()
+        await one.add(Job(kind="mail", message=MESSAGE, box="1001"))
+        claim = await one.take("mail")
+        assert claim
+        await one.leave()
+        standing = await two.standing()
+        assert (standing.services, standing.open["mail"]) == ((), 1)
+        # Nobody renewed the claim for long.
+        with redis.client() as client:
+            client.xclaim(keys.vm_jobs("mail"), keys.VM_GROUP, "one-1-0", 0, [claim.entry], idle=60_000, justid=True)
+        taken = await two.take("mail")
+        assert taken
+        assert taken.job.tries == 2
+        await two.done(taken)
+        await one.leave()
+        await two.leave()
+        with redis.client() as client:
+            assert client.xinfo_consumers(keys.vm_jobs("mail"), keys.VM_GROUP) == []
+
+    with_jobs(redis, play)
+
+
+def test_a_job_that_stands_nowhere_is_found(redis: RedisServer) -> None:
+    async def play(one: Jobs, _: Jobs) -> None:
+        await one.take("mail")
+        await one.add(Job(kind="mail", message=MESSAGE, box="1001"))
+        assert await one.repair() == 0
+        with redis.client() as client:
+            client.delete(keys.vm_jobs("mail"))
+        assert await one.repair() == 1
+        assert await one.repair() == 0
+        assert await one.take("mail") is None
+        assert await one.take("mail")
+
+    with_jobs(redis, play)
+
+
+def test_what_is_purged_leaves_no_job(store: Store, redis: RedisServer) -> None:
+    async def play() -> None:
+        async with faces(store, redis.url) as (mailboxes,):
+            message = await leave(mailboxes)
+            assert jobs(redis) != ["1"]
+            await mailboxes.purge("1001", message.id)
+
+    asyncio.run(play())
+    with redis.client() as client:
+        assert client.hkeys(keys.VM_OPEN) == []
 
 
 def test_one_holds_a_lease(redis: RedisServer) -> None:

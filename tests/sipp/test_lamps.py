@@ -184,9 +184,9 @@ def test_phones_that_never_asked_are_told_and_a_dead_one_holds_nobody_up(lamps: 
         assert phone.notified().lamp == OFF
         assert dead.notified("")[b"CSeq"] == lost[b"CSeq"]
         # When it answers again, it is told what is true by then.
-        told = dead.notified(timeout=30)
+        told = dead.notified()
         while told[b"CSeq"] == lost[b"CSeq"]:
-            told = dead.notified(timeout=30)
+            told = dead.notified()
         assert told.lamp == OFF
         # One that is not listed any more hears nothing more.
         light(lamps, "2000", 3, phones=(dead.uri,))
@@ -231,5 +231,5 @@ def test_whatever_is_started_anew_subscriptions_stay(lamps: Node) -> None:
         light(lamps, "3000", 2, phones=(unasked.uri,))
         assert phone.is_left_alone()
         light(lamps, "3000", 0, phones=(unasked.uri,))
-        assert (phone.notified(timeout=30).lamp, unasked.notified().lamp) == (OFF, OFF)
+        assert (phone.notified().lamp, unasked.notified().lamp) == (OFF, OFF)
         assert unasked.is_left_alone()

@@ -19,7 +19,7 @@ from agent.lamp_notify import phones
 from agent.lamp_watchers import MOST_PER_BOX, Watchers
 from agent.lamps import REMEMBERED, REPLY_WAIT, WAITS, Notifier
 from kemi import lamps as worker
-from kemi.rpc import RpcFault, RpcUnavailable
+from kemi.rpc import RpcFault, RpcTimeout, RpcUnavailable
 from state import mwi
 from state.mwi import BadLampError, Lamp
 
@@ -299,6 +299,18 @@ def test_what_is_due_while_kamailio_is_away_comes_later(notifier: Notifier, kama
     kamailio.error = None
     notifier.advance(3.0)
     assert [counts(notice) for notice in kamailio.notices()] == ["2/0 (0/0)"]
+
+
+def test_a_notify_of_which_kamailio_says_nothing_counts_as_sent(notifier: Notifier, kamailio: Kamailio) -> None:
+    lit(notifier, 1.0)
+    answer(notifier, subscribed(notifier, kamailio, 1.0), 1.1)
+    kamailio.error = RpcTimeout(method="m", address="a", reason="no answer")
+    lit(notifier, 2.0, new=1)
+    kamailio.error = None
+    notifier.advance(2.0 + REPLY_WAIT)
+    assert kamailio.notices() == []
+    notifier.advance(2.0 + REPLY_WAIT + WAITS[0])
+    assert [counts(notice) for notice in kamailio.notices()] == ["1/0 (0/0)"]
 
 
 def test_a_notify_that_kamailio_refuses_is_not_tried_for_ever(notifier: Notifier, kamailio: Kamailio) -> None:

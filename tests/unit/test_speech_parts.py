@@ -125,12 +125,29 @@ def test_what_was_asked_for_just_now_stays_and_nothing_more_is_made(tmp_path: Pa
         Cache(tmp_path, size=10_000, keep=100).workshop()
 
 
+def test_what_is_asked_for_while_it_is_chosen_to_go_stays(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    path = put(cache, "a" * 64, 1.0, used=5000)
+    chosen = path.stat().st_mtime
+    assert cache.find("a" * 64) == path
+    assert not cache._remove(path, chosen)
+    assert path.exists()
+    assert cache._remove(path, path.stat().st_mtime)
+    assert not path.exists()
+    assert cache._remove(path, chosen), "another process was faster"
+    assert not list(tmp_path.glob("tmp/*.*"))
+
+
 def test_what_a_dead_process_left_goes(tmp_path: Path) -> None:
     shop = Cache(tmp_path).workshop()
     (shop / "speech.wav").write_text("half")
-    os.utime(shop, (time.time() - 4000,) * 2)
+    going = tmp_path / "tmp" / "aa.123"
+    going.write_text("")
+    for path in (shop, going):
+        os.utime(path, (time.time() - 4000,) * 2)
     Cache(tmp_path).workshop()
     assert not shop.exists()
+    assert not going.exists()
 
 
 def test_one_makes_it_and_others_wait(tmp_path: Path) -> None:

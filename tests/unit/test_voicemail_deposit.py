@@ -220,3 +220,5 @@ def test_what_cannot_be_kept_waits_for_the_reaper(tmp_path: Path, caplog: pytest
     store = drafted(tmp_path, story)
     assert len(store.orphans()) == 1
     assert "a message waits in" in caplog.text
+    # Nobody learns from a log whose it is.
+    assert "boxes" not in caplog.text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ LOGGED_IN = ("vm-password", f"{PIN}#")
 class Words:
     """Says prompts by having their names played."""
 
-    async def play(self, session: Session, *what: Any) -> bool:
-        return await session.play_until(" ".join(str(part) for part in what))
+    async def play(self, session: Session, *what: Any, digits: str = "any") -> bool:
+        return await session.play_until(" ".join(str(part) for part in what), digits)
 
 
 @pytest.fixture(autouse=True)
@@ -196,16 +196,46 @@ def test_urgent_ones_come_first_and_then_the_oldest(boxes: Boxes) -> None:
 def test_a_message_that_somebody_else_removed(boxes: Boxes) -> None:
     first, second = (boxes.leave(tone(600, 1.0)).id for _ in range(2))
 
-    class Removes(Words):
-        async def play(self, session: Session, *what: Any) -> bool:
-            if "vm-advopts" in what and boxes.store.where(BOX, second):
-                boxes.store.purge(BOX, second)
-            return await super().play(session, *what)
-
-    boxes.speaker = Removes()  # type: ignore[assignment]
+    meanwhile(boxes, "vm-advopts", lambda: boxes.store.purge(BOX, second))
     heard = dial_in(boxes, LOGGED_IN, ("vm-opts", "1"), ("vm-advopts", "6"), ("vm-gone", "4"), ("vm-advopts", "#"))
     assert heard.count("vm-first") == 2
     assert boxes.folders()["saved"] == [first]
+
+
+def meanwhile(boxes: Boxes, prompt: str, do: Callable[[], object]) -> None:
+    """Have something done, once, before that prompt is heard."""
+    left = [do]
+
+    class Does(Words):
+        async def play(self, session: Session, *what: Any, digits: str = "any") -> bool:
+            if prompt in what and left:
+                left.pop()()
+            return await super().play(session, *what, digits=digits)
+
+    boxes.speaker = Does()  # type: ignore[assignment]
+
+
+def test_what_another_phone_deleted_is_not_saved(boxes: Boxes) -> None:
+    id = boxes.leave(tone(600, 1.0)).id
+    meanwhile(boxes, "vm-advopts", lambda: boxes.store.move(BOX, id, "deleted"))
+    dial_in(boxes, LOGGED_IN, ("vm-opts", "1"), ("vm-advopts", "#"))
+    assert boxes.folders() == {"new": [], "saved": [], "deleted": [id]}
+
+
+def test_a_box_that_is_removed_meanwhile(boxes: Boxes) -> None:
+    boxes.leave(tone(600, 1.0))
+    meanwhile(boxes, "vm-changeto", lambda: boxes.store.remove_box(BOX))
+    heard = dial_in(boxes, LOGGED_IN, ("vm-opts", "1"), ("vm-advopts", "2"), ("vm-changeto", "1"), ("vm-failed", ""),
+                    ("vm-advopts", "#"), ("vm-goodbye", ""))  # fmt: skip
+    assert heard[-1] == "vm-goodbye"
+
+
+def test_a_box_that_cannot_be_walked_ends_the_call(boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> object:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(boxes.store, "counts", broken)
+    assert dial_in(boxes, LOGGED_IN, ("vm-failed", "")) == ["vm-password", "vm-failed"]
 
 
 def test_a_store_that_fails_does_not_end_the_call(boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:

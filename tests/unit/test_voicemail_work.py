@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from console.serve import ROOT
 from media.voicemail.attempts import FORGET, LOCK, LONGEST, TRIES, OwnAttempts
 from media.voicemail.index import score
-from media.voicemail.jobs import MAIL, TRANSCRIBE, WEBHOOK, DeadLetter, Job
+from media.voicemail.job import MAIL, TRANSCRIBE, WEBHOOK, DeadLetter, Job
 from media.voicemail.letter import compose
 from media.voicemail.store import Box, Message, Stored
 from media.voicemail.wanted import has_failed, is_open, letters, wanted
@@ -136,6 +139,18 @@ def test_the_signature_is_of_timestamp_and_body() -> None:
     # echo -n '1.{}' | openssl dgst -sha256 -hmac key
     assert signature("key", 1, b"{}") == "sha256=1ba6b8171186efc613e8bcc0cbdab2748f24984d7c5a84faa2637afa0e40d224"
     assert "X-Strowger-Signature" not in headers(stored(), BOX, b"{}", 1)
+
+
+def test_the_document_tells_how_to_check_the_signature() -> None:
+    page = (ROOT / "docs" / "voicemail.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "is_ours" in block]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    now = int(time.time())
+    signed = signature("shared", now, b"{}")
+    assert names["is_ours"](b"shared", str(now), signed, b"{}")
+    assert not names["is_ours"](b"other", str(now), signed, b"{}")
+    assert not names["is_ours"](b"shared", str(now - 600), signature("shared", now - 600, b"{}"), b"{}")
 
 
 def test_a_pin_may_be_tried_a_few_times_and_then_not_for_twice_as_long_each_time() -> None:

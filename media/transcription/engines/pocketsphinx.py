@@ -20,6 +20,8 @@ TELEPHONE = "47,28,-21,55,-26,20,3,-15,9,-17,16,0,6"
 "Mean of the cepstra of speech at 8 kHz: what live speech is normalised by until its own mean is known."
 _LOUD = 9000.0
 "Peak that quiet audio is raised to; the model has heard people near their microphones."
+_QUIET = 100.0
+'Peak below which nobody speaks: in silence the model hears "shh".'
 _MOST = 8.0
 "By so much at most, or what is raised is noise."
 
@@ -77,11 +79,12 @@ class Pocketsphinx:
     def _piece(self, samples: int) -> None:
         """Understand the first ``samples``; all of a piece at once, so that its own mean normalises it."""
         piece, self._audio = self._audio[:samples], self._audio[samples:]
-        if not len(piece):
+        loud = float(np.abs(piece).max(initial=0.0))
+        if loud < _QUIET:
+            self._before += samples / RATE
             return
-        loud = float(np.abs(piece).max())
         self._decoder.start_utt()
-        self._decoder.process_raw(_pcm(piece * min(_MOST, max(1.0, _LOUD / max(loud, 1.0)))), full_utt=True)
+        self._decoder.process_raw(_pcm(piece * min(_MOST, max(1.0, _LOUD / loud))), full_utt=True)
         self._decoder.end_utt()
         self._take()
         self._before += samples / RATE

@@ -13,11 +13,12 @@ def transcript(text: str, words: Iterable[Word], language: str, confidence: floa
     are no words, else it is theirs."""
     ordered: list[Word] = []
     for word in words:
-        start = max(0.0, word.start, ordered[-1].start if ordered else 0.0)
-        ordered.append(Word(word.word, start, max(start, word.end), _share(word.confidence)))
+        # Of numpy's numbers, which engines give, not all are JSON's.
+        start = max(0.0, float(word.start), ordered[-1].start if ordered else 0.0)
+        ordered.append(Word(word.word, start, max(start, float(word.end)), _share(word.confidence)))
     sure = fmean(word.confidence for word in ordered) if ordered else _share(confidence)
     return Transcript(text, tuple(ordered), sure, language)
 
 
 def _share(value: float) -> float:
-    return min(1.0, max(0.0, value))
+    return min(1.0, max(0.0, float(value)))

@@ -20,10 +20,12 @@ class Vosk:
     def __init__(self, options: str = "") -> None:
         if not options:
             raise Missing("vosk wants a model: vosk:/path/of/model; see https://alphacephei.com/vosk/models")
-        # Its own error for a folder that is not there is an Exception without a word; and a file aborts the process.
         if not Path(options, "am").is_dir() and not Path(options, "final.mdl").is_file():
             raise Missing("the folder of the model of vosk is not there, or is no model")
-        self._model = vosk.Model(options)
+        try:
+            self._model = vosk.Model(options)
+        except Exception:  # it raises no other
+            raise Missing("the model of vosk does not load") from None
 
     def start(self, rate: int, language: str, live: bool) -> None:
         """Begin an audio; Vosk resamples by itself."""
