@@ -17,6 +17,8 @@ from harness.sentences import SENTENCES, errors, spoken
 
 from console.serve import ROOT
 from media.transcription.engine import Transcript, TranscriptionError
+from media.transcription.frames import Kind
+from media.transcription.process import Child, Limits
 from media.transcription.transcriber import Transcriber
 
 ENGINES = "harness.engines"
@@ -132,6 +134,29 @@ def test_an_engine_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path,
     error = failure(f"{ENGINES}:Leaves:{note}", audio, 5)
     assert error.reason == "timeout"
     asyncio.run(gone(int(note.read_text())))
+
+
+@pytest.mark.timeout(60)
+def test_what_left_an_engine_and_holds_its_pipes_holds_up_nobody(tmp_path: Path, audio: Path) -> None:
+    note = tmp_path / "pid"
+    try:
+        assert failure(f"{ENGINES}:Escapes:{note}", audio, 5).reason == "timeout"
+    finally:
+        os.kill(int(note.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.timeout(60)
+def test_what_nobody_reads_holds_up_no_end(audio: Path) -> None:
+    async def run() -> None:
+        child = await Child.start(f"{ENGINES}:Pours", Limits(seconds=60, megabytes=MEGABYTES))
+        await child.tell(Kind.FILE, path=str(audio), language="en")
+        # As where it is cancelled in the midst of a long frame: by now asyncio has stopped to read.
+        while not child._from._paused:  # type: ignore[attr-defined]
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            await child.kill()
+
+    asyncio.run(run())
 
 
 def test_an_engine_that_only_computes_is_killed(audio: Path) -> None:
