@@ -25,7 +25,6 @@ from media.voicemail.store import Store, Stored
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(voicemail_boxes.app, name="box", help="One mailbox: made, changed, removed, its PIN.")
-app.command("import")(voicemail_boxes.import_boxes)
 
 BoxNumber = Annotated[str, typer.Argument(help="Number of the box, or one that leads to it.")]
 Id = Annotated[str, typer.Argument(help="Id of the message, as `list` shows it; without: the newest.")]
@@ -66,6 +65,9 @@ def _cell(value: object) -> object:
     if isinstance(value, bool):
         return "yes" if value else "none"
     return " ".join(value) if isinstance(value, tuple) else value
+
+
+app.command("import")(voicemail_boxes.import_boxes)
 
 
 @app.command("list")
