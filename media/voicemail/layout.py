@@ -104,8 +104,8 @@ class Layout:
         return self.box(number) / "urgent"
 
     def lock(self, number: str) -> Path:
-        """Lock of a box's messages: held while one is moved or removed."""
-        return self.locks / number
+        """Lock of a box's messages: held while one is moved or removed. Raises as :meth:`box`."""
+        return self.locks / self.box(number).name
 
     @property
     def settings_lock(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import subprocess
@@ -228,6 +229,30 @@ def test_what_becomes_of_what_was_said(store: Store, data: bytes | None, what: s
         assert (store.folder / "aside" / orphan.id / "audio.wav").read_bytes() == data
 
 
+def test_what_the_switch_has_not_begun_to_write_is_left_alone(store: Store) -> None:
+    recording = store.begin("1001")
+    recording.close()
+    (orphan,) = store.orphans()
+    assert store.reap(orphan).what == "later"
+    record(recording)
+    quiet(recording.audio.parent)
+    assert store.reap(orphan).what == "adopted"
+
+
+def test_a_recording_that_nobody_has_any_more_is_an_orphan(store: Store) -> None:
+    # As where a call ended while a thread was making it.
+    store.begin("1001")
+    gc.collect()
+    assert len(store.orphans()) == 1
+
+
+def test_a_box_that_cannot_be_read_does_not_keep_others_from_expiring(store: Store) -> None:
+    (store.folder / "boxes/1001/box.json").unlink()
+    (store.folder / "boxes/1001/box.json").mkdir()
+    store.move("1002", leave(store, "1002").id, "deleted")
+    assert len(store.expire(now=time.time() + 1e6)) == 1
+
+
 def test_one_that_the_disk_refuses_holds_up_no_other(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -329,6 +354,23 @@ def test_remains_are_removed_when_nobody_makes_them_any_more(store: Store) -> No
     assert not list(trash.iterdir())
 
 
+def test_what_is_made_while_remains_are_removed_is_no_trouble(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    making, old, new = store.folder / "making", store.folder / "making/1", store.folder / "making/2"
+    for path in (old, new):
+        path.mkdir()
+        os.utime(path, (1e9, 1e9))
+    remove = orphans._remove
+
+    def removing(path: Path) -> None:
+        remove(path)
+        for other in making.iterdir():
+            other.rename(store.folder / "incoming" / other.name)  # by who made it
+
+    monkeypatch.setattr(orphans, "_remove", removing)
+    store.clean()
+    assert not list(making.iterdir())
+
+
 # Messages.
 
 
@@ -365,6 +407,26 @@ def test_what_is_not_there_is_said(store: Store) -> None:
     for ask in (store.counts, store.box, store.remove_box, lambda box: store.ids(box, "new")):
         with pytest.raises(NoSuchBoxError):
             ask("1009")
+
+
+@pytest.mark.parametrize("box", ["../../outside", ".boxes", "", ".."])
+@pytest.mark.timeout(30)
+def test_what_no_box_can_be_called_touches_nothing(store: Store, box: str) -> None:
+    left = leave(store)
+    before = sorted(store.folder.parent.rglob("*"))
+    for do in (
+        lambda: store.purge(box, left.id),
+        lambda: store.move(box, left.id, "saved"),
+        lambda: store.where(box, left.id),
+        lambda: store.message(box, left.id),
+        lambda: store.put_transcript(box, left.id, {}),
+        lambda: store.put_delivery(box, left.id, {}),
+        lambda: store.remove_box(box),
+        lambda: store.begin(box),
+    ):
+        with pytest.raises(NoSuchBoxError):
+            do()
+    assert sorted(store.folder.parent.rglob("*")) == before
 
 
 def test_a_damaged_message_is_named(store: Store) -> None:
