@@ -285,7 +285,7 @@ class Mailboxes:
     def _settings(self, number: str) -> Box:
         try:
             return self.store.box(number)
-        except (NoSuchBoxError, BadBoxError):
+        except (NoSuchBoxError, BadBoxError, OSError):
             # Its messages are there, whatever its settings are.
             return Box(number=number, transcribe=False)
 
