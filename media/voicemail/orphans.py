@@ -150,12 +150,12 @@ class Orphans:
             return ""
 
     def clean(self, *, now: float | None = None) -> None:
-        """Empty ``trash``, and remove what is too old to be still made, and marks of urgent messages that are gone."""
+        """Empty ``trash``; remove what nobody makes or waits for any more, and marks of urgent messages that are gone."""
         for path in self._layout.trash.iterdir():
             _remove(path)
         old = (time.time() if now is None else now) - _MAKING
-        for path in self._layout.making.iterdir():
-            with suppress(FileNotFoundError):  # It is made by now.
+        for path in (*self._layout.making.iterdir(), *self._layout.live.iterdir()):
+            with suppress(FileNotFoundError):  # It is made, or open, by now.
                 if path.lstat().st_mtime < old:
                     _remove(path)
         for mark in self._layout.boxes.glob("*/urgent/*"):

@@ -342,6 +342,9 @@ def test_remains_are_removed_when_nobody_makes_them_any_more(store: Store) -> No
         (path / "new").mkdir(parents=True)
         (path / "audio.wav").touch()
     os.symlink("1001", making / "link")
+    for name in ("young.wav", "old.wav"):
+        (store.folder / "live" / name).touch()
+    os.utime(store.folder / "live/old.wav", (1e9, 1e9))
     os.utime(making / "old", (1e9, 1e9))
     id, marks = leave(store, urgent=True).id, store.folder / "boxes/1001/urgent"
     for name in (id, "20260131T180000Z-00000000", "20260131T180000Z-00000001"):
@@ -349,8 +352,10 @@ def test_remains_are_removed_when_nobody_makes_them_any_more(store: Store) -> No
     for name in (id, "20260131T180000Z-00000000"):
         os.utime(marks / name, (1e9, 1e9))
     store.clean()
+    assert (store.folder / "live").stat().st_mode & 0o7777 == 0o2770
     assert {path.name for path in marks.iterdir()} == {id, "20260131T180000Z-00000001"}
     assert {path.name for path in making.iterdir()} == {"young", "link"}
+    assert [path.name for path in (store.folder / "live").iterdir()] == ["young.wav"]
     assert not list(trash.iterdir())
 
 
@@ -389,6 +394,15 @@ def test_a_message_moves_and_goes(store: Store) -> None:
     assert store.where("1001", left.id) is None
     assert not store.urgent_ids("1001")
     assert not list(store.folder.rglob("audio.wav"))
+
+
+def test_a_message_moves_only_from_where_it_is_thought_to_be(store: Store) -> None:
+    left = leave(store)
+    store.move("1001", left.id, "deleted")
+    assert not store.move("1001", left.id, "saved", source="new")
+    assert store.where("1001", left.id) == "deleted"
+    assert store.move("1001", left.id, "saved", source="deleted")
+    assert store.where("1001", left.id) == "saved"
 
 
 def test_what_is_not_there_is_said(store: Store) -> None:
