@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from console.output import FAILED, CommandFailed, Json, out, print_json, print_table, when
-from media.voicemail.jobs import DeadLetter, Job, Jobs, Standing
+from media.voicemail.job import DeadLetter, Job, Standing
+from media.voicemail.jobs import Jobs
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.reconcile import Reconciler
 from media.voicemail.store import Store

@@ -608,8 +608,11 @@ def hold(plan: Plan, failure: Failure) -> float:
     """Seconds for which the failed gateway is to be left alone; 0: not at all.
 
     Retry-After speaks of the server on 500 and 503 (RFC 3261 sections 20.33, 21.5.1 and 21.5.4), and of the called
-    user on every other status.
+    user on every other status. A media node's says nothing: FreeSWITCH has 300 seconds written in its code, for a full
+    house as for a start that takes a moment (sofia_handle_sip_i_invite and others of mod_sofia's sofia.c).
     """
+    if plan.media:
+        return 0.0
     return min(failure.retry_after, plan.retry_after_max) if failure.status in (500, 503) else 0.0
 
 

@@ -184,7 +184,7 @@ class Settings:
             smtp_user=env["STROWGER_SMTP_USER"],
             smtp_password_file=_path(env, "STROWGER_SMTP_PASSWORD_FILE"),
             mail_from=env["STROWGER_MAIL_FROM"],
-            voicemail=Path(env["STROWGER_VOICEMAIL"]),
+            voicemail=_recordable(env, "STROWGER_VOICEMAIL"),
             speech_cache=Path(env["STROWGER_SPEECH_CACHE"]),
             speech_engine=env["STROWGER_SPEECH_ENGINE"],
             sounds=_path(env, "STROWGER_SOUNDS"),
@@ -286,6 +286,13 @@ def _one_of(env: Mapping[str, str], name: str, words: tuple[str, ...]) -> str:
     if env[name] not in words:
         raise SettingError(f"{name}: {env[name]!r} is none of {', '.join(words)}")
     return env[name]
+
+
+def _recordable(env: Mapping[str, str], name: str) -> Path:
+    # The application record divides its arguments at blanks (record_function of mod_dptools.c).
+    if " " in env[name]:
+        raise SettingError(f"{name}: {env[name]!r} has a blank in it, so that nothing can be recorded there")
+    return Path(env[name])
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:

@@ -33,12 +33,16 @@ class Playing(State, Callbacks):
             raise ArgumentError("stream_file: a path with @ in it has no start sample (playback_function)")
         return await self._play("playback", f"{literal(path)}@@{sample}" if sample > 0 else literal(path))
 
+    def digit_waits(self, digits: str = "any") -> bool:
+        """Whether one of ``digits`` ("any", "none") was pressed and is kept for the next command."""
+        ends = {"any": "0123456789*#ABCD", "none": ""}.get(digits, digits)
+        return any(digit.digit in ends for digit in self._digits)
+
     async def play_until(self, path: str, digits: str = "any") -> bool:
         """Play a file or stream until one of ``digits`` ("any", "none"), which is kept as all others; True when to its
         end, False too where a digit that is kept already stops it. Input callbacks do not run meanwhile.
         """
-        ends = {"any": "0123456789*#ABCD", "none": ""}.get(digits, digits)
-        if any(digit.digit in ends for digit in self._digits):
+        if self.digit_waits(digits):
             return False
         event = await self._run("playback", terminated_by(digits or "none", literal(path)))
         await self._hang_up_hook()

@@ -56,6 +56,9 @@ class Speaker:
 
         :raises SpeechError: it cannot be said; nothing was played then.
         """
+        # Nothing is rendered for who does not wait for it.
+        if session.digit_waits(digits) or not session.ready():
+            return False
         for line in await self.lines(*what, rate=_rate(session)):
             if not await session.play_until(line, digits):
                 return False

@@ -18,16 +18,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from media.voicemail import job_scripts as scripts
+from media.voicemail.job import KINDS, Claim, DeadLetter, Job, Standing
 from state import keys
 
-TRANSCRIBE, MAIL, WEBHOOK = "transcribe", "mail", "webhook"
-KINDS = (TRANSCRIBE, MAIL, WEBHOOK)
 IDLE = 15.0
 "Seconds after which a claim that nobody renewed is another's to take."
 BLOCK = 1.0
@@ -39,201 +39,6 @@ MOVED = 100
 SERVICE_TTL = 5.0
 "A service that has not reported for this long is not live."
 
-# KEYS: stream, open, due, dead. ARGV: entry, consumer, message, kind.
-_MINE = f"""
-local held = redis.call('XPENDING', KEYS[1], '{keys.VM_GROUP}', ARGV[1], ARGV[1], 1)[1]
-if not held or held[2] ~= ARGV[2] then return 0 end
-"""
-# The message's other jobs need not wait any longer: due they are now. KEYS from 5: streams; ARGV from 8: their kinds.
-_OVER = f"""
-redis.call('XACK', KEYS[1], '{keys.VM_GROUP}', ARGV[1])
-redis.call('XDEL', KEYS[1], ARGV[1])
-local job = ARGV[4] .. ':' .. ARGV[3]
-"""
-_PROMOTE = """
-for at = 8, #ARGV do
-  local other = ARGV[at] .. ':' .. ARGV[3]
-  if redis.call('ZREM', KEYS[3], other) == 1 then redis.call('XADD', KEYS[at - 3], '*', 'id', ARGV[3]) end
-end
-return 1
-"""
-_RENEW = _MINE + f"redis.call('XCLAIM', KEYS[1], '{keys.VM_GROUP}', ARGV[2], 0, ARGV[1], 'JUSTID')\nreturn 1"
-_DONE = _MINE + _OVER + "redis.call('HDEL', KEYS[2], job)" + _PROMOTE
-_DEAD = (
-    _MINE
-    + _OVER
-    + "redis.call('HDEL', KEYS[2], job)\nif ARGV[5] ~= '' then redis.call('HSET', KEYS[4], job, ARGV[5]) end"
-    + _PROMOTE
-)
-_AGAIN = (
-    _MINE
-    + _OVER
-    + """
-redis.call('HSET', KEYS[2], job, ARGV[5])
-redis.call('ZADD', KEYS[3], ARGV[6], job)
-return 1
-"""
-)
-# A try counts when it begins: a job that kills its service is given up as well. KEYS: stream, open.
-_BEGIN = f"""
-local job = ARGV[4] .. ':' .. ARGV[3]
-local record = redis.call('HGET', KEYS[2], job)
-if not record then
-  redis.call('XACK', KEYS[1], '{keys.VM_GROUP}', ARGV[1])
-  redis.call('XDEL', KEYS[1], ARGV[1])
-  return false
-end
-local fields = cjson.decode(record)
-fields['tries'] = fields['tries'] + 1
-record = cjson.encode(fields)
-redis.call('HSET', KEYS[2], job, record)
-return record
-"""
-# KEYS: open, due, dead, streams. ARGV: message, then kind, record and due time; "force" makes it anew.
-_ADD = """
-local job = ARGV[2] .. ':' .. ARGV[1]
-if ARGV[5] == '' and redis.call('HEXISTS', KEYS[3], job) == 1 then return 0 end
-if redis.call('HSETNX', KEYS[1], job, ARGV[3]) == 0 then
-  if ARGV[5] == '' then return 0 end
-  redis.call('HSET', KEYS[1], job, ARGV[3])
-  if redis.call('ZREM', KEYS[2], job) == 0 then return 0 end
-end
-redis.call('HDEL', KEYS[3], job)
-if tonumber(ARGV[4]) > tonumber(redis.call('TIME')[1]) then redis.call('ZADD', KEYS[2], ARGV[4], job)
-else redis.call('XADD', KEYS[4], '*', 'id', ARGV[1]) end
-return 1
-"""
-# KEYS: due, open, streams; ARGV: how many, then the kinds of the streams.
-_MOVE = """
-local streams = {}
-for at = 2, #ARGV do streams[ARGV[at]] = KEYS[at + 1] end
-local now = redis.call('TIME')
-now = now[1] + now[2] / 1000000
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.6f', now), 'LIMIT', 0, ARGV[1])
-for _, job in ipairs(due) do
-  redis.call('ZREM', KEYS[1], job)
-  local kind, id = string.match(job, '^(%w+):(.+)$')
-  if redis.call('HEXISTS', KEYS[2], job) == 1 then redis.call('XADD', streams[kind], '*', 'id', id) end
-end
-return #due
-"""
-# Not XAUTOCLAIM, which looks at the first few claims only, however fresh they are. KEYS: stream; ARGV: consumer, idle.
-_TAKE_OVER = f"""
-local held = redis.call('XPENDING', KEYS[1], '{keys.VM_GROUP}', 'IDLE', ARGV[2], '-', '+', 1)[1]
-if not held then return false end
-local taken = redis.call('XCLAIM', KEYS[1], '{keys.VM_GROUP}', ARGV[1], ARGV[2], held[1])[1]
-return taken and {{taken[1], taken[2][2]}} or false
-"""
-# A consumer that is deleted takes what it was given with it: it must have nothing. KEYS: stream; ARGV: consumer.
-_LEAVE = f"""
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if #redis.call('XPENDING', KEYS[1], '{keys.VM_GROUP}', '-', '+', 1, ARGV[1]) > 0 then return 0 end
-return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], '{keys.VM_GROUP}', ARGV[1])
-"""
-# Jobs that are open and in neither place, whoever took them out. KEYS: open, due, streams; ARGV: the streams' kinds.
-_REPAIR = """
-local there, added = {}, 0
-for at, kind in ipairs(ARGV) do
-  for _, entry in ipairs(redis.call('XRANGE', KEYS[at + 2], '-', '+')) do there[kind .. ':' .. entry[2][2]] = true end
-end
-for at, kind in ipairs(ARGV) do
-  for _, job in ipairs(redis.call('HKEYS', KEYS[1])) do
-    local its, id = string.match(job, '^(%w+):(.+)$')
-    if its == kind and not there[job] and not redis.call('ZSCORE', KEYS[2], job) then
-      redis.call('XADD', KEYS[at + 2], '*', 'id', id)
-      added = added + 1
-    end
-  end
-end
-return added
-"""
-_LEASE = """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """Something to be done with a message."""
-
-    kind: str
-    message: str
-    box: str
-    due: float = 0.0
-    "Unix time before which it waits."
-    tries: int = 0
-    "That began."
-    since: float = 0.0
-    "Unix time since when it is wanted."
-    force: bool = False
-    "Whether it is done although the disk says that it failed: somebody asked for it again."
-
-    def record(self) -> str:
-        """As stored."""
-        record = {"box": self.box, "tries": self.tries, "since": self.since or time.time(), "force": self.force}
-        return json.dumps(record)
-
-    @classmethod
-    def parse(cls, kind: str, message: str, record: str) -> Job:
-        """From what was stored."""
-        fields = json.loads(record)
-        return cls(
-            kind=kind, message=message, box=fields["box"], tries=int(fields["tries"]), since=fields["since"],
-            force=fields["force"],
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A job that this service has."""
-
-    job: Job
-    entry: str
-    "Id in the stream."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """A job that was given up."""
-
-    kind: str
-    message: str
-    box: str
-    reason: str
-    tries: int
-    at: float
-    "Unix time."
-
-    def record(self) -> str:
-        """As stored."""
-        return json.dumps({"box": self.box, "reason": self.reason, "tries": self.tries, "at": self.at})
-
-    @classmethod
-    def parse(cls, job: str, record: str) -> DeadLetter:
-        """From what was stored under ``kind:message``."""
-        kind, _, message = job.partition(":")
-        return cls(kind=kind, message=message, **json.loads(record))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How the services and their jobs stand."""
-
-    services: tuple[str, ...]
-    "Those live."
-    open: dict[str, int]
-    "Jobs that are not over, by kind."
-    waiting: int
-    "Of these, such that wait for a time."
-    dead: int
-    oldest: float
-    "Seconds that the oldest open job is wanted; 0 without any."
-    sound: bool
-    "Whether Redis agrees with the disk; not from when it was restarted or flushed until a service has seen to it."
-
 
 class Jobs:
     """The jobs in Redis, as the service named ``consumer`` sees them."""
@@ -243,9 +48,9 @@ class Jobs:
         self._scripts = {
             name: client.register_script(text)
             for name, text in {
-                "renew": _RENEW, "done": _DONE, "dead": _DEAD, "again": _AGAIN, "begin": _BEGIN, "add": _ADD,
-                "move": _MOVE, "lease": _LEASE, "leave": _LEAVE, "repair": _REPAIR,
-                "take_over": _TAKE_OVER,
+                "renew": scripts.RENEW, "done": scripts.DONE, "dead": scripts.DEAD, "again": scripts.AGAIN,
+                "begin": scripts.BEGIN, "add": scripts.ADD, "move": scripts.MOVE, "lease": scripts.LEASE,
+                "leave": scripts.LEAVE, "repair": scripts.REPAIR, "take_over": scripts.TAKE_OVER,
             }.items()
         }  # fmt: skip
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from media.voicemail.exclusive import alone
-from media.voicemail.jobs import IDLE, Claim, Jobs
+from media.voicemail.job import Claim
+from media.voicemail.jobs import IDLE, Jobs
 from media.voicemail.work import TRIES, Result, Work
 
 PAUSE = 1.0

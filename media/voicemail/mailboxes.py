@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from media.voicemail.attempts import Attempt, OwnAttempts, SharedAttempts
 from media.voicemail.index import Contents, Index, Seen, score
-from media.voicemail.jobs import Job
+from media.voicemail.job import Job
 from media.voicemail.layout import FOLDERS
 from media.voicemail.store import (
     BadBoxError,

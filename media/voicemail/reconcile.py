@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from media.voicemail.jobs import DeadLetter, Job, Jobs
+from media.voicemail.job import DeadLetter, Job
+from media.voicemail.jobs import Jobs
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.store import FOLDERS, DamagedMessageError, NoSuchBoxError, NoSuchMessageError, Stored
 from media.voicemail.wanted import letters

@@ -18,7 +18,8 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from media.transcription.transcriber import Transcriber
-from media.voicemail.jobs import BLOCK, KINDS, MAIL, TRANSCRIBE, WEBHOOK, Jobs
+from media.voicemail.job import KINDS, MAIL, TRANSCRIBE, WEBHOOK
+from media.voicemail.jobs import BLOCK, Jobs
 from media.voicemail.lane import Lane, described
 from media.voicemail.mail import SENDERS, Mailer
 from media.voicemail.mailboxes import Mailboxes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from media.voicemail.jobs import KINDS, MAIL, TRANSCRIBE, WEBHOOK, DeadLetter, Job
+from media.voicemail.job import KINDS, MAIL, TRANSCRIBE, WEBHOOK, DeadLetter, Job
 from media.voicemail.message import Stored
 
 DONE, FAILED = "done", "failed"

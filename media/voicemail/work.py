@@ -16,7 +16,7 @@ from media.transcription.checking import plain
 from media.transcription.engine import Transcript, TranscriptionError
 from media.voicemail import wanted, webhook
 from media.voicemail.box import Box
-from media.voicemail.jobs import MAIL, TRANSCRIBE, WEBHOOK, Job
+from media.voicemail.job import MAIL, TRANSCRIBE, WEBHOOK, Job
 from media.voicemail.mail import DeliveryError, RefusedError
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.store import NoSuchBoxError, NoSuchMessageError, Stored

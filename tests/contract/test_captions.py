@@ -20,7 +20,7 @@ from media.session import EventConsumer, Session
 from media.transcription.live import SUBCLASS, Caption, live
 from model.settings import Settings
 
-SENTENCE = "Please call me back tonight"
+SENTENCE = "I will come by after work"
 
 
 def settings(folder: Path, **changed: Any) -> Settings:

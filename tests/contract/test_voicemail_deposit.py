@@ -18,7 +18,6 @@ from harness.worker import SECRET, at_work, until
 from console.ports import free_port
 from devswitch.audio import g711
 from media.voicemail.store import Box, Store, Stored
-from media.voicemail.talk import Talk
 from media.worker import Worker
 from model.handover import Handover
 from model.settings import SCRIPTS, Settings
@@ -236,7 +235,7 @@ def test_hanging_up_in_the_review_keeps_what_was_said(at: Run) -> None:
 
 
 def test_silence_ends_a_message_and_who_presses_nothing_has_left_it(at: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(Talk.key.__kwdefaults__, "timeout", 100)
+    monkeypatch.setattr("media.voicemail.talk.KEY_TIMEOUT", 100)
 
     async def scenario(place: Place) -> None:
         place.box(silence_seconds=2)

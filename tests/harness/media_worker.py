@@ -33,9 +33,17 @@ class MediaWorker:
     """``strowger serve media`` at one of the addresses that a switch knows; a context manager."""
 
     def __init__(
-        self, directory: Path, switch: Switch, scripts: Path, *, number: int = 0, secret: bytes = SECRET
+        self,
+        directory: Path,
+        switch: Switch,
+        scripts: Path,
+        *,
+        number: int = 0,
+        secret: bytes = SECRET,
+        **more: str,
     ) -> None:
-        """``directory`` may be shared, as workers of a node share theirs; ``number``: which of the switch's workers."""
+        """``directory`` may be shared, as workers of a node share theirs; ``number``: which of the switch's workers;
+        ``more``: environment."""
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "secret").write_bytes(secret)
         host, port = switch.workers[number]
@@ -50,9 +58,10 @@ class MediaWorker:
             "STROWGER_ESL_ADDRESS": f"{switch.esl[0]}:{switch.esl[1]}",
             "STROWGER_WORKER_ADDRESS": f"{host}:{port}",
             "STROWGER_WORKER_HTTP": f"127.0.0.1:{free_port()}",
+            **more,
         }
         self.settings = Settings.from_env(environment)
-        self.log_file = directory / f"worker-{number}.log"
+        self.log_file = directory / f"worker-{port}.log"
         command = [sys.executable, "-P", "-m", "console.main", "serve", "media"]
         inherited = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = Process("worker", command, {**inherited, **environment}, self.log_file)

@@ -89,7 +89,8 @@ def test_a_clear_voice_on_the_telephone_is_understood(tmp_path: Path) -> None:
 
     async def use(transcriber: Transcriber) -> None:
         nonlocal wrong, words
-        for number, sentence in enumerate(SENTENCES):
+        # All of them, and more voices, are the benchmark's: bench/transcription.py.
+        for number, sentence in enumerate(SENTENCES[::4]):
             path = tmp_path / f"{number}.wav"
             spoken(sentence, path, "rms")
             found = await transcriber.transcribe(path)
@@ -283,22 +284,22 @@ def test_the_loop_runs_on_meanwhile(audio: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_two_hundred_messages_by_one_process(tmp_path: Path) -> None:
+def test_many_messages_by_one_process(tmp_path: Path) -> None:
     path = tmp_path / "said.wav"
-    spoken("Call me back", path)
+    spoken("Yes", path)
     sizes: list[int] = []
 
     async def use(transcriber: Transcriber) -> None:
         texts = set()
-        for number in range(200):
+        for number in range(60):
             texts.add((await transcriber.transcribe(path)).text)
             assert transcriber.pid
-            if number in (50, 199):
+            if number in (20, 59):
                 sizes.append(resident(transcriber.pid))
         assert len(texts) == 1
 
     with_one("pocketsphinx", use, 600)
-    assert sizes[1] <= sizes[0] + 4096, f"kilobytes after 50 and 200 messages: {sizes}"
+    assert sizes[1] <= sizes[0] + 2048, f"kilobytes after 21 and 60 messages: {sizes}"
 
 
 def test_two_at_once_wait_for_each_other(audio: Path) -> None:

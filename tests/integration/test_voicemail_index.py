@@ -18,7 +18,8 @@ from harness.voicemail import write_audio
 from console.ports import free_port
 from media.voicemail.attempts import TRIES
 from media.voicemail.index import Seen
-from media.voicemail.jobs import Job, Jobs
+from media.voicemail.job import Job
+from media.voicemail.jobs import Jobs
 from media.voicemail.mailboxes import AWAY, REDIS_TIMEOUT, Mailboxes
 from media.voicemail.reconcile import Reconciler
 from media.voicemail.service import Service

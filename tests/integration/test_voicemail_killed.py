@@ -1,76 +1,69 @@
-"""A process dies while somebody speaks: what they said so far becomes a message all the same."""
+"""Services and Redis killed at random moments while messages come: none is lost, none is in a box twice."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import Callable, Iterator
+import os
+import random
+import threading
+import time
 from pathlib import Path
 
 import pytest
-from harness.audio import frequencies, read_wav, tone, tones
-from harness.load import until
-from harness.media_worker import MediaWorker, handed_over, running
-from harness.phone import phone
-from harness.switches import Embedded, FreeSwitch, Switch
+from harness.voicemail import World, mail_server, until, world
 
-from media.voicemail.store import Box, Store, Stored
-from model.settings import SCRIPTS
+from media.voicemail.store import Message
+from state import keys
 
-pytestmark = pytest.mark.timeout(120)
-
-BEEP = 1000
-SAID = 600
-SECONDS = 3.0
-LOST = 0.8
-"Seconds that may be missing: those in which the test heard of the beep's end, and did what it does."
+MESSAGES = 40
+KILLS = 8
 
 
-@pytest.fixture(params=[Embedded, FreeSwitch], ids=lambda kind: kind.name)
-def switch(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Switch]:
-    """A switch of the test's own."""
-    directory = tmp_path / "switch"
-    directory.mkdir()
-    yield from running(request.param, directory)
+@pytest.mark.timeout(400)
+def test_every_message_is_transcribed_and_mailed_whoever_is_killed(tmp_path: Path) -> None:
+    seed = int(os.environ.get("STROWGER_TEST_SEED", time.time_ns() % 1_000_000))
+    print(f"STROWGER_TEST_SEED={seed}")
+    chance = random.Random(seed)
+    with world(tmp_path, STROWGER_TRANSCRIPT_WAIT="60") as place, mail_server(place.settings.smtp.port) as mailbox:
+        place.put(email="box@example.org", quota_messages=0)
+        place.serve()
+        place.serve()
+        messages: list[Message] = []
+        leaving = threading.Thread(target=lambda: leave(place, messages, random.Random(seed)))
+        leaving.start()
+        for _ in range(KILLS):
+            time.sleep(chance.uniform(0.1, 1.5))
+            kill_one(place, chance)
+        leaving.join()
+        until(lambda: all(place.delivery(message, "mail") == "sent" for message in messages), "all are mailed", 200)
+        assert len(messages) == MESSAGES
+        assert all(place.transcript(message)["state"] == "done" for message in messages)
+        found = place.store.ids("1001", "new")
+        assert sorted(found) == sorted({message.id for message in messages})
+        until(lambda: indexed(place) == MESSAGES, "the index is whole")
+        until(lambda: not place.store.pending(), "no mark is left")
+    ids = {identity.split(".")[0].removeprefix("<") for identity in mailbox.ids}
+    assert ids == {message.id for message in messages}
+    assert len(set(mailbox.ids)) == MESSAGES
 
 
-@pytest.mark.parametrize("killed", ["switch", "worker"])
-def test_what_was_said_before(switch: Switch, tmp_path: Path, killed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("media.voicemail.orphans.QUIET", 0.5)
-    with MediaWorker(tmp_path / "worker", switch, SCRIPTS) as worker:
-        store = Store(worker.settings.voicemail)
-        store.put_box(Box(number="1001", min_seconds=1, transcribe=False))
-
-        def kill() -> None:
-            switch.kill() if killed == "switch" else worker.signal(signal.SIGKILL)
-
-        asyncio.run(speak(switch, store, kill))
-        message = adopted(store)
-    assert message.message.adopted
-    assert message.message.seconds == len(read_wav(message.audio)) / 8000
-    [heard] = tones(read_wav(message.audio))
-    assert frequencies([heard]) == [SAID]
-    assert heard.sound >= SECONDS - LOST
+def leave(place: World, messages: list[Message], chance: random.Random) -> None:
+    for _ in range(MESSAGES):
+        messages.append(place.leave(urgent=chance.random() < 0.2))
+        time.sleep(chance.uniform(0, 0.3))
 
 
-async def speak(switch: Switch, store: Store, kill: Callable[[], None]) -> None:
-    """Leave a message until the process dies in the midst of it."""
-    async with phone(switch.sip) as made:
-        call = made.call("5000", headers=dict(handed_over("voicemail", "box=1001")))
-        beep = await call.hears(BEEP, timeout=30)
-        await call.until(lambda: call.ear.now > beep.start + 0.75, "the end of the beep")
-        call.play(tone(SAID, 3 * SECONDS))
-        await asyncio.sleep(SECONDS)
-        # Off the loop, so that the caller goes on speaking.
-        await asyncio.to_thread(kill)
+def kill_one(place: World, chance: random.Random) -> None:
+    """Kill a service or Redis, which then has nothing any more, and start another."""
+    if chance.random() < 0.3:
+        place.redis.stop()
+        time.sleep(chance.uniform(0, 1.0))
+        place.redis.start()
+        return
+    service = chance.choice([service for service in place.services if service.running])
+    service.kill()
+    place.serve()
 
 
-def adopted(store: Store) -> Stored:
-    """What the reaper makes of what was left."""
-
-    def reaped() -> bool:
-        return any(store.adopt(orphan) for orphan in store.orphans())
-
-    until(reaped, "the reaper has a message")
-    [id] = store.ids("1001", "new")
-    return store.message("1001", id)
+def indexed(place: World) -> int:
+    with place.redis.client() as client:
+        return int(client.zcard(keys.vm_folder("1001", "new")))

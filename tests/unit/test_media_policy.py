@@ -182,6 +182,16 @@ def test_the_caller_is_who_a_trusted_peer_says() -> None:
     assert told.caller == "+441632960002"
 
 
+def test_a_node_that_says_to_come_back_in_five_minutes_is_called_at_once() -> None:
+    # What FreeSWITCH says while it starts.
+    starting = Failure(503, retry_after=300.0)
+    plan = to_media(decide(call("5000"))).plan
+    assert policy.hold(plan, starting) == 0.0
+    outcome = decide(call("7000")).outcome
+    assert isinstance(outcome, policy.Relay)
+    assert policy.hold(outcome.plan, starting) == 300.0
+
+
 def test_other_calls_are_told_nothing_of_media() -> None:
     outcome = decide(call("7000")).outcome
     assert isinstance(outcome, policy.Relay)

@@ -148,6 +148,11 @@ def test_a_word_that_is_none_of_those_that_may_stand_is_refused() -> None:
         Settings.from_env({"STROWGER_SMTP_TLS": "ssl"})
 
 
+def test_mailboxes_in_a_directory_with_a_blank() -> None:
+    with pytest.raises(SettingError, match="STROWGER_VOICEMAIL: '/var/my boxes' has a blank in it"):
+        Settings.from_env({"STROWGER_VOICEMAIL": "/var/my boxes"})
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", ["", "many", "1.5", "0x10", "five thousand"])
 def test_what_is_no_number_is_refused(name: str, value: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import sys
 import threading
@@ -18,9 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from console.serve import ROOT
 from media.transcription.audio import blocks
 from media.transcription.checking import GarbageError, checked, plain
-from media.transcription.engine import Missing, Refused, Transcript, Word
+from media.transcription.engine import REASONS, Missing, Refused, Transcript, Word
 from media.transcription.engines import load, name_of
 from media.transcription.engines.http import Http
 from media.transcription.following import tail
@@ -171,6 +173,20 @@ def test_frames() -> None:
 def test_a_setting_names_its_engine_without_its_secrets() -> None:
     named = {setting: name_of(setting) for setting in ("pocketsphinx", "vosk:/m", "https://u:p@h/x", "a.b:C:secret")}
     assert list(named.values()) == ["pocketsphinx", "vosk", "http", "a.b:C"]
+
+
+def test_the_engine_of_the_page_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "transcription.md").read_text()
+    [code] = [block for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "class Shouts" in block]
+    module = ModuleType("shouts")
+    exec(code, module.__dict__)
+    monkeypatch.setitem(sys.modules, "shouts", module)
+    engine = load("shouts:Shouts:loudly")
+    engine.start(8000, "en", False)
+    engine.feed(b"\0\0" * 4000)
+    assert engine.finish() == Transcript("AH", (Word("AH", 0.0, 0.5, 1.0),))
+    for reason in REASONS:
+        assert f"| `{reason}` |" in page
 
 
 # Utterances

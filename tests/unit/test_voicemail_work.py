@@ -12,7 +12,7 @@ import pytest
 from console.serve import ROOT
 from media.voicemail.attempts import FORGET, LOCK, LONGEST, TRIES, OwnAttempts
 from media.voicemail.index import score
-from media.voicemail.jobs import MAIL, TRANSCRIBE, WEBHOOK, DeadLetter, Job
+from media.voicemail.job import MAIL, TRANSCRIBE, WEBHOOK, DeadLetter, Job
 from media.voicemail.letter import compose
 from media.voicemail.store import Box, Message, Stored
 from media.voicemail.wanted import has_failed, is_open, letters, wanted
