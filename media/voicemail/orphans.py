@@ -150,7 +150,7 @@ class Orphans:
             return ""
 
     def clean(self, *, now: float | None = None) -> None:
-        """Empty ``trash``; remove what nobody makes or waits for any more, and marks of urgent messages that are gone."""
+        """Empty ``trash``; remove what nobody makes or waits for any more, and marks of urgent ones that are gone."""
         for path in self._layout.trash.iterdir():
             _remove(path)
         old = (time.time() if now is None else now) - _MAKING
