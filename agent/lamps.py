@@ -161,7 +161,7 @@ class Notifier:
         try:
             self._lamps[box] = mwi.decode(box, text)
         except BadLampError as error:
-            log.warning("%s; its phones keep what they show", error)
+            log.warning("%s; its phones keep what they show", error.flaw)
             return False
         return True
 
@@ -241,7 +241,7 @@ class Notifier:
         try:
             self._rpc("tm.t_uac_start", *notify(watcher, lamp, now))
         except RpcFault:
-            log.info("no NOTIFY can be sent to a watcher of mailbox %s", watcher.box)
+            log.info("no NOTIFY can be sent to a watcher of a mailbox")
             self._unanswered(watcher, now)
             return
         except RpcTimeout:

@@ -217,6 +217,18 @@ def test_what_a_worker_hands_over_is_what_the_agent_reads() -> None:
     assert messages.contact("10#1", request.socket) == "<sip:10%231@[2001:db8::1]:5070;transport=tcp>"
 
 
+def test_no_log_says_whose_lamp_it_is(notifier: Notifier, kamailio: Kamailio, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    phones(Lamp(box="7654", phones=("sip:7654@phone.example",)))
+    notifier.lamps({"7654": "{"}, 1.0)
+    notifier.sends_unsolicited = True
+    kamailio.error = RpcFault(method="m", address="a", code=500, message="no socket")
+    notifier.lamps({"7654": Lamp(box="7654", new=1, phones=("sip:7654@192.0.2.7",)).encode()}, 1.0)
+    notifier.advance(1.0)
+    assert len(caplog.messages) == 3
+    assert "7654" not in caplog.text
+
+
 def test_only_phones_at_addresses_are_told() -> None:
     usable = (PHONE, "sip:[2001:db8::5]:5060;transport=tcp", "sip:2001@192.0.2.21")
     bad = ("sip:a@phone.example.net", "sip:a@192.0.2.300", "tel:1", "sip:a@192.0.2.1\r\nX: y", "sip:a@192.0.2.1?X=y")
