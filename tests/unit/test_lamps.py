@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.load import until
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import lamp_messages as messages
 from agent.lamp_messages import RefusedError
 from agent.lamp_notify import phones
+from agent.lamp_service import LampService
 from agent.lamp_watchers import MOST_PER_BOX, Watchers
 from agent.lamps import REMEMBERED, REPLY_WAIT, WAITS, Notifier
 from kemi import lamps as worker
 from kemi.rpc import RpcFault, RpcTimeout, RpcUnavailable
+from model.settings import Settings
 from state import mwi
 from state.mwi import BadLampError, Lamp
 
@@ -480,3 +484,19 @@ def test_what_another_release_kept_is_forgotten(tmp_path: Path, begin: Begin, ka
         other.commit()
     lit(begin(2.0), 2.0, new=1)
     assert kamailio.notices() == []
+
+
+def test_a_folder_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    paths = {"STROWGER_RUN": str(tmp_path / "run" / "node"), "STROWGER_SNAPSHOT": str(tmp_path / "snapshot")}
+    nowhere = {"STROWGER_REDIS_URL": "redis://127.0.0.1:1/0"}
+    settings, stopped = Settings.from_env({**paths, **nowhere}), threading.Event()
+    service = threading.Thread(target=LampService(settings, stopped.is_set).run)
+    service.start()
+    try:
+        until(settings.watchers.exists, "it did not begin", 30)
+        (tmp_path / "run").unlink()
+        until(settings.agent_pipe.is_fifo, "nobody opens the pipe", 30)
+    finally:
+        stopped.set()
+        service.join()
