@@ -16,7 +16,7 @@ from console.ports import free_port
 from devswitch.audio import g711
 from devswitch.leg import Frame, Leg, LegEnded
 from devswitch.rtp.stream import payload_of
-from harness.audio import RATE, SAME, Samples, pitch, silence, tone, write_wav
+from harness.audio import FRAME, RATE, SAME, Samples, pitch, silence, tone, write_wav
 from harness.phone import HearingEndpoint
 from harness.wide_ports import wide_range
 from media.speech.prompts import CATALOGUE
@@ -92,8 +92,8 @@ class _Sent:
         self._left, self._count = samples, count
 
     def frame(self) -> Frame | None:
-        now, self._left = self._left[:160], self._left[160:]
-        if len(now) < 160:
+        now, self._left = self._left[:FRAME], self._left[FRAME:]
+        if len(now) < FRAME:
             return None
         self._count()
         return now
@@ -134,7 +134,7 @@ class Left:
     @property
     def sent(self) -> Samples:
         """What went out of the speech."""
-        return self.speech[: self.frames * 160]
+        return self.speech[: self.frames * FRAME]
 
 
 class Callers:
@@ -216,12 +216,14 @@ class Callers:
             return f"no beep: {over}"
         call.beep = time.monotonic()
         await asyncio.sleep(BEEP_SECONDS + LEAD)
-        self._speak(call, leg)
+        self._speak(call, leg, hearing)
         seconds = len(call.speech) / RATE
         if call.hangs_up:
             await _over(over, hearing, self._random.uniform(self.surely * 0.8, seconds))
             return f"hung up: {over}"
-        await _over(over, hearing, seconds + PAUSE)
+        # By the packets, not by the clock: a phone that is late says what is left, and not after the key.
+        await _over(over, hearing, seconds + PATIENCE, lambda: call.frames == len(call.speech) // FRAME)
+        await _over(over, hearing, PAUSE)
         if over:
             return f"cut off: {over}"
         await _press(leg, "#")
@@ -237,9 +239,10 @@ class Callers:
         await _until(hearing, over, {"vm-msgsaved"})
         return "told twice"
 
-    def _speak(self, call: Left, leg: Leg) -> None:
+    def _speak(self, call: Left, leg: Leg, hearing: Hearing) -> None:
         def count() -> None:
             call.frames += 1
+            hearing.changed.set()
 
         call.spoke = time.monotonic()
         leg.source = _Sent(call.speech, count)
@@ -263,11 +266,13 @@ async def _until(hearing: Hearing, over: list[str], names: set[str]) -> bool:
     return bool(names & set(hearing.names))
 
 
-async def _over(over: list[str], hearing: Hearing, seconds: float) -> None:
-    """Some seconds, or until the call ends."""
+async def _over(
+    over: list[str], hearing: Hearing, seconds: float, done: Callable[[], bool] = lambda: False
+) -> None:  # fmt: skip
+    """Some seconds, or until the call ends, or what is waited for is done."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            while not over:
+            while not over and not done():
                 hearing.changed.clear()
                 await hearing.changed.wait()
 

@@ -59,9 +59,9 @@ RECOVERY = 400.0 if PATIENT else 150.0
 MIN_SECONDS = 1
 SURELY = 2.5
 "Seconds of speech that surely make a message: a shortest one, and time for the recording to begin."
-LATE, SHORT = 1.0, 0.5
+LATE, SHORT = 1.0, 0.2
 "Seconds of the beginning and of the end of speech that a switch may miss which is late."
-MISSING = 0.2
+MISSING = 0.1
 "Share of the frames that a switch may drop where too many come at once, as on a machine that has too much to do."
 CARRIES_AUDIO = ("switch", "media")
 SERVICES = ("voicemail-1", "voicemail-2")
