@@ -30,7 +30,7 @@ SURE = 3
 "Frames in a row that make a prompt."
 PATIENCE = 8.0
 "Seconds that a caller waits for an answer, or for something to be said."
-AGAIN = 1.0
+AGAIN = 1.5
 "Seconds after which the next one calls where somebody did not get through."
 LEAD = 0.4
 "Seconds that a caller draws breath after the beep."
@@ -162,11 +162,12 @@ class Callers:
         return sum(1 for call in self.calls if call.is_owed(self.surely))
 
     async def run(self, count: int, at_once: int, most: int) -> None:
-        """Until ``count`` callers left something; AssertionError where that takes more than ``most`` calls."""
+        """Until ``count`` callers left something; AssertionError where that takes more than ``most`` beeps."""
 
         async def one_after_the_other() -> None:
             while self.left < count:
-                assert len(self.calls) < most, f"{most} calls, and only {self.left} messages: {self._newest()}"
+                through = sum(1 for call in self.calls if call.beep)
+                assert through < most, f"{through} calls, and only {self.left} messages: {self._newest()}"
                 call = self._next()
                 await self._leave(call)
                 if not call.beep:

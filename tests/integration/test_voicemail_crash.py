@@ -41,13 +41,13 @@ from model.policy import MEDIA_RETRY, MediaApp, Route
 from state import keys
 
 PATIENT = bool(os.environ.get("STROWGER_TEST_PATIENT"))
-pytestmark = pytest.mark.timeout(900 if PATIENT else 420)
+pytestmark = pytest.mark.timeout(900 if PATIENT else 600)
 
 BOXES = ("1001", "1002", "1003", "1004")
 MESSAGES = 200
 AT_ONCE = 24
 MOST = 3 * MESSAGES
-"Calls in which two hundred messages must be left."
+"Calls that get through, in which two hundred messages must be left."
 TIMES = 2
 "How often each is killed at least."
 STALLED = 10.0
