@@ -526,3 +526,23 @@ def test_events_are_published_or_lost_and_nobody_minds(redis: RedisServer) -> No
     assert asyncio.run(play(redis.url))
     assert events(redis) == [("transcript.partial", {"call": "1"})]
     assert not asyncio.run(play(f"redis://127.0.0.1:{free_port()}/0"))
+
+
+def test_a_job_that_was_delivered_and_is_nobodys_is_found(redis: RedisServer) -> None:
+    # As a Redis may have it that came back with half of a transaction.
+    async def play(one: Jobs, two: Jobs) -> None:
+        await one.take("mail")
+        await one.add(Job(kind="mail", message=MESSAGE, box="1001"))
+        claim = await one.take("mail")
+        assert claim
+        assert await two.repair() == 0
+        with redis.client() as client:
+            client.xack(keys.vm_jobs("mail"), keys.VM_GROUP, claim.entry)
+        assert await two.repair() == 1
+        again = await two.take("mail")
+        assert again
+        await two.done(again)
+        with redis.client() as client:
+            assert (client.hlen(keys.VM_OPEN), client.xlen(keys.vm_jobs("mail"))) == (0, 0)
+
+    with_jobs(redis, play)
