@@ -95,8 +95,8 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if #redis.call('XPENDING', KEYS[1], '{keys.VM_GROUP}', '-', '+', 1, ARGV[1]) > 0 then return 0 end
 return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], '{keys.VM_GROUP}', ARGV[1])
 """
-# Jobs that are open and in neither place, whoever took them out; an entry that was delivered and nobody holds counts for
-# nothing. When power fails, Redis may come back with half of a transaction: it cuts its file off within one, and at its
+# Jobs that are open and in neither place, whoever took them out; an entry that was delivered and nobody holds is none.
+# When power fails, Redis may come back with half of a transaction: it cuts its file off within one, and at its
 # next start executes what is left of that (seen with 7.0). KEYS: open, due, streams; ARGV: their kinds.
 REPAIR = f"""
 local there, added = {{}}, 0
