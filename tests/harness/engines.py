@@ -62,7 +62,7 @@ class Leaves(Good):
 
 
 class Escapes(Good):
-    """Hangs, and has a child that left its group and holds its pipes; that one's pid is in the file of its options."""
+    """Hangs, and has a child out of its group that holds its pipes, whose pid it writes to the file of its options."""
 
     def feed(self, pcm: bytes) -> str:
         pid = os.fork()
