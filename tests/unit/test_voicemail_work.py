@@ -55,7 +55,7 @@ def test_the_mail_is_the_same_in_every_try() -> None:
     assert first["Message-ID"] == f"<20260131T180000Z-1a2b3c4d.{'ab' * 8}@voicemail.strowger>"
 
 
-@pytest.mark.parametrize("name", ["=?utf-8?b?AAAA?=", "=?utf-8?q?x=0D=0ABcc:_evil=40example.org?=", "=?us-ascii?q?=ff?="])
+@pytest.mark.parametrize("name", ["=?utf-8?b?AAAA?=", "=?utf-8?q?x=0D=0ABcc:_x?=", "=?us-ascii?q?=ff?="])
 def test_what_a_caller_wrote_as_a_header_is_no_code(name: str) -> None:
     mail = compose(stored(caller_name=name), BOX, "vm@example.org", None)
     head = mail.as_bytes().partition(b"\r\n\r\n")[0].replace(b"\r\n ", b" ")
