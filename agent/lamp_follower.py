@@ -29,6 +29,8 @@ class Found:
 
     lamps: Mapping[str, str | None]
     whole: bool = False
+    "Whether these are all that Redis has."
+    complete: bool = False
     "Whether these are all that there are."
 
 
@@ -55,8 +57,8 @@ class Follower:
         store.close()
 
     def _follow(self, store: Store) -> None:
-        position, lamps = mwi.read_all(store)
-        self.deliver(Found(lamps, whole=True))
+        position, lamps, complete = mwi.read_all(store)
+        self.deliver(Found(lamps, whole=True, complete=complete))
         read = time.monotonic()
         renewed = read - RENEW_EVERY
         while not self.stopped() and time.monotonic() - read < WHOLE_EVERY:
