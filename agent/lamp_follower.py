@@ -29,8 +29,6 @@ class Found:
 
     lamps: Mapping[str, str | None]
     whole: bool = False
-    "Whether these are all that Redis has."
-    complete: bool = False
     "Whether these are all that there are."
 
 
@@ -57,8 +55,8 @@ class Follower:
         store.close()
 
     def _follow(self, store: Store) -> None:
-        position, lamps, complete = mwi.read_all(store)
-        self.deliver(Found(lamps, whole=True, complete=complete))
+        position, lamps = mwi.read_all(store)
+        self.deliver(Found(lamps, whole=True))
         read = time.monotonic()
         renewed = read - RENEW_EVERY
         while not self.stopped() and time.monotonic() - read < WHOLE_EVERY:

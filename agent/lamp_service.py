@@ -92,7 +92,7 @@ class LampService:
             return
         now = time.time()
         if isinstance(message, Found):
-            notifier.lamps(message.lamps, now, complete=message.complete)
+            notifier.lamps(message.lamps, now)
             notifier.complete = notifier.complete or message.whole
         elif message["kind"] == "subscribe":
             notifier.subscribe(message, now)

@@ -64,11 +64,8 @@ class Notifier:
         for watcher in watchers:
             self._look_at(watcher, now)
 
-    def lamps(self, found: Mapping[str, str | None], now: float, *, complete: bool = False) -> None:
-        """Take in lamps as Redis has them, None for mailboxes that are gone; ``complete``: all others are gone too."""
-        if complete:
-            # Removed while we did not look.
-            found = {**dict.fromkeys(self._lamps), **found}
+    def lamps(self, found: Mapping[str, str | None], now: float) -> None:
+        """Take in lamps as Redis has them, None for mailboxes that are gone."""
         for box, text in found.items():
             before = self._lamps.get(box)
             if text is None:

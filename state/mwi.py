@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from state import keys
 from state.store import Store, _away
@@ -92,26 +92,11 @@ def remove(store: Store, box: str) -> None:
     _change(store, box, "")
 
 
-class Lamps(NamedTuple):
-    """All that Redis has."""
-
-    position: str
-    "Where the stream stands."
-    lamps: dict[str, str]
-    "Each mailbox's, not decoded."
-    complete: bool
-    "Whether there is no other mailbox: not so from when Redis was flushed or restarted until all is made anew."
-
-
-def read_all(store: Store) -> Lamps:
-    """Everything, as of one moment. Raises :class:`state.store.StoreError`."""
-    with _away(), store._redis.pipeline(transaction=True) as pipe:
-        pipe.xrevrange(keys.MWI_CHANGES, count=1)
-        pipe.hgetall(keys.MWI)
-        pipe.get(keys.VM_REBUILT)
-        pipe.info("server")
-        last, lamps, rebuilt, info = cast("tuple[Any, Any, Any, Any]", pipe.execute())
-    return Lamps(last[0][0] if last else "0-0", lamps, rebuilt == info["run_id"])
+def read_all(store: Store) -> tuple[str, dict[str, str]]:
+    """Where the stream stands, and then each mailbox's lamp, not decoded. Raises :class:`state.store.StoreError`."""
+    with _away():
+        last = cast("list[tuple[str, Any]]", store._redis.xrevrange(keys.MWI_CHANGES, count=1))
+        return (last[0][0] if last else "0-0"), cast("dict[str, str]", store._redis.hgetall(keys.MWI))
 
 
 def read(store: Store, boxes: Iterable[str]) -> dict[str, str | None]:

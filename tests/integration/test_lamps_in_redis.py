@@ -29,7 +29,7 @@ def store(server: RedisServer) -> Iterator[Store]:
 
 
 def test_a_lamp_is_read_and_followed(store: Store) -> None:
-    assert mwi.read_all(store) == ("0-0", {}, False)
+    assert mwi.read_all(store) == ("0-0", {})
     lamp = Lamp(box="1001", new=2, urgent_new=1, phones=("sip:1001@192.0.2.21",), seq=7)
     mwi.write(store, lamp)
     position, boxes = mwi.follow(store, "0-0", 1.0)
@@ -37,11 +37,7 @@ def test_a_lamp_is_read_and_followed(store: Store) -> None:
     found = mwi.read(store, boxes)["1001"]
     assert found is not None
     assert mwi.decode("1001", found) == lamp
-    assert mwi.read_all(store) == (position, {"1001": found}, False)
-    store._redis.set(keys.VM_REBUILT, "another one's")
-    assert not mwi.read_all(store).complete
-    store._redis.set(keys.VM_REBUILT, str(store._redis.info("server")["run_id"]))  # type: ignore[index]
-    assert mwi.read_all(store) == (position, {"1001": found}, True)
+    assert mwi.read_all(store) == (position, {"1001": found})
     mwi.remove(store, "1001")
     assert mwi.follow(store, position, 1.0)[1] == ["1001"]
     assert mwi.read(store, ["1001"]) == {"1001": None}

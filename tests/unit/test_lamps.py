@@ -217,15 +217,6 @@ def test_what_a_worker_hands_over_is_what_the_agent_reads() -> None:
     assert messages.contact("10#1", request.socket) == "<sip:10%231@[2001:db8::1]:5070;transport=tcp>"
 
 
-@pytest.mark.parametrize("complete", [True, False])
-def test_a_mailbox_removed_while_nobody_looked(notifier: Notifier, kamailio: Kamailio, complete: bool) -> None:
-    lit(notifier, 1.0)
-    answer(notifier, subscribed(notifier, kamailio, 2.0), 2.0)
-    notifier.lamps({"2": Lamp(box="2").encode()}, 3.0, complete=complete)
-    notifier.advance(3.0)
-    assert ["terminated;reason=noresource" in notice for notice in kamailio.notices()] == [True] * complete
-
-
 def test_no_log_says_whose_lamp_it_is(notifier: Notifier, kamailio: Kamailio, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     phones(Lamp(box="7654", phones=("sip:7654@phone.example",)))
