@@ -134,6 +134,7 @@ class Notifier:
             host=request.host,
             target=request.contact,
             peer=request.peer,
+            other=request.other_peer,
             socket=request.socket,
             sender=f"<{request.callee}>;tag={tag}",
             receiver=f"<{request.caller}>" + (f";tag={request.caller_tag}" if request.caller_tag else ""),
@@ -154,7 +155,9 @@ class Notifier:
             # RFC 3261 section 12.2.2.
             raise RefusedError(500, "Out of Order")
         watcher.heard = request.cseq
-        watcher.target, watcher.peer, watcher.socket = request.contact, request.peer, request.socket
+        watcher.target, watcher.socket = request.contact, request.socket
+        if {watcher.peer, watcher.other} != {request.peer, request.other_peer}:
+            watcher.peer, watcher.other = request.peer, request.other_peer
         return watcher
 
     def _decoded(self, box: str, text: str) -> bool:
@@ -268,6 +271,8 @@ class Notifier:
         watcher.sent = 0.0
         if watcher.failed < len(WAITS) and not watcher.ended:
             watcher.owed, watcher.not_before = True, now + WAITS[watcher.failed]
+            if watcher.other:
+                watcher.peer, watcher.other = watcher.other, watcher.peer
             watcher.failed += 1
             self._look_at(watcher, watcher.not_before)
         elif watcher.solicited:

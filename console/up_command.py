@@ -47,7 +47,7 @@ CALLS_SHOWN = 12
 
 
 def up(directory: Directory = DIRECTORY, switch: WhichSwitch = EMBEDDED) -> None:
-    """Start a whole node with its switch and media worker, place the first calls, and stay up until Ctrl-C."""
+    """Start a whole node with switch, media worker and voicemail, place the first calls, and stay up until Ctrl-C."""
     with _node(directory, switch) as stack, demo.carriers(stack, directory / "demo") as lamp:
         _write_environment(stack)
         demo.place_first_calls(stack, directory / "demo", lamp)

@@ -25,10 +25,9 @@ from media.voicemail.store import Store, Stored
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(voicemail_boxes.app, name="box", help="One mailbox: made, changed, removed, its PIN.")
-app.command("import")(voicemail_boxes.import_boxes)
 
 BoxNumber = Annotated[str, typer.Argument(help="Number of the box, or one that leads to it.")]
-Id = Annotated[str, typer.Argument(help="Id of the message, as `list` shows it.")]
+Id = Annotated[str, typer.Argument(help="Id of the message, as `list` shows it; without: the newest.")]
 Ids = Annotated[list[str], typer.Argument(help="Ids of messages.")]
 
 PLAYERS = (("aplay", "-q"), ("play", "-q"), ("paplay",), ("afplay",))
@@ -66,6 +65,9 @@ def _cell(value: object) -> object:
     if isinstance(value, bool):
         return "yes" if value else "none"
     return " ".join(value) if isinstance(value, tuple) else value
+
+
+app.command("import")(voicemail_boxes.import_boxes)
 
 
 @app.command("list")
@@ -122,7 +124,7 @@ def _as_dict(one: Stored) -> dict[str, object]:
 
 
 @app.command()
-def show(box: BoxNumber, id: Id, json: Json = False) -> None:
+def show(box: BoxNumber, id: Id = "", json: Json = False) -> None:
     """What is known of a message, with its text, and what became of its mail."""
     one = _message(box, id)
     if json:
@@ -141,14 +143,14 @@ def show(box: BoxNumber, id: Id, json: Json = False) -> None:
 
 
 @app.command()
-def play(box: BoxNumber, id: Id) -> None:
+def play(box: BoxNumber, id: Id = "") -> None:
     """Play a message on this machine. It stays as it is: a new one stays new."""
     one = _message(box, id)
     player = next((words for words in PLAYERS if shutil.which(words[0])), None)
     if player is None:
         names = ", ".join(words[0] for words in PLAYERS)
         raise CommandFailed(
-            f"nothing here plays audio ({names}); `strowger voicemail export {box} {id}` gives the file"
+            f"nothing here plays audio ({names}); `strowger voicemail export {box} {one.message.id}` gives the file"
         )
     status = subprocess.run([*player, str(one.audio)], check=False).returncode
     if status:
@@ -158,7 +160,7 @@ def play(box: BoxNumber, id: Id) -> None:
 @app.command()
 def export(
     box: BoxNumber,
-    id: Id,
+    id: Id = "",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The WAV file to write; - writes standard output.")
     ] = None,
@@ -169,7 +171,7 @@ def export(
         with one.audio.open("rb") as source:
             shutil.copyfileobj(source, sys.stdout.buffer)
         return
-    target = output or Path(f"{id}.wav")
+    target = output or Path(f"{one.message.id}.wav")
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         shutil.copyfile(one.audio, part)
@@ -211,4 +213,8 @@ def _each(ids: list[str], do: Callable[[str], object], done: str) -> None:
 
 def _message(box: str, id: str) -> Stored:
     found = store()
-    return found.message(found.find_box(box), id)
+    number = found.find_box(box)
+    newest = max((known for folder in FOLDERS[:2] for known in found.ids(number, folder)), default="")
+    if not id and not newest:
+        raise CommandFailed(f"box {number} has no messages")
+    return found.message(number, id or newest)

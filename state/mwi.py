@@ -119,6 +119,16 @@ def follow(store: Store, after: str, block: float) -> tuple[str, list[str]]:
     return (entries[-1][0] if entries else after), [fields["box"] for _, fields in entries if "box" in fields]
 
 
+def changed(store: Store, after: str, last: str) -> list[str]:
+    """The mailboxes that changed after a position in the stream, up to another.
+
+    Raises :class:`state.store.StoreError`.
+    """
+    with _away():
+        raw = store._redis.xrange(keys.MWI_CHANGES, min=f"({after}", max=last)
+    return [fields["box"] for _, fields in cast("list[tuple[str, dict[str, str]]]", raw) if "box" in fields]
+
+
 def lease(store: Store, node: str, seconds: float) -> bool:
     """Whether ``node`` is the one that sends unsolicited NOTIFYs; if so, for ``seconds`` from now.
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from console.ports import free_port
 from devswitch.audio import g711
-from devswitch.leg import Frame, Leg
+from devswitch.leg import Frame, Leg, LegEnded
 from devswitch.rtp.stream import payload_of
 from harness.audio import RATE, SAME, Samples, pitch, silence, tone, write_wav
 from harness.phone import HearingEndpoint
@@ -224,7 +224,7 @@ class Callers:
         await _over(over, hearing, seconds + PAUSE)
         if over:
             return f"cut off: {over}"
-        await leg.send_digits("#", 80)
+        await _press(leg, "#")
         if not await _until(hearing, over, set(TOLD)):
             return f"heard nothing: {over}"
         call.told = time.monotonic()
@@ -233,7 +233,7 @@ class Callers:
         await asyncio.sleep(0.3)
         if over:
             return "told, and cut off"
-        await leg.send_digits("1", 80)
+        await _press(leg, "1")
         await _until(hearing, over, {"vm-msgsaved"})
         return "told twice"
 
@@ -243,6 +243,12 @@ class Callers:
 
         call.spoke = time.monotonic()
         leg.source = _Sent(call.speech, count)
+
+
+async def _press(leg: Leg, key: str) -> None:
+    # Whether it came there is heard.
+    with suppress(LegEnded):
+        await leg.send_digits(key, 80)
 
 
 async def _until(hearing: Hearing, over: list[str], names: set[str]) -> bool:
@@ -259,13 +265,11 @@ async def _until(hearing: Hearing, over: list[str], names: set[str]) -> bool:
 
 async def _over(over: list[str], hearing: Hearing, seconds: float) -> None:
     """Some seconds, or until the call ends."""
-    deadline = time.monotonic() + seconds
-    while not over and (left := deadline - time.monotonic()) > 0:
-        hearing.changed.clear()
-        try:
-            await asyncio.wait_for(hearing.changed.wait(), left)
-        except TimeoutError:
-            return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not over:
+                hearing.changed.clear()
+                await hearing.changed.wait()
 
 
 @asynccontextmanager

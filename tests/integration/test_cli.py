@@ -1065,6 +1065,8 @@ def test_a_completion_script_can_be_produced(shell: str) -> None:
         ("strowger gateway ", ["list", "drain", "resume", "reset"]),
         ("strowger gateway drain carrier-a --u", ["--until"]),
         ("strowger cdr ", ["tail", "export"]),
+        ("strowger voicemail box ", ["add", "set", "show", "remove", "pin"]),
+        ("strowger voicemail retry --a", ["--all"]),
         ("strowger cdr tail --outcome f", ["failed"]),
     ],
 )

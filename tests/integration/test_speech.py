@@ -83,6 +83,13 @@ def test_espeak_speaks(tmp_path: Path) -> None:
     assert seconds(asyncio.run(made.render("[[" + "hello world " * 5 + "]]"))) > 1
 
 
+def test_no_text_has_phonemes_for_espeak(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    engine = Espeak(program=program(tmp_path, f'cp "$6" {kept}'))
+    asyncio.run(engine.render("a [[[[b]] [c] [[", "", 8000, tmp_path / "speech.wav"))
+    assert "[[" not in kept.read_text()
+
+
 def test_the_wide_band_is_there_when_asked_for(tmp_path: Path) -> None:
     made = Speech(Cache(tmp_path), Flite(), "slt")
     narrow, wide = (asyncio.run(made.render(SENTENCE, rate=rate)) for rate in (8000, 16000))

@@ -159,6 +159,7 @@ def test_messages_are_listed_and_shown(cli: Cli, store: Store) -> None:
     assert "state=sent tries=1" in shown.out
     assert cli("voicemail", "show", "1001", ids[0], "--json").data["transcript"]["state"] == "done"
     assert "has no message" in cli("voicemail", "show", "1001", "x", status=1).said
+    assert cli("voicemail", "show", "1001", "--json").data["id"] == max(ids[:2])
 
 
 def test_audio_is_exported_and_played(cli: Cli, store: Store, tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ from pathlib import Path
 
 import pytest
 import redis
-from harness.audio import RATE, Samples, read_wav
+from harness.audio import RATE, read_wav
 from harness.killing import Kept, children, supervised
 from harness.leaving import LEAD, Callers, Left, callers, make_sounds
+from harness.matching import found_of
 from harness.media_worker import running
 from harness.sentences import SENTENCES, spoken
 from harness.site import MEDIA, Site, site
@@ -275,39 +276,6 @@ def _wrong_message(stored: Stored, call: Left) -> Iterator[str]:
         yield f"its transcript failed: {(stored.transcript or {}).get('reason')}"
     elif not PATIENT and text != written(audio.astype("<i2").tobytes()):
         yield "its transcript is of another audio"
-
-
-@dataclass(frozen=True)
-class Match:
-    """Which frames that a caller sent a recording has."""
-
-    first: int
-    "The number of the first one that is there."
-    last: int
-    missing: int
-    "Between these, and after the last one."
-    foreign: int
-    "Frames in the recording that are neither silence nor the caller's."
-
-
-def found_of(sent: Samples, recorded: Samples) -> Match:
-    """What of ``sent`` is in ``recorded``, in its order."""
-    data, at, there = recorded.astype("<i2").tobytes(), 0, []
-    frames = [sent[n : n + 160].astype("<i2").tobytes() for n in range(0, len(sent), 160)]
-    for number, frame in enumerate(frames):
-        if (place := data.find(frame, at)) >= 0 and np_loud(frame):
-            there.append(number)
-            at = place + len(frame)
-    loud = sum(1 for n in range(0, len(data) - 319, 320) if np_loud(data[n : n + 320]))
-    if not there:
-        return Match(len(frames), 0, 0, loud)
-    missing = len([n for n in range(there[0], len(frames)) if np_loud(frames[n])]) - len(there)
-    return Match(there[0], there[-1], missing, loud - len(there))
-
-
-def np_loud(frame: bytes) -> bool:
-    """Whether there is sound in it."""
-    return any(frame.strip(b"\0")) and max(memoryview(frame).cast("h")) > 500
 
 
 def _wrong_mails(place: Site, mailbox: Mailbox) -> Iterator[str]:
