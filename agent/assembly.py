@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.cost import cost_of, is_rates
 from model.record import AttemptRecord, CallRecord, Outcome
 
 Event = dict[str, Any]
@@ -64,6 +65,7 @@ def _sound(event: Event) -> bool:
         and all(isinstance(event.get(name), kind) for name, kind in needed.items())
         and (event["event"] != "failed" or _sound_steps(event.get("steps", [])))
         and (event["event"] != "decided" or _sound_decision(event))
+        and ("rates" not in event or is_rates(event["rates"]))
     )
 
 
@@ -234,7 +236,8 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     outcome, status, over = _outcome(end, answered, ended, events[-1])
     found = {what: text for what, _, text in decided["steps"]}
     facts = decided["facts"]
-    talked = ended["at"] - answered["at"] if answered and ended else 0.0
+    duration = max(0.0, round(ended["at"] - answered["at"], 3)) if answered and ended else 0.0
+    cost, currency = _cost(events, attempts, answered, duration) if answered and ended else ("", "")
     return CallRecord(
         call=call,
         node=node,
@@ -252,13 +255,21 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         began=first["at"],
         answered=answered["at"] if answered else None,
         ended=over,
-        duration=max(0.0, round(talked, 3)),
+        duration=duration,
         ended_by=(ended["by"] if ended else "unknown") if outcome is Outcome.ANSWERED else "",
         attempts=tuple(attempts),
         steps=tuple((what, subject, text) for steps in (decided["steps"], *further) for what, subject, text in steps),
         app=handed.get("app", ""),
         reason=handed.get("reason", ""),
+        cost=cost,
+        currency=currency,
     )
+
+
+def _cost(events: list[Event], attempts: list[AttemptRecord], answered: Event, duration: float) -> tuple[str, str]:
+    """What the call costs at the gateway that answered, by what was known of it when it was decided last."""
+    known = next((event["rates"] for event in reversed(events) if "rates" in event), None)
+    return cost_of(known, attempts[-1].gateway, answered["at"], duration) if known and attempts else ("", "")
 
 
 def _outcome(

@@ -119,6 +119,8 @@ def _print(explanation: Explanation) -> None:
     _print_line("policy", f"version {explanation.version or '(the file)'}")
     for what, subject, found in explanation.steps:
         out.print(f"  {what:<14} {subject:<24} {found}")
+    for quote in explanation.rates:
+        _print_line("rate", f"{quote.gateway}  {quote.rate} {quote.currency}, by {quote.prefix or 'any number'}")
     for attempt in explanation.attempts:
         _print_line(f"attempt {attempt.number}", f"{attempt.gateway}  {attempt.uri}")
         if attempt.cause is None:

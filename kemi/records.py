@@ -41,6 +41,8 @@ def decided(
         "route": outcome.plan.route,
         "gateways": [attempt.gateway for attempt in outcome.plan.attempts],
     }
+    if outcome.plan.rates:
+        event["rates"] = outcome.plan.rates
     return event | _handed_over(outcome.plan)
 
 
@@ -75,6 +77,9 @@ def failed(
         event["steps"] = decision.steps
     if isinstance(outcome, policy.Retry):
         voicemail = _handed_over(outcome.plan) if outcome.plan.original and not plan.original else {}
+        if outcome.plan.rates and outcome.plan.used != plan.used:
+            # Media sent the call on, to gateways that were not known before.
+            event["rates"] = outcome.plan.rates
         return event | {"next": outcome.plan.attempt.gateway} | voicemail
     if isinstance(outcome, policy.Reject):
         return event | {"refusal": outcome.refusal.id, "told": outcome.refusal.status}

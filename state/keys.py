@@ -20,11 +20,13 @@ EXPIRIES = f"{_TAG}:expiries"
 DRAINS = f"{_TAG}:drains"
 "Hash: gateway to its drain as JSON."
 CHANGES = f"{_TAG}:changes"
-"Stream of changes, their numbers as ids: op (put, del, import, policy, drain), field, value."
+"Stream of changes, their numbers as ids: op (put, del, import, policy, drain, unrate), field, value."
 PREFIXES = f"{_TAG}:prefixes"
 "Hash: imported route prefix to the name of a route of the policy."
 PREFIX_ROUTES = f"{_TAG}:prefix-routes"
 "Hash: name of a route to how many imported prefixes lead to it."
+SHEETS = f"{_TAG}:rate-sheets"
+"Hash: gateway to what is known of its rate sheet as JSON (see state/rates.py)."
 IMPORT = f"{_TAG}:import"
 "Token of the import that is under way; expires when that import stops renewing it."
 TOUCHED = f"{_TAG}:import:touched"
@@ -42,6 +44,11 @@ APPLIED = f"{_TAG}:applied"
 
 RECORDS = f"{_TAG}:cdr"
 "Stream of the records of calls that are over, of all nodes: record (JSON, see model/record.py)."
+
+
+def rates(gateway: str) -> str:
+    """Key of a hash, a gateway's rate sheet: prefix and beginning to the rate (see state/rates.py)."""
+    return f"{_TAG}:rates:{gateway}"
 
 
 def spool(node: str) -> str:
