@@ -38,6 +38,9 @@ def encode_policy(policy: Policy) -> str:
 
 def _policy(policy: Policy) -> dict[str, Any]:
     data = asdict(policy)
+    for name in ("currency", "exchange"):
+        if not data[name]:
+            del data[name]
     for name, gateway in policy.gateways.items():
         # Left out where it is the default, which therefore is one object for all plans to tell.
         if gateway.breaker == DEFAULT_BREAKER:
