@@ -1065,6 +1065,7 @@ def test_a_completion_script_can_be_produced(shell: str) -> None:
         ("strowger gateway ", ["list", "drain", "resume", "reset"]),
         ("strowger gateway drain carrier-a --u", ["--until"]),
         ("strowger cdr ", ["tail", "export"]),
+        ("strowger rates ", ["import", "list", "show", "export", "remove"]),
         ("strowger cdr tail --outcome f", ["failed"]),
     ],
 )
