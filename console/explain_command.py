@@ -137,7 +137,7 @@ def _print(explanation: Explanation) -> None:
     for what, subject, found in explanation.steps:
         out.print(f"  {what:<14} {subject:<24} {found}")
     for quote in explanation.rates:
-        _print_line("rate", f"{quote.gateway}  {quote.rate} {quote.currency}, by {quote.prefix or 'any number'}")
+        _print_line("rate", f"{quote.gateway}  {quote}")
     for attempt in explanation.attempts:
         _print_line(f"attempt {attempt.number}", f"{attempt.gateway}  {attempt.uri}")
         if attempt.cause is None:

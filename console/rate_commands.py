@@ -24,7 +24,7 @@ from model import ratefile
 from model.listfile import Flaw, ListFileError
 from model.numbers import normalise, normalise_beginning
 from model.policy import Policy
-from model.rates import CURRENCY, amount_text, parse_billing
+from model.rates import CURRENCY, parse_billing
 from model.settings import Settings
 from policyfile.problems import did_you_mean
 from state import keys
@@ -128,17 +128,12 @@ def show(
             found = least_cost.every(normalise(number, view.policy.dialling), view, moment)
     except (NoSnapshotError, NoPolicyError) as error:
         raise CommandFailed("this node has no policy, and so no rates") from error
-    found.sort(key=lambda one: (one.currency, one.rate, one.gateway))
-    rows = [
-        (one.gateway, amount_text(one.rate.price), one.currency, amount_text(one.rate.fee), one.rate.billing,
-         one.prefix or "any number")
-        for one in found
-    ]  # fmt: skip
-    columns = ("gateway", "price", "currency", "fee", "billing", "prefix")
+    rows = [quote.as_dict() for quote in found]
     if json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        print_json(rows)
     else:
-        print_table(columns, rows, empty="no gateway has a rate for it")
+        shown = [{**row, "prefix": row["prefix"] or "any number"}.values() for row in rows]
+        print_table(tuple(rows[0] if rows else ()), map(tuple, shown), empty="no gateway has a rate for it")
 
 
 @app.command()

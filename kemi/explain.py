@@ -79,13 +79,12 @@ class Explanation:
     reason: str = ""
     "Why it is: ``direct``, or that of its way to voicemail."
     rates: tuple[least_cost.Quote, ...] = ()
-    "What each gateway takes for the number, where that decides; those in other routes included."
+    "What each gateway takes for the number, where that decides, cheapest first; gateways of other routes included."
 
     def as_dict(self) -> dict[str, object]:
         """As JSON has it."""
         steps = [{"what": what, "subject": subject, "found": found} for what, subject, found in self.steps]
-        rates = [{**quote._asdict(), "rate": str(quote.rate)} for quote in self.rates]
-        return {**asdict(self), "steps": steps, "rates": rates}
+        return {**asdict(self), "steps": steps, "rates": [quote.as_dict() for quote in self.rates]}
 
 
 @dataclass(slots=True)
@@ -151,7 +150,7 @@ def _rates(steps: tuple[policy.Step, ...], view: View, now: float) -> tuple[leas
     if not any(what == "rate" for what, _, _ in steps):
         return ()
     callee = next(number for what, _, number in steps if what == "callee")
-    return tuple(sorted(least_cost.every(callee, view, now), key=lambda one: (one.currency, one.rate, one.gateway)))
+    return tuple(least_cost.every(callee, view, now))
 
 
 def _at_media(found: Explanation, plan: Plan) -> Explanation:

@@ -34,6 +34,18 @@ class Quote(NamedTuple):
     "By which prefix of its sheet; empty: it is for any number."
     rate: Rate
 
+    def __str__(self) -> str:
+        fee = f" and {amount_text(self.rate.fee)} a call" if self.rate.fee else ""
+        price = f"{amount_text(self.rate.price)} {self.currency} a minute{fee}"
+        return f"{price}, {self.rate.billing}, by {self.prefix or 'any number'}"
+
+    def as_dict(self) -> dict[str, str]:
+        """As JSON has it; amounts as text."""
+        return {
+            "gateway": self.gateway, "price": amount_text(self.rate.price), "currency": self.currency,
+            "fee": amount_text(self.rate.fee), "billing": self.rate.billing, "prefix": self.prefix,
+        }  # fmt: skip
+
 
 def quote(one: Priced) -> Quote:
     """For people."""
@@ -86,11 +98,11 @@ class Ranking:
     def rest(self) -> Iterator[Step]:
         """What becomes of those that :meth:`order` was not asked for."""
         if behind := self.fitting[self.asked :]:
-            yield "rate", _names(behind), f"dearer, and not tried: {self._least.at_most} are before"
+            yield "rate", "others", f"dearer, and not tried: {_names(behind)}"
         if self.unrated and self.asked <= len(self.fitting):
-            yield "rate", ", ".join(self.unrated), f"none for this number: {'not tried' if self._last else 'left out'}"
+            yield "rate", "none", f"{'not tried' if self._last else 'left out'}: {', '.join(self.unrated)}"
         if self.dear:
-            yield "rate", _names(self.dear), f"above {amount_text(self._least.max_price)}: left out"
+            yield "rate", f"above {amount_text(self._least.max_price)}", f"left out: {_names(self.dear)}"
 
 
 def _names(found: list[Priced]) -> str:
@@ -104,10 +116,14 @@ def _text(one: Priced) -> str:
 
 
 def every(number: str, view: View, at: float) -> list[Quote]:
-    """What each gateway takes that has a rate, whatever its currency, by name."""
-    sheets = enumerate(sorted(view.sheets.items()))
-    ranks = {sheet.number: (place, name, sheet.currency, 0) for place, (name, sheet) in sheets}
-    return list(map(quote, _priced(ranks, number, view, at)[0]))
+    """What each gateway takes that has a rate, cheapest first; those last that the policy cannot compare."""
+    worth = {view.policy.currency: UNIT, **view.policy.exchange}
+    ranks = {
+        sheet.number: (place, name, sheet.currency, worth.get(sheet.currency, 0))
+        for place, (name, sheet) in enumerate(sorted(view.sheets.items()))
+    }
+    found = _priced(ranks, number, view, at)[0]
+    return [quote(one) for one in sorted(found, key=lambda one: not one[2][3])]
 
 
 def _priced(ranks: Ranks, number: str, view: View, at: float) -> tuple[list[Priced], float]:

@@ -45,10 +45,6 @@ class Rate(NamedTuple):
         """As it is written: ``60/60``."""
         return f"{self.initial}/{self.increment}"
 
-    def __str__(self) -> str:
-        fee = f" and {amount_text(self.fee)} a call" if self.fee else ""
-        return f"{amount_text(self.price)} a minute{fee}, {self.billing}"
-
 
 class Row(NamedTuple):
     """A rate and when it is in force. Of several of one prefix, the one that began last counts."""

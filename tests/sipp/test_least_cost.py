@@ -68,8 +68,8 @@ def test_a_call_goes_to_the_cheapest_and_then_to_the_second(rated: Node) -> None
     assert [step for step in record.steps if step[0] == "rate"] == [
         ("rate", "refuses", "0.11 USD by +4420794"),
         ("rate", "answers", "0.06 EUR by +44"),
-        ("rate", "dear", "dearer, and not tried: 2 are before"),
-        ("rate", "unrated", "none for this number: not tried"),
+        ("rate", "others", "dearer, and not tried: dear"),
+        ("rate", "none", "not tried: unrated"),
     ]
     rate = price("0.06").rate
     milliseconds = round(record.duration * 1000)

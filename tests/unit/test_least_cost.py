@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from kemi import policy
+from agent.cost import is_rates
+from kemi import policy, records
 from kemi.explain import Snapshot, explain
 from kemi.health import Health
 from kemi.least_cost import SETUP, every
 from kemi.plan import Plan
 from kemi.view import View
 from model.call import CallFacts
-from model.causes import Failure
+from model.causes import Cause, Failure
 from model.policy import Drain, Gateway, LeastCost, Policy, Route, Strategy, Trunk
 from model.rates import UNIT, Rate, Row, amount_text
 from state import codec, layout, rates
@@ -41,10 +45,10 @@ def sheet(prices: dict[str, str], currency: str = "USD", **fields: int) -> tuple
 
 def view_of(sheets: Sheets, least: LeastCost, whole: Policy = POLICY, **drains: Drain) -> View:
     route = Route("r", ("",), NAMES, Strategy.LEAST_COST, least_cost=least)
-    records = layout.build(whole, (route,), (), version=7, sheets=sheets)
-    index = layout.Index.decode(records[layout.INDEX])
+    snapshot = layout.build(whole, (route,), (), version=7, sheets=sheets)
+    index = layout.Index.decode(snapshot[layout.INDEX])
     index.drains = {name: codec.encode_drain(drain) for name, drain in drains.items()}
-    return View({**records, layout.INDEX: index.encode()}.get)
+    return View({**snapshot, layout.INDEX: index.encode()}.get)
 
 
 def decided(
@@ -156,14 +160,14 @@ class TestOrder:
         decision = decided(self.sheets, least=LeastCost(2, unrated="left_out"))
         assert order(decision) == "bc"
         assert rate_steps(decision)[2:] == [
-            ("a", "dearer, and not tried: 2 are before"),
-            ("d", "none for this number: left out"),
+            ("others", "dearer, and not tried: a"),
+            ("none", "left out: d"),
         ]
 
     def test_max_price_is_in_the_policys_currency(self) -> None:
         decision = decided(self.sheets, least=LeastCost(10, max_price=UNIT // 50, unrated="left_out"))
         assert order(decision) == "bc"
-        assert rate_steps(decision)[-1] == ("a", "above 0.02: left out")
+        assert rate_steps(decision)[-1] == ("above 0.02", "left out: a")
         refused = decided(self.sheets, least=LeastCost(10, max_price=1, unrated="left_out"))
         assert isinstance(refused.outcome, policy.Reject)
         assert (refused.outcome.refusal.id, refused.outcome.refusal.status) == ("no-rate", 503)
@@ -193,9 +197,12 @@ class TestOrder:
         view = view_of(self.sheets, LeastCost(1))
         found = explain(CallFacts("77", "12345", "192.0.2.9"), view, Snapshot(), NOW, {"b": Failure(503)})
         assert [(one.gateway, one.prefix, amount_text(one.rate.price)) for one in found.rates] == [
-            ("c", "1", "0.01"), ("b", "123", "0.02"), ("a", "12", "0.03"),
+            ("b", "123", "0.02"), ("c", "1", "0.01"), ("a", "12", "0.03"),
         ]  # fmt: skip
-        assert found.as_dict()["rates"][0]["rate"] == "0.01 a minute, 60/60"  # type: ignore[index]
+        assert str(found.rates[1]) == "0.01 EUR a minute, 60/60, by 1"
+        assert found.as_dict()["rates"][0] == {  # type: ignore[index]
+            "gateway": "b", "price": "0.02", "currency": "USD", "fee": "0", "billing": "60/60", "prefix": "123",
+        }  # fmt: skip
         assert (found.refusal, len(found.attempts)) == ("gateways-failed", 1)
 
 
@@ -267,3 +274,25 @@ def test_a_record_has_the_last_row_of_each_sheet_and_beginning_latest_first(rows
 def test_a_row_comes_back_the_same(prefix: str, starts: int, price: int) -> None:
     row = Row(Rate(price, 1, 2, 3), starts, 7)
     assert rates.decode_row(*rates.encode_row(prefix, row)) == (prefix, row)
+
+
+# What is written down
+
+
+def test_the_rates_stand_with_the_decision() -> None:
+    decision = decided(TestOrder.sheets, least=LeastCost(2))
+    event = records.decided("c", "id", "tag", CallFacts("77", "12345", "192.0.2.9"), decision, 7, 0.0)
+    assert is_rates(json.loads(msgspec.json.encode(event))["rates"])
+    assert [rates[0] for rates in event["rates"]] == ["b", "c"]  # type: ignore[attr-defined]
+    plain = View(layout.build(POLICY, (Route("r", ("",), NAMES),), ()).get)
+    elsewhere = policy.decide(CallFacts("77", "12345", "192.0.2.9"), plain, Snapshot(), NOW)
+    assert "rates" not in records.decided("c", "id", "tag", CallFacts("", "", ""), elsewhere, 7, 0.0)
+
+
+def test_the_rates_stand_with_a_failure_only_where_the_call_is_decided_anew() -> None:
+    before, failure = plan(decided(TestOrder.sheets)), Failure(503)
+    after = policy.next_attempt(before, failure, Snapshot(), NOW)
+    assert "rates" not in records.failed("c", before, failure, after, None, 0.0)
+    anew = structs.replace(before, used=1)
+    sent_on = policy.FailureDecision(policy.Retry(anew), Cause.REDIRECT, "sent on")
+    assert records.failed("c", before, Failure(302), sent_on, None, 0.0)["rates"] == before.rates
