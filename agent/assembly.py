@@ -210,6 +210,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     attempts: list[AttemptRecord] = []
     end = ended = answered = None
     broken = False
+    rates: list[Any] = []
     # To the app of its route, or to voicemail afterwards.
     handed = next((event for event in reversed(events) if "app" in event), {})
     further = [event["steps"] for event in events if event["event"] == "failed" and "steps" in event]
@@ -219,12 +220,15 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
                 broken = True
             case "decided" if event is first or broken:
                 decided, broken = event, False
+                rates = event.get("rates", [])
                 if "refusal" not in event:
                     attempts.append(AttemptRecord(event["gateways"][0], event["at"]))
                 end = event
             case "failed":
                 _fail(attempts, event)
                 end = event
+                # Of the gateways that it goes on to, where it was decided anew.
+                rates = event.get("rates", rates)
             case "answered" if answered is None:
                 answered = event
                 _complete(attempts, event, status=event["status"])
@@ -237,7 +241,9 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     found = {what: text for what, _, text in decided["steps"]}
     facts = decided["facts"]
     duration = max(0.0, round(ended["at"] - answered["at"], 3)) if answered and ended else 0.0
-    cost, currency = _cost(events, attempts, answered, duration) if answered and ended else ("", "")
+    cost, currency = "", ""
+    if answered and ended and attempts:
+        cost, currency = cost_of(rates, attempts[-1].gateway, answered["at"], duration)
     return CallRecord(
         call=call,
         node=node,
@@ -264,12 +270,6 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         cost=cost,
         currency=currency,
     )
-
-
-def _cost(events: list[Event], attempts: list[AttemptRecord], answered: Event, duration: float) -> tuple[str, str]:
-    """What the call costs at the gateway that answered, by what was known of it when it was decided last."""
-    known = next((event["rates"] for event in reversed(events) if "rates" in event), None)
-    return cost_of(known, attempts[-1].gateway, answered["at"], duration) if known and attempts else ("", "")
 
 
 def _outcome(

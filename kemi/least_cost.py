@@ -153,9 +153,7 @@ def rated(ranking: Ranking, gateways: tuple[str, ...], number: str, view: View, 
     """What those of ``gateways`` take that were asked for, at ``at`` and at every change until the call is answered."""
     if ranking.changes > at + SETUP:
         # As nearly always.
-        return tuple(
-            [(one[2][1], one[2][2], ((0, *one[4][3:]),)) for one in ranking.fitting[: ranking.asked]]
-        )  # fmt: skip
+        return tuple([(one[2][1], one[2][2], ((0, *one[4][3:]),)) for one in ranking.fitting[: ranking.asked]])
     asked = [one[2][1] for one in ranking.fitting[: ranking.asked]]
     asked += ranking.unrated[: max(0, ranking.asked - len(ranking.fitting))]
     found: dict[str, tuple[str, list[tuple[int, ...]]]] = {}

@@ -77,8 +77,8 @@ def failed(
         event["steps"] = decision.steps
     if isinstance(outcome, policy.Retry):
         voicemail = _handed_over(outcome.plan) if outcome.plan.original and not plan.original else {}
-        if outcome.plan.rates and outcome.plan.used != plan.used:
-            # Media sent the call on, to gateways that were not known before.
+        if outcome.plan.used != plan.used and (outcome.plan.rates or plan.rates):
+            # To media, or sent on by it: what others take for another number is not what these take.
             event["rates"] = outcome.plan.rates
         return event | {"next": outcome.plan.attempt.gateway} | voicemail
     if isinstance(outcome, policy.Reject):

@@ -270,6 +270,14 @@ def test_where_media_sent_the_call_on_the_new_rates_count() -> None:
     later = [["a", "GBP", [[0, 6_000_000, 0, 1, 1]]]]
     sent_on = failed("c", 101.0, "fs-1", next="a", rates=later)
     assert costing(sent_on, answered("c", 102.0), ended("c", 112.0)) == ("0.010000", "GBP")
+    elsewhere = failed("c", 101.0, "fs-1", next="a", rates=[])
+    assert costing(elsewhere, answered("c", 102.0), ended("c", 112.0)) == ("", "")
+
+
+def test_an_invite_that_comes_again_costs_as_it_was_carried_out() -> None:
+    again = decided("d", 100.1, call_id="c@x", rates=[["a", "GBP", [[0, 6_000_000, 0, 1, 1]]]])
+    assert costing(again, answered("c", 102.0), ended("c", 162.0)) == ("0.020000", "USD")
+    assert costing(started(100.05), again, answered("d", 102.0), ended("d", 162.0, "c@x")) == ("0.060000", "GBP")
 
 
 @pytest.mark.parametrize(

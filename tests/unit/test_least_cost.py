@@ -296,3 +296,6 @@ def test_the_rates_stand_with_a_failure_only_where_the_call_is_decided_anew() ->
     anew = structs.replace(before, used=1)
     sent_on = policy.FailureDecision(policy.Retry(anew), Cause.REDIRECT, "sent on")
     assert records.failed("c", before, Failure(302), sent_on, None, 0.0)["rates"] == before.rates
+    unrated = policy.FailureDecision(policy.Retry(structs.replace(anew, rates=())), Cause.REDIRECT, "sent on")
+    assert records.failed("c", before, Failure(302), unrated, None, 0.0)["rates"] == ()
+    assert "rates" not in records.failed("c", structs.replace(before, rates=()), Failure(302), unrated, None, 0.0)
