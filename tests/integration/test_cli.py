@@ -646,7 +646,9 @@ def test_a_call_is_explained_for_programs(cli: Cli) -> None:
         "facts", "version", "steps", "route", "attempts", "outcome", "gateway", "refusal", "status", "emergency",
         "app",
         "reason",
+        "rates",
     }  # fmt: skip
+    assert data["rates"] == []
     assert data["facts"] == {
         "caller": CALLER, "callee": CALLEE, "source": "127.0.0.9", "asserted": "1002", "user_agent": "Phone",
         "private": True, "caller_host": "", "hops": 0, "origin": "",
