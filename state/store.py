@@ -517,3 +517,5 @@ def _away() -> Iterator[None]:
         raise StoreAwayError(f"Redis does not answer: {error}") from error
     except redis.RedisError as error:
         raise StoreError(f"Redis refuses: {error}") from error
+    except UnicodeDecodeError:
+        raise StoreError("Redis holds what nobody of us wrote: it is no UTF-8") from None
