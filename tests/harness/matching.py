@@ -23,6 +23,8 @@ class Match:
     "Frames that are not there, of those from the first one on."
     foreign: int
     "Frames of the recording that have sound, and were not sent."
+    lost: int
+    "Frames that are not there, of all."
 
 
 def found_of(sent: Samples, recorded: Samples) -> Match:
@@ -37,9 +39,9 @@ def found_of(sent: Samples, recorded: Samples) -> Match:
             at = place + len(frame)
     heard = sum(_is_loud(recorded[begin : begin + FRAME]) for begin in range(0, len(recorded) - FRAME + 1, FRAME))
     if not there:
-        return Match(len(frames), 0, 0, heard)
+        return Match(len(frames), 0, 0, heard, len(loud))
     missing = sum(number >= there[0] for number in loud) - len(there)
-    return Match(there[0], there[-1], missing, max(0, heard - len(there)))
+    return Match(there[0], there[-1], missing, max(0, heard - len(there)), len(loud) - len(there))
 
 
 def _is_loud(frame: Samples) -> bool:

@@ -39,6 +39,10 @@ class _Played:
     def __init__(self, samples: Samples) -> None:
         self._left = samples
 
+    @property
+    def is_over(self) -> bool:
+        return not len(self._left)
+
     def frame(self) -> Samples | None:
         now, self._left = self._left[:FRAME], self._left[FRAME:]
         if not len(now):
@@ -54,6 +58,7 @@ class Call:
         self.progress: list[int] = []
         self.digits = ""
         "Those that the peer sent."
+        self._played = _Played(np.zeros(0, dtype=np.int16))
         self._answered = False
         self._ended: Ended | None = None
         self._condition: asyncio.Event = asyncio.Event()
@@ -135,7 +140,12 @@ class Call:
 
     def play(self, *parts: Samples) -> None:
         """Send audio instead of what is being sent."""
-        self.leg.source = _Played(np.concatenate(parts))
+        self._played = _Played(np.concatenate(parts))
+        self.leg.source = self._played
+
+    async def played(self, timeout: float = PATIENCE) -> None:
+        """Until all of that has gone out, which on a busy machine takes longer than it lasts."""
+        await self.until(lambda: self._played.is_over, "the end of what it says", timeout)
 
     async def hangup(self, cause: str = "NORMAL_CLEARING") -> None:
         """End the call, or refuse it with the reply that fits the cause."""

@@ -17,7 +17,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -74,7 +74,6 @@ class Kill:
 
     kind: str
     calls: list[Left]
-    at: float = field(default_factory=time.monotonic)
 
     @property
     def broken(self) -> int:
@@ -85,7 +84,8 @@ class Kill:
 class Victims:
     """The processes of a site, supervised, and killed."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, chance: random.Random) -> None:
+        self._random = chance
         self.kept = {name: Kept(process) for name, process in site.processes.items()}
         self.kept["kamailio"].before = lambda: serve.prepare(site.settings)
         self.kept["redis"].before = lambda: lose_the_newest(site.node.directory / "redis")
@@ -98,7 +98,7 @@ class Victims:
         return self._kill_engine() if kind == "engine" else self.kept[kind].kill()
 
     def _kill_engine(self) -> bool:
-        for name in random.sample(SERVICES, len(SERVICES)):
+        for name in self._random.sample(SERVICES, len(SERVICES)):
             popen = self.kept[name].process.popen
             for child in children(popen.pid, "media.transcription.child") if popen else []:
                 os.kill(child, signal.SIGKILL)
@@ -182,7 +182,7 @@ async def _kill(victims: Victims, phone: Callers, kind: str) -> Kill:
         call.hits.append(kind)
         if kind in CARRIES_AUDIO and not call.hit:
             call.hit = now
-    return Kill(kind, phone.under_way, now)
+    return Kill(kind, phone.under_way)
 
 
 async def _until(true: Callable[[], bool], seconds: float) -> None:
@@ -333,7 +333,7 @@ def test_no_message_is_lost_whatever_dies(
             await asyncio.sleep(0.5)
         return left
 
-    victims = Victims(place)
+    victims = Victims(place, chance)
     with supervised(list(victims.kept.values())):
         began = time.monotonic()
         phone, kills, left = asyncio.run(scenario())
@@ -358,7 +358,7 @@ def losses_of(place: Site, phone: Callers) -> list[int]:
         for stored in all_messages(place.store)
         if stored.message.caller in calls
     ]
-    return [match.first + match.missing for match in found]
+    return [match.lost for match in found]
 
 
 def report(place: Site, phone: Callers, kills: list[Kill], mailbox: Mailbox, seconds: float) -> str:

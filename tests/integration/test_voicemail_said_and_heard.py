@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness.audio import RATE, Samples, read_wav
+from harness.audio import FRAME, RATE, Samples, read_wav
 from harness.lamp_phone import LampPhone
 from harness.mailbox import FREQUENCY, Listener, make_sounds
+from harness.matching import found_of
 from harness.media_worker import running
 from harness.node import at
 from harness.phone import phone
+from harness.raw import status
 from harness.sentences import errors, spoken
 from harness.site import MEDIA, Site, site
 from harness.speech import found_in
@@ -35,7 +37,9 @@ SENTENCES = (
 ERRORS_MAX = 0.15
 "Share of the words that may be wrong."
 EQUAL = 0.999
-"Share of the samples that must be the same at one alignment."
+"Share of the samples that are heard as they were recorded, at one alignment."
+LOST = 0.01
+"Share of the frames with sound that a busy switch may drop."
 RINGS = 1.0
 "Seconds after which nobody has answered."
 BEEP = 1000
@@ -76,19 +80,21 @@ def place(switch: Switch, mails: tuple[int, Mailbox], tmp_path: Path) -> Iterato
         yield made
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(shutil.which("flite") is None, reason="no flite")
 def test_a_message_all_its_way(place: Site, mails: tuple[int, Mailbox], tmp_path: Path) -> None:
     said = np.concatenate([spoken(text, tmp_path / "said.wav") for text in SENTENCES])
     with LampPhone(place.node.sip) as lamp:
-        lamp.subscribe()
+        # The service that has begun just now tells of the box.
+        until(lambda: subscribed(lamp), "the phone may subscribe")
         assert lamp.notified().lamp == ("no", "0/0 (0/0)")
         asyncio.run(leave(place.node.sip, said))
         assert lamp.notified().lamp == ("yes", "1/0 (0/0)")
         stored = first(place, "new")
         assert (stored.message.reason, stored.message.callee) == ("no-answer", NUMBER)
         recorded = read_wav(stored.audio)
-        assert agreement(recorded, said) >= EQUAL
+        found = found_of(said, recorded)
+        assert (found.lost <= LOST * len(said) // FRAME, found.foreign) == (True, 0), found
         heard = asyncio.run(listen(place.node.sip, len(recorded) / RATE))
         assert agreement(heard, recorded) >= EQUAL
         assert lamp.notified().lamp == ("no", "0/1 (0/0)")
@@ -105,6 +111,12 @@ def test_a_message_all_its_way(place: Site, mails: tuple[int, Mailbox], tmp_path
     assert audio.get_content() == first(place, "saved").audio.read_bytes()
 
 
+def subscribed(lamp: LampPhone) -> bool:
+    """Whether the node takes a subscription."""
+    lamp.new_dialog()
+    return status(lamp.subscribe()) == 200
+
+
 def first(place: Site, folder: str) -> Stored:
     """The only message, which is in that folder."""
     [id] = place.store.ids("1001", folder)  # type: ignore[arg-type]
@@ -116,9 +128,9 @@ async def leave(kamailio: tuple[str, int], said: Samples) -> None:
     async with phone(kamailio, "1003") as made:
         call = made.call("02079460001")
         beep = await call.hears(BEEP, timeout=30)
-        await call.until(lambda: call.ear.now > beep.start + 1.0, "the end of the beep")
+        await call.until(lambda: call.ear.now > beep.start + 1.5, "the end of the beep")
         call.play(said)
-        await asyncio.sleep(len(said) / RATE + 0.3)
+        await call.played(len(said) / RATE + 30)
         await call.dial("#")
         await call.dial("1")
         await call.hears(FREQUENCY["vm-msgsaved"], since=beep.start)
@@ -153,7 +165,8 @@ def test_an_engine_that_goes_wrong_neither_delays_nor_loses_a_message(
 ) -> None:
     # A crash is tried again: seconds in between would tell no more.
     monkeypatch.setattr(work, "FIRST", 0.05)
-    wrong = {"STROWGER_TRANSCRIBER": f"harness.engines:{engine}", "STROWGER_TRANSCRIBE_LIMIT": "2"}
+    limit = "2" if engine == "Hangs" else "60"
+    wrong = {"STROWGER_TRANSCRIBER": f"harness.engines:{engine}", "STROWGER_TRANSCRIBE_LIMIT": limit}
     monkeypatch.syspath_prepend(str(Path(__file__).parent.parent))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
     with world(tmp_path, **wrong) as place, mail_server(place.settings.smtp.port) as mailbox:
