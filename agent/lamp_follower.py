@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from model.settings import Settings
 from state import mwi
-from state.store import Store, StoreError
+from state.store import Store, StoreAwayError, StoreError
 
 log = logging.getLogger("strowger.agent")
 
@@ -43,6 +43,8 @@ class Follower:
     "Whether this node is the one of all that tells the phones that never asked."
     _read_to: str = "0-0"
     "Position in the stream up to which changes were seen."
+    _complaint: str = ""
+    "What went wrong last, which is said once."
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within about a second."""
@@ -51,10 +53,15 @@ class Follower:
             try:
                 self._follow(store)
             except StoreError as error:
-                # The node agent says that Redis is away. Whoever holds the lease then, nobody hears of changes.
-                log.debug("no lamp is read: %s", error)
+                self._complain(error)
                 time.sleep(RETRY_EVERY)
         store.close()
+
+    def _complain(self, error: StoreError) -> None:
+        # The node agent says that Redis is away. Whoever holds the lease then, nobody hears of changes.
+        if not isinstance(error, StoreAwayError) and str(error) != self._complaint:
+            log.warning("no lamp is read: %s", error)
+        self._complaint = str(error)
 
     def _follow(self, store: Store) -> None:
         position, lamps = mwi.read_all(store)

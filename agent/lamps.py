@@ -125,8 +125,7 @@ class Notifier:
             if not self.complete:
                 raise RefusedError(503, "Not Ready", "Retry-After: 5\r\n")
             raise RefusedError(404, "No Such Mailbox")
-        if len([one for one in self._watchers.of(request.box) if one.solicited]) >= MOST_PER_BOX:
-            raise RefusedError(403, "Too Many Subscriptions")
+        self._make_room(request)
         tag = TAG + secrets.token_hex(8)
         return Watcher(
             key=_key(request.call_id, tag),
@@ -145,6 +144,16 @@ class Notifier:
             routes=request.routes,
             heard=request.cseq,
         )
+
+    def _make_room(self, request: Subscribe) -> None:
+        kept = [watcher for watcher in self._watchers.of(request.box) if watcher.solicited]
+        if len(kept) < MOST_PER_BOX:
+            return
+        # A phone that was started anew, once too often; of its dialogs before it knows nothing.
+        own = [watcher for watcher in kept if watcher.target == request.contact]
+        if not own:
+            raise RefusedError(403, "Too Many Subscriptions")
+        self._watchers.remove(min(own, key=lambda watcher: watcher.expires))
 
     def _renewed(self, request: Subscribe, now: float) -> Watcher:
         watcher = self._watchers.get(_key(request.call_id, request.tag))

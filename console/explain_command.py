@@ -17,6 +17,7 @@ import typer
 from console import cdr_output, policy_commands
 from console.node_state import live_state
 from console.output import CommandFailed, Json, err, out, parse_time, print_json
+from kemi.dryrun import Get, with_rates
 from kemi.explain import Explanation, Snapshot, explain, parse_failure
 from kemi.rpc import RpcError
 from kemi.view import NoPolicyError, View
@@ -85,13 +86,29 @@ def command(
 def _view(settings: Settings, policy: Path | None) -> Iterator[View]:
     if policy is not None:
         loaded = policy_commands.read(policy)
-        yield View(layout.build(loaded.policy, loaded.routes, (), version=0).get)
+        records = layout.build(loaded.policy, loaded.routes, (), version=0)
+        if not any(route.least_cost for route in loaded.routes):
+            yield View(records.get)
+            return
+        with _rates(settings) as live:
+            yield View(with_rates(records, live))
         return
     try:
         with SnapshotReader(settings.snapshot).read() as get:
             yield View(get)
     except (NoSnapshotError, NoPolicyError) as error:
         raise CommandFailed("this node has no policy; --policy FILE explains a file") from error
+
+
+@contextmanager
+def _rates(settings: Settings) -> Iterator[Get]:
+    """The node's snapshot, whose rates also decide by another policy; without a node there are none."""
+    try:
+        with SnapshotReader(settings.snapshot).read() as get:
+            yield get
+    except NoSnapshotError:
+        err.print("this node has no snapshot, and so no rates")
+        yield lambda _: None
 
 
 def _first_source(view: View) -> str:
@@ -119,6 +136,8 @@ def _print(explanation: Explanation) -> None:
     _print_line("policy", f"version {explanation.version or '(the file)'}")
     for what, subject, found in explanation.steps:
         out.print(f"  {what:<14} {subject:<24} {found}")
+    for quote in explanation.rates:
+        _print_line("rate", f"{quote.gateway}  {quote}")
     for attempt in explanation.attempts:
         _print_line(f"attempt {attempt.number}", f"{attempt.gateway}  {attempt.uri}")
         if attempt.cause is None:

@@ -48,7 +48,8 @@ def boxes(json: Json = False) -> None:
         print_json(rows)
     else:
         columns = ("number", "name", "new", "saved", "deleted", "pin", "email", "numbers")
-        print_table(columns, [[_cell(row[name]) for name in columns] for row in rows], empty="no boxes")
+        cells = [[_cell(row[name]) for name in columns] for row in rows]
+        print_table(columns, cells, empty=f"no boxes in {found.folder}")
     for text in wrong:
         err.print(text, style="red")
     if wrong:
@@ -63,7 +64,7 @@ def _summary(found: Store, number: str) -> dict[str, object]:
 
 def _cell(value: object) -> object:
     if isinstance(value, bool):
-        return "yes" if value else "none"
+        return "yes" if value else "no"
     return " ".join(value) if isinstance(value, tuple) else value
 
 
@@ -86,7 +87,8 @@ def list_(
     if json:
         print_json([_as_dict(one) for one in messages])
     else:
-        columns = ("id", "folder", "received", "seconds", "from", "name", "urgent", "transcript")
+        # The id begins with the time. No more columns than 80 characters have room for.
+        columns = ("id", "folder", "seconds", "from", "transcript")
         print_table(columns, map(_row, messages), empty="no messages")
     if limit and len(ids) > limit:
         err.print(f"{limit:,} of {len(ids):,}; --limit 0 shows all")
@@ -112,10 +114,9 @@ def _read(found: Store, box: str, ids: list[str]) -> list[Stored]:
 
 def _row(one: Stored) -> tuple[object, ...]:
     about, transcript = one.message, (one.transcript or {}).get("state", "")
-    return (
-        about.id, one.folder, when(about.received), f"{about.seconds:.1f}", about.caller or "withheld",
-        about.caller_name, "urgent" if about.urgent else "", transcript,
-    )  # fmt: skip
+    folder = f"{one.folder}, urgent" if about.urgent else one.folder
+    who = f"{about.caller or 'withheld'} {about.caller_name}".rstrip()
+    return about.id, folder, f"{about.seconds:.1f}", who, transcript
 
 
 def _as_dict(one: Stored) -> dict[str, object]:
@@ -132,7 +133,7 @@ def show(box: BoxNumber, id: Id = "", json: Json = False) -> None:
         return
     about = asdict(one.message) | {"received": when(one.message.received), "wanted": " ".join(one.message.wanted)}
     for name, value in {"folder": one.folder, **about, "audio": one.audio}.items():
-        out.print(f"{name:<14} {value}")
+        out.print(f"{name:<14} {_cell(value)}")
     transcript = one.transcript or {}
     out.print(f"{'transcript':<14} {transcript.get('state', 'none yet')} {transcript.get('reason') or ''}".rstrip())
     for name, became in (one.delivery or {}).items():

@@ -21,6 +21,8 @@ from media.transcription.live import SUBCLASS, Caption, live
 from model.settings import Settings
 
 SENTENCE = "I will come by after work"
+BUSY = 3 * PATIENCE
+"The engine yields to everything else on the machine, so it may take its time."
 
 
 def settings(folder: Path, **changed: Any) -> Settings:
@@ -55,10 +57,10 @@ def test_partial_text_comes_and_then_the_whole(switch: Switch, tmp_path: Path) -
 
     async def caller(call: Call) -> None:
         await call.answered()
-        call.play(silence(0.5), speech, silence(60))
-        await call.ended(4 * PATIENCE)
+        call.play(silence(0.5), speech, silence(90))
+        await call.ended(3 * BUSY)
 
-    talk(switch, script, caller)
+    talk(switch, script, caller, patience=BUSY)
     assert not heard[0].final
     final = next(caption for caption in heard if caption.final)
     wrong, words = errors(SENTENCE, final.text)

@@ -50,15 +50,15 @@ class Served:
             finally:
                 await session.close()
 
-    async def done(self, calls: int = 1) -> None:
+    async def done(self, calls: int = 1, patience: float = PATIENCE) -> None:
         """Until so many scripts have ended; fails as soon as one of them failed."""
         try:
-            async with asyncio.timeout(3 * PATIENCE):
+            async with asyncio.timeout(3 * patience):
                 while self.ended < calls and not self._failures:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"{self.ended} of {calls} call scripts ended in {3 * PATIENCE} s") from None
+            raise AssertionError(f"{self.ended} of {calls} call scripts ended in {3 * patience} s") from None
         if self._failures:
             raise self._failures[0]
 
@@ -122,16 +122,17 @@ def talk(
     number: str = "5000",
     headers: Mapping[str, str] | None = None,
     scripts: int = 1,
+    patience: float = PATIENCE,
 ) -> None:
     """One call to ``number``: the script on its one end and the caller on the other, both until they are done.
 
-    ``scripts`` is how often the switch asks for a script during it.
+    ``scripts`` is how often the switch asks for a script during it; ``patience``: a third of the seconds it may take.
     """
 
     async def whole(phone: Phone) -> None:
         async with serving(switch, script) as served:
             call = phone.call(number, headers=headers)
-            await at_once(caller(call), served.done(scripts))
+            await at_once(caller(call), served.done(scripts, patience))
             await call.hangup()
 
     with_phone(switch, whole)

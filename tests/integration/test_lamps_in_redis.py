@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+import redis
 from harness.load import until
 from harness.redis_server import RedisServer, redis_server
 
@@ -67,6 +69,27 @@ def test_a_mailbox_that_went_while_nobody_followed(server: RedisServer, store: S
         client.flushall()
     follower.run()
     assert found.get().lamps == {}
+
+
+@pytest.mark.parametrize("spoil", ["bytes", "type"])
+def test_a_redis_that_holds_something_else_is_no_end(
+    server: RedisServer, store: Store, spoil: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(redis.Redis.from_url(server.url)) as client:
+        if spoil == "bytes":
+            client.hset(keys.MWI, "1001", b"\xff")
+        else:
+            client.set(keys.MWI, "no hash")
+        found: queue.SimpleQueue[Found] = queue.SimpleQueue()
+        settings = Settings.from_env({"STROWGER_REDIS_URL": server.url})
+        following = threading.Thread(target=Follower(settings, lambda: not found.empty(), found.put).run)
+        following.start()
+        try:
+            until(lambda: "no lamp is read" in caplog.text, "nothing is said", 20)
+        finally:
+            client.delete(keys.MWI)
+            following.join(20)
+    assert found.get_nowait().lamps == {}
 
 
 def test_what_waits_too_long_comes_back_with_nothing(store: Store) -> None:

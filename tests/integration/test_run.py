@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from harness.switches import freeswitch_program
 
-pytestmark = pytest.mark.timeout(120)
+# A SIPp that is answered otherwise than it expects waits for most of a minute.
+pytestmark = pytest.mark.timeout(240)
 
 COMMAND = [sys.executable, "-m", "console.cli"]
 ROOT = Path(__file__).resolve().parents[2]

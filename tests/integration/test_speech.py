@@ -433,3 +433,13 @@ def test_recordings_are_joined_once_and_anew_when_they_change(tmp_path: Path) ->
         assert not (tmp_path / "starts").exists(), "no engine was needed"
 
     asyncio.run(main())
+
+
+def test_a_recording_that_cannot_be_played_is_spoken(tmp_path: Path) -> None:
+    write_wav(tmp_path / "sounds" / "vm-youhave.wav", tone(500, 0.3))
+    (tmp_path / "sounds" / "vm-messages.wav").write_bytes(b"ID3, in truth")
+    engine: Engine = Counting(tmp_path)
+    made = Speaker(Speech(Cache(tmp_path / "cache"), engine), tmp_path / "sounds")
+    (file,) = asyncio.run(made.files("vm-youhave", "vm-messages"))
+    assert Path(file).is_file()
+    assert (tmp_path / "starts").exists()

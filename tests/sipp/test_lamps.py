@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +12,7 @@ import pytest
 from harness.lamp_phone import LampPhone
 from harness.load import until
 from harness.node import GB, Node
-from harness.raw import status
+from harness.raw import Endpoint, status
 
 from model.policy import Trunk
 from state import keys, mwi
@@ -133,6 +134,13 @@ def test_what_cannot_be_subscribed_to(lamps: Node, expected: int, header: bytes,
         assert phone.is_left_alone(0.3)
 
 
+def test_what_is_accepted_may_stand_in_several_headers(lamps: Node) -> None:
+    with LampPhone(lamps.sip) as phone:
+        types = ["Accept: application/pidf+xml", "Accept: application/simple-message-summary"]
+        assert status(phone.subscribe(0, headers=types)) == 200
+        phone.notified()
+
+
 def test_strangers_learn_nothing(lamps: Node) -> None:
     with LampPhone(lamps.sip, address="127.0.0.2") as stranger:
         assert status(stranger.subscribe()) == 403
@@ -191,6 +199,28 @@ def test_phones_that_never_asked_are_told_and_a_dead_one_holds_nobody_up(lamps: 
         # One that is not listed any more hears nothing more.
         light(lamps, "2000", 3, phones=(dead.uri,))
         assert dead.notified().lamp == ("yes", "3/0 (0/0)")
+        assert phone.is_left_alone()
+
+
+def test_an_agent_that_hangs_holds_nobody_up(lamps: Node) -> None:
+    agent = lamps.stack.processes["agent"]
+    with LampPhone(lamps.sip) as phone, Endpoint() as other:
+        agent.signal(signal.SIGSTOP)
+        try:
+            # More than there are workers, none of whom waits.
+            for _ in range(20):
+                request = other.invite(method=b"SUBSCRIBE", headers=[b"Event: message-summary"])
+                other.send(request, lamps.sip)
+            ask = other.invite(method=b"OPTIONS", uri=b"sip:127.0.0.1:%d" % lamps.sip[1])
+            other.send(ask, lamps.sip)
+            assert status(other.final_reply(ask, lamps.sip)) == 200
+            assert status(phone.subscribe()) == 408
+        finally:
+            agent.signal(signal.SIGCONT)
+        # What nobody waits for any more is let fall.
+        phone.new_dialog()
+        assert status(phone.subscribe()) == 200
+        assert phone.notified()[b"Call-ID"] == phone.call_id.encode()
         assert phone.is_left_alone()
 
 

@@ -416,7 +416,22 @@ def test_refusals_of_the_notifier(notifier: Notifier, kamailio: Kamailio) -> Non
     assert status(602.0, to_tag=tag, cseq="7") == 481
     for number in range(1, MOST_PER_BOX):
         assert status(call_id=f"c{number}") == 200
-    assert status(call_id="one more") == 403
+    assert status(call_id="one more", contact="<sip:1001@10.0.0.6>") == 403
+
+
+def test_a_phone_that_begins_anew_all_the_time_takes_no_room_from_others(
+    notifier: Notifier, kamailio: Kamailio
+) -> None:
+    lit(notifier, 1.0)
+    others = MOST_PER_BOX - 2
+    for number in range(others):
+        contact = f"<sip:{number}@192.0.2.30>"
+        answer(notifier, subscribed(notifier, kamailio, 1.0, call_id=f"other-{number}", contact=contact), 1.1)
+    for number in range(10):
+        answer(notifier, subscribed(notifier, kamailio, 2.0 + number, call_id=f"own-{number}"), 2.1 + number)
+    lit(notifier, 20.0, new=1)
+    told = [header(notice, "Call-ID") for notice in kamailio.notices()]
+    assert (len(told), {id for id in told if id.startswith("own")}) == (MOST_PER_BOX, {"own-8", "own-9"})
 
 
 def test_a_lamp_that_is_broken_leaves_the_one_before(notifier: Notifier, kamailio: Kamailio) -> None:

@@ -334,6 +334,15 @@ def test_a_reply_is_a_message_of_the_other_box(boxes: Boxes, ending: str) -> Non
     assert boxes.store.message("1002", reply).message.caller == BOX
 
 
+def test_a_reply_that_is_too_short_is_not_dropped_in_silence(boxes: Boxes) -> None:
+    boxes.store.update_box("1002", min_seconds=10)
+    boxes.leave(tone(600, 1.0), caller="1002")
+    dial_in(boxes, LOGGED_IN, ("vm-opts", "1"), ("vm-advopts", "3"), ("vm-toreply", "1"),
+            ("vm-greeting-review", "1"), ("vm-tooshort", ""), ("vm-greeting-review", "*"),
+            ("vm-advopts", "#"))  # fmt: skip
+    assert boxes.folders("1002")["new"] == []
+
+
 def test_who_cannot_be_replied_to(boxes: Boxes) -> None:
     boxes.leave(tone(600, 1.0), caller="")
     dial_in(boxes, LOGGED_IN, ("vm-opts", "1"), ("vm-advopts", "3"), ("vm-tohearenv", "1"), ("vm-nobox", ""),

@@ -697,11 +697,14 @@ def test_a_message_that_moves_all_the_time_is_always_there(store: Store) -> None
 
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(moving) for _ in range(2)]
-        for _ in range(500):
-            assert store.where("1001", id) is not None
-            assert store.message("1001", id).message.id == id
-        stop.set()
-        assert all(one.result() > 1 for one in running)
+        try:
+            for _ in range(500):
+                assert store.where("1001", id) is not None
+                assert store.message("1001", id).message.id == id
+        finally:
+            stop.set()
+        # Of two who wait for a lock, one may get it all the time.
+        assert sum(one.result() for one in running) > 1
 
 
 def test_many_messages_are_counted_without_opening_one(store: Store) -> None:
