@@ -10,6 +10,7 @@ import msgspec
 
 from model.handover import DIRECT
 from model.policy import DEFAULT_BREAKER, Breaker, Refusal, RetryRule
+from model.subscriber import Forwards
 
 
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
@@ -27,6 +28,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     # No Literal here: typing keeps every Union that has one, and with it all modules of a version that was replaced.
     own_breaker: Breaker | bool = True
     "The gateway's; True: the default, False: it has none."
+    subscriber: str = ""
+    "Set: no gateway is called but the phones of this subscriber, all at once; where they are is looked up then."
 
     @property
     def breaker(self) -> Breaker | None:
@@ -66,6 +69,20 @@ class Voicemail(msgspec.Struct, frozen=True, array_like=True):
     "How often the call was handed to media before."
 
 
+class Forwarding(msgspec.Struct, frozen=True, array_like=True):
+    """Where the called subscriber wants calls to go that they do not take, and what it takes to decide them anew."""
+
+    subscriber: str
+    numbers: Forwards
+    caller: str
+    "Normalised."
+    asserted: str
+    hops: int
+    "How often the call was handed to media before."
+    count: int
+    "How often it was forwarded before."
+
+
 class Plan(msgspec.Struct, frozen=True, array_like=True):
     """The attempts of a call and how far they have come.
 
@@ -99,6 +116,8 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "Set: where the call goes if these attempts fail."
     original: Refusal | None = None
     "Set: what the caller is told if these attempts fail, since others failed before them."
+    forwarding: Forwarding | None = None
+    "Set: where the call goes, depending on why these attempts failed; before voicemail."
 
     @property
     def attempt(self) -> Attempt:

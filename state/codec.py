@@ -23,6 +23,7 @@ from model.policy import (
     Rewrite,
     Route,
     Strategy,
+    Subscribers,
     Trunk,
     Voicemail,
 )
@@ -45,6 +46,8 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["probe"]
         if not gateway.media:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
+    if policy.subscribers is None:
+        del data["subscribers"]
     return data
 
 
@@ -57,6 +60,7 @@ def decode_policy(text: str | bytes) -> Policy:
         dialling=_dialling(data["dialling"]),
         retry_after_max=data["retry_after_max"],
         emergency=_emergency(data["emergency"]) if data.get("emergency") else None,
+        subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
     )
 
 
@@ -64,7 +68,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("media", "narrowing", "voicemail", "weights"):
+    for name in ("media", "narrowing", "subscribers", "voicemail", "weights"):
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -165,6 +169,11 @@ def _narrowing(data: dict[str, Any]) -> Narrowing:
 
 def _emergency(data: dict[str, Any]) -> Emergency:
     return Emergency(tuple(data["numbers"]), tuple(data["gateways"]), Rewrite(**data["rewrite"]))
+
+
+def _subscribers(data: dict[str, Any]) -> Subscribers:
+    lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
+    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"])})
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:
