@@ -19,7 +19,7 @@ from console.waiting import confirmed
 from model.numbers import Dialling, is_dialable, normalise
 from model.policy import Subscribers
 from model.settings import Settings
-from model.subscriber import Forwards, Subscriber, SubscriberError, check_name, hashes
+from model.subscriber import ALGORITHMS, Forwards, Subscriber, SubscriberError, check_name, hashes
 from state import location
 from state.store import Store
 
@@ -35,7 +35,7 @@ FORWARDS = {
     "forward_always": "always", "forward_busy": "busy", "forward_no_answer": "no_answer",
     "forward_unreachable": "unreachable",
 }  # fmt: skip
-FIELDS = ("enabled", "do_not_disturb", "numbers", *FORWARDS)
+FIELDS = ("enabled", "do_not_disturb", "numbers", "algorithms", *FORWARDS)
 # What people type by hand into a phone: no two that look alike.
 _LETTERS = "".join(sorted(set(string.ascii_lowercase + string.digits) - set("l1o0")))
 _GENERATED = 16
@@ -219,6 +219,11 @@ def _with(one: Subscriber, name: str, text: str, dialling: Dialling) -> Subscrib
         return replace(one, forwards=forwards)
     if name == "numbers":
         return replace(one, numbers=tuple(_number(name, word, dialling) for word in text.replace(",", " ").split()))
+    if name == "algorithms":
+        words = tuple(text.upper().replace(",", " ").split())
+        if unknown := [word for word in words if word not in ALGORITHMS]:
+            raise SubscriberError(f"{name}: {unknown[0]!r} is none of {', '.join(ALGORITHMS)}")
+        return replace(one, algorithms=words)
     if text.lower() not in FLAGS:
         raise SubscriberError(f"{name}: {text!r} is neither yes nor no")
     flag = FLAGS[text.lower()]

@@ -54,7 +54,8 @@ class Phones:
         section = view.policy.subscribers
         assert section is not None
         headers = [value for index in range(_HEADERS) if (value := self._pv(f"$(hdr({header})[{index}])"))]
-        found = [one for one in digest.answers(headers, section.realm) if one.algorithm in section.algorithms]
+        known = (one for one in digest.answers(headers, section.realm))
+        found = [one for one in known if one.algorithm in _algorithms(section, view.subscriber(one.username))]
         return self._judge(found[0], section, view, now) if found else Demand()
 
     def _judge(self, answer: Answer, section: Subscribers, view: View, now: float) -> Subscriber | Demand | Refusal:
@@ -85,11 +86,15 @@ class Phones:
         finally:
             self._ksr.htable.sht_unlock(NONCES, answer.nonce)
 
-    def challenge(self, section: Subscribers, demand: Demand, status: int, now: float) -> None:
+    def challenge(self, view: View, demand: Demand, status: int, now: float) -> None:
         """Reply with a challenge: 401 for this server, 407 for what it passes on."""
+        section = view.policy.subscribers
+        assert section is not None
+        # Before the answer there is only From to tell whose phone it is.
+        algorithms = _algorithms(section, view.subscriber(self._pv("$fU")))
         name = "WWW-Authenticate" if status == 401 else "Proxy-Authenticate"
         nonce = digest.new_nonce(self._secret(), self._pv("$si"), now)
-        for value in digest.challenge(section.realm, nonce, section.algorithms, stale=demand.stale):
+        for value in digest.challenge(section.realm, nonce, algorithms, stale=demand.stale):
             self._ksr.hdr.append_to_reply(f"{name}: {value}\r\n")
         self._ksr.sl.send_reply(status, "Unauthorized" if status == 401 else "Proxy Authentication Required")
 
@@ -177,6 +182,10 @@ class Phones:
             q=int(field("q") or -1), instance=field("instance"), ruid=field("ruid"),
             methods=_signed(int(field("methods") or -1)),
         )  # fmt: skip
+
+
+def _algorithms(section: Subscribers, subscriber: Subscriber | None) -> tuple[str, ...]:
+    return (subscriber.algorithms if subscriber is not None else ()) or section.algorithms
 
 
 def _aor(name: str) -> str:

@@ -49,7 +49,7 @@ ATTEMPT, RANG, TRIAL = "$avp(attempt)", "$avp(rang)", "$avp(trial)"
 INVITE, NULL = "$var(invite)", "<null>"
 INVITE_ONE_BY_ONE = ("$si", "$ai", "$rU", "$fU", "$fd", "$hdr(Privacy)", "$ua", "$ft", "$ci")
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
-PHONES, PHONE_REPLY_ROUTE = "$avp(phones)", "PHONE_REPLY"
+PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
 HANDOVER, HANDOVER_ROUTE = "$avp(handover)", "HANDOVER"
 RINGING_FLAG = 1
@@ -242,8 +242,7 @@ def _proved(view: View, header: str, status: int, now: float) -> Subscriber | No
     if isinstance(found, Subscriber):
         return found
     if isinstance(found, Demand):
-        assert view.policy.subscribers is not None
-        _phones.challenge(view.policy.subscribers, found, status, now)
+        _phones.challenge(view, found, status, now)
     else:
         _refuse(found)
     return None
@@ -409,6 +408,7 @@ def _relay(plan: Plan) -> None:
 def _to_phones(subscriber: str, number: int) -> bool:
     """Make the subscriber's phones the branches of the attempt; whether there is one."""
     KSR.pv.seti(PHONES, number)
+    KSR.pv.unset(SAID)
     KSR.tm.t_on_reply(PHONE_REPLY_ROUTE)
     return _phones.lookup(subscriber)
 
@@ -574,12 +574,14 @@ def _failure(plan: Plan) -> Failure:
     reason = "" if local else _reply_header("Reason")
     phrase = "" if local or plan.voicemail is None else _pv("$T_rpl($rr)")
     q850, location = parse_reason(reason)
+    if local and plan.attempt.subscriber and (said := KSR.pv.get(SAID)) is not None:
+        return Failure(status=int(said), ringing=_rang() is not None)
     return Failure(
         status=int(KSR.pv.get("$T_reply_code")),
         local=local,
         q850=q850,
         location=location,
-        ringing=KSR.isbflagset(RINGING_FLAG) > 0,
+        ringing=KSR.isbflagset(RINGING_FLAG) > 0 or (plan.attempt.subscriber != "" and _rang() is not None),
         retry_after=0.0 if local else _seconds(_reply_header("Retry-After")),
         do_not_disturb=plan.voicemail is not None and says_do_not_disturb(f"{phrase} {reason}"),
         phrase=phrase,

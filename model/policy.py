@@ -267,8 +267,8 @@ class Subscribers:
     dialling: Dialling = Dialling()
     tags: tuple[str, ...] = ()
     "What routes may ask for."
-    algorithms: tuple[str, ...] = ("SHA-256", "MD5")
-    "Hash functions of challenges, the preferred one first."
+    algorithms: tuple[str, ...] = ("MD5",)
+    "Hash functions of challenges, the preferred one first, where a subscriber has none of their own."
     max_contacts: int = 5
     "Phones that one of them may have registered at once."
     expires_min: int = 60

@@ -52,6 +52,8 @@ class Subscriber:
     "Algorithm to the hash of name, realm and password (RFC 7616 section 3.4.2), in hexadecimal."
     numbers: tuple[str, ...] = ()
     "Further numbers that the subscriber may call from, normalised."
+    algorithms: tuple[str, ...] = ()
+    "Hash functions of challenges to this subscriber's phones, the preferred one first; empty: as the policy says."
     enabled: bool = True
     do_not_disturb: bool = False
     forwards: Forwards = Forwards()
@@ -75,7 +77,8 @@ class Subscriber:
         known = {field.name for field in fields(cls)}
         kept = {key: value for key, value in data.items() if key in known}
         forwards = Forwards(**kept.pop("forwards", {}))
-        return cls(**{**kept, "name": name, "numbers": tuple(kept.get("numbers", ())), "forwards": forwards})
+        lists = {field: tuple(kept.get(field, ())) for field in ("numbers", "algorithms")}
+        return cls(**{**kept, **lists, "name": name, "forwards": forwards})
 
     def shown(self) -> dict[str, Any]:
         """As people may see it: without the hashes, which are as good as the password."""

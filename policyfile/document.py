@@ -215,9 +215,10 @@ class SubscribersSection(Section):
     )
     tags: Listed[Name] = Field(default=(), description="What a route's own `tags` may ask for.")
     algorithms: Listed[Literal["SHA-256", "MD5"]] = Field(
-        default=("SHA-256", "MD5"),
+        default=("MD5",),
         min_length=1,
-        description="Hash functions that phones may answer a challenge with, the preferred one first.",
+        description="Hash functions that phones are challenged with, the preferred one first: `[SHA-256, MD5]` where all "
+        "phones know the first, or pass over it. A subscriber may have others.",
     )
     max_contacts: int = Field(
         default=_SUBSCRIBERS.max_contacts, ge=1, le=10, description="Phones that one subscriber may have at once."

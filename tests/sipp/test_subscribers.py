@@ -37,7 +37,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
                 trunks=(Trunk("office", (f"{OFFICE}/32",), GB),),
                 gateways={"carrier": at("carrier", gateway)},
                 dialling=GB,
-                subscribers=Subscribers(REALM, GB, guesses=3),
+                subscribers=Subscribers(REALM, GB, algorithms=("SHA-256", "MD5"), guesses=3),
                 emergency=Emergency(("112",), ("carrier",)),
             ),
             (Route("phones", ("1",), subscribers=True, ring=5.0), Route("world", ("+44",), ("carrier",))),
