@@ -26,6 +26,8 @@ from state.location import Contact
 TABLE, NONCES, GUESSES, REGISTRAR = "location", "nonces", "guesses", "registrar"
 RECEIVED = "$avp(received)"
 PROFILE = "own"
+# Flag of the registrar's save().
+NO_REPLY = 2
 
 # Authorization headers of one request that are looked at.
 _HEADERS = 4
@@ -98,18 +100,18 @@ class Phones:
             self._ksr.hdr.append_to_reply(f"{name}: {value}\r\n")
         self._ksr.sl.send_reply(status, "Unauthorized" if status == 401 else "Proxy Authentication Required")
 
-    def register(self, section: Subscribers, subscriber: Subscriber) -> None:
-        """Take in what a REGISTER of the subscriber's says, and answer it."""
+    def register(self, section: Subscribers, subscriber: Subscriber, now: float) -> list[Contact]:
+        """Take in what a REGISTER of the subscriber's says, and answer it; the phones that are new by it."""
         if self._pv("$tU").lower() != subscriber.name.lower():
             self._ksr.sl.send_reply(403, "Not Your Number")
-            return
+            return []
         wanted = self._expires()
         if wanted is None or wanted > section.expires_max:
             self._ksr.pvx.xavp_child_seti(REGISTRAR, "expires", section.expires_max)
         elif 0 < wanted < section.expires_min:
             self._ksr.hdr.append_to_reply(f"Min-Expires: {section.expires_min}\r\n")
             self._ksr.sl.send_reply(423, "Interval Too Brief")
-            return
+            return []
         self._ksr.pvx.xavp_child_seti(REGISTRAR, "max_contacts", section.max_contacts)
         if received := self._elsewhere():
             self._ksr.pv.sets(RECEIVED, received)
@@ -117,8 +119,19 @@ class Phones:
         # Two phones that register at once must not write their files in another order than usrloc has them.
         self._ksr.htable.sht_lock(REGISTRAR, subscriber.name)
         try:
-            if self._ksr.registrar.save_uri(TABLE, 0, uri) > 0:
-                location.write(self._directory, subscriber.name, self._contacts(uri))
+            # The reply comes last: what a phone is told is on the disk, and found by the next worker.
+            if self._ksr.registrar.save_uri(TABLE, NO_REPLY, uri) <= 0:
+                self._ksr.registrar.reg_send_reply()
+                return []
+            before = {(one.uri, one.call_id) for one in location.read(self._directory, subscriber.name, now)}
+            contacts = self._contacts(uri)
+            try:
+                location.write(self._directory, subscriber.name, contacts)
+            except OSError as error:
+                # A full disk costs the phone its place at the next restart, and nothing now.
+                self._ksr.err(f"location of {subscriber.name} is not kept: {error}\n")
+            self._ksr.registrar.reg_send_reply()
+            return [one for one in contacts if (one.uri, one.call_id) not in before]
         finally:
             self._ksr.htable.sht_unlock(REGISTRAR, subscriber.name)
 

@@ -203,7 +203,9 @@ def _register(now: float) -> None:
             KSR.hdr.append_to_reply(f"Allow: {ALLOW}\r\n")
             KSR.sl.send_reply(405, "Method Not Allowed")
         elif (subscriber := _proved(view, "Authorization", 401, now)) is not None:
-            _phones.register(section, subscriber)
+            for contact in _phones.register(section, subscriber, now):
+                with suppress(OSError):
+                    lamps.tell(_settings.agent_pipe, lamps.registered(subscriber.name, contact.uri))
     except NoPolicyError:
         _refuse(refusals.NO_POLICY)
     finally:

@@ -217,8 +217,8 @@ class SubscribersSection(Section):
     algorithms: Listed[Literal["SHA-256", "MD5"]] = Field(
         default=("MD5",),
         min_length=1,
-        description="Hash functions that phones are challenged with, the preferred one first: `[SHA-256, MD5]` where all "
-        "phones know the first, or pass over it. A subscriber may have others.",
+        description="Hash functions that phones are challenged with, the preferred one first: `[SHA-256, MD5]` where "
+        "all phones know the first, or pass over it. A subscriber may have others.",
     )
     max_contacts: int = Field(
         default=_SUBSCRIBERS.max_contacts, ge=1, le=10, description="Phones that one subscriber may have at once."

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 import pytest
 from harness.dialog import header, headers
 from harness.digest_phone import DigestPhone
+from harness.lamp_phone import LampPhone
+from harness.load import until
 from harness.node import GB, Node, at
 from harness.raw import Endpoint, reply_to, status
 
 from model.policy import Emergency, Policy, Route, Subscribers, Trunk
 from model.subscriber import Forwards, Subscriber, hashes
+from state import mwi
+from state.mwi import Lamp
 
 REALM = "phones.example"
 OFFICE = "127.0.0.2"
@@ -223,3 +227,39 @@ def test_phones_are_where_they_were_after_kamailio_was_killed(node: Node) -> Non
         invite, sender = own.endpoint.next_invite()
         own.endpoint.send(reply_to(invite, b"486 Busy Here"), sender)
         assert status(caller.endpoint.receive(b"SIP/2.0 4")) == 486
+
+
+def test_a_phone_that_registers_is_told_of_its_mailbox(node: Node) -> None:
+    mwi.write(node.store, Lamp(box="1002", new=1))
+    with LampPhone(node.sip, "1002") as own:
+        client = DigestPhone(node.sip, "1002", "secret-of-1002")
+        client.endpoint.socket.close()
+        client.endpoint = own.endpoint
+        # The agent takes the mailbox in at its own pace.
+        until(lambda: status(subscribe(client, own)) == 200, "the mailbox is not known", 20)
+        while own.notified().state != "terminated;reason=timeout":
+            pass
+        client.register()
+        assert own.notified().lamp == ("yes", "1/0 (0/0)")
+        # The same registration again is no news.
+        client.register()
+        assert own.is_left_alone()
+        mwi.write(node.store, Lamp(box="1002", new=0))
+        assert own.notified().lamp == ("no", "0/0 (0/0)")
+        client.register(0)
+
+
+def test_a_subscriber_subscribes_to_their_own_mailbox_only(node: Node) -> None:
+    with phone(node, "1002") as own:
+        more = ["Event: message-summary", "Expires: 0"]
+        challenge = own.ask(own.request("SUBSCRIBE", "1003", more=more))
+        assert status(challenge) == 401
+        answer = own.answer(challenge, "SUBSCRIBE", "1003")
+        assert status(own.ask(own.request("SUBSCRIBE", "1003", more=[*more, answer]))) == 403
+
+
+def subscribe(client: DigestPhone, own: LampPhone) -> bytes:
+    own.new_dialog()
+    challenge = own.subscribe(0)
+    own.new_dialog()
+    return own.subscribe(0, headers=[client.answer(challenge, "SUBSCRIBE", "1002")])
