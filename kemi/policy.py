@@ -320,9 +320,10 @@ def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: 
 def _to_gateways(
     route: Route, numbers: Numbers, hops: int, view: View, live: Live, now: float, steps: list[Step]
 ) -> Relay | ToMedia:
-    voicemail = _voicemail(route, numbers, hops)
-    if voicemail is None:
+    if route.voicemail is None:
         return Relay(_plan(route, numbers.callee, view, live, now, steps))
+    voicemail = _voicemail(route, numbers, hops)
+    assert voicemail is not None
     try:
         plan = _plan(route, numbers.callee, view, live, now, steps)
     except _Refused as refused:

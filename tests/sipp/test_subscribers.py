@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from harness.cli import Cli, fresh
 from harness.dialog import header, headers
 from harness.digest_phone import DigestPhone
 from harness.lamp_phone import LampPhone
@@ -247,6 +249,51 @@ def test_a_phone_that_registers_is_told_of_its_mailbox(node: Node) -> None:
         mwi.write(node.store, Lamp(box="1002", new=0))
         assert own.notified().lamp == ("no", "0/0 (0/0)")
         client.register(0)
+
+
+@pytest.fixture
+def cli(node: Node) -> Cli:
+    return Cli(fresh, node.stack.settings.to_env())
+
+
+def test_a_subscriber_is_added_changed_and_removed_by_commands(node: Node, cli: Cli, tmp_path: Path) -> None:
+    made = cli("subscriber", "add", "1100", "numbers=02079460100", "--json").data
+    assert made["numbers"] == ["+442079460100"]
+    with DigestPhone(node.sip, "1100", made["password"]) as own:
+        assert status(own.register()) == 200
+        shown = cli("subscriber", "show", "1100", "--json")
+        assert [one["uri"] for one in shown.data["phones"]] == [f"sip:1100@127.0.0.1:{own.endpoint.port}"]
+        assert made["password"] not in shown.out
+        assert cli("subscriber", "add", "1100", status=1).said.startswith("there is a subscriber 1100 already")
+        own.register(0)
+        cli("subscriber", "set", "1100", "--stdin", "algorithms=MD5", text="a-new-password\n")
+        own.algorithm = "MD5"
+        assert status(own.register()) == 401
+        own.password = "a-new-password"
+        offered = headers(own.ask(own.request("REGISTER", "")), b"WWW-Authenticate")
+        assert [value.rpartition(b"=")[2] for value in offered] == [b"MD5"]
+        assert status(own.register(0)) == 200
+    with phone(node, "1002") as caller:
+        cli("subscriber", "set", "1100", "do_not_disturb=on")
+        assert b"do-not-disturb" in caller.invite("1100")
+        cli("subscriber", "set", "1100", "do_not_disturb=off", "forward_busy=1001")
+        told = cli("explain", "--subscriber", "1002", "--to", "1100", "--fail", "subscriber:1100=486", "--json").data
+        assert [one["gateway"] for one in told["attempts"]] == ["subscriber:1100", "subscriber:1001"]
+        cli("subscriber", "remove", "1100")
+        assert b"no-subscriber" in caller.invite("1100")
+    file = tmp_path / "subscribers.csv"
+    file.write_text("name,password,forward_busy\n1101,secret-of-1101,1001\n1102,short,\n")
+    assert f"{file}:3: a password has" in cli("subscriber", "import", str(file), status=2).said
+    file.write_text("name,password,forward_busy\n1101,secret-of-1101,1001\n1102,secret-of-1102,\n")
+    assert cli("subscriber", "import", str(file), "--json").data["added"] == 2
+    names = [one["name"] for one in cli("subscriber", "list", "--json").data]
+    assert {"1101", "1102"} <= set(names)
+    assert "1100" not in names
+
+
+@pytest.mark.parametrize("words", [("set", "1001", "dnd=on"), ("set", "1001", "enabled=perhaps"), ("add", "a b")])
+def test_a_mistake_is_named(cli: Cli, words: tuple[str, ...]) -> None:
+    assert cli("subscriber", *words, status=2).err
 
 
 def test_a_subscriber_subscribes_to_their_own_mailbox_only(node: Node) -> None:
