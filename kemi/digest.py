@@ -22,8 +22,9 @@ from model.subscriber import ALGORITHMS
 
 # Seconds for which a nonce is good; each number of its count is good once within them.
 NONCE_LIFE = 300
-# What stands for the number of a request that has none: with it, the nonce is used up.
-ONCE = 0xFFFFFFFF
+# What stands for the number of a request that has none: with it, the nonce is used up. The highest that Kamailio's tables
+# hold; what a client counts does not come that far while a nonce is good.
+ONCE = 0x7FFFFFFF
 
 _PARAMETER = re.compile(r'\s*([A-Za-z0-9_.-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]*))\s*(?:,|$)')
 _SCHEME = re.compile(r"\s*Digest\s+", re.IGNORECASE)
@@ -61,7 +62,8 @@ class Answer:
         """The number of the request under this nonce; -1 where it is none."""
         if not self.qop:
             return ONCE
-        return int(self.nc, 16) if re.fullmatch("[0-9A-Fa-f]{8}", self.nc) else -1
+        number = int(self.nc, 16) if re.fullmatch("[0-9A-Fa-f]{8}", self.nc) else -1
+        return number if number < ONCE else -1
 
 
 def answers(headers: list[str], realm: str) -> Iterator[Answer]:

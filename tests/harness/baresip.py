@@ -19,7 +19,7 @@ from console.ports import free_port
 from console.process import Process
 
 BARESIP = "/usr/bin/baresip"
-TIMEOUT = 12.0
+TIMEOUT = 20.0
 
 _CONFIG = """\
 poll_method epoll

@@ -114,6 +114,20 @@ def test_a_restart_of_kamailio_loses_no_phone(node: Node, phones: tuple[Baresip,
     first.heard("CALL_CLOSED")
 
 
+def test_a_phone_is_called_by_the_connection_that_it_registered_over(node: Node, tmp_path: Path) -> None:
+    with (
+        Baresip(node.sip, "1003", "secret-of-1003", tmp_path / "1003", transport="tcp", answers=True) as callee,
+        Baresip(node.sip, "1001", "secret-of-1001", tmp_path / "1001") as caller,
+    ):
+        callee.registered()
+        caller.registered()
+        caller.tell("dial", "1003")
+        callee.heard("CALL_ESTABLISHED")
+        caller.heard("CALL_ESTABLISHED")
+        caller.tell("hangup")
+        callee.heard("CALL_CLOSED")
+
+
 def test_a_wrong_password_does_not_register(node: Node, tmp_path: Path) -> None:
     with Baresip(node.sip, "1004", "another-secret", tmp_path / "wrong") as phone:
         phone.refused()

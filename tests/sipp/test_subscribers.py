@@ -101,6 +101,14 @@ def test_an_answer_that_was_used_is_worth_nothing(node: Node) -> None:
         assert status(own.ask(own.request("REGISTER", "", more=["Expires: 0", late]))) == 401
 
 
+def test_without_a_count_an_answer_is_good_once(node: Node) -> None:
+    with phone(node, algorithm="MD5") as own:
+        challenge = own.ask(own.request("REGISTER", ""))
+        old = own.answer(challenge, "REGISTER", qop=False)
+        replies = [own.ask(own.request("REGISTER", "", more=["Expires: 0", old])) for _ in range(2)]
+        assert list(map(status, replies)) == [200, 401]
+
+
 def test_a_registration_that_is_sent_again_gets_the_same_reply(node: Node) -> None:
     with phone(node) as own:
         challenge = own.ask(own.request("REGISTER", ""))

@@ -356,7 +356,8 @@ class TestRefused:
             (route("strategy: priority"), "4: routes[0]: needs one of 'gateways', 'media', 'subscribers' and 'reject'"),
             (
                 route("gateways: [a], reject: {id: x, status: 403, phrase: Gone}"),
-                "4: routes[0]: needs one of 'gateways', 'media', 'subscribers' and 'reject', not both 'gateways' and 'reject'",
+                "4: routes[0]: needs one of 'gateways', 'media', 'subscribers' and 'reject', not both 'gateways' and "
+                "'reject'",
             ),
             (
                 route("ring: 60s, reject: {id: x, status: 403, phrase: Gone}"),

@@ -87,6 +87,7 @@ def test_what_an_answer_is_worth() -> None:
     assert judged(answer(digest.new_nonce(b"other", SOURCE, NOW))) is Verdict.STALE
     assert judged(answer(nonce, nc="00000000")) is Verdict.STALE
     assert judged(answer(nonce, nc="zz")) is Verdict.STALE
+    assert judged(answer(nonce, nc="ffffffff")) is Verdict.STALE
     # Who has no nonce of ours proves nothing by guessing wrongly, not even that they are where they say.
     assert judged(answer("invented", "passwords")) is Verdict.NONE
     assert judged(answer("\u00fc.1.2", "passwords")) is Verdict.NONE
