@@ -22,8 +22,8 @@ from model.subscriber import ALGORITHMS
 
 # Seconds for which a nonce is good; each number of its count is good once within them.
 NONCE_LIFE = 300
-# What stands for the number of a request that has none: with it, the nonce is used up. The highest that Kamailio's tables
-# hold; what a client counts does not come that far while a nonce is good.
+# What stands for the number of a request that has none: with it, the nonce is used up. The highest that Kamailio's
+# tables hold; what a client counts does not come that far while a nonce is good.
 ONCE = 0x7FFFFFFF
 
 _PARAMETER = re.compile(r'\s*([A-Za-z0-9_.-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]*))\s*(?:,|$)')
