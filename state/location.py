@@ -83,6 +83,9 @@ def restore(directory: Path, table: Path, now: float) -> int:
     Raises OSError.
     """
     table.mkdir(parents=True, exist_ok=True)
+    for path in list(directory.glob("??/*.json")):
+        if not _read(path, now):
+            path.unlink(missing_ok=True)
     rows = [_row(name, contact) for name, contacts in read_all(directory, now) for contact in contacts]
     lines = "".join(f"{number}:{row}\n" for number, row in enumerate(rows, 1))
     (table / "version").write_text(_VERSIONS)

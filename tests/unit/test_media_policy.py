@@ -112,7 +112,10 @@ def test_a_route_to_an_app_has_all_nodes_with_their_weights() -> None:
         ("media: welcome", "media: [welcome]", "13: routes[0].media: should be a mapping"),
         ("media: welcome", "media: {app: x, arg: y}", "13: routes[0].media: unknown key 'arg' (did you mean 'args'?)"),
         ("n=1 &x", "a\\nb", "14: routes[1].media.args: 'a\\nb' is not 1 to 256 printable ASCII characters"),
-        ("media: welcome", "media: welcome, gateways: [a]", "13: routes[0]: needs one of 'gateways', 'media', 'subscribers' and "),
+        (
+            "media: welcome", "media: welcome, gateways: [a]",
+            "13: routes[0]: needs one of 'gateways', 'media', 'subscribers' and ",
+        ),
         (
             "media: welcome", "media: welcome, weights: {fs-1: 1}",
             "13: routes[0]: the weights of media nodes stand with the nodes, so 'weights' means nothing in a route",

@@ -133,6 +133,7 @@ def test_a_file_that_is_not_whole_is_no_contact(tmp_path: Path) -> None:
         path.write_text(text)
         assert location.read(tmp_path, "1001", NOW) == ()
         assert location.restore(tmp_path, tmp_path / "table", NOW) == 0
+        assert not path.exists()
 
 
 PHONES = Route("phones", ("1",), subscribers=True)
