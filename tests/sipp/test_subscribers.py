@@ -212,6 +212,25 @@ def test_forwards_and_do_not_disturb(node: Node) -> None:
         target.register(0)
 
 
+def test_a_phone_that_is_gone_does_not_hide_that_another_is_busy(node: Node) -> None:
+    put(node, subscriber("1005", forwards=Forwards(busy="1001")))
+    with phone(node, "1002") as caller, phone(node, "1005") as busy, phone(node) as target, Endpoint() as silent:
+        for own, contact in ((busy, ""), (busy, f"<sip:1005@127.0.0.1:{silent.port}>"), (target, "")):
+            assert status(own.register(contact=contact)) == 200
+        challenge = caller.ask(caller.request("INVITE", "1005"))
+        caller.endpoint.send(
+            caller.request("INVITE", "1005", more=[caller.answer(challenge, "INVITE", "1005")]), caller.server
+        )
+        invite, sender = busy.endpoint.next_invite()
+        busy.endpoint.send(reply_to(invite, b"486 Busy Here"), sender)
+        invite, sender = target.endpoint.next_invite()
+        target.endpoint.send(reply_to(invite, b"603 Decline"), sender)
+        assert status(caller.endpoint.receive(b"SIP/2.0 6")) == 603
+        busy.register(0, contact="*")
+        target.register(0)
+    put(node, subscriber("1005"))
+
+
 def test_an_emergency_call_from_where_a_phone_registered_is_not_challenged(node: Node) -> None:
     with phone(node, "1001") as own, phone(node, "1003") as unknown:
         own.register()
