@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
+from collections.abc import Iterable
 
 from agent import lamp_messages as messages
 from agent.lamp_watchers import Watcher
+from state.location import Contact
 from state.mwi import Lamp
 
 log = logging.getLogger("strowger.agent")
@@ -16,14 +18,16 @@ _PHONE = re.compile(r"sips?:(?:[^@\s<>]*@)?(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(?::\d+)?
 
 
 def phones(lamp: Lamp) -> tuple[str, ...]:
-    """The phones of a mailbox that are told without having asked: SIP URIs.
-
-    Here the contacts of a registrar come in, when there is one.
-    """
+    """The phones that are listed for a mailbox, and told without having asked: SIP URIs."""
     usable = tuple(uri for uri in dict.fromkeys(lamp.phones) if _usable(uri))
     if len(usable) < len(set(lamp.phones)):
         log.warning("a mailbox has phones that are no sip:USER@IP-ADDRESS")
     return usable
+
+
+def registered(contacts: Iterable[Contact]) -> dict[str, Contact]:
+    """The registered phones of a mailbox's own subscriber that can be told: Contact by URI."""
+    return {contact.uri: contact for contact in contacts if _usable(contact.target)}
 
 
 def _usable(uri: str) -> bool:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from agent.lamp_follower import Follower, Found
@@ -19,6 +20,7 @@ from agent.lamp_watchers import Watchers
 from agent.lamps import Notifier
 from kemi.rpc import Kamcmd
 from model.settings import Settings
+from state import location
 
 log = logging.getLogger("strowger.agent")
 
@@ -84,7 +86,8 @@ class LampService:
     def _serve(self, follower: Follower) -> None:
         watchers = Watchers(self.settings.watchers)
         with Kamcmd(f"unix:{self.settings.rpc_socket}", timeout=RPC_TIMEOUT) as kamailio:
-            notifier = Notifier(watchers, kamailio.call, _addresses(self.settings), time.time())
+            contacts = partial(location.read, self.settings.location)
+            notifier = Notifier(watchers, kamailio.call, _addresses(self.settings), time.time(), contacts)
             while not self.stopped():
                 notifier.sends_unsolicited = follower.sends_unsolicited
                 try:
@@ -106,6 +109,8 @@ class LampService:
             notifier.complete = notifier.complete or message.whole
         elif message["kind"] == "subscribe":
             notifier.subscribe(message, now)
+        elif message["kind"] == "registered":
+            notifier.registered(message, now)
         elif message["kind"] == "answered":
             notifier.answered(message, now)
 

@@ -66,6 +66,8 @@ class Watcher:
     "NOTIFYs without an answer since the last that was answered."
     not_before: float = 0.0
     "Unix time."
+    registered: bool = False
+    "A phone that has registered here, so it is this node that tells it, whichever tells the others."
 
     @property
     def solicited(self) -> bool:

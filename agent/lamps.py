@@ -11,16 +11,17 @@ import heapq
 import logging
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from agent import lamp_messages as messages
 from agent.lamp_messages import RefusedError, Subscribe
-from agent.lamp_notify import notify, phones
+from agent.lamp_notify import notify, phones, registered
 from agent.lamp_watchers import MOST_PER_BOX, Watcher, Watchers
 from kemi.lamps import TAG
 from kemi.rpc import RpcError, RpcFault, RpcTimeout
 from state import mwi
+from state.location import Contact
 from state.mwi import BadLampError, Lamp
 
 log = logging.getLogger("strowger.agent")
@@ -46,9 +47,19 @@ Rpc = Callable[..., Any]
 class Notifier:
     """Tells watchers of lamps. For one thread; ``rpc`` calls Kamailio, and raises :class:`kemi.rpc.RpcError`."""
 
-    def __init__(self, watchers: Watchers, rpc: Rpc, addresses: Sequence[str], now: float) -> None:
-        """``addresses`` are ours, one of each family, as URIs have them: ``192.0.2.1:5070``, ``[2001:db8::1]``."""
-        self._watchers, self._rpc, self._addresses = watchers, rpc, addresses
+    def __init__(
+        self,
+        watchers: Watchers,
+        rpc: Rpc,
+        addresses: Sequence[str],
+        now: float,
+        contacts: Callable[[str, float], Iterable[Contact]] = lambda box, now: (),
+    ) -> None:
+        """``addresses`` are ours, one of each family, as URIs have them: ``192.0.2.1:5070``, ``[2001:db8::1]``.
+
+        ``contacts`` tells which phones of a mailbox's subscriber are registered here at a Unix time.
+        """
+        self._watchers, self._rpc, self._addresses, self._contacts = watchers, rpc, addresses, contacts
         self._lamps: dict[str, Lamp] = {}
         self._changed: dict[str, float] = {}
         "Mailbox to when its lamp was last changed."
@@ -105,6 +116,16 @@ class Notifier:
         else:
             # A phone that refuses is told of the next change all the same: it may be another phone by then.
             self._done(watcher, now)
+
+    def registered(self, data: Mapping[str, Any], now: float) -> None:
+        """A phone has registered anew: it hears of its mailbox, whatever it was told before."""
+        box, contact = str(data["box"]), str(data["contact"])
+        if (lamp := self._lamps.get(box)) is None:
+            return
+        for watcher in self._watchers.of(box):
+            if watcher.registered and watcher.target == contact:
+                watcher.told = ()
+        self._change(lamp, now, changed=False)
 
     def advance(self, now: float) -> float:
         """Do what is due, in small bites; the Unix time at which to call this again."""
@@ -177,15 +198,23 @@ class Notifier:
             return False
         return True
 
-    def _change(self, lamp: Lamp, now: float) -> None:
-        self._changed[lamp.box] = now
-        wanted = phones(lamp)
+    def _change(self, lamp: Lamp, now: float, *, changed: bool = True) -> None:
+        if changed:
+            self._changed[lamp.box] = now
+        wanted, here = phones(lamp), registered(self._contacts(lamp.box, now))
         known = {watcher.target for watcher in self._watchers.of(lamp.box) if not watcher.solicited}
+        asked = {watcher.target for watcher in self._watchers.of(lamp.box) if watcher.solicited}
         for uri in wanted:
             if uri not in known:
                 self._watchers.save(self._phone(lamp.box, uri))
+        for uri, contact in here.items():
+            # One that has subscribed is told already.
+            if uri not in (*known, *wanted, *asked):
+                phone = self._phone(lamp.box, uri)
+                phone.peer, phone.socket, phone.registered = contact.received, contact.socket, True
+                self._watchers.save(phone)
         for watcher in self._watchers.of(lamp.box):
-            if not watcher.solicited and watcher.target not in wanted:
+            if not watcher.solicited and watcher.target not in wanted and watcher.target not in here:
                 self._watchers.remove(watcher)
                 continue
             watcher.failed, watcher.not_before = 0, 0.0
@@ -240,7 +269,7 @@ class Notifier:
                 self._look_at(watcher, watcher.expires)
         elif now < watcher.not_before:
             self._look_at(watcher, watcher.not_before)
-        elif watcher.solicited or self.sends_unsolicited:
+        elif watcher.solicited or watcher.registered or self.sends_unsolicited:
             self._send(watcher, lamp or Lamp(box=watcher.box), now)
         elif now < self._changed.get(watcher.box, 0.0) + REMEMBERED:
             self._look_at(watcher, now + AWAY_WAIT)

@@ -101,6 +101,10 @@ class Replica:
             return self._write_policy(txn, index)
         if change.op == "import":
             return self._import(txn, index, change)
+        if change.op == "subscriber":
+            name, text = json.loads(change.value)
+            _write_subscriber(txn, name, text)
+            return 0
         if change.op == "drain":
             gateway, text = json.loads(change.value)
             index.drains.pop(gateway, None)
@@ -187,6 +191,8 @@ class Replica:
             # Redis may give an entry twice when its table grows meanwhile (SCAN's guarantees).
             _write_entries(txn, index, self._reported(self._store.records(keys.ENTRIES)))
             _write_prefixes(txn, index, self._reported(self._store.records(keys.PREFIXES)))
+            for name, text in self._reported(self._store.records(keys.SUBSCRIBERS)):
+                _write_subscriber(txn, name, text)
             index.drains = dict(self._store.records(keys.DRAINS))
             for gateway, info in self._store.sheets().items():
                 number = rates.open_sheet(index, gateway, info.currency)
@@ -202,6 +208,14 @@ class Replica:
             if not number % bulk.CHUNK:
                 self._busy()
             yield record
+
+
+def _write_subscriber(txn: Any, name: str, text: str) -> None:
+    key = layout.subscriber_key(name)
+    if text:
+        txn.put(key, text.encode())
+    else:
+        txn.delete(key)
 
 
 def _write_entries(txn: Any, index: Index, records: Iterable[tuple[str, str]]) -> None:

@@ -27,6 +27,7 @@ from console import (
     route_commands,
     serve,
     speech_commands,
+    subscriber_commands,
     transcribe_command,
     up_command,
     voicemail_commands,
@@ -40,6 +41,7 @@ from media.speech.errors import SpeechError
 from media.voicemail.errors import BadBoxError, BadPinError, DamagedBoxError, VoicemailError
 from model.entries import Action, EntryError
 from model.settings import SettingError, Settings
+from model.subscriber import SubscriberError
 from policyfile import PolicyFileError
 from state.store import StoreError
 
@@ -53,6 +55,7 @@ app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The bloc
 app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allow list, which outdoes the blocklist.")
 app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.")
 app.add_typer(rate_commands.app, name="rates", help="Rate sheets: what gateways charge.")
+app.add_typer(subscriber_commands.app, name="subscriber", help="Subscribers: passwords, forwards, do not disturb.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their health, drains.")
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
 app.add_typer(voicemail_commands.app, name="voicemail", help="Mailboxes, and the messages in them.")
@@ -128,7 +131,7 @@ def run(command: Callable[[], object]) -> int:
         _say(error)
         return FAILED
     except (
-        BadBoxError, BadPinError, PolicyFileError, EntryError, FailureSpecError, SettingError
+        BadBoxError, BadPinError, PolicyFileError, EntryError, FailureSpecError, SettingError, SubscriberError
     ) as error:  # fmt: skip
         _say(error)
         return BAD_INPUT

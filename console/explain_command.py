@@ -36,6 +36,7 @@ def command(
     callee: Annotated[str, typer.Option("--to", help="User part of the Request-URI: the number dialled.")] = "",
     call_id: Annotated[str, typer.Option(help="Explain this past call instead, from its record.")] = "",
     source: Annotated[str, typer.Option(help="IP address that the call comes from; default: the first trunk's.")] = "",
+    subscriber: Annotated[str, typer.Option(help="Subscriber whose phone calls, their password being right.")] = "",
     asserted: Annotated[str, typer.Option(help="User part of P-Asserted-Identity.")] = "",
     user_agent: Annotated[str, typer.Option(help="User-Agent header.")] = "",
     private: Annotated[bool, typer.Option("--private", help="The caller asks for privacy.")] = False,
@@ -63,13 +64,16 @@ def command(
     failures = dict(parse_failure(spec) for spec in fail or ())
     now = parse_time(at, "--at") if at else time.time()
     with _view(settings, policy) as view:
-        unknown = sorted(set(failures) - set(view.policy.gateways))
+        known = (*view.policy.gateways, *(name for name in failures if name.startswith("subscriber:")))
+        unknown = sorted(set(failures) - set(known))
         if unknown:
             raise typer.BadParameter(f"--fail: the policy has no gateway {', '.join(unknown)}")
         facts = CallFacts(
-            caller=caller,
+            caller=caller or subscriber,
             callee=callee,
-            source=_parse_source(source) if source else _first_source(view),
+            # Of a subscriber: an address of nobody, so of no trunk.
+            source=_parse_source(source) if source else "192.0.0.8" if subscriber else _first_source(view),
+            subscriber=subscriber,
             asserted=asserted,
             user_agent=user_agent,
             private=private,

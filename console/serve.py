@@ -10,12 +10,14 @@ import shutil
 import signal
 import sys
 import sysconfig
+import time
 from pathlib import Path
 from types import FrameType
 
 from agent.node import NodeAgent
 from agent.probing import DOWN, PROBED
 from model.settings import SettingError, Settings
+from state import location
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "kamailio" / "kamailio.cfg"
@@ -54,6 +56,7 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
         "STROWGER_CTL_SOCKET": f"unixs:{settings.run / 'kamailio_ctl'}",
         "STROWGER_MAIN_SCRIPT": str(settings.main_script),
         "STROWGER_DISPATCHER_LIST": str(settings.dispatcher_list),
+        "STROWGER_LOCATION_URL": f"text://{settings.location_table}",
         "PATH": CLEAN_PATH,
         "PYTHONPATH": os.pathsep.join((str(ROOT), sysconfig.get_path("platlib"))),
         # Compiled files are checked by size and second of change: two edits within one second would look the same.
@@ -73,6 +76,7 @@ def prepare(settings: Settings) -> None:
     lines = settings.dispatcher_list.read_text().splitlines(keepends=True)
     known = f" {PROBED | DOWN} "
     settings.dispatcher_list.write_text("".join(line.replace(known, f" {PROBED} ") for line in lines))
+    location.restore(settings.location, settings.location_table, time.time())
     _make_secret("STROWGER_SECRET_FILE", settings.secret_file)
     _make_secret("STROWGER_MEDIA_SECRET_FILE", settings.media_secret_file)
 

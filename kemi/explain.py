@@ -12,7 +12,7 @@ from kemi.health import Health
 from kemi.plan import Attempt, Plan
 from kemi.view import View
 from model.call import CallFacts
-from model.causes import Cause, Failure
+from model.causes import Cause, Failure, reason_of
 
 # A failure of each class as gateways show it, to tell what it would lead to.
 TYPICAL: dict[str, Failure] = {
@@ -172,7 +172,10 @@ def _walk(
         began, now = now, now + _duration(plan, failure, now)
         live.fail(plan, failure, began, now)
         decision = policy.next_attempt(plan, failure, live, now)
-        if (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
+        decision = policy.forwarded(plan, failure, decision, base.facts.source, view, live, now)
+        if isinstance(decision.outcome, policy.Retry):
+            base = replace(base, steps=(*base.steps, *decision.steps))
+        elif (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
             decision = policy.to_voicemail(plan, failure, reason, decision, view, live, now)
             base = replace(base, steps=(*base.steps, *decision.steps))
         sent_on = plan.media is not None and failure.status // 100 == 3
@@ -214,6 +217,9 @@ def _consequences(plan: Plan, live: policy.Live, began: float) -> dict[str, str]
 
 def _consequence(plan: Plan, failure: Failure, live: policy.Live, began: float) -> str:
     decision = policy.next_attempt(plan, failure, live, began + _duration(plan, failure, began))
+    known = plan.forwarding
+    if known is not None and (number := known.numbers.after(reason_of(failure))):
+        return f"forward to {number}"
     if plan.voicemail is not None and policy.voicemail_reason(plan, failure, decision) is not None:
         # Which node gets it is drawn when it comes to that.
         return f"app {plan.voicemail.app}"

@@ -41,6 +41,11 @@ def answered(pv: Callable[[str], object]) -> dict[str, str]:
     return {"kind": "answered", **{name: str(pv(variable)) for name, variable in fields.items()}}
 
 
+def registered(box: str, contact: str) -> dict[str, str]:
+    """A phone at ``contact`` has registered for the first time since it was started, by its Call-ID."""
+    return {"kind": "registered", "box": box, "contact": contact}
+
+
 def tell(path: Path, message: dict[str, str]) -> None:
     """Write into the agent's pipe; raises OSError where it does not get there."""
     line = json.dumps(message).encode() + b"\n"

@@ -33,6 +33,7 @@ CALLBACKS = (
     "on_unknown_dialog",
     "on_subscribe",
     "on_notified",
+    "on_register",
 )
 
 _handler = globals().get("_handler")

@@ -10,6 +10,7 @@ import msgspec
 
 from model.handover import DIRECT
 from model.policy import DEFAULT_BREAKER, Breaker, Refusal, RetryRule
+from model.subscriber import Forwards
 
 Rated = tuple[str, str, tuple[tuple[int, ...], ...]]
 """A gateway, its currency, and its rates, each with the Unix time from which it counts: time, then price, fee, initial
@@ -31,6 +32,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     # No Literal here: typing keeps every Union that has one, and with it all modules of a version that was replaced.
     own_breaker: Breaker | bool = True
     "The gateway's; True: the default, False: it has none."
+    subscriber: str = ""
+    "Set: no gateway is called but the phones of this subscriber, all at once; where they are is looked up then."
 
     @property
     def breaker(self) -> Breaker | None:
@@ -70,6 +73,20 @@ class Voicemail(msgspec.Struct, frozen=True, array_like=True):
     "How often the call was handed to media before."
 
 
+class Forwarding(msgspec.Struct, frozen=True, array_like=True):
+    """Where the called subscriber wants calls to go that they do not take, and what it takes to decide them anew."""
+
+    subscriber: str
+    numbers: Forwards
+    caller: str
+    "Normalised."
+    asserted: str
+    hops: int
+    "How often the call was handed to media before."
+    count: int
+    "How often it was forwarded before."
+
+
 class Plan(msgspec.Struct, frozen=True, array_like=True):
     """The attempts of a call and how far they have come.
 
@@ -105,6 +122,8 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "Set: what the caller is told if these attempts fail, since others failed before them."
     rates: tuple[Rated, ...] = ()
     "Of a least-cost route: what the gateways take, where that is known."
+    forwarding: Forwarding | None = None
+    "Set: where the call goes, depending on why these attempts failed; before voicemail."
 
     @property
     def attempt(self) -> Attempt:

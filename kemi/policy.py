@@ -20,7 +20,7 @@ from kemi import handover, refusals
 from kemi import health as breakers
 from kemi.health import Health
 from kemi.least_cost import Ranking, rated
-from kemi.plan import Attempt, Media, Plan, Rated, Voicemail
+from kemi.plan import Attempt, Forwarding, Media, Plan, Rated, Voicemail
 from kemi.view import View
 from kemi.weighting import weighted_order
 from model.call import CallFacts
@@ -42,6 +42,7 @@ from model.policy import (
     Strategy,
     Trunk,
 )
+from model.subscriber import Subscriber
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 ALLOW, PRIORITY, WEIGHTED = Action.ALLOW, Strategy.PRIORITY, Strategy.WEIGHTED
@@ -64,6 +65,14 @@ HALF_OPEN = -1.0
 
 # What tm lets a transaction branch into (its parameter max_branches).
 BRANCHES = 12
+
+# How often a call is forwarded from one subscriber to the next.
+FORWARDS_MAX = 5
+
+# Seconds in which some phone of a subscriber must reply at all, and in which one must ring: they are woken from sleep,
+# and reached by radio.
+PHONE_NO_REPLY = 5.0
+PHONE_PROGRESS = 10.0
 
 # What stands in for a reason phrase that is missing.
 _PHRASES = {
@@ -179,15 +188,17 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
         else:
             trunk = _trunk(facts, view, steps)
             numbers = _numbers(facts, trunk, steps)
+            if facts.subscriber:
+                numbers = _check_identity(facts, numbers, trunk, view, steps)
         if emergency is not None and (number := emergency.number(numbers.callee, as_dialled(facts.callee))):
             outcome = Relay(_emergency_plan(emergency, number, view, live, now, steps))
         else:
             _check_lists(facts, trunk, numbers, view, now, steps)
             route = _route(numbers, trunk, view, now, steps)
-            if route.media is None:
+            if route.media is None and not route.subscribers:
                 outcome = _to_gateways(route, numbers, facts.hops, view, live, now, steps)
             else:
-                outcome = _to_media(route, route.media, numbers, facts.hops, view, live, now, steps)
+                outcome = _along(route, numbers, facts, 0, view, live, now, steps)
     except _Refused as refused:
         outcome = Reject(refused.refusal)
     return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "")
@@ -196,9 +207,33 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
 def _trunk(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
     trunk = view.trunk(facts.source)
     steps.append(("trunk", facts.source, trunk.name if trunk else "none"))
-    if trunk is None:
+    return trunk or _of_subscribers(facts, view, steps)
+
+
+def _of_subscribers(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
+    subscribers = view.policy.subscribers
+    if subscribers is None:
         raise _Refused(refusals.UNKNOWN_SOURCE)
-    return trunk
+    if not facts.subscriber:
+        raise _Refused(refusals.UNAUTHENTICATED)
+    steps[-1] = ("trunk", facts.source, subscribers.trunk.name)
+    steps.append(("subscriber", facts.subscriber, "has proved to be the caller"))
+    return subscribers.trunk
+
+
+def _check_identity(facts: CallFacts, numbers: Numbers, trunk: Trunk, view: View, steps: list[Step]) -> Numbers:
+    """A subscriber calls from their own numbers only; who withholds theirs, calls from their name."""
+    subscriber = view.subscriber(facts.subscriber)
+    if subscriber is None or not subscriber.enabled:
+        raise _Refused(refusals.NO_SUBSCRIBER)
+    # From may be anonymous, while P-Asserted-Identity still names somebody to the gateway.
+    withheld = facts.caller.lower() in ("", "anonymous") or facts.caller_host.lower() == "anonymous.invalid"
+    said = ([] if withheld else [facts.caller]) + ([facts.asserted] if facts.asserted else [])
+    for number in said:
+        if not subscriber.owns(normalise(number, trunk.dialling)):
+            steps.append(("identity", number, f"is no number of subscriber {subscriber.name}"))
+            raise _Refused(refusals.NOT_YOUR_NUMBER)
+    return structs.replace(numbers, caller=subscriber.name) if withheld else numbers
 
 
 def _numbers(facts: CallFacts, trunk: Trunk, steps: list[Step]) -> Numbers:
@@ -307,8 +342,8 @@ def _to_gateways(
 ) -> Relay | ToMedia:
     if route.voicemail is None:
         return Relay(_plan(route, numbers.callee, view, live, now, steps))
-    told = route.voicemail
-    voicemail = Voicemail(told.app, told.args, told.when, numbers.callers[0], numbers.callee, hops)
+    voicemail = _voicemail(route, numbers, hops)
+    assert voicemail is not None
     try:
         plan = _plan(route, numbers.callee, view, live, now, steps)
     except _Refused as refused:
@@ -319,6 +354,92 @@ def _to_gateways(
             raise
         return ToMedia(instead, voicemail.app, voicemail.args)
     return Relay(structs.replace(plan, voicemail=voicemail))
+
+
+def _along(
+    route: Route, numbers: Numbers, facts: CallFacts, forwards: int, view: View, live: Live, now: float,
+    steps: list[Step],
+) -> Relay | ToMedia:  # fmt: skip
+    """Where a route leads; ``forwards`` is how often subscribers forwarded the call before."""
+    if route.subscribers:
+        return _to_subscriber(route, numbers, facts, forwards, view, live, now, steps)
+    if route.media is None:
+        return _to_gateways(route, numbers, facts.hops, view, live, now, steps)
+    return _to_media(route, route.media, numbers, facts.hops, view, live, now, steps)
+
+
+def _to_subscriber(
+    route: Route, numbers: Numbers, facts: CallFacts, forwards: int, view: View, live: Live, now: float,
+    steps: list[Step],
+) -> Relay | ToMedia:  # fmt: skip
+    name = route.rewrite.apply(numbers.callee)
+    subscriber = view.subscriber(name)
+    if subscriber is None or not subscriber.enabled:
+        steps.append(("subscriber", name, "is disabled" if subscriber else "there is none"))
+        return _instead(route, numbers, facts.hops, Reason.UNALLOCATED, refusals.NO_SUBSCRIBER, view, live, now, steps)
+    if number := subscriber.forwards.always:
+        steps.append(("forward", number, f"of every call to subscriber {name}"))
+        return _forwarded(number, numbers, facts, forwards, view, live, now, steps)
+    if subscriber.do_not_disturb:
+        steps.append(("subscriber", name, "does not want to be disturbed"))
+        reason, refusal = Reason.DO_NOT_DISTURB, refusals.DO_NOT_DISTURB
+        return _instead(route, numbers, facts.hops, reason, refusal, view, live, now, steps)
+    steps.append(("subscriber", name, "phones are called"))
+    return Relay(_phones_plan(route, numbers, subscriber, facts.hops, forwards, view, now, steps))
+
+
+def _instead(
+    route: Route, numbers: Numbers, hops: int, reason: Reason, refusal: Refusal, view: View, live: Live, now: float,
+    steps: list[Step],
+) -> ToMedia:  # fmt: skip
+    """Voicemail at once, or else a refusal."""
+    told = _voicemail(route, numbers, hops)
+    if told is not None and reason in told.when:
+        plan = _voicemail_plan(route.name, told, reason, refusal, 0, view, live, now, steps)
+        if plan is not None:
+            return ToMedia(plan, told.app, told.args)
+    raise _Refused(refusal)
+
+
+def _voicemail(route: Route, numbers: Numbers, hops: int) -> Voicemail | None:
+    told = route.voicemail
+    return Voicemail(told.app, told.args, told.when, numbers.callers[0], numbers.callee, hops) if told else None
+
+
+def _forwarded(
+    number: str, numbers: Numbers, facts: CallFacts, forwards: int, view: View, live: Live, now: float,
+    steps: list[Step],
+) -> Relay | ToMedia:  # fmt: skip
+    """A call that a subscriber forwards: by the routes that are there for their own calls, to ``number``."""
+    subscribers = view.policy.subscribers
+    if forwards >= FORWARDS_MAX or subscribers is None:
+        steps.append(("forward", number, f"the call was forwarded {forwards} times"))
+        raise _Refused(refusals.FORWARD_LOOP)
+    numbers = structs.replace(numbers, callee=number)
+    _check_lists(facts, subscribers.trunk, numbers, view, now, steps)
+    route = _route(numbers, subscribers.trunk, view, now, steps)
+    return _along(route, numbers, facts, forwards + 1, view, live, now, steps)
+
+
+def _phones_plan(
+    route: Route, numbers: Numbers, subscriber: Subscriber, hops: int, forwards: int, view: View, now: float,
+    steps: list[Step],
+) -> Plan:  # fmt: skip
+    assert view.policy.subscribers is not None
+    attempt = Attempt(
+        gateway=f"subscriber:{subscriber.name}",
+        uri=f"sip:{_escaped(subscriber.name)}@{view.policy.subscribers.realm}",
+        retry=RetryRule(),
+        no_reply=PHONE_NO_REPLY,
+        progress=PHONE_PROGRESS,
+        own_breaker=False,
+        subscriber=subscriber.name,
+    )
+    forwarding = Forwarding(
+        subscriber.name, subscriber.forwards, numbers.caller, numbers.asserted, hops, forwards
+    )  # fmt: skip
+    plan = _planned(route, [attempt], view, now, steps)
+    return structs.replace(plan, voicemail=_voicemail(route, numbers, hops), forwarding=forwarding)
 
 
 def _voicemail_plan(
@@ -530,6 +651,33 @@ def next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> Failur
     return decision
 
 
+def forwarded(
+    plan: Plan, failure: Failure, decision: FailureDecision, source: str, view: View, live: Live, now: float
+) -> FailureDecision:
+    """What happens instead of ``decision`` where the called subscriber forwards such calls; the same where not.
+
+    ``source`` is where the call came from. What the new number makes of the call is decided now.
+    """
+    known, reason = plan.forwarding, reason_of(failure)
+    number = known.numbers.after(reason) if known is not None and not isinstance(decision.outcome, Retry) else ""
+    if known is None or not number:
+        return decision
+    steps: list[Step] = [("forward", number, f"of calls to subscriber {known.subscriber} with reason {reason}")]
+    facts = CallFacts(caller=known.caller, callee=number, source=source, hops=known.hops)
+    numbers = Numbers(caller=known.caller, asserted=known.asserted, callee=number)
+    try:
+        found = _forwarded(number, numbers, facts, known.count, view, live, now, steps)
+    except _Refused as refused:
+        steps.append(("forward", number, f"is refused: {refused.refusal.id}"))
+        return structs.replace(decision, steps=tuple(steps))
+    used = plan.number
+    if used >= BRANCHES:
+        return structs.replace(decision, steps=tuple(steps))
+    left = found.plan.attempts[: BRANCHES - used]
+    following = structs.replace(found.plan, attempts=left, used=used)
+    return FailureDecision(Retry(following), decision.cause, f"forwarded to {number}", tuple(steps))
+
+
 def voicemail_reason(plan: Plan, failure: Failure, decision: FailureDecision) -> Reason | None:
     """For what reason the call goes to voicemail now that ``decision`` ends its plan; None where it does not."""
     if plan.voicemail is None or isinstance(decision.outcome, Retry):
@@ -566,6 +714,8 @@ def _original(outcome: Retry | PassOn | Reject, failure: Failure, reason: Reason
 
 def _next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> FailureDecision:
     cause = classify(failure)
+    if plan.attempt.subscriber:
+        return _phones_failed(plan, failure, cause)
     retried, why = _retried(plan, failure, cause)
     if not retried:
         return FailureDecision(_give_up(failure, cause), cause, why)
@@ -578,6 +728,13 @@ def _next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> Failu
         if name not in plan.excluded and (plan.emergency or not _shut(plan.attempts[index], live, now)):
             return FailureDecision(Retry(structs.replace(plan, current=index)), cause, why)
     return FailureDecision(_exhausted(failure, cause), cause, "no attempt is left")
+
+
+def _phones_failed(plan: Plan, failure: Failure, cause: Cause) -> FailureDecision:
+    """There is nobody else to try, and a phone is no server whose faults the caller is to hear of."""
+    gone = failure.status in (477, 503) or (failure.local and not failure.ringing)
+    why = f"no phone of subscriber {plan.attempt.subscriber} was reached" if gone else "the phones' answer"
+    return FailureDecision(Reject(refusals.SUBSCRIBER_AWAY) if gone else PassOn(), cause, why)
 
 
 def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: Live, now: float) -> FailureDecision:

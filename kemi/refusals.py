@@ -12,6 +12,16 @@ UNKNOWN_SOURCE = Refusal("unknown-source", 403, "Unknown Source", cause=21)
 INVALID_NUMBER = Refusal("invalid-number", 484, "Invalid Number", cause=28)
 # RFC 5079.
 ANONYMOUS = Refusal("anonymous", 433, "Anonymity Disallowed", cause=21)
+# RFC 3261 section 22.3. Never sent as it is: whoever may be a subscriber is challenged.
+UNAUTHENTICATED = Refusal("unauthenticated", 407, "Proxy Authentication Required", cause=21)
+# Of a subscriber, whoever guesses at their password.
+GUESSES = Refusal("too-many-guesses", 403, "Too Many Wrong Passwords", cause=21, retry_after=300)
+NOT_YOUR_NUMBER = Refusal("not-your-number", 403, "Not Your Number", cause=21)
+NO_SUBSCRIBER = Refusal("no-subscriber", 404, "No Such Subscriber", cause=1)
+# ITU-T Q.850: 20, subscriber absent.
+SUBSCRIBER_AWAY = Refusal("subscriber-away", 480, "Subscriber Away", cause=20)
+DO_NOT_DISTURB = Refusal("do-not-disturb", 480, "Do Not Disturb", cause=19)
+FORWARD_LOOP = Refusal("forward-loop", 482, "Forwarding Loop", cause=25)
 NO_ROUTE = Refusal("no-route", 404, "No Route", cause=3)
 # The number is known, and may be called again when a sheet says otherwise.
 NO_RATE = Refusal("no-rate", 503, "No Rate", cause=3)

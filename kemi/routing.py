@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache, wraps
 from hashlib import blake2s
 from typing import Any
@@ -23,6 +24,7 @@ from msgspec import structs
 
 from kemi import handover, health, lamps, policy, records, refusals, route_token
 from kemi.health import Health
+from kemi.phones import Demand, Phones
 from kemi.plan import Attempt, Plan
 from kemi.spool import shared_spool
 from kemi.view import NoPolicyError, View
@@ -30,8 +32,10 @@ from model.call import CallFacts
 from model.causes import Failure, Reason, parse_reason, says_do_not_disturb
 from model.diversion import first_diversion
 from model.handover import HEADERS
+from model.numbers import as_dialled
 from model.policy import Refusal
 from model.settings import Settings
+from model.subscriber import Subscriber
 from state.snapshot import NoSnapshotError, shared_reader
 
 # What app_python3 takes for success and failure. Zero would end the cfg's route, None breaks the next message.
@@ -45,6 +49,8 @@ ATTEMPT, RANG, TRIAL = "$avp(attempt)", "$avp(rang)", "$avp(trial)"
 INVITE, NULL = "$var(invite)", "<null>"
 INVITE_ONE_BY_ONE = ("$si", "$ai", "$rU", "$fU", "$fd", "$hdr(Privacy)", "$ua", "$ft", "$ci")
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
+PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
 HANDOVER, HANDOVER_ROUTE = "$avp(handover)", "HANDOVER"
 RINGING_FLAG = 1
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
@@ -144,11 +150,17 @@ class Handler:
             _spooled(records.ended(call, _pv("$ci"), by, time.time()))
 
     @guarded
+    def on_register(self) -> None:
+        """A REGISTER: of a subscriber's phone, if it proves that."""
+        _register(time.time())
+
+    @guarded
     def on_subscribe(self) -> None:
-        """A SUBSCRIBE: the agent answers, if it comes from a trunk."""
-        if not _is_from_trunk():
-            KSR.sl.send_reply(403, "Forbidden")
-        elif KSR.tm.t_newtran() > 0:
+        """A SUBSCRIBE: the agent answers, if it comes from a trunk, or from the mailbox's own subscriber."""
+        if not _is_from_trunk() and not _owns_box(time.time()):
+            # It was answered there.
+            return
+        if KSR.tm.t_newtran() > 0:
             # Where no answer is made in time, the transaction's own timer answers 408.
             KSR.tmx.t_suspend()
             try:
@@ -182,6 +194,87 @@ def _is_from_trunk() -> bool:
         txn.abort()
 
 
+def _register(now: float) -> None:
+    txn = _snapshot.begin()
+    try:
+        view = _views.of(txn)
+        section = view.policy.subscribers
+        if section is None:
+            KSR.hdr.append_to_reply(f"Allow: {ALLOW}\r\n")
+            KSR.sl.send_reply(405, "Method Not Allowed")
+        elif (subscriber := _proved(view, "Authorization", 401, now)) is not None:
+            for contact in _phones.register(section, subscriber, now):
+                with suppress(OSError):
+                    lamps.tell(_settings.agent_pipe, lamps.registered(subscriber.name, contact.uri))
+    except NoPolicyError:
+        _refuse(refusals.NO_POLICY)
+    finally:
+        txn.abort()
+
+
+def _owns_box(now: float) -> bool:
+    """Whether a SUBSCRIBE is a subscriber's for the mailbox of their own number; if not, it has been answered."""
+    try:
+        txn = _snapshot.begin()
+    except NoSnapshotError:
+        KSR.sl.send_reply(403, "Forbidden")
+        return False
+    try:
+        view = _views.of(txn)
+        if view.policy.subscribers is None:
+            KSR.sl.send_reply(403, "Forbidden")
+            return False
+        subscriber = _proved(view, "Authorization", 401, now)
+        if subscriber is None:
+            return False
+        if not subscriber.owns(_pv("$rU")):
+            KSR.sl.send_reply(403, "Forbidden")
+            return False
+        return True
+    except NoPolicyError:
+        KSR.sl.send_reply(403, "Forbidden")
+        return False
+    finally:
+        txn.abort()
+
+
+def _proved(view: View, header: str, status: int, now: float) -> Subscriber | None:
+    """The subscriber who sent this request; None: it has been answered, with a challenge of ``status`` or a refusal."""
+    found = _phones.prove(view, header, now)
+    if isinstance(found, Subscriber):
+        return found
+    if isinstance(found, Demand):
+        _phones.challenge(view, found, status, now)
+    else:
+        _refuse(found)
+    return None
+
+
+def _decide_proved(facts: CallFacts, now: float) -> tuple[CallFacts, int, policy.Decision] | None:
+    """What is made of a call by a subscriber; None: it has been challenged, or refused for guessing."""
+    txn = _snapshot.begin()
+    try:
+        view = _views.of(txn)
+        if (name := _calls_for_help(facts, view, now)) or (
+            (subscriber := _proved(view, "Proxy-Authorization", 407, now)) and (name := subscriber.name)
+        ):
+            facts = replace(facts, subscriber=name)
+            # The answer to our challenge is nobody else's business.
+            KSR.hdr.remove("Proxy-Authorization")
+            return facts, view.version, policy.decide(facts, view, _live, now)
+        return None
+    finally:
+        txn.abort()
+
+
+def _calls_for_help(facts: CallFacts, view: View, now: float) -> str:
+    """The subscriber of an emergency call that comes from where a phone of theirs has registered; else empty."""
+    emergency, subscriber = view.policy.emergency, view.subscriber(facts.caller)
+    if emergency is None or subscriber is None or not emergency.number(as_dialled(facts.callee)):
+        return ""
+    return subscriber.name if _phones.is_at(subscriber.name, facts.source, now) else ""
+
+
 def _begin_call(marks: Mapping[str, str]) -> None:
     now = time.time()
     call = _new_id(now)
@@ -190,6 +283,11 @@ def _begin_call(marks: Mapping[str, str]) -> None:
         facts, version, decision = _decide_marked(facts, marks, now) if marks else (facts, *_decide(facts, now))
     except (NoSnapshotError, NoPolicyError):
         decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
+    if isinstance(decision.outcome, policy.Reject) and decision.outcome.refusal is refusals.UNAUTHENTICATED:
+        proved = _decide_proved(facts, now)
+        if proved is None:
+            return
+        facts, version, decision = proved
     _spooled(records.decided(call, call_id, from_tag, facts, decision, version, now))
     if isinstance(decision.outcome, policy.Reject):
         _refuse(decision.outcome.refusal)
@@ -204,11 +302,14 @@ def _begin_call(marks: Mapping[str, str]) -> None:
 
 def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
     now = time.time()
-    _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
+    if not plan.attempt.subscriber:
+        _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
     if plan.media is not None and failure.status // 100 == 3:
         decision = _redirected(plan, now)
     else:
         decision = policy.next_attempt(plan, failure, _live, now)
+    if plan.forwarding is not None and not isinstance(decision.outcome, policy.Retry):
+        decision = _forwarded(plan, failure, decision, now)
     if (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
         decision = _to_voicemail(plan, failure, reason, decision, now)
     _spooled(records.failed(KSR.pv.get(CALL_ID), plan, failure, decision, _rang(), now))
@@ -227,6 +328,18 @@ def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
     txn = _snapshot.begin()
     try:
         return policy.redirected(plan, user, source, call, _views.of(txn), _live, now)
+    finally:
+        txn.abort()
+
+
+def _forwarded(
+    plan: Plan, failure: Failure, decision: policy.FailureDecision, now: float
+) -> policy.FailureDecision:  # fmt: skip
+    txn = _snapshot.begin()
+    try:
+        return policy.forwarded(plan, failure, decision, _pv("$si"), _views.of(txn), _live, now)
+    except NoPolicyError:
+        return decision
     finally:
         txn.abort()
 
@@ -267,6 +380,9 @@ def _relay(plan: Plan) -> None:
     KSR.pv.seti(ATTEMPT, number)
     if number > 1:
         KSR.pv.unset(RANG)
+        KSR.pv.unset(PHONES)
+        # Where a phone behind NAT was sent to.
+        KSR.pv.unset("$du")
     KSR.pv.sets("$ru", attempt.uri)
     KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
@@ -275,6 +391,9 @@ def _relay(plan: Plan) -> None:
         KSR.tm.t_on_branch(HANDOVER_ROUTE)
     trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
     KSR.tm.t_on_reply(TRIAL_REPLY_ROUTE if trial else REPLY_ROUTE)
+    if attempt.subscriber and not _to_phones(attempt.subscriber, number):
+        _after(plan, Failure(status=NOTHING_SENT, local=True), trial=False)
+        return
     # At least a millisecond: for tm, zero means its own default.
     KSR.tm.t_set_fr(max(1, int(plan.progress_at(now) * 1000)), max(1, int(plan.no_reply_at(now) * 1000)))
     KSR.tm.t_set_disable_internal_reply(1)
@@ -286,6 +405,14 @@ def _relay(plan: Plan) -> None:
         _end_cancelled()
     else:
         _after(plan, Failure(status=NOTHING_SENT, local=True), trial=trial and _end_trial())
+
+
+def _to_phones(subscriber: str, number: int) -> bool:
+    """Make the subscriber's phones the branches of the attempt; whether there is one."""
+    KSR.pv.seti(PHONES, number)
+    KSR.pv.unset(SAID)
+    KSR.tm.t_on_reply(PHONE_REPLY_ROUTE)
+    return _phones.lookup(subscriber)
 
 
 def _begin(attempt: Attempt, now: float) -> bool:
@@ -449,12 +576,14 @@ def _failure(plan: Plan) -> Failure:
     reason = "" if local else _reply_header("Reason")
     phrase = "" if local or plan.voicemail is None else _pv("$T_rpl($rr)")
     q850, location = parse_reason(reason)
+    if local and plan.attempt.subscriber and (said := KSR.pv.get(SAID)) is not None:
+        return Failure(status=int(said), ringing=_rang() is not None)
     return Failure(
         status=int(KSR.pv.get("$T_reply_code")),
         local=local,
         q850=q850,
         location=location,
-        ringing=KSR.isbflagset(RINGING_FLAG) > 0,
+        ringing=KSR.isbflagset(RINGING_FLAG) > 0 or (plan.attempt.subscriber != "" and _rang() is not None),
         retry_after=0.0 if local else _seconds(_reply_header("Retry-After")),
         do_not_disturb=plan.voicemail is not None and says_do_not_disturb(f"{phrase} {reason}"),
         phrase=phrase,
@@ -490,6 +619,9 @@ def _pv(name: str) -> str:
 
 def _call_of_route() -> str:
     return route_token.call_of(_secret(), _pv("$route_uri"), _pv("$ci"))
+
+
+_phones = Phones(KSR, _pv, _settings.location)
 
 
 @cache

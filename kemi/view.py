@@ -11,6 +11,7 @@ from functools import lru_cache
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.policy import Drain, Policy, Route, Trunk
 from model.rates import UNIT
+from model.subscriber import Subscriber
 from state import codec, layout
 from state.rates import RATES, Sheet
 
@@ -23,6 +24,8 @@ Ranks = dict[int, Rank]
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 CALLER, CALLEE, PAIR, SOURCE, USER_AGENT = Kind.CALLER, Kind.CALLEE, Kind.PAIR, Kind.SOURCE, Kind.USER_AGENT
 CALLER_PREFIX, CALLEE_PREFIX = Kind.CALLER_PREFIX, Kind.CALLEE_PREFIX
+
+NAME_MAX = 64
 
 
 class NoPolicyError(Exception):
@@ -136,6 +139,12 @@ class View:
             found += [self.entry(USER_AGENT, value) for value in index.user_agents if value in lowered]
         return [entry for entry in found if entry is not None]
 
+    def subscriber(self, name: str) -> Subscriber | None:
+        """The subscriber of this name."""
+        # Longer than any name, and than a key of the snapshot may be.
+        raw = self._get(layout.subscriber_key(name)) if 0 < len(name) <= NAME_MAX else None
+        return _subscriber(name, raw) if raw is not None else None
+
     def routes(self, number: str) -> Iterator[tuple[str, Route]]:
         """The routes whose prefix ``number`` begins with, longest first, each with that prefix.
 
@@ -216,6 +225,11 @@ def _compile_index(raw: bytes) -> _Index:
 @lru_cache(maxsize=4096)
 def _routes(raw: bytes) -> tuple[Route, ...]:
     return codec.decode_routes(raw)
+
+
+@lru_cache(maxsize=1024)
+def _subscriber(name: str, raw: bytes) -> Subscriber:
+    return Subscriber.decode(name, raw)
 
 
 @lru_cache(maxsize=4096)

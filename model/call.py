@@ -26,3 +26,5 @@ class CallFacts:
     "How often the call was handed to media before it came back from there; 0: it comes from outside."
     origin: str = ""
     "Id of the call that came back as this one."
+    subscriber: str = ""
+    "The subscriber who has proved to be the caller; empty: none has."

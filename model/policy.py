@@ -255,6 +255,8 @@ class Route:
     "Where calls go for which its gateways found nobody; None: nowhere."
     least_cost: LeastCost | None = None
     "Set where the strategy is ``least_cost``."
+    subscribers: bool = False
+    "Set: the rewritten number is a subscriber, whose phones are called; it has no gateways."
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,35 @@ class Emergency:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscribers:
+    """What holds for all subscribers; calls that they make come by a trunk of the name ``SUBSCRIBERS``."""
+
+    realm: str
+    "What they authenticate for, and what their passwords are hashed with."
+    dialling: Dialling = Dialling()
+    tags: tuple[str, ...] = ()
+    "What routes may ask for."
+    algorithms: tuple[str, ...] = ("MD5",)
+    "Hash functions of challenges, the preferred one first, where a subscriber has none of their own."
+    max_contacts: int = 5
+    "Phones that one of them may have registered at once."
+    expires_min: int = 60
+    "Seconds for which a phone registers at least, as the following."
+    expires_max: int = 3600
+    guesses: int = 10
+    "Wrong passwords from one address after which it is not listened to for this subscriber, for five minutes."
+
+    @property
+    def trunk(self) -> Trunk:
+        """The trunk that their calls come by."""
+        return Trunk(SUBSCRIBERS, (), self.dialling, tags=self.tags)
+
+
+SUBSCRIBERS = "subscribers"
+"Name of the trunk that subscribers' calls come by."
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything but the routes, which are looked up one by one."""
 
@@ -288,3 +319,5 @@ class Policy:
     "In which prices are compared; empty: nothing is."
     exchange: dict[str, int] = field(default_factory=dict)
     "Other currency to what one of it is worth in that one (:mod:`model.rates`)."
+    subscribers: Subscribers | None = None
+    "None: nobody may register."

@@ -257,6 +257,16 @@ class Settings:
         return self.snapshot / "watchers.sqlite"
 
     @property
+    def location(self) -> Path:
+        """Where phones are registered, a file for each subscriber: must outlive Kamailio, so beside the snapshot."""
+        return self.snapshot / "location"
+
+    @property
+    def location_table(self) -> Path:
+        """The same as Kamailio reads it at its start."""
+        return self.run / "location"
+
+    @property
     def dispatcher_list(self) -> Path:
         """The gateways that Kamailio is to probe, as its dispatcher module reads them."""
         return self.run / "dispatcher.list"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import yaml
 
+from model.policy import SUBSCRIBERS
 from policyfile import resolve
 from policyfile.document import MAX_ATTEMPTS, RouteSection
 from policyfile.problems import Finding, Path, did_you_mean, quoted
@@ -17,6 +18,7 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     """What is wrong between the parts of a document that are in order each for itself."""
     yield from _diallings(shaped, tree)
     yield from _sources(shaped, tree)
+    yield from _subscribers(shaped, tree)
     yield from _media_nodes(shaped, tree)
     yield from _gateways(shaped, tree)
     yield from _route_names(shaped, tree)
@@ -137,6 +139,7 @@ def _least_cost(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
 
 def _narrowings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     known, tags = _names(tree, "trunks"), _tags(tree)
+    known += (SUBSCRIBERS,) if _has_subscribers(tree) else ()
     for number, route in _routes(shaped):
         for index, name in enumerate(route.trunks):
             yield from _unknown("trunk", name, known, ("routes", number, "trunks", index))
@@ -151,8 +154,30 @@ def _tags(tree: Tree) -> tuple[str, ...]:
     return tuple(
         str(node.value)
         for path, node in tree.nodes.items()
-        if len(path) == 4 and (path[0], path[2]) == ("trunks", "tags") and isinstance(node, yaml.ScalarNode)
+        if isinstance(node, yaml.ScalarNode)
+        and (
+            (len(path) == 4 and (path[0], path[2]) == ("trunks", "tags"))
+            or (len(path) == 3 and path[:2] == (SUBSCRIBERS, "tags"))
+        )
     )
+
+
+def _has_subscribers(tree: Tree) -> bool:
+    return isinstance(tree.value, dict) and isinstance(tree.value.get(SUBSCRIBERS), dict)
+
+
+def _subscribers(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    section = shaped.document.subscribers
+    if section is not None and section.dialling:
+        plans = _names(tree, "dialling_plans")
+        yield from _unknown("dialling plan", section.dialling, plans, (SUBSCRIBERS, "dialling"))
+    if _has_subscribers(tree):
+        if SUBSCRIBERS in _names(tree, "trunks"):
+            yield Finding(("trunks", SUBSCRIBERS), "the name is taken by the subscribers")
+        return
+    for number, route in _routes(shaped):
+        if route.subscribers:
+            yield Finding(("routes", number, "subscribers"), "there are none: write 'subscribers' at the top")
 
 
 def _sources(shaped: Shaped, tree: Tree) -> Iterator[Finding]:

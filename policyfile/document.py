@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
-from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Voicemail
+from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Subscribers, Voicemail
 from model.rates import CURRENCY
 from policyfile import values
 from policyfile.patterns import check_replacement
@@ -35,6 +35,7 @@ _GATEWAY = Gateway(name="", address="")
 _ROUTE = Route(name="", prefixes=())
 _POLICY = Policy()
 _VOICEMAIL = Voicemail()
+_SUBSCRIBERS = Subscribers(realm="")
 
 # Gateways of a least-cost route, of which no call tries more than MAX_ATTEMPTS.
 MAX_COMPARED = 100
@@ -199,6 +200,52 @@ class TrunkSection(Section):
         description="P-Asserted-Identity names the caller (RFC 3325). Only for a peer that vouches for it.",
     )
     tags: Listed[Name] = Field(default=(), description="What a route's own `tags` may ask for.")
+
+
+class SubscribersSection(Section):
+    """Who may register phones, and call from them: the subscribers of `strowger subscriber`.
+
+    Calls that they make come by a trunk of the name `subscribers`, which routes may ask for by `trunks`.
+    """
+
+    realm: Annotated[
+        str, _matching(values.REALM, "a realm: 1 to 64 of letters, digits, '.' and '-'"), Shown("text")
+    ] = Field(
+        description="Realm of the challenges, by custom the domain. Passwords are hashed with it: with another realm, "
+        "each needs to be set anew."
+    )
+    dialling: Name | None = Field(
+        default=None, description="Name of the dialling plan by which phones write numbers; else the default."
+    )
+    tags: Listed[Name] = Field(default=(), description="What a route's own `tags` may ask for.")
+    algorithms: Listed[Literal["SHA-256", "MD5"]] = Field(
+        default=("MD5",),
+        min_length=1,
+        description="Hash functions that phones are challenged with, the preferred one first: `[SHA-256, MD5]` where "
+        "all phones know the first, or pass over it. A subscriber may have others.",
+    )
+    max_contacts: int = Field(
+        default=_SUBSCRIBERS.max_contacts, ge=1, le=10, description="Phones that one subscriber may have at once."
+    )
+    expires_min: Annotated[float, _duration(60, 86400)] = Field(
+        default=_SUBSCRIBERS.expires_min, description="Who registers for less is refused with 423, and told this."
+    )
+    expires_max: Annotated[float, _duration(60, 86400)] = Field(
+        default=_SUBSCRIBERS.expires_max, description="Who registers for more has this, or with no wish at all."
+    )
+    guesses: int = Field(
+        default=_SUBSCRIBERS.guesses,
+        ge=1,
+        le=1000,
+        description="After so many wrong passwords from one address, it is not listened to for this subscriber, for "
+        "five minutes.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_length(self) -> Self:
+        if self.expires_max < self.expires_min:
+            raise ValueError("'expires_max' is shorter than 'expires_min'")
+        return self
 
 
 class BreakerSection(Section):
@@ -408,9 +455,15 @@ class RouteSection(Section):
         default=None, description="Hand the call over to a call script, on the nodes of the file's own `media`."
     )
     reject: Reject | None = Field(default=None, description="Refuse the call.")
+    subscribers: bool = Field(
+        default=False,
+        description="`true`: call the phones of the subscriber whose name the number is, all at once; `rewrite` comes "
+        "first. Instead of `gateways`.",
+    )
     voicemail: Annotated[VoicemailSection | None, BeforeValidator(values.read_app)] = Field(
         default=None,
-        description="With `gateways`: the call script that takes the call when they found nobody; `{}` for the usual.",
+        description="With `gateways` or `subscribers`: the call script that takes the call when they found nobody; "
+        "`{}` for the usual.",
     )
     callers: Listed[Annotated[str, PlainValidator(values.read_caller), Shown("beginning of a number")]] = Field(
         default=(),
@@ -477,11 +530,15 @@ class RouteSection(Section):
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:
         ways = [key for key in ("gateways", "media", "reject") if getattr(self, key) is not None]
+        ways += ["subscribers"] if self.subscribers else []
         if len(ways) != 1:
             both = f", not both {' and '.join(map(repr, ways))}" if ways else ""
-            raise ValueError(f"needs one of 'gateways', 'media' and 'reject'{both}")
+            raise ValueError(f"needs one of 'gateways', 'media', 'subscribers' and 'reject'{both}")
         if self.media is not None and self.strategy == "least_cost":
             raise ValueError("media nodes cost nothing, so 'least_cost' means nothing in a route with 'media'")
+        apart = {"strategy", "weights", "max_attempts", "retry"} & self.model_fields_set
+        if self.subscribers and apart:
+            raise ValueError(f"a subscriber's phones are called all at once, so '{min(apart)}' means nothing here")
         if self.media is not None and "weights" in self.model_fields_set:
             raise ValueError("the weights of media nodes stand with the nodes, so 'weights' means nothing in a route")
         if self.media is not None and self.voicemail is not None:
@@ -519,6 +576,9 @@ class Document(Section):
     )
     trunks: dict[Name, TrunkSection] = Field(
         default={}, description="Where calls come from, by name. Calls from elsewhere are refused."
+    )
+    subscribers: SubscribersSection | None = Field(
+        default=None, description="What holds for subscribers and their phones. Without it, nobody may register."
     )
     gateways: dict[Name, GatewaySection] = Field(default={}, description="Where calls go to, by name.")
     media: dict[Name, MediaNodeSection] = Field(

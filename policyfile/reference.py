@@ -24,6 +24,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "The file": document.Document,
     "A dialling plan": document.DiallingPlan,
     "A trunk": document.TrunkSection,
+    "subscribers": document.SubscribersSection,
     "A gateway": document.GatewaySection,
     "breaker": document.BreakerSection,
     "A media node": document.MediaNodeSection,

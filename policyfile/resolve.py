@@ -21,6 +21,7 @@ from model.policy import (
     Rewrite,
     Route,
     Strategy,
+    Subscribers,
     Trunk,
     Voicemail,
 )
@@ -48,6 +49,7 @@ def policy_of(document: written.Document) -> Policy:
         emergency=_emergency(document.emergency) if document.emergency else None,
         currency=document.currency,
         exchange=dict(document.exchange),
+        subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
     )
 
 
@@ -87,6 +89,21 @@ def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
         anonymous=trunk.anonymous == "accept",
         trust_identity=trunk.trust_identity,
         tags=trunk.tags,
+    )
+
+
+def _subscribers(
+    section: written.SubscribersSection, plans: Mapping[str, Dialling], default: Dialling
+) -> Subscribers:  # fmt: skip
+    return Subscribers(
+        realm=section.realm,
+        dialling=plans[section.dialling] if section.dialling else default,
+        tags=section.tags,
+        algorithms=section.algorithms,
+        max_contacts=section.max_contacts,
+        expires_min=int(section.expires_min),
+        expires_max=int(section.expires_max),
+        guesses=section.guesses,
     )
 
 
@@ -154,6 +171,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         media=MediaApp(media.app, media.args) if media is not None else None,
         voicemail=Voicemail(**route.voicemail.model_dump()) if route.voicemail else None,
         least_cost=_least_cost(route) if strategy is Strategy.LEAST_COST else None,
+        subscribers=route.subscribers,
     )
 
 

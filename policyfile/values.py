@@ -24,6 +24,7 @@ from policyfile.patterns import check_pattern
 from policyfile.problems import did_you_mean, quoted
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+REALM = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
 REFUSAL_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # The phrase stands in the status line, and quoted in the Reason header (RFC 3326).
 PHRASE = re.compile(r"[\x20-\x7e]{1,64}")

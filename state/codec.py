@@ -24,6 +24,7 @@ from model.policy import (
     Rewrite,
     Route,
     Strategy,
+    Subscribers,
     Trunk,
     Voicemail,
 )
@@ -49,6 +50,8 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["probe"]
         if not gateway.media:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
+    if policy.subscribers is None:
+        del data["subscribers"]
     return data
 
 
@@ -63,6 +66,7 @@ def decode_policy(text: str | bytes) -> Policy:
         emergency=_emergency(data["emergency"]) if data.get("emergency") else None,
         currency=data.get("currency", ""),
         exchange=data.get("exchange", {}),
+        subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
     )
 
 
@@ -70,7 +74,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "media", "narrowing", "voicemail", "weights"):
+    for name in ("least_cost", "media", "narrowing", "subscribers", "voicemail", "weights"):
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -172,6 +176,11 @@ def _narrowing(data: dict[str, Any]) -> Narrowing:
 
 def _emergency(data: dict[str, Any]) -> Emergency:
     return Emergency(tuple(data["numbers"]), tuple(data["gateways"]), Rewrite(**data["rewrite"]))
+
+
+def _subscribers(data: dict[str, Any]) -> Subscribers:
+    lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
+    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"])})
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:

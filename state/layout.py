@@ -12,6 +12,7 @@ A snapshot is a sorted map of bytes. Four single records, then one record for ea
 ``n`` + name          a route (JSON), for imported prefixes
 ``e`` + kind:value    an entry (JSON)
 ``$`` + prefix        the rates of all gateways for that prefix (packed, see :mod:`state.rates`)
+``subscriber:`` name  a subscriber (JSON)
 ====================  =====================================================================
 
 A longest-prefix search asks only for the lengths in use, longest first, so it costs as many look-ups as there are
@@ -38,6 +39,8 @@ ROUTE = b"r"
 "How the keys of routes begin."
 ENTRY = b"e"
 "How the keys of entries begin."
+SUBSCRIBER = b"subscriber:"
+"How the keys of subscribers begin."
 NAMED = b"n"
 "How the keys begin under which routes stand by name."
 REFERENCE = b"@"
@@ -89,6 +92,11 @@ def route_key(prefix: str) -> bytes:
 def entry_key(kind: Kind, value: str) -> bytes:
     """The key of an entry."""
     return f"e{kind}:{value}".encode()
+
+
+def subscriber_key(name: str) -> bytes:
+    """The key of a subscriber."""
+    return SUBSCRIBER + name.encode()
 
 
 def network_table(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:

@@ -29,6 +29,7 @@ import redis
 
 from model.entries import Entry, Kind
 from model.policy import Drain, Policy, Route
+from model.subscriber import Subscriber
 from state import codec, keys
 from state.rates import SheetInfo
 
@@ -74,12 +75,12 @@ class Change:
 
     seq: int
     op: str
-    "``put``, ``del``, ``import``, ``policy``, ``drain`` or ``unrate``."
+    "``put``, ``del``, ``import``, ``policy``, ``drain``, ``unrate`` or ``subscriber``."
     field: str = ""
     "Of an entry; or the id of an import."
     value: str = ""
     """Of an entry; what an import does (JSON, see :mod:`state.bulk`); a gateway and its drain, empty if it ends (JSON);
-    a gateway whose rate sheet goes."""
+    a gateway whose rate sheet goes; a subscriber's name and the subscriber, empty if there is none any more (JSON)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,17 @@ if redis.call('HDEL', KEYS[3], ARGV[2]) == 0 then return 0 end
 redis.call('UNLINK', KEYS[4])
 redis.call('HINCRBY', KEYS[1], 'swaps', 1)
 return append('unrate', '', ARGV[2])
+"""
+)
+# Only where nobody changed the subscriber since they were read: ARGV[4] is what they were.
+_SUBSCRIBER = (
+    _APPEND
+    + """
+if redis.call('HEXISTS', KEYS[1], 'generation') == 0 then return -1 end
+if (redis.call('HGET', KEYS[3], ARGV[2]) or '') ~= ARGV[4] then return -2 end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
+else redis.call('HDEL', KEYS[3], ARGV[2]) end
+return append('subscriber', '', cjson.encode({ARGV[2], ARGV[3]}))
 """
 )
 # An entry that was renewed meanwhile has another expiry, and stays.
@@ -380,6 +392,36 @@ class Store:
         if seq < 0:
             raise StoreError("an import is under way, which may have copied what would be removed: try again")
         return Change(seq=seq, op="unrate", value=gateway) if seq else None
+
+    # Subscribers
+
+    def subscriber(self, name: str) -> Subscriber | None:
+        """One subscriber; None where there is none of this name."""
+        with _away():
+            text = cast("str | None", self._redis.hget(keys.SUBSCRIBERS, name))
+        return Subscriber.decode(name, text) if text is not None else None
+
+    def subscribers(self) -> list[Subscriber]:
+        """All subscribers, by name."""
+        found = dict(self.records(keys.SUBSCRIBERS))
+        return [Subscriber.decode(name, found[name]) for name in sorted(found)]
+
+    def put_subscriber(self, subscriber: Subscriber, before: Subscriber | None) -> Change:
+        """Put a subscriber in the place of ``before``; raises :class:`NoPolicyAppliedError`, :class:`ConflictError`."""
+        return self._change_subscriber(subscriber.name, subscriber.encode(), before)
+
+    def remove_subscriber(self, before: Subscriber) -> Change:
+        """Remove a subscriber; raises as :meth:`put_subscriber`."""
+        return self._change_subscriber(before.name, "", before)
+
+    def _change_subscriber(self, name: str, text: str, before: Subscriber | None) -> Change:
+        arguments = (name, text, before.encode() if before is not None else "")
+        seq = self._script(_SUBSCRIBER, (keys.SUBSCRIBERS,), arguments)
+        if seq == -1:
+            raise NoPolicyAppliedError("no policy was applied yet: see `strowger policy apply`")
+        if seq == -2:
+            raise ConflictError(f"somebody else changed subscriber {name} meanwhile: look, and try again")
+        return Change(seq=seq, op="subscriber")
 
     def entries(self) -> Iterator[Entry]:
         """All entries, expired ones included, in no order."""

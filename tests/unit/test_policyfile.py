@@ -353,10 +353,11 @@ class TestRefused:
             ),
             # Routes.
             (route("gateways: [b]"), "4: routes[0].gateways[0]: unknown gateway 'b'"),
-            (route("strategy: priority"), "4: routes[0]: needs one of 'gateways', 'media' and 'reject'"),
+            (route("strategy: priority"), "4: routes[0]: needs one of 'gateways', 'media', 'subscribers' and 'reject'"),
             (
                 route("gateways: [a], reject: {id: x, status: 403, phrase: Gone}"),
-                "4: routes[0]: needs one of 'gateways', 'media' and 'reject', not both 'gateways' and 'reject'",
+                "4: routes[0]: needs one of 'gateways', 'media', 'subscribers' and 'reject', not both 'gateways' and "
+                "'reject'",
             ),
             (
                 route("ring: 60s, reject: {id: x, status: 403, phrase: Gone}"),
@@ -878,7 +879,7 @@ class TestDocs:
 
     def test_every_key_is_described(self) -> None:
         sections, tables = Section.__subclasses__(), reference.key_tables()
-        assert len(sections) == 14
+        assert len(sections) == 15
         for section in sections:
             assert all(field.description for field in section.model_fields.values())
             assert all(f"| `{name}` |" in tables for name in keys_of(section))
