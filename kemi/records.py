@@ -78,7 +78,7 @@ def failed(
     if isinstance(outcome, policy.Retry):
         voicemail = _handed_over(outcome.plan) if outcome.plan.original and not plan.original else {}
         if outcome.plan.used != plan.used and (outcome.plan.rates or plan.rates):
-            # To media, or sent on by it: what others take for another number is not what these take.
+            # To media, sent on by it, or forwarded: what others take for another number is not what these take.
             event["rates"] = outcome.plan.rates
         return event | {"next": outcome.plan.attempt.gateway} | voicemail
     if isinstance(outcome, policy.Reject):

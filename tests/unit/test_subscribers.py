@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kemi import digest, policy
+from kemi import digest, policy, records
 from kemi.digest import Verdict
 from kemi.explain import Snapshot
 from kemi.plan import Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure, Reason
-from model.policy import Gateway, Policy, Route, Subscribers, Trunk, Voicemail
+from model.policy import Gateway, LeastCost, Policy, Route, Strategy, Subscribers, Trunk, Voicemail
+from model.rates import UNIT, Rate, Row
 from model.subscriber import Forwards, Subscriber, SubscriberError, check_name, hashes
 from policyfile import PolicyFileError, load
 from state import layout, location
 from state.location import Contact
+from state.rates import Sheets
 
 KEY, SOURCE, NOW = b"key", "192.0.2.7", 1_800_000_000.0
 REALM = "phones.example"
@@ -148,10 +151,12 @@ def subscriber(name: str, **more: object) -> Subscriber:
     return Subscriber(name=name, ha1={}, realm=REALM, **more)  # type: ignore[arg-type]
 
 
-def view(*subscribers: Subscriber, routes: tuple[Route, ...] = (PHONES,), of: Policy = POLICY) -> View:
-    records = layout.build(of, routes, ())
-    records |= {layout.subscriber_key(one.name): one.encode().encode() for one in subscribers}
-    return View(records.get)
+def view(
+    *subscribers: Subscriber, routes: tuple[Route, ...] = (PHONES,), of: Policy = POLICY, sheets: Sheets | None = None
+) -> View:
+    snapshot = layout.build(of, routes, (), sheets=sheets)
+    snapshot |= {layout.subscriber_key(one.name): one.encode().encode() for one in subscribers}
+    return View(snapshot.get)
 
 
 def decided(facts: CallFacts, at: View) -> policy.Decision:
@@ -221,6 +226,20 @@ def test_a_forward_goes_where_subscribers_may_call() -> None:
     assert planned(from_office("1001"), view(away, routes=(PHONES, premium))).attempt.gateway == "a"
     barred = load(BARRED, name="policy").routes
     assert refused(from_office("1001"), view(away, routes=(PHONES, *barred))) == "no-route"
+
+
+def test_a_call_that_is_forwarded_costs_what_its_last_gateway_takes() -> None:
+    away = subscriber("1001", forwards=Forwards(busy="+44900"))
+    cheap = Route("cheap", ("+44900",), ("a",), strategy=Strategy.LEAST_COST, least_cost=LeastCost(1))
+    of = replace(POLICY, currency="EUR")
+    sheets = {"a": ("EUR", [("+44", Row(Rate(UNIT)))])}
+    at, live, busy = view(away, routes=(PHONES, cheap), of=of, sheets=sheets), Snapshot(), Failure(486)
+    plan = planned(from_office("1001"), at)
+    assert plan.rates == ()
+    found = policy.next_attempt(plan, busy, live, NOW)
+    found = policy.forwarded(plan, busy, found, "192.0.2.1", at, live, NOW)
+    (rated,) = records.failed("call", plan, busy, found, None, NOW)["rates"]
+    assert rated[:2] == ("a", "EUR")
 
 
 BARRED = """
