@@ -40,7 +40,8 @@ def run(directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         os.close(master)
 
 
-def test_run_stays_up_until_stopped_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_run_stays_up_until_stopped_and_leaves_no_process(tmp_path: Path, stop: signal.Signals) -> None:
     with run(tmp_path) as (running, terminal):
         shown = read_until(terminal, b"Ctrl-C stops everything")
         assert shown.count("as it should be:") == 7
@@ -53,21 +54,10 @@ def test_run_stays_up_until_stopped_and_leaves_no_process(tmp_path: Path) -> Non
         )  # fmt: skip
         assert second.returncode == 1
         assert "running" in second.stderr
-        running.send_signal(signal.SIGINT)
+        running.send_signal(stop)
         read_to_end(terminal)
         assert running.wait() == 0
     assert processes_of(tmp_path) == []
-
-
-def test_told_to_end_among_its_first_calls_it_leaves_no_process(tmp_path: Path) -> None:
-    with run(tmp_path) as (running, terminal):
-        read_until(terminal, b"2. a blocked caller")
-        running.send_signal(signal.SIGTERM)
-        read_to_end(terminal)
-        running.wait()
-    # A SIPp that was being started is told by the kernel.
-    while processes_of(tmp_path):
-        os.sched_yield()
 
 
 def test_killed_outright_it_takes_its_processes_along(tmp_path: Path) -> None:
