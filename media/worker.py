@@ -29,11 +29,13 @@ from media.runner import ScriptFailed
 from media.session import runtime
 from media.speech import speaker
 from media.speech.speaker import Speaker
+from media.transcription import live
 from media.voicemail import mailboxes
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.store import Store
 from media.watchdog import Watchdog
 from model.settings import Settings
+from state.events import Events
 
 HTTP_LIMIT = 60.0
 "Seconds that a script has to answer over HTTP."
@@ -70,6 +72,9 @@ class Worker:
         speaker.use(self._speaker)
         self._scripts.load()
         async with AsyncExitStack() as stack:
+            events = Events(self._settings.redis_url)
+            stack.push_async_callback(events.close)
+            live.use(events.publish)
             stack.push_async_callback(self._open_mailboxes().close)
             commands = {"status": self._status, "reload": self._reload, "run": self._run}
             commands |= {"drain": self._drain, "resume": self._resume}

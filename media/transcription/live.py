@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +56,12 @@ class Caption:
 Publish = Callable[[str, Mapping[str, Any]], Awaitable[object]]
 "Takes ``transcript.partial`` or ``transcript.final``, and the caption as JSON."
 Heard = Callable[[Caption], Awaitable[object]]
+_publish: ContextVar[Publish | None] = ContextVar("publish", default=None)
+
+
+def use(publish: Publish | None) -> None:
+    """Where captions go that say nothing else, for what runs in this context from now on, and in tasks made by it."""
+    _publish.set(publish)
 
 
 @asynccontextmanager
@@ -69,9 +76,10 @@ async def live(
 ) -> AsyncIterator[None]:
     """Captions of the call while the block runs; the call has to be answered, or have early media.
 
-    Each goes to ``heard``, to ``publish``, and as the event CUSTOM ``strowger::transcript`` to the switch. What goes
-    wrong is logged, and the block runs all the same.
+    Each goes to ``heard``, to ``publish`` (on a media worker the stream of events in Redis), and as the event CUSTOM
+    ``strowger::transcript`` to the switch. What goes wrong is logged, and the block runs all the same.
     """
+    publish = publish or _publish.get()
     settings = settings or Settings.from_env()
     captions: asyncio.Queue[Caption] = asyncio.Queue(1000)
     async with AsyncExitStack() as stack:
