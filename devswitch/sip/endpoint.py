@@ -232,9 +232,10 @@ class Endpoint:
         elif request.method == "OPTIONS":
             self.reply(transaction, 503 if self.paused else 200, contact="", headers={"Accept": SDP_TYPE})
         elif request.method in ("MESSAGE", "NOTIFY"):
-            self.reply(transaction, 200)
+            # First, so that whoever has the reply finds it done.
             if self.on_request:
                 self.on_request(request)
+            self.reply(transaction, 200)
         elif request.method in ALLOW.split(", "):
             self.reply(transaction, 481)
         else:
