@@ -37,7 +37,7 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=_die_with_parent,
             )
 
     @property
@@ -72,7 +72,6 @@ class Process:
             self.popen = None
 
 
-def die_with_parent() -> None:
-    """For ``preexec_fn``: have the kernel end the child when we are gone."""
+def _die_with_parent() -> None:
     # If we are killed, nobody is left to stop the children: the kernel does (prctl(2)).
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from console.process import Process, die_with_parent
+from console.process import Process
 
 SIPP = "/usr/bin/sipp"
 READY_TIMEOUT = 10.0
@@ -138,7 +138,7 @@ def place_calls(
     began = time.monotonic()
     done = subprocess.run(
         command, env={"TERM": "dumb"}, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-        timeout=CALL_TIMEOUT + calls / rate, preexec_fn=die_with_parent,
+        timeout=CALL_TIMEOUT + calls / rate,
     )  # fmt: skip
     output = (errors.read_text(errors="replace") if errors.exists() else "") + done.stderr.decode(errors="replace")
     return CallResult(done.returncode == 0, output, f"1-{run}@{source}", time.monotonic() - began)
