@@ -12,6 +12,18 @@ from model.handover import DIRECT
 from model.policy import DEFAULT_BREAKER, Breaker, Refusal, RetryRule
 
 
+class Limit(msgspec.Struct, frozen=True, array_like=True):
+    """How many calls something may have; see :class:`model.limits.Limits`."""
+
+    name: str
+    "``trunk:office``, ``route:national``, ``gateway:carrier-a``."
+    calls: int
+    "0: as many as come."
+    per_second: int
+    "0: as many as come."
+    when_away: str
+
+
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
     """One try at one gateway."""
 
@@ -27,6 +39,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     # No Literal here: typing keeps every Union that has one, and with it all modules of a version that was replaced.
     own_breaker: Breaker | bool = True
     "The gateway's; True: the default, False: it has none."
+    limits: tuple[Limit, ...] = ()
+    "Of the gateway."
 
     @property
     def breaker(self) -> Breaker | None:
@@ -99,6 +113,8 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "Set: where the call goes if these attempts fail."
     original: Refusal | None = None
     "Set: what the caller is told if these attempts fail, since others failed before them."
+    limits: tuple[Limit, ...] = ()
+    "Those of the call, whichever gateway it goes to."
 
     @property
     def attempt(self) -> Attempt:

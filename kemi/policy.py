@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import structs
 
-from kemi import handover, refusals
+from kemi import handover, limits, refusals
 from kemi import health as breakers
 from kemi.health import Health
 from kemi.plan import Attempt, Media, Plan, Voicemail
@@ -184,6 +184,9 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
                 outcome = _to_gateways(route, numbers, facts.hops, view, live, now, steps)
             else:
                 outcome = _to_media(route, route.media, numbers, facts.hops, view, live, now, steps)
+            if trunk.limits is not None or route.limits is not None:
+                plan = structs.replace(outcome.plan, limits=limits.of_call(trunk, route))
+                outcome = structs.replace(outcome, plan=plan)
     except _Refused as refused:
         outcome = Reject(refused.refusal)
     return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "")
@@ -363,7 +366,7 @@ def _emergency_plan(emergency: Emergency, number: str, view: View, live: Live, n
     gateways = (view.policy.gateways[name] for name in names)
     # A rewriting that leaves nothing of the number must not cost the call.
     number = emergency.rewrite.apply(number) or number
-    attempts = [structs.replace(_attempt(gateway, number), retry=RetryRule()) for gateway in gateways]
+    attempts = [structs.replace(_attempt(gateway, number), retry=RetryRule(), limits=()) for gateway in gateways]
     if not attempts:
         raise _Refused(refusals.GATEWAYS_DOWN)
     return structs.replace(_planned(EMERGENCY, attempts, view, now, steps), emergency=True)
@@ -480,6 +483,7 @@ def _attempt(gateway: Gateway, number: str) -> Attempt:
         no_reply=gateway.no_reply,
         progress=gateway.progress,
         own_breaker=gateway.breaker is DEFAULT_BREAKER or gateway.breaker or False,
+        limits=() if gateway.limits is None else (limits.of("gateway", gateway.name, gateway.limits),),
     )
 
 
@@ -516,6 +520,8 @@ def to_voicemail(
     following = _voicemail_plan(plan.route, plan.voicemail, reason, original, plan.number, view, live, now, steps)
     if following is None:
         return structs.replace(decision, steps=tuple(steps))
+    # The caller's trunk and the route are taken until the call is over.
+    following = structs.replace(following, limits=plan.limits)
     why = f"{reason}: to app {plan.voicemail.app}"
     return FailureDecision(Retry(following), decision.cause, why, tuple(steps))
 
@@ -546,6 +552,23 @@ def _next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> Failu
         if name not in plan.excluded and (plan.emergency or not _shut(plan.attempts[index], live, now)):
             return FailureDecision(Retry(structs.replace(plan, current=index)), cause, why)
     return FailureDecision(_exhausted(failure, cause), cause, "no attempt is left")
+
+
+def candidates(plan: Plan, live: Live, now: float) -> list[int]:
+    """Which attempts could be made now, from the plan's current one on, for limits to choose from."""
+    return [
+        index
+        for index in range(plan.current, len(plan.attempts))
+        if index == plan.current
+        or (plan.attempts[index].gateway not in plan.excluded and not _shut(plan.attempts[index], live, now))
+    ]
+
+
+def full(failure: Failure, decision: FailureDecision, steps: tuple[Step, ...]) -> FailureDecision:
+    """What happens instead of ``decision`` where no attempt that is left has room under its limits."""
+    outcome = _exhausted(failure, decision.cause)
+    steps = (*decision.steps, *steps)
+    return FailureDecision(outcome, decision.cause, "no attempt is left that has room under its limits", steps)
 
 
 def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: Live, now: float) -> FailureDecision:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
+from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
 
@@ -99,6 +100,8 @@ class Trunk:
     "Whether P-Asserted-Identity names the caller (RFC 3325 section 4)."
     tags: tuple[str, ...] = ()
     "What routes may ask for."
+    limits: Limits | None = None
+    "Of its calls; None: none."
 
 
 PENALTIES = {"transport": 2, "time-out": 2, "server-fault": 2, "capacity": 1}
@@ -149,6 +152,8 @@ class Gateway:
     "Whether it is a media node: calls reach it by a hand-over (:mod:`model.handover`) and may come back from it."
     weight: int = 1
     "Of a media node: its share of the calls that go to voicemail."
+    limits: Limits | None = None
+    "Of calls to it; None: none."
 
     @property
     def uri(self) -> str:
@@ -239,6 +244,8 @@ class Route:
     "Set: its gateways are media nodes, and get calls with a hand-over to this app."
     voicemail: Voicemail | None = None
     "Where calls go for which its gateways found nobody; None: nowhere."
+    limits: Limits | None = None
+    "Of calls that take it; None: none."
 
 
 @dataclass(frozen=True, slots=True)

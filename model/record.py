@@ -84,6 +84,8 @@ class CallRecord:
     "Name of the call script that it was handed to; empty: to none."
     reason: str = ""
     "Why it was, as :class:`model.handover.Handover` has it."
+    limits: tuple[str, ...] = ()
+    "Those under which it counted at some time: ``trunk:office``, ``gateway:carrier-a``."
 
     @property
     def gateway(self) -> str:
@@ -107,6 +109,7 @@ class CallRecord:
             known["outcome"] = Outcome(known["outcome"])
             known["attempts"] = tuple(AttemptRecord(**_known(AttemptRecord, item)) for item in known["attempts"])
             known["steps"] = tuple((str(what), str(of), str(found)) for what, of, found in known["steps"])
+            known["limits"] = tuple(map(str, known.get("limits", ())))
             return cls(**known)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no call record: {error}") from None

@@ -26,6 +26,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "A trunk": document.TrunkSection,
     "A gateway": document.GatewaySection,
     "breaker": document.BreakerSection,
+    "limits": document.LimitsSection,
     "A media node": document.MediaNodeSection,
     "emergency": document.EmergencySection,
     "A route": document.RouteSection,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from model.limits import Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
 from model.policy import (
@@ -84,6 +85,7 @@ def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
         anonymous=trunk.anonymous == "accept",
         trust_identity=trunk.trust_identity,
         tags=trunk.tags,
+        limits=_limits(trunk.limits),
     )
 
 
@@ -104,6 +106,7 @@ def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
         progress=gateway.progress,
         breaker=_breaker(gateway.breaker),
         probe=gateway.probe,
+        limits=_limits(gateway.limits),
     )
 
 
@@ -150,7 +153,12 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         narrowing=_narrowing(route, plan) if is_narrowed(route) else None,
         media=MediaApp(media.app, media.args) if media is not None else None,
         voicemail=Voicemail(**route.voicemail.model_dump()) if route.voicemail else None,
+        limits=_limits(route.limits),
     )
+
+
+def _limits(limits: written.LimitsSection | None) -> Limits | None:
+    return Limits(limits.calls, limits.per_second, limits.when_away) if limits is not None else None
 
 
 def is_narrowed(route: written.RouteSection) -> bool:

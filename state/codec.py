@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from model.entries import Action, Entry, Kind
+from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
 from model.policy import (
@@ -45,6 +46,9 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["probe"]
         if not gateway.media:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
+    for part in (*data["trunks"], *data["gateways"].values()):
+        if not part["limits"]:
+            del part["limits"]
     return data
 
 
@@ -64,7 +68,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("media", "narrowing", "voicemail", "weights"):
+    for name in ("limits", "media", "narrowing", "voicemail", "weights"):
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -103,6 +107,7 @@ def _route(data: dict[str, Any]) -> Route:
             "narrowing": _narrowing(narrowing) if narrowing else None,
             "media": MediaApp(**media) if media else None,
             "voicemail": Voicemail(**{**voicemail, "when": tuple(voicemail["when"])}) if voicemail else None,
+            "limits": _limits(data),
         }
     )
 
@@ -169,13 +174,17 @@ def _emergency(data: dict[str, Any]) -> Emergency:
 
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
-    return Trunk(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+    return Trunk(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
-    return Gateway(**{**data, **parts})
+    return Gateway(**{**data, **parts, "limits": _limits(data)})
+
+
+def _limits(data: dict[str, Any]) -> Limits | None:
+    return Limits(**data["limits"]) if data.get("limits") else None
 
 
 def _dialling(data: dict[str, Any]) -> Dialling:
