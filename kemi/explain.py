@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from msgspec import structs
+
 from kemi import health as breakers
-from kemi import policy
+from kemi import limits, policy
 from kemi.health import Health
-from kemi.plan import Attempt, Plan
+from kemi.plan import Attempt, Limit, Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Cause, Failure
@@ -78,11 +80,13 @@ class Explanation:
     "Name of the call script that it is handed to; empty: to none."
     reason: str = ""
     "Why it is: ``direct``, or that of its way to voicemail."
+    limits: tuple[Limit, ...] = ()
+    "Of the call, and of the gateways it may go to; they are taken to have room."
 
     def as_dict(self) -> dict[str, object]:
         """As JSON has it."""
         steps = [{"what": what, "subject": subject, "found": found} for what, subject, found in self.steps]
-        return {**asdict(self), "steps": steps}
+        return {**asdict(self), "steps": steps, "limits": [structs.asdict(limit) for limit in self.limits]}
 
 
 @dataclass(slots=True)
@@ -141,7 +145,8 @@ def explain(facts: CallFacts, view: View, live: Snapshot, now: float, failures: 
         refusal = decision.outcome.refusal
         return replace(base, refusal=refusal.id, status=refusal.status)
     plan = decision.outcome.plan
-    return _walk(_at_media(replace(base, route=plan.route), plan), plan, view, live, now, failures)
+    base = replace(base, route=plan.route, limits=limits.named(plan))
+    return _walk(_at_media(base, plan), plan, view, live, now, failures)
 
 
 def _at_media(found: Explanation, plan: Plan) -> Explanation:

@@ -182,8 +182,10 @@ class Retry(Section):
 class LimitsSection(Section):
     """How many calls there may be, over all nodes together ([limits.md](limits.md))."""
 
-    calls: int = Field(default=0, ge=1, le=1_000_000, description="At once, from the INVITE until the call is over.")
-    per_second: int = Field(default=0, ge=1, le=10_000, description="Begun within any second.")
+    calls: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="At once, from the INVITE until the call is over."
+    )
+    per_second: int | None = Field(default=None, ge=1, le=10_000, description="Begun within any second.")
     when_away: Literal["open", "closed", "local"] = Field(
         default="local",
         description="While Redis is away: `open`: no limit; `closed`: no call; `local`: each node keeps to an equal "
@@ -192,7 +194,7 @@ class LimitsSection(Section):
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
-        if not {"calls", "per_second"} & self.model_fields_set:
+        if self.calls is None and self.per_second is None:
             raise ValueError("limits nothing: give 'calls', 'per_second' or both")
         return self
 

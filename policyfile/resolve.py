@@ -158,7 +158,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
 
 
 def _limits(limits: written.LimitsSection | None) -> Limits | None:
-    return Limits(limits.calls, limits.per_second, limits.when_away) if limits is not None else None
+    return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away) if limits is not None else None
 
 
 def is_narrowed(route: written.RouteSection) -> bool:

@@ -86,9 +86,7 @@ def test_leases_of_a_node_that_was_killed_end_by_themselves(both: Pair) -> None:
 @pytest.mark.parametrize("emptied", [False, True])
 def test_redis_that_was_killed_counts_right_again(both: Pair, emptied: bool) -> None:
     first, second = both.nodes
-    gateways = [
-        at(name, first.answering(), limits=Limits(4, when_away=name)) for name in ("open", "closed", "local")
-    ]
+    gateways = [at(name, first.answering(), limits=Limits(4, when_away=name)) for name in ("open", "closed", "local")]
     routes = [Route(name, (prefix,), (name,)) for name, prefix in (("open", "1"), ("closed", "2"), ("local", "3"))]
     routes.append(Route("four", ("",), ("closed",)))
     both.apply(policy_of(gateways), routes)
