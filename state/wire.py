@@ -1,7 +1,7 @@
 """A small client of Redis for SIP workers: one request, one deadline, and never a wait beyond it.
 
-redis-py costs a worker more, waits for names, and has no deadline over a whole exchange. This module holds connections, so it stays loaded
-through every reload of the routing code.
+redis-py costs a worker more, waits for names, and has no deadline over a whole exchange. This module holds
+connections, so it stays loaded through every reload of the routing code.
 
 Exceptions::
 

@@ -100,7 +100,9 @@ class World:
         """A message, as a media worker with Redis leaves one."""
 
         async def left() -> Message:
-            mailboxes = Mailboxes(self.store, self.settings.redis_url, transcript_wait=self.settings.transcript_wait)
+            mailboxes = Mailboxes(
+                self.store, self.settings.redis_url, transcript_wait=self.settings.transcript_wait
+            )
             recording = await mailboxes.begin(box, **{"caller": "+442079460123", **about})
             write_audio(recording.audio)
             try:
