@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.cost import cost_of, is_rates
 from model.record import AttemptRecord, CallRecord, Outcome
 
 Event = dict[str, Any]
@@ -65,6 +66,7 @@ def _sound(event: Event) -> bool:
         and (event["event"] != "failed" or _sound_steps(event.get("steps", [])))
         and _sound_names(event.get("limits", []))
         and (event["event"] != "decided" or _sound_decision(event))
+        and ("rates" not in event or is_rates(event["rates"]))
     )
 
 
@@ -213,6 +215,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     attempts: list[AttemptRecord] = []
     end = ended = answered = None
     broken = False
+    rates: list[Any] = []
     # To the app of its route, or to voicemail afterwards.
     handed = next((event for event in reversed(events) if "app" in event), {})
     further = [event["steps"] for event in events if event["event"] == "failed" and "steps" in event]
@@ -222,12 +225,15 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
                 broken = True
             case "decided" if event is first or broken:
                 decided, broken = event, False
+                rates = event.get("rates", [])
                 if "refusal" not in event:
                     attempts.append(AttemptRecord(event["gateways"][0], event["at"]))
                 end = event
             case "failed":
                 _fail(attempts, event)
                 end = event
+                # Of the gateways that it goes on to, where it was decided anew.
+                rates = event.get("rates", rates)
             case "answered" if answered is None:
                 answered = event
                 _complete(attempts, event, status=event["status"])
@@ -239,7 +245,10 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     outcome, status, over = _outcome(end, answered, ended, events[-1])
     found = {what: text for what, _, text in decided["steps"]}
     facts = decided["facts"]
-    talked = ended["at"] - answered["at"] if answered and ended else 0.0
+    duration = max(0.0, round(ended["at"] - answered["at"], 3)) if answered and ended else 0.0
+    cost, currency = "", ""
+    if answered and ended and attempts:
+        cost, currency = cost_of(rates, attempts[-1].gateway, answered["at"], duration)
     return CallRecord(
         call=call,
         node=node,
@@ -257,12 +266,14 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         began=first["at"],
         answered=answered["at"] if answered else None,
         ended=over,
-        duration=max(0.0, round(talked, 3)),
+        duration=duration,
         ended_by=(ended["by"] if ended else "unknown") if outcome is Outcome.ANSWERED else "",
         attempts=tuple(attempts),
         steps=tuple((what, subject, text) for steps in (decided["steps"], *further) for what, subject, text in steps),
         app=handed.get("app", ""),
         reason=handed.get("reason", ""),
+        cost=cost,
+        currency=currency,
         limits=tuple(dict.fromkeys(name for event in events for name in event.get("limits", ()))),
     )
 

@@ -41,6 +41,8 @@ class Follower:
     deliver: Callable[[Found], None]
     sends_unsolicited: bool = False
     "Whether this node is the one of all that tells the phones that never asked."
+    _read_to: str = "0-0"
+    "Position in the stream up to which changes were seen."
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within about a second."""
@@ -56,7 +58,10 @@ class Follower:
 
     def _follow(self, store: Store) -> None:
         position, lamps = mwi.read_all(store)
-        self.deliver(Found(lamps, whole=True))
+        # What is not there need not be gone, as in an empty Redis. What changed and is not there now, is.
+        changed = mwi.changed(store, self._read_to, position)
+        self.deliver(Found({**dict.fromkeys(changed), **lamps}, whole=True))
+        self._read_to = position
         read = time.monotonic()
         renewed = read - RENEW_EVERY
         while not self.stopped() and time.monotonic() - read < WHOLE_EVERY:
@@ -66,3 +71,4 @@ class Follower:
             position, boxes = mwi.follow(store, position, BLOCK)
             if boxes:
                 self.deliver(Found(mwi.read(store, dict.fromkeys(boxes))))
+            self._read_to = position

@@ -18,6 +18,7 @@ DEFAULT_EXPIRES, MIN_EXPIRES, MAX_EXPIRES = 3600, 60, 7200
 # RFC 3261 section 25.1: what may stand in the user part of a URI as it is. '#' may not; mailboxes may have it.
 _USER_SAFE = "-_.!~*'()&=+$,;?/"
 _CONTACT = re.compile(r'(?:[^<"]|"(?:[^"\\]|\\.)*")*<(sips?:[^<>\s]+)>|(sips?:[^<>,;\s]+)', re.IGNORECASE)
+_HOST_AND_PORT = re.compile(r"\s*<?sips?:(?:[^@<>\s]*@)?(\[[^]]*\]|[^:;?<>,\s]*)(?::([0-9]{1,5}))?", re.IGNORECASE)
 
 
 class RefusedError(Exception):
@@ -58,6 +59,20 @@ class Subscribe:
     "URI of where the request came from."
     socket: str
     "Ours that it came to, as Kamailio names sockets: udp:192.0.2.1:5060."
+
+    @property
+    def other_peer(self) -> str:
+        """URI of the next hop that the phone names itself; empty where that is ``peer``, or not on the same host.
+
+        ``peer`` is right behind NAT, and wrong once a connection is closed or where a phone sends from another port.
+        Nobody has NOTIFYs sent to a third.
+        """
+        address, _, transport = self.peer.partition(";")
+        said = _HOST_AND_PORT.match(self.routes or self.contact)
+        other = f"sip:{said[1]}:{said[2] or 5060}" if said else ""
+        if not said or said[1].lower() != address.removeprefix("sip:").rpartition(":")[0].lower() or other == address:
+            return ""
+        return f"{other};{transport}"
 
 
 def parse(data: Mapping[str, Any]) -> Subscribe:

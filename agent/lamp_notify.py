@@ -22,7 +22,7 @@ def phones(lamp: Lamp) -> tuple[str, ...]:
     """
     usable = tuple(uri for uri in dict.fromkeys(lamp.phones) if _usable(uri))
     if len(usable) < len(set(lamp.phones)):
-        log.warning("mailbox %s has phones that are no sip:USER@IP-ADDRESS", lamp.box)
+        log.warning("a mailbox has phones that are no sip:USER@IP-ADDRESS")
     return usable
 
 

@@ -56,13 +56,23 @@ class LampService:
                 thread.join()
 
     def _receive(self) -> None:
-        pipe, rest = _pipe(self.settings), b""
+        while not self.stopped():
+            try:
+                pipe = _pipe(self.settings)
+            except OSError as error:
+                log.warning("message waiting: no SUBSCRIBE is answered: %s", error)
+                time.sleep(POLL)
+            else:
+                self._read(pipe)
+                os.close(pipe)
+
+    def _read(self, pipe: int) -> None:
+        rest = b""
         while not self.stopped():
             if select.select([pipe], [], [], POLL)[0]:
                 *lines, rest = (rest + os.read(pipe, PIPE_SIZE)).split(b"\n")
                 for line in lines:
                     self._put(line)
-        os.close(pipe)
 
     def _put(self, line: bytes) -> None:
         try:

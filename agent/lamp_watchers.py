@@ -8,6 +8,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +16,11 @@ log = logging.getLogger("strowger.agent")
 
 # A phone that was exchanged a few times leaves subscriptions that nobody answers, until they expire.
 MOST_PER_BOX = 32
+# Errors of SQLite that say nothing against the file itself.
+_SOUND = frozenset((
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM,
+))  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,6 +35,8 @@ class Watcher:
     "Request-URI."
     peer: str = ""
     "URI of where to send; empty: to the target."
+    other: str = ""
+    "URI of where to send if nobody answers there; empty: there is no other."
     socket: str = ""
     "Ours that we send from; empty: whichever is of its family."
     sender: str
@@ -75,13 +83,7 @@ class Watchers:
         self._all: dict[str, Watcher] = {}
         self._boxes: dict[str, set[str]] = {}
         self._complained = False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._file, rows = _opened(path)
-        except sqlite3.DatabaseError as error:
-            log.warning("%s is put aside, phones will subscribe anew: %s", path, error)
-            path.replace(path.with_suffix(".broken"))
-            self._file, rows = _opened(path)
+        self._file, rows = _opened(path)
         for text in rows:
             try:
                 self._add(_decoded(text))
@@ -141,17 +143,41 @@ class Watchers:
 
 
 def _opened(path: Path) -> tuple[sqlite3.Connection, list[str]]:
-    file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return _read(path)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _SOUND:
+                raise
+            log.warning("%s is put aside, phones will subscribe anew: %s", path, error)
+            _put_aside(path)
+            return _read(path)
+    except (OSError, sqlite3.Error) as error:
+        log.warning("%s cannot be used, who is told of which mailbox is not written down: %s", path, error)
+        return _read(":memory:")
+
+
+def _read(path: Path | str) -> tuple[sqlite3.Connection, list[str]]:
+    file = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
     try:
         # After a power cut the last seconds may be missing; phones subscribe anew.
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("PRAGMA synchronous = OFF")
         file.execute("CREATE TABLE IF NOT EXISTS watchers (key TEXT PRIMARY KEY, watcher TEXT) WITHOUT ROWID")
         file.execute("CREATE TABLE IF NOT EXISTS lamps (box TEXT PRIMARY KEY, lamp TEXT) WITHOUT ROWID")
+        file.execute("SELECT box, lamp FROM lamps").fetchall()
         return file, [text for (text,) in file.execute("SELECT watcher FROM watchers")]
-    except sqlite3.DatabaseError:
+    except sqlite3.Error:
         file.close()
         raise
+
+
+def _put_aside(path: Path) -> None:
+    # With its journal, which SQLite would take for that of the next file of the name.
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).replace(path.with_suffix(".broken" + suffix))
 
 
 def _decoded(text: str) -> Watcher:

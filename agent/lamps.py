@@ -125,8 +125,7 @@ class Notifier:
             if not self.complete:
                 raise RefusedError(503, "Not Ready", "Retry-After: 5\r\n")
             raise RefusedError(404, "No Such Mailbox")
-        if len([one for one in self._watchers.of(request.box) if one.solicited]) >= MOST_PER_BOX:
-            raise RefusedError(403, "Too Many Subscriptions")
+        self._make_room(request)
         tag = TAG + secrets.token_hex(8)
         return Watcher(
             key=_key(request.call_id, tag),
@@ -134,6 +133,7 @@ class Notifier:
             host=request.host,
             target=request.contact,
             peer=request.peer,
+            other=request.other_peer,
             socket=request.socket,
             sender=f"<{request.callee}>;tag={tag}",
             receiver=f"<{request.caller}>" + (f";tag={request.caller_tag}" if request.caller_tag else ""),
@@ -145,6 +145,16 @@ class Notifier:
             heard=request.cseq,
         )
 
+    def _make_room(self, request: Subscribe) -> None:
+        kept = [watcher for watcher in self._watchers.of(request.box) if watcher.solicited]
+        if len(kept) < MOST_PER_BOX:
+            return
+        # A phone that was started anew, once too often; of its dialogs before it knows nothing.
+        own = [watcher for watcher in kept if watcher.target == request.contact]
+        if not own:
+            raise RefusedError(403, "Too Many Subscriptions")
+        self._watchers.remove(min(own, key=lambda watcher: watcher.expires))
+
     def _renewed(self, request: Subscribe, now: float) -> Watcher:
         watcher = self._watchers.get(_key(request.call_id, request.tag))
         known = watcher is not None and watcher.caller_tag == request.caller_tag and watcher.event == request.event
@@ -154,14 +164,16 @@ class Notifier:
             # RFC 3261 section 12.2.2.
             raise RefusedError(500, "Out of Order")
         watcher.heard = request.cseq
-        watcher.target, watcher.peer, watcher.socket = request.contact, request.peer, request.socket
+        watcher.target, watcher.socket = request.contact, request.socket
+        if {watcher.peer, watcher.other} != {request.peer, request.other_peer}:
+            watcher.peer, watcher.other = request.peer, request.other_peer
         return watcher
 
     def _decoded(self, box: str, text: str) -> bool:
         try:
             self._lamps[box] = mwi.decode(box, text)
         except BadLampError as error:
-            log.warning("%s; its phones keep what they show", error)
+            log.warning("%s; its phones keep what they show", error.flaw)
             return False
         return True
 
@@ -241,7 +253,7 @@ class Notifier:
         try:
             self._rpc("tm.t_uac_start", *notify(watcher, lamp, now))
         except RpcFault:
-            log.info("no NOTIFY can be sent to a watcher of mailbox %s", watcher.box)
+            log.info("no NOTIFY can be sent to a watcher of a mailbox")
             self._unanswered(watcher, now)
             return
         except RpcTimeout:
@@ -268,6 +280,8 @@ class Notifier:
         watcher.sent = 0.0
         if watcher.failed < len(WAITS) and not watcher.ended:
             watcher.owed, watcher.not_before = True, now + WAITS[watcher.failed]
+            if watcher.other:
+                watcher.peer, watcher.other = watcher.other, watcher.peer
             watcher.failed += 1
             self._look_at(watcher, watcher.not_before)
         elif watcher.solicited:

@@ -6,8 +6,10 @@ import json
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
+from agent import rates
 from model.entries import Kind
 from state import bulk, keys, layout
 from state.layout import Index, Meta
@@ -105,6 +107,10 @@ class Replica:
             if text:
                 index.drains[gateway] = text
             return 0
+        if change.op == "unrate":
+            if change.value in index.sheets:
+                rates.remove(txn, index, index.sheets.pop(change.value).number, self._busy)
+            return 0
         kind, value = _kind_and_value(change.field)
         key = layout.entry_key(kind, value)
         if change.op == "put":
@@ -117,13 +123,17 @@ class Replica:
 
     def _import(self, txn: Any, index: Index, change: Change) -> int:
         plan, version = bulk.Plan.decode(change.value), 0
-        write = _write_entries
+        write: Callable[[Any, Index, Iterable[tuple[str, str]]], None] = _write_entries
         if plan.table == "prefixes":
             # The routes by name, which a snapshot of an earlier version of this program has not.
             write, version = _write_prefixes, self._write_policy(txn, index)
+        if plan.table == "rates":
+            write = partial(rates.write, sheet=rates.open_sheet(index, plan.gateway, plan.currency))
         if plan.replace:
             if plan.table == "prefixes":
                 _remove_prefixes(txn, index)
+            elif plan.table == "rates":
+                rates.remove(txn, index, index.sheets[plan.gateway].number, self._busy)
             else:
                 self._remove(txn, index, plan.action)
         try:
@@ -178,6 +188,9 @@ class Replica:
             _write_entries(txn, index, self._reported(self._store.records(keys.ENTRIES)))
             _write_prefixes(txn, index, self._reported(self._store.records(keys.PREFIXES)))
             index.drains = dict(self._store.records(keys.DRAINS))
+            for gateway, info in self._store.sheets().items():
+                number = rates.open_sheet(index, gateway, info.currency)
+                rates.write(txn, index, self._reported(self._store.records(keys.rates(gateway))), sheet=number)
             if self._store.position()[0] != generation:
                 raise StoreError("Redis was emptied while it was read")
             meta = Meta(keys.SCHEMA, generation, seq, version)

@@ -30,6 +30,7 @@ def main(
     searches: Annotated[int | None, typer.Option(min=0, help="Searches for the most calls a second.")] = None,
     entries: Annotated[int | None, typer.Option(min=200, help="Blocked numbers.")] = None,
     prefixes: Annotated[int | None, typer.Option(min=10, help="Route prefixes.")] = None,
+    rates: Annotated[int | None, typer.Option(min=1000, help="Rows of a rate sheet.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="A few seconds that only show that it runs.")] = False,
     results: Annotated[Path, typer.Option(help="Directory for the results.")] = RESULTS,
 ) -> None:
@@ -43,6 +44,7 @@ def main(
         "searches": searches,
         "entries": entries,
         "prefixes": prefixes,
+        "rates": rates,
     }
     sizes: Sizes = replace(
         SMOKE if smoke else Sizes(), **{name: value for name, value in given.items() if value is not None}

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import capacity, changes, cpu, decision, memory, report
+from bench import capacity, changes, cpu, decision, memory, report, sheets
 from bench.figures import Figure, Goal, mean_interval, paired, percentile, percentile_interval
 from bench.variants import ALL_KEMI, BARE, CONTROL, NATIVE, STROWGER, SYNC_REDIS, Kind, Node, Variant
 from bench.world import REFUSED_SHARE, World, draw, policy
 
-ALL = ("import", "change", "decision", "memory", "cpu", "capacity")
+ALL = ("import", "change", "decision", "memory", "cpu", "capacity", "rates")
 KINDS = (NATIVE, STROWGER, CONTROL, BARE, SYNC_REDIS, ALL_KEMI)
 
 
@@ -24,6 +24,8 @@ class Sizes:
 
     entries: int = 1_000_000
     prefixes: int = 100_000
+    rates: int = 1_000_000
+    "Rows of a rate sheet."
     calls: int = 20_000
     "Different calls."
     changes: int = 300
@@ -38,7 +40,7 @@ class Sizes:
     "Seconds of each probe of a search."
 
 
-SMOKE = Sizes(2_000, 500, 1_500, 5, 2, 2.0, 1.0, 200, 0, 1.0)
+SMOKE = Sizes(2_000, 500, 5_000, 1_500, 5, 2, 2.0, 1.0, 200, 0, 1.0)
 
 
 @dataclass(slots=True)
@@ -56,6 +58,8 @@ class Bench:
 
     def run(self, only: Sequence[str]) -> list[Figure]:
         """The figures of the parts ``only``."""
+        if tuple(only) == ("rates",):
+            return self._rates()
         self.progress(f"drawing {self.sizes.entries:,} entries and {self.sizes.prefixes:,} prefixes")
         world = draw(self.sizes.entries, self.sizes.prefixes, self.sizes.calls)
         world.write(self.files)
@@ -76,7 +80,34 @@ class Bench:
                 figures += self._cpu(node, world)
             if "capacity" in only and self.sizes.searches:
                 figures += self._capacity(node, world)
-        return figures
+        return figures + (self._rates() if "rates" in only else [])
+
+    def _rates(self) -> list[Figure]:
+        self.progress(f"rates: a sheet of {self.sizes.rates:,} rows, and {sheets.GATEWAYS - 1} small ones")
+        node = Node(self.directory / "rated")
+        try:
+            node.start()
+            calls = sheets.write(node.directory, self.sizes.rates, self.sizes.calls)
+            file = node.directory / "policy.yaml"
+            file.write_text(sheets.policy())
+            changes.run(node, "policy", "apply", str(file))
+            took = [self._import_sheet(node, number) for number in range(sheets.GATEWAYS)]
+            decisions = decision.microseconds(node.settings.snapshot, calls)
+            again = self._import_sheet(node, 0, "--replace")
+        finally:
+            node.stack.stop()
+        goal = Goal(90)
+        return [
+            Figure("import of a rate sheet", took[0], "s", low=took[0], high=took[0], goal=goal),
+            Figure("the same in the place of the one in force", again, "s", low=again, high=again, goal=goal),
+            _share("a decision by least cost, median", decisions, "µs", 0.5, None),
+            _share("a decision by least cost, p99", decisions, "µs", 0.99, Goal(40)),
+        ]
+
+    def _import_sheet(self, node: Node, number: int, *options: str) -> float:
+        name = sheets.name(number)
+        file, currency = node.directory / f"{name}.csv", sheets.currency(number)
+        return changes.run(node, "rates", "import", name, str(file), "--currency", currency, *options)
 
     @contextmanager
     def _node(self, name: str, *, empty: bool) -> Iterator[Node]:

@@ -11,6 +11,7 @@ from model.record import AttemptRecord, CallRecord, Outcome
 COLUMNS = (
     "began", "node", "call_id", "trunk", "caller", "callee", "route", "outcome", "status", "refusal", "gateway",
     "rang", "answered", "ended", "duration", "ended_by", "attempts", "emergency", "version", "call", "app", "reason",
+    "cost", "currency",
 )  # fmt: skip
 
 
@@ -50,7 +51,8 @@ def explained(record: CallRecord) -> list[str]:
         lines.append(f"{_clock(record.answered)} answered")
     if record.outcome is Outcome.ANSWERED:
         end = _clock(record.ended) if record.ended is not None else "its end is not known:"
-        lines.append(f"{end} ended by {record.ended_by}, {record.duration:.1f} s")
+        cost = f", {record.cost} {record.currency}" if record.cost else ""
+        lines.append(f"{end} ended by {record.ended_by}, {record.duration:.1f} s{cost}")
     elif record.ended is not None:
         lines.append(f"{_clock(record.ended)} {result(record)}")
     return lines
@@ -77,6 +79,7 @@ def row(record: CallRecord) -> tuple[object, ...]:
         _time(record.answered), _time(record.ended), f"{record.duration:.3f}", record.ended_by,
         " ".join(f"{attempt.gateway}={_short(attempt)}" for attempt in record.attempts),
         "yes" if record.emergency else "no", record.version, record.call, record.app, record.reason,
+        record.cost, record.currency,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from console import (
     media_commands,
     node_commands,
     policy_commands,
+    rate_commands,
     route_commands,
     serve,
     speech_commands,
@@ -52,6 +53,7 @@ policy_commands.app.command("rollback")(history_commands.rollback)
 app.add_typer(list_commands.commands(Action.BLOCK), name="block", help="The blocklist.")
 app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allow list, which outdoes the blocklist.")
 app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.")
+app.add_typer(rate_commands.app, name="rates", help="Rate sheets: what gateways charge.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their health, drains.")
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
 app.add_typer(voicemail_commands.app, name="voicemail", help="Mailboxes, and the messages in them.")

@@ -1,4 +1,4 @@
-"""The first calls: four carriers and a caller played by SIPp, a phone, and what became of each call and why."""
+"""The first calls: four carriers and a caller played by SIPp, phones, and what became of each call and why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
@@ -20,9 +20,14 @@ from console.ports import free_port
 from console.sipp import SippGateway, place_calls, render
 from console.stack import Stack
 from console.switch import Switch
+from media.voicemail.store import Store as Mailboxes
 from model.entries import Entry, Kind
 from model.settings import Settings
 from state.store import Store
+
+if TYPE_CHECKING:
+    from console.lamp import Lamp
+    from console.media_call import Finding
 
 POLICY = serve.ROOT / "examples" / "demo.yaml"
 SCENARIOS = serve.ROOT / "tests" / "sipp"
@@ -31,9 +36,18 @@ CALLER, SCRIPT_NUMBER = "1001", "6000"
 "Of the call that a script answers."
 
 # Ports that the demonstration's policy gives to its media node, which is the stack's switch, and to its carriers, and
-# what those play there.
+# what those play there: a file of tests/sipp, and the words to be replaced in it.
 SWITCH = 15070
-CARRIERS = {15081: "uas-answers.xml", 15082: "uas-answers.xml", 15083: "uas-replies-STATUS.xml", 15084: ""}
+RINGING = "uas-sends-PROVISIONAL-until-cancelled-STATUS.xml"
+CARRIERS: dict[int, tuple[str, dict[str, str]]] = {
+    15081: ("uas-answers.xml", {}),
+    15082: ("uas-answers.xml", {}),
+    15083: ("uas-replies-STATUS.xml", {"STATUS": "503"}),
+    15084: ("", {}),
+    15085: (RINGING, {"PROVISIONAL": "180", "STATUS": "487"}),
+}
+LAMP = 15088
+"Where the telephone of the demonstration's mailbox is told of messages."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +75,30 @@ CALLS = (
 
 
 @contextmanager
-def carriers(stack: Stack, directory: Path) -> Iterator[None]:
-    """Apply the demonstration's policy and run its carriers while the block runs."""
+def carriers(stack: Stack, directory: Path) -> Iterator[Lamp | None]:
+    """Apply the demonstration's policy and run its carriers while the block runs; with a switch, its mailbox's lamp."""
     # See console/switch.py.
-    from console import media_call
+    from console import media_call, voicemail_call
+    from console.lamp import Lamp
 
+    lamp = None
     with ExitStack() as running:
         text = POLICY.read_text()
         if stack.switch:
             text = _moved(text, SWITCH, stack.switch.sip_port)
             media_call.write_prompt(stack.switch.sounds)
-        for port, scenario in CARRIERS.items():
+            lamp = running.enter_context(Lamp(free_port(LAMP)))
+            voicemail_call.prepare(Mailboxes(stack.settings.voicemail), lamp.uri)
+        for port, (scenario, words) in CARRIERS.items():
             actual = free_port(port)
             text = _moved(text, port, actual)
             if scenario:
-                path = render(SCENARIOS / scenario, directory, STATUS="503")
+                path = render(SCENARIOS / scenario, directory, **words)
                 gateway = SippGateway(path, actual, directory)
                 running.callback(gateway.stop)
                 gateway.start()
         apply(stack.settings, text)
-        yield
+        yield lamp
 
 
 def _moved(text: str, port: int, actual: int) -> str:
@@ -97,11 +115,13 @@ def apply(settings: Settings, text: str) -> None:
     store.close()
 
 
-def place_first_calls(stack: Stack, directory: Path) -> bool:
+def place_first_calls(stack: Stack, directory: Path, lamp: Lamp | None) -> bool:
     """Place the calls and print what each did and why; whether all did what they should."""
     results = [_place(stack.settings, directory, number, call) for number, call in enumerate(CALLS, 1)]
     if stack.switch:
         results.append(_place_to_media(stack.settings, stack.switch, len(CALLS) + 1))
+    if lamp:
+        results += _leave_and_listen(stack.settings, lamp, len(CALLS) + 2)
     return all(results)
 
 
@@ -148,16 +168,51 @@ def _place_to_media(settings: Settings, switch: Switch, number: int) -> bool:
     wanted = media_call.expected(_script_args())
     server = settings.sip_addresses[0], settings.sip_port
     measured = media_call.place(SCRIPT_NUMBER, server, caller=CALLER, melody=wanted.melody)
-    records = [event for event in past_call(settings.spool, measured.call_id) if event["event"] != "started"]
-    _print_records([event for event in records if event["event"] in ("decided", "failed")])
+    records = _print_decided(settings, measured.call_id)
     file = switch.recordings / f"{records[0]['call'] if records else 'none'}.wav"
-    found = list(media_call.findings(measured, wanted, file))
-    for finding in found:
+    right = _print_findings(media_call.findings(measured, wanted, file)) and measured.answered
+    return _judged(right, "answered by a call script")
+
+
+def _leave_and_listen(settings: Settings, lamp: Lamp, number: int) -> Iterator[bool]:
+    """The call that nobody takes, whose caller leaves a message, and the one that hears it."""
+    from console import voicemail_call
+
+    mailboxes, server = Mailboxes(settings.voicemail), (settings.sip_addresses[0], settings.sip_port)
+    out.rule(f"{number}. nobody answers, and the caller leaves a message", align="left")
+    out.print(f"{CALLER} calls {voicemail_call.BOX}")
+    left = voicemail_call.leave(server, CALLER)
+    _print_decided(settings, left.call_id)
+    right = _print_findings(voicemail_call.what_came_of_it(left, mailboxes, lamp))
+    yield _judged(right, f"strowger voicemail list {voicemail_call.BOX} shows it")
+    out.rule(f"{number + 1}. who was called listens to it", align="left")
+    out.print(f"{voicemail_call.BOX} calls {voicemail_call.DIAL_IN}")
+    listened = voicemail_call.listen(server, left)
+    _print_decided(settings, listened.call_id)
+    right = _print_findings(voicemail_call.what_was_heard(listened, left, mailboxes, lamp))
+    yield _judged(right, "heard, and the lamp is off")
+
+
+def _print_decided(settings: Settings, call_id: str) -> list[dict[str, Any]]:
+    """Print why a call went where it went; its events."""
+    records = [event for event in past_call(settings.spool, call_id) if event["event"] != "started"]
+    _print_records([event for event in records if event["event"] in ("decided", "failed")])
+    return records
+
+
+def _print_findings(findings: Iterable[Finding]) -> bool:
+    """Whether all is as it should be."""
+    right = True
+    for finding in findings:
         colour, mark = ("green", "ok") if finding.right else ("red", "wrong")
         out.print(f"    {finding.what:<14} [{colour}]{mark:<24}[/] {escape(finding.text)}", markup=True)
-    right = measured.answered and all(finding.right for finding in found)
+        right = right and finding.right
+    return right
+
+
+def _judged(right: bool, how: str) -> bool:
     if right:
-        out.print("[green]as it should be:[/] answered by a call script\n", markup=True)
+        out.print(f"[green]as it should be:[/] {how}\n", markup=True)
     else:
         out.print("not as it should be\n", style="red")
     return right

@@ -18,6 +18,7 @@ from msgspec import structs
 from console import cdr_output, policy_commands
 from console.node_state import live_state
 from console.output import CommandFailed, Json, err, out, parse_time, print_json
+from kemi.dryrun import Get, with_rates
 from kemi.explain import Explanation, Snapshot, explain, parse_failure
 from kemi.plan import Limit
 from kemi.rpc import RpcError
@@ -107,13 +108,29 @@ def _in_use(limit: Limit, use: Mapping[str, Use]) -> dict[str, int] | None:
 def _view(settings: Settings, policy: Path | None) -> Iterator[View]:
     if policy is not None:
         loaded = policy_commands.read(policy)
-        yield View(layout.build(loaded.policy, loaded.routes, (), version=0).get)
+        records = layout.build(loaded.policy, loaded.routes, (), version=0)
+        if not any(route.least_cost for route in loaded.routes):
+            yield View(records.get)
+            return
+        with _rates(settings) as live:
+            yield View(with_rates(records, live))
         return
     try:
         with SnapshotReader(settings.snapshot).read() as get:
             yield View(get)
     except (NoSnapshotError, NoPolicyError) as error:
         raise CommandFailed("this node has no policy; --policy FILE explains a file") from error
+
+
+@contextmanager
+def _rates(settings: Settings) -> Iterator[Get]:
+    """The node's snapshot, whose rates also decide by another policy; without a node there are none."""
+    try:
+        with SnapshotReader(settings.snapshot).read() as get:
+            yield get
+    except NoSnapshotError:
+        err.print("this node has no snapshot, and so no rates")
+        yield lambda _: None
 
 
 def _first_source(view: View) -> str:
@@ -141,6 +158,8 @@ def _print(explanation: Explanation, use: Mapping[str, Use]) -> None:
     _print_line("policy", f"version {explanation.version or '(the file)'}")
     for what, subject, found in explanation.steps:
         out.print(f"  {what:<14} {subject:<24} {found}")
+    for quote in explanation.rates:
+        _print_line("rate", f"{quote.gateway}  {quote}")
     for limit in explanation.limits:
         out.print(f"  {'limit':<14} {limit.name:<24} {_limit(limit, use.get(limit.name))}")
     for attempt in explanation.attempts:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -27,6 +27,13 @@ File = Annotated[
 ]
 Replace = Annotated[bool, typer.Option("--replace", help="The file becomes the whole list; what it lacks goes.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Import the other lines where some are wrong.")]
+
+
+class Sending(Protocol):
+    """Where records go: an import, or what is done instead."""
+
+    def send(self, records: list[tuple[str, str]]) -> None:
+        """Send a chunk."""
 
 
 class Reading:
@@ -55,7 +62,7 @@ class Reading:
                     unsaid = 0
             self._progress.advance(task, unsaid)
 
-    def send(self, records: Iterable[tuple[str, str] | Flaw], work: Import) -> None:
+    def send(self, records: Iterable[tuple[str, str] | Flaw], work: Sending) -> None:
         """Send what is sound. Raises :class:`ListFileError` where something is not, and nothing may be skipped."""
         chunk: list[tuple[str, str]] = []
         for record in records:

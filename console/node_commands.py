@@ -188,7 +188,10 @@ def _require(name: str, store: Store) -> None:
 
 
 def status(json: Json = False) -> None:
-    """Whether Redis, the nodes, this node's snapshot, Kamailio and media workers are well; exit status 1 if not."""
+    """Whether Redis, the nodes, this node's snapshot and Kamailio, media workers and voicemail services are well.
+
+    Exit status 1 if not.
+    """
     parts = node_status(Settings.from_env())
     well = all(part["ok"] for part in parts.values())
     if json:

@@ -55,8 +55,12 @@ class PhoneCall:
 
     def sound(self, since: int, end: int | None = None) -> float:
         """How long sound went on between two marks: seconds from its first frame to its last."""
+        return sounding(self.heard(since, end))
+
+    def heard(self, since: int, end: int | None = None) -> Frame:
+        """The samples between two marks."""
         frames = self._frames[since:end]
-        return sounding(np.concatenate(frames)) if frames else 0.0
+        return np.concatenate(frames) if frames else np.zeros(0, dtype=np.int16)
 
     def quiet(self, since: int) -> float:
         """For how many seconds there has been silence, ``since`` at the earliest."""
@@ -86,6 +90,10 @@ class PhoneCall:
     def play(self, samples: Frame) -> None:
         """Send sound, and silence after it."""
         self._leg.source = Player(samples)
+
+    async def hang_up(self) -> None:
+        """End the call."""
+        await self._leg.hangup("NORMAL_CLEARING")
 
     async def ended(self) -> str:
         """Until the call is over; its cause."""

@@ -47,10 +47,10 @@ CALLS_SHOWN = 12
 
 
 def up(directory: Directory = DIRECTORY, switch: WhichSwitch = EMBEDDED) -> None:
-    """Start a whole node with its switch and media worker, place the first calls, and stay up until Ctrl-C."""
-    with _node(directory, switch) as stack, demo.carriers(stack, directory / "demo"):
+    """Start a whole node with switch, media worker and voicemail, place the first calls, and stay up until Ctrl-C."""
+    with _node(directory, switch) as stack, demo.carriers(stack, directory / "demo") as lamp:
         _write_environment(stack)
-        demo.place_first_calls(stack, directory / "demo")
+        demo.place_first_calls(stack, directory / "demo", lamp)
         _announce(stack)
         with contextlib.suppress(KeyboardInterrupt):
             _watch(stack)
@@ -58,8 +58,8 @@ def up(directory: Directory = DIRECTORY, switch: WhichSwitch = EMBEDDED) -> None
 
 def show_demo(directory: Directory = DIRECTORY, switch: WhichSwitch = EMBEDDED) -> None:
     """Start everything, place the first calls, and stop; exit status 0 if each did what it should."""
-    with _node(directory, switch) as stack, demo.carriers(stack, directory / "demo"):
-        right = demo.place_first_calls(stack, directory / "demo")
+    with _node(directory, switch) as stack, demo.carriers(stack, directory / "demo") as lamp:
+        right = demo.place_first_calls(stack, directory / "demo", lamp)
     if not right:
         raise CommandFailed("not every call did what it should")
     out.print("every call did what it should", style="green")
@@ -127,6 +127,7 @@ def _announce(stack: Stack) -> None:
     listeners = ", ".join(authority(address, settings.sip_port) for address in settings.sip_addresses)
     out.print(f"SIP       {listeners}, UDP and TCP; try 1001 calling 02079460000", markup=False)
     out.print(f"scripts   {settings.scripts}: 5000, 5001 and 6000 lead there", markup=False)
+    out.print("voicemail 2001 takes a message after five seconds; *97 plays it: mailbox 2001, PIN 7203", markup=False)
     out.print(f"commands  . {stack.directory}/env; .venv/bin/strowger status")
     out.print(f"logs      {stack.directory}/*.log")
 

@@ -6,8 +6,11 @@ Settings are written FIELD=VALUE, as docs/voicemail.md and box.json name them; a
 from __future__ import annotations
 
 import csv
+import os
+import pwd
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -35,8 +38,15 @@ FIELDS = tuple(field.name for field in fields(Box) if field.name not in ("number
 
 
 def store() -> Store:
-    """The mailboxes of this machine."""
-    return Store(Settings.from_env().voicemail)
+    """The mailboxes of this machine. Raises CommandFailed where root would make files that the services cannot read."""
+    folder = Settings.from_env().voicemail
+    owner = next(path for path in (folder, *folder.absolute().parents) if path.exists()).stat().st_uid
+    if owner and os.geteuid() == 0:
+        user = f"#{owner}"
+        with suppress(KeyError):
+            user = pwd.getpwuid(owner).pw_name
+        raise CommandFailed(f"{folder} belongs to {user}, who could not read what root makes there: `sudo -u {user} …`")
+    return Store(folder)
 
 
 @app.command()

@@ -25,10 +25,9 @@ from media.voicemail.store import Store, Stored
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(voicemail_boxes.app, name="box", help="One mailbox: made, changed, removed, its PIN.")
-app.command("import")(voicemail_boxes.import_boxes)
 
 BoxNumber = Annotated[str, typer.Argument(help="Number of the box, or one that leads to it.")]
-Id = Annotated[str, typer.Argument(help="Id of the message, as `list` shows it.")]
+Id = Annotated[str, typer.Argument(help="Id of the message, as `list` shows it; without: the newest.")]
 Ids = Annotated[list[str], typer.Argument(help="Ids of messages.")]
 
 PLAYERS = (("aplay", "-q"), ("play", "-q"), ("paplay",), ("afplay",))
@@ -49,7 +48,8 @@ def boxes(json: Json = False) -> None:
         print_json(rows)
     else:
         columns = ("number", "name", "new", "saved", "deleted", "pin", "email", "numbers")
-        print_table(columns, [[_cell(row[name]) for name in columns] for row in rows], empty="no boxes")
+        cells = [[_cell(row[name]) for name in columns] for row in rows]
+        print_table(columns, cells, empty=f"no boxes in {found.folder}")
     for text in wrong:
         err.print(text, style="red")
     if wrong:
@@ -64,8 +64,11 @@ def _summary(found: Store, number: str) -> dict[str, object]:
 
 def _cell(value: object) -> object:
     if isinstance(value, bool):
-        return "yes" if value else "none"
+        return "yes" if value else "no"
     return " ".join(value) if isinstance(value, tuple) else value
+
+
+app.command("import")(voicemail_boxes.import_boxes)
 
 
 @app.command("list")
@@ -84,7 +87,8 @@ def list_(
     if json:
         print_json([_as_dict(one) for one in messages])
     else:
-        columns = ("id", "folder", "received", "seconds", "from", "name", "urgent", "transcript")
+        # The id begins with the time. No more columns than 80 characters have room for.
+        columns = ("id", "folder", "seconds", "from", "transcript")
         print_table(columns, map(_row, messages), empty="no messages")
     if limit and len(ids) > limit:
         err.print(f"{limit:,} of {len(ids):,}; --limit 0 shows all")
@@ -110,10 +114,9 @@ def _read(found: Store, box: str, ids: list[str]) -> list[Stored]:
 
 def _row(one: Stored) -> tuple[object, ...]:
     about, transcript = one.message, (one.transcript or {}).get("state", "")
-    return (
-        about.id, one.folder, when(about.received), f"{about.seconds:.1f}", about.caller or "withheld",
-        about.caller_name, "urgent" if about.urgent else "", transcript,
-    )  # fmt: skip
+    folder = f"{one.folder}, urgent" if about.urgent else one.folder
+    who = f"{about.caller or 'withheld'} {about.caller_name}".rstrip()
+    return about.id, folder, f"{about.seconds:.1f}", who, transcript
 
 
 def _as_dict(one: Stored) -> dict[str, object]:
@@ -122,7 +125,7 @@ def _as_dict(one: Stored) -> dict[str, object]:
 
 
 @app.command()
-def show(box: BoxNumber, id: Id, json: Json = False) -> None:
+def show(box: BoxNumber, id: Id = "", json: Json = False) -> None:
     """What is known of a message, with its text, and what became of its mail."""
     one = _message(box, id)
     if json:
@@ -130,7 +133,7 @@ def show(box: BoxNumber, id: Id, json: Json = False) -> None:
         return
     about = asdict(one.message) | {"received": when(one.message.received), "wanted": " ".join(one.message.wanted)}
     for name, value in {"folder": one.folder, **about, "audio": one.audio}.items():
-        out.print(f"{name:<14} {value}")
+        out.print(f"{name:<14} {_cell(value)}")
     transcript = one.transcript or {}
     out.print(f"{'transcript':<14} {transcript.get('state', 'none yet')} {transcript.get('reason') or ''}".rstrip())
     for name, became in (one.delivery or {}).items():
@@ -141,14 +144,14 @@ def show(box: BoxNumber, id: Id, json: Json = False) -> None:
 
 
 @app.command()
-def play(box: BoxNumber, id: Id) -> None:
+def play(box: BoxNumber, id: Id = "") -> None:
     """Play a message on this machine. It stays as it is: a new one stays new."""
     one = _message(box, id)
     player = next((words for words in PLAYERS if shutil.which(words[0])), None)
     if player is None:
         names = ", ".join(words[0] for words in PLAYERS)
         raise CommandFailed(
-            f"nothing here plays audio ({names}); `strowger voicemail export {box} {id}` gives the file"
+            f"nothing here plays audio ({names}); `strowger voicemail export {box} {one.message.id}` gives the file"
         )
     status = subprocess.run([*player, str(one.audio)], check=False).returncode
     if status:
@@ -158,7 +161,7 @@ def play(box: BoxNumber, id: Id) -> None:
 @app.command()
 def export(
     box: BoxNumber,
-    id: Id,
+    id: Id = "",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The WAV file to write; - writes standard output.")
     ] = None,
@@ -169,7 +172,7 @@ def export(
         with one.audio.open("rb") as source:
             shutil.copyfileobj(source, sys.stdout.buffer)
         return
-    target = output or Path(f"{id}.wav")
+    target = output or Path(f"{one.message.id}.wav")
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         shutil.copyfile(one.audio, part)
@@ -211,4 +214,8 @@ def _each(ids: list[str], do: Callable[[str], object], done: str) -> None:
 
 def _message(box: str, id: str) -> Stored:
     found = store()
-    return found.message(found.find_box(box), id)
+    number = found.find_box(box)
+    newest = max((known for folder in FOLDERS[:2] for known in found.ids(number, folder)), default="")
+    if not id and not newest:
+        raise CommandFailed(f"box {number} has no messages")
+    return found.message(number, id or newest)

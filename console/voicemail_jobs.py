@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from console.output import FAILED, CommandFailed, Json, out, print_json, print_table, when
+from console.voicemail_boxes import store
 from media.voicemail.job import DeadLetter, Job, Standing
 from media.voicemail.jobs import Jobs
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.reconcile import Reconciler
-from media.voicemail.store import Store
 from model.settings import Settings
 from state.clients import connect
 from state.store import StoreAwayError
@@ -147,7 +147,7 @@ def _told(letter: DeadLetter) -> dict[str, Any]:
 
 def _mailboxes() -> Mailboxes:
     settings = Settings.from_env()
-    return Mailboxes(Store(settings.voicemail), settings.redis_url, transcript_wait=settings.transcript_wait)
+    return Mailboxes(store(), settings.redis_url, transcript_wait=settings.transcript_wait)
 
 
 def _with_redis(command: Callable[[Redis, Jobs], Coroutine[Any, Any, T]]) -> T:

@@ -21,6 +21,7 @@ from kemi.view import View
 from model.call import CallFacts
 from model.policy import Policy, Route
 from state import layout
+from state.rates import RATES
 
 Get = Callable[[bytes], bytes | None]
 
@@ -118,6 +119,25 @@ def combined(live: Get, new_policy: Policy, routes: Iterable[Route]) -> Get:
         own = key in _POLICY_KEYS or key.startswith((layout.ROUTE, layout.NAMED))
         found = records.get(key) if own else live(key)
         return _imported(live, key) if found is None and key.startswith(layout.ROUTE) else found
+
+    return get
+
+
+def with_rates(records: Mapping[bytes, bytes], live: Get) -> Get:
+    """A snapshot in memory with the rate sheets of a ``live`` one, and nothing else of it."""
+    raw = live(layout.INDEX)
+    if raw is None:
+        return records.get
+    own, others = layout.Index.decode(records[layout.INDEX]), layout.Index.decode(raw)
+    own.sheets = others.sheets
+    if layout.RATED in others.lengths:
+        own.lengths[layout.RATED] = others.lengths[layout.RATED]
+    index = own.encode()
+
+    def get(key: bytes) -> bytes | None:
+        if key == layout.INDEX:
+            return index
+        return live(key) if key.startswith(RATES) else records.get(key)
 
     return get
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from msgspec import structs
 
 from kemi import health as breakers
-from kemi import limits, policy
+from kemi import least_cost, limits, policy
 from kemi.health import Health
 from kemi.plan import Attempt, Limit, Plan
 from kemi.view import View
@@ -80,13 +80,20 @@ class Explanation:
     "Name of the call script that it is handed to; empty: to none."
     reason: str = ""
     "Why it is: ``direct``, or that of its way to voicemail."
+    rates: tuple[least_cost.Quote, ...] = ()
+    "What each gateway takes for the number, where that decides, cheapest first; gateways of other routes included."
     limits: tuple[Limit, ...] = ()
     "Of the call, and of the gateways it may go to; they are taken to have room."
 
     def as_dict(self) -> dict[str, object]:
         """As JSON has it."""
         steps = [{"what": what, "subject": subject, "found": found} for what, subject, found in self.steps]
-        return {**asdict(self), "steps": steps, "limits": [structs.asdict(limit) for limit in self.limits]}
+        return {
+            **asdict(self),
+            "steps": steps,
+            "rates": [quote.as_dict() for quote in self.rates],
+            "limits": [structs.asdict(limit) for limit in self.limits],
+        }
 
 
 @dataclass(slots=True)
@@ -139,7 +146,7 @@ def explain(facts: CallFacts, view: View, live: Snapshot, now: float, failures: 
     decision = policy.decide(facts, view, live, now)
     base = Explanation(
         facts=facts, version=view.version, steps=decision.steps, route="", attempts=(), outcome="refused",
-        emergency=decision.emergency,
+        emergency=decision.emergency, rates=_rates(decision.steps, view, now),
     )  # fmt: skip
     if isinstance(decision.outcome, policy.Reject):
         refusal = decision.outcome.refusal
@@ -147,6 +154,13 @@ def explain(facts: CallFacts, view: View, live: Snapshot, now: float, failures: 
     plan = decision.outcome.plan
     base = replace(base, route=plan.route, limits=limits.named(plan))
     return _walk(_at_media(base, plan), plan, view, live, now, failures)
+
+
+def _rates(steps: tuple[policy.Step, ...], view: View, now: float) -> tuple[least_cost.Quote, ...]:
+    if not any(what == "rate" for what, _, _ in steps):
+        return ()
+    callee = next(number for what, _, number in steps if what == "callee")
+    return tuple(least_cost.every(callee, view, now))
 
 
 def _at_media(found: Explanation, plan: Plan) -> Explanation:

@@ -18,7 +18,7 @@ TAG = "mwi-"
 
 _HEADERS = {
     "call_id": "$ci", "cseq": "$cs", "from": "$fu", "from_tag": "$ft", "to": "$tu", "to_tag": "$tt", "user": "$rU",
-    "host": "$rd", "event": "$hdr(Event)", "expires": "$hdr(Expires)", "accept": "$hdr(Accept)",
+    "host": "$rd", "event": "$hdr(Event)", "expires": "$hdr(Expires)", "accept": "$(hdr(Accept)[*])",
     "contact": "$hdr(Contact)", "routes": "$(hdr(Record-Route)[*])",
 }  # fmt: skip
 

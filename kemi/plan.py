@@ -11,6 +11,10 @@ import msgspec
 from model.handover import DIRECT
 from model.policy import DEFAULT_BREAKER, Breaker, Refusal, RetryRule
 
+Rated = tuple[str, str, tuple[tuple[int, ...], ...]]
+"""A gateway, its currency, and its rates, each with the Unix time from which it counts: time, then price, fee, initial
+and increment as :class:`model.rates.Rate` has them; of a time without a rate nothing more."""
+
 
 class Limit(msgspec.Struct, frozen=True, array_like=True):
     """How many calls something may have; see :class:`model.limits.Limits`."""
@@ -113,6 +117,8 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "Set: where the call goes if these attempts fail."
     original: Refusal | None = None
     "Set: what the caller is told if these attempts fail, since others failed before them."
+    rates: tuple[Rated, ...] = ()
+    "Of a least-cost route: what the gateways take, where that is known."
     limits: tuple[Limit, ...] = ()
     "Those of the call, whichever gateway it goes to."
 

@@ -19,7 +19,8 @@ from msgspec import structs
 from kemi import handover, limits, refusals
 from kemi import health as breakers
 from kemi.health import Health
-from kemi.plan import Attempt, Media, Plan, Voicemail
+from kemi.least_cost import Ranking, rated
+from kemi.plan import Attempt, Media, Plan, Rated, Voicemail
 from kemi.view import View
 from kemi.weighting import weighted_order
 from model.call import CallFacts
@@ -32,6 +33,7 @@ from model.policy import (
     MEDIA_RETRY,
     Emergency,
     Gateway,
+    LeastCost,
     MediaApp,
     Policy,
     Refusal,
@@ -46,6 +48,8 @@ ALLOW, PRIORITY, WEIGHTED = Action.ALLOW, Strategy.PRIORITY, Strategy.WEIGHTED
 
 # With less of the budget left, another attempt could only be cut short.
 SHORTEST_ATTEMPT = 0.5
+
+NO_RATES: tuple[Rated, ...] = ()
 
 # How an emergency call is tried: on and on, unless the caller hangs up. What one gateway says of the called number,
 # another need not say of it, and neither routes nor gateways have rules that were made with such a call in mind.
@@ -275,14 +279,30 @@ def _route(numbers: Numbers, trunk: Trunk, view: View, now: float, steps: list[S
 
 
 def _plan(route: Route, callee: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
-    policy = view.policy
-    gateways = _usable(_ordered(route, live, steps), view, live, now, steps)
+    policy, rates = view.policy, NO_RATES
+    if route.least_cost is None:
+        gateways = _usable(_ordered(route, live, steps), view, live, now, steps)
+    else:
+        gateways, rates = _cheapest(route, route.least_cost, callee, view, live, now, steps)
     attempts = _attempts(gateways, route, callee, policy, steps)
     if not attempts:
         raise _Refused(refusals.INVALID_NUMBER)
     if route.max_attempts:
         attempts = list(islice(cycle(attempts), route.max_attempts))
-    return _planned(route, attempts, view, now, steps)
+    return _planned(route, attempts, view, now, steps, rates)
+
+
+def _cheapest(
+    route: Route, least: LeastCost, callee: str, view: View, live: Live, now: float, steps: list[Step]
+) -> tuple[list[str], tuple[Rated, ...]]:
+    ranking = Ranking(route.gateways, least, callee, view, now)
+    if not ranking.any():
+        steps += ranking.rest()
+        raise _Refused(refusals.NO_RATE)
+    # Asked for one by one: of the dearer ones behind those that are tried, nobody needs to know how they are.
+    gateways = _usable(ranking.order(steps), view, live, now, steps, least.at_most)
+    steps += ranking.rest()
+    return gateways, rated(ranking, route.gateways, callee, view, now)
 
 
 def _to_gateways(
@@ -347,7 +367,9 @@ def _to_media(
     return ToMedia(structs.replace(plan, media=told), media.app, media.args)
 
 
-def _planned(route: Route, attempts: list[Attempt], view: View, now: float, steps: list[Step]) -> Plan:
+def _planned(
+    route: Route, attempts: list[Attempt], view: View, now: float, steps: list[Step], rates: tuple[Rated, ...] = ()
+) -> Plan:
     steps += [("attempt", attempt.gateway, attempt.uri) for attempt in attempts]
     return Plan(
         route=route.name,
@@ -357,6 +379,7 @@ def _planned(route: Route, attempts: list[Attempt], view: View, now: float, step
         deadline=now + route.post_dial_delay,
         ring=route.ring,
         retry_after_max=view.policy.retry_after_max,
+        rates=rates,
     )
 
 
@@ -402,7 +425,8 @@ def _ordered(route: Route, live: Live, steps: list[Step]) -> tuple[str, ...]:
     return route.gateways[first:] + route.gateways[:first]
 
 
-def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: list[Step]) -> list[str]:
+def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: list[Step], at_most: int = 0) -> list[str]:
+    """Those of ``names`` that may be called, the half-open ones last; at most so many, unless that is 0."""
     usable: list[str] = []
     half_open: list[str] = []
     releases: list[float] = []
@@ -416,6 +440,8 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
         if health is None and not drains and not gateway.probe:
             # As nearly always.
             usable.append(name)
+            if len(usable) == at_most:
+                break
             continue
         why, until = _unusable(gateway, health, view, live, now)
         if until == HALF_OPEN and health is not None:
@@ -424,6 +450,8 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
                 passed = f"{health.passed} of {gateway.breaker.restore} passed so far" if gateway.breaker else ""
                 steps.append(("gateway", name, f"{why}: this call is a trial, {passed}"))
                 usable.append(name)
+                if at_most == 1:
+                    break
             else:
                 steps.append(("gateway", name, f"{why}: it comes last"))
                 half_open.append(name)
@@ -433,7 +461,11 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
                 releases.append(until - now)
         else:
             usable.append(name)
+            if len(usable) == at_most:
+                break
     usable += half_open
+    if at_most:
+        del usable[at_most:]
     if not usable:
         wait = int(min(releases)) + 1 if releases else refusals.GATEWAYS_DOWN.retry_after
         raise _Refused(replace(refusals.GATEWAYS_DOWN, retry_after=wait))
@@ -631,8 +663,11 @@ def hold(plan: Plan, failure: Failure) -> float:
     """Seconds for which the failed gateway is to be left alone; 0: not at all.
 
     Retry-After speaks of the server on 500 and 503 (RFC 3261 sections 20.33, 21.5.1 and 21.5.4), and of the called
-    user on every other status.
+    user on every other status. A media node's says nothing: FreeSWITCH has 300 seconds written in its code, for a full
+    house as for a start that takes a moment (sofia_handle_sip_i_invite and others of mod_sofia's sofia.c).
     """
+    if plan.media:
+        return 0.0
     return min(failure.retry_after, plan.retry_after_max) if failure.status in (500, 503) else 0.0
 
 

@@ -42,6 +42,8 @@ def decided(
         "route": outcome.plan.route,
         "gateways": [attempt.gateway for attempt in outcome.plan.attempts],
     }
+    if outcome.plan.rates:
+        event["rates"] = outcome.plan.rates
     return event | _handed_over(outcome.plan) | ({"limits": limits} if limits else {})
 
 
@@ -79,6 +81,9 @@ def failed(
         event["limits"] = limits
     if isinstance(outcome, policy.Retry):
         voicemail = _handed_over(outcome.plan) if outcome.plan.original and not plan.original else {}
+        if outcome.plan.used != plan.used and (outcome.plan.rates or plan.rates):
+            # To media, or sent on by it: what others take for another number is not what these take.
+            event["rates"] = outcome.plan.rates
         return event | {"next": outcome.plan.attempt.gateway} | voicemail
     if isinstance(outcome, policy.Reject):
         return event | {"refusal": outcome.refusal.id, "told": outcome.refusal.status}

@@ -13,6 +13,8 @@ INVALID_NUMBER = Refusal("invalid-number", 484, "Invalid Number", cause=28)
 # RFC 5079.
 ANONYMOUS = Refusal("anonymous", 433, "Anonymity Disallowed", cause=21)
 NO_ROUTE = Refusal("no-route", 404, "No Route", cause=3)
+# The number is known, and may be called again when a sheet says otherwise.
+NO_RATE = Refusal("no-rate", 503, "No Rate", cause=3)
 GATEWAYS_DOWN = Refusal("gateways-down", 503, "Gateways Down", cause=38, retry_after=10)
 # Told apart from gateways, as somebody else is to be called out of bed.
 MEDIA_DOWN = Refusal("media-down", 503, "Media Down", cause=38, retry_after=10)

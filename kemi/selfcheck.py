@@ -8,7 +8,8 @@ from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure
 from model.entries import Entry, Kind
-from model.policy import Gateway, MediaApp, Policy, Route, Trunk, Voicemail
+from model.policy import Gateway, LeastCost, MediaApp, Policy, Route, Strategy, Trunk, Voicemail
+from model.rates import Rate, Row
 from state import layout
 
 
@@ -46,6 +47,8 @@ def run() -> None:
     _expect(blocked, "a blocked caller is refused")
     _check_handover(view)
     _check_voicemail(view)
+    plan = _relayed(policy.decide(CallFacts("100", "8", "192.0.2.9"), view, _Idle(), 0.0))
+    _expect([attempt.gateway for attempt in plan.attempts] == ["b", "a"], "the cheapest gateway comes first")
 
 
 def _check_handover(view: View) -> None:
@@ -79,13 +82,16 @@ def _snapshot() -> dict[bytes, bytes]:
                 **{name: Gateway(name, "192.0.2.1") for name in ("a", "b")},
                 "m": Gateway("m", "192.0.2.2", media=True),
             },
+            currency="USD",
         ),
         (
             Route("check", ("",), ("a", "b")),
             Route("media", ("5",), ("m",), media=MediaApp("check")),
             Route("voicemail", ("7",), ("a",), voicemail=Voicemail()),
+            Route("cheapest", ("8",), ("a", "b"), Strategy.LEAST_COST, least_cost=LeastCost(2)),
         ),
         (Entry(Kind.CALLER, "666"),),
+        sheets={name: ("USD", [("8", Row(Rate(price)))]) for name, price in (("a", 2), ("b", 1))},
     )
 
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.policy import Drain, Policy, Route, Trunk
+from model.rates import UNIT
 from state import codec, layout
+from state.rates import RATES, Sheet
 
 Get = Callable[[bytes], bytes | None]
+Rank = tuple[int, str, str, int]
+"A gateway's place in its route, its name, the currency of its rate sheet and what that is worth."
+Ranks = dict[int, Rank]
+"By number of the sheet."
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 CALLER, CALLEE, PAIR, SOURCE, USER_AGENT = Kind.CALLER, Kind.CALLEE, Kind.PAIR, Kind.SOURCE, Kind.USER_AGENT
@@ -31,6 +37,8 @@ class _Compiled:
     "By IP version, prefix length and network address."
     trunk_lengths: tuple[tuple[int, int], ...]
     "IP version and prefix length, longest first."
+    ranks: dict[tuple[str, ...], tuple[_Index, Ranks]] = field(default_factory=dict)
+    "Of the gateways of each least-cost route that had a call, by the index that it was made of."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,10 @@ class _Index:
     user_agents: tuple[str, ...]
     drains: dict[str, Drain]
     "By gateway, those over included."
+    rates: tuple[int, ...]
+    "Lengths of prefixes."
+    sheets: dict[str, Sheet]
+    "By gateway."
 
 
 class View:
@@ -80,6 +92,11 @@ class View:
     def drains(self) -> dict[str, Drain]:
         """The gateways that operators drained, those whose drain is over included."""
         return self._index.drains
+
+    @property
+    def sheets(self) -> dict[str, Sheet]:
+        """The rate sheets by gateway, those of gateways that the policy lacks included."""
+        return self._index.sheets
 
     def trunk(self, source: str) -> Trunk | None:
         """The trunk that the IP address ``source`` belongs to: the longest matching network."""
@@ -134,6 +151,33 @@ class View:
                     for route in _routes(raw):
                         yield prefix, route
 
+    def rates(self, number: str) -> Iterator[tuple[bytes, bytes]]:
+        """The records of rates whose prefix ``number`` begins with, longest first: key, and rows of all gateways."""
+        get, wanted = self._get, RATES + number.encode()
+        for length in self._index.rates:
+            if length < len(wanted):
+                key = wanted[: length + 1]
+                raw = get(key)
+                if raw is not None:
+                    yield key, raw
+
+    def ranks(self, gateways: tuple[str, ...]) -> Ranks:
+        """The sheets of ``gateways`` whose prices can be compared; not to be changed."""
+        found = self._compiled.ranks.get(gateways)
+        if found is None or found[0] is not self._index:
+            found = self._compiled.ranks[gateways] = self._index, self._ranks(gateways)
+        return found[1]
+
+    def _ranks(self, gateways: tuple[str, ...]) -> Ranks:
+        policy = self._compiled.policy
+        worth = {policy.currency: UNIT, **policy.exchange}
+        sheets = ((place, name, self._index.sheets.get(name)) for place, name in enumerate(gateways))
+        return {
+            sheet.number: (place, name, sheet.currency, worth[sheet.currency])
+            for place, name, sheet in sheets
+            if sheet is not None and sheet.currency in worth
+        }
+
 
 @lru_cache(maxsize=4)
 def _compile(raw: bytes) -> _Compiled:
@@ -163,6 +207,8 @@ def _compile_index(raw: bytes) -> _Index:
         sources=sources,
         user_agents=tuple(data["user_agents"]),
         drains=drains,
+        rates=lengths.get(layout.RATED, ()),
+        sheets={gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()},
     )
 
 

@@ -48,10 +48,6 @@ class Diversion:
     "User part of whom it was for, as written; empty where that is withheld or no number."
     reason: str
     ":data:`UNCONDITIONAL`, or a value of :class:`model.causes.Reason`."
-    counter: int = 1
-    "How many diversions it stands for."
-    private: bool = False
-    "Whether the number is to be kept from the called side."
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +74,9 @@ def _of_diversion(header: str) -> Diversion | None:
         return None
     # RFC 5806 section 4: who diverts puts an entry in front, so the last one came first.
     original = entries[-1]
-    counter = original.params.get("counter", "")
     return Diversion(
         number=original.user,
         reason=_OF_DIVERSION.get(original.params.get("reason", "").lower(), UNCONDITIONAL),
-        counter=int(counter) if re.fullmatch("[0-9]{1,2}", counter, re.ASCII) else 1,
-        private=original.params.get("privacy", "").lower() in ("full", "uri"),
     )
 
 
@@ -121,8 +114,7 @@ def _diverted(source: _Entry, target: _Entry) -> Diversion:
     if cause not in _OF_CAUSE:
         found = _SIP_CAUSE.match(source.uri_headers.get("reason", ""))
         cause = found[1] if found and not cause else cause
-    private = source.uri_headers.get("privacy", "").lower().split(";")
-    return Diversion(number=source.user, reason=_OF_CAUSE.get(cause, UNCONDITIONAL), private="history" in private)
+    return Diversion(number=source.user, reason=_OF_CAUSE.get(cause, UNCONDITIONAL))
 
 
 def _index(text: str) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ def read_entries(
 
     The first line names the columns, unless there is only one: that one lists callers.
     """
-    rows = _rows(lines)
+    rows = rows_of(lines)
     first = next(rows, None)
     if first is None or isinstance(first, Flaw):
         yield Flaw(1, "", "the file is empty") if first is None else first
@@ -58,7 +58,7 @@ def read_entries(
 
 def read_prefixes(lines: Iterable[str], dialling: Dialling) -> Iterator[tuple[int, str, str] | Flaw]:
     """Each line's number, normalised prefix and name of a route, or what is wrong with it."""
-    rows = _rows(lines)
+    rows = rows_of(lines)
     for number, row in enumerate(rows):
         if isinstance(row, Flaw):
             yield row
@@ -79,7 +79,7 @@ def expires_text(expires: float) -> str:
     return datetime.fromtimestamp(expires, UTC).isoformat().replace("+00:00", "Z") if expires else ""
 
 
-def _rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]] | Flaw]:
+def rows_of(lines: Iterable[str]) -> Iterator[tuple[int, list[str]] | Flaw]:
     """Rows that are not blank, stripped, each with the number of its line."""
     reader = csv.reader(lines, strict=True)
     while True:

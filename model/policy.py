@@ -23,6 +23,8 @@ class Strategy(StrEnum):
     "As listed, but each call begins one further than the call before (round-robin)."
     WEIGHTED = "weighted"
     "Drawn for each call, each gateway with the odds of its weight."
+    LEAST_COST = "least_cost"
+    "By the price of a minute in the gateways' rate sheets, the cheapest first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,18 @@ class Voicemail:
 
 
 @dataclass(frozen=True, slots=True)
+class LeastCost:
+    """How a route goes by the prices of its gateways."""
+
+    at_most: int
+    "So many gateways are tried, of those that may be called."
+    max_price: int = 0
+    "No gateway that takes more for a minute, in the policy's currency (:mod:`model.rates`); 0: whatever they take."
+    unrated: str = "last"
+    "What becomes of gateways without a rate: ``last`` or ``left_out``."
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """What happens to the numbers that begin with one of its prefixes.
 
@@ -244,6 +258,8 @@ class Route:
     "Set: its gateways are media nodes, and get calls with a hand-over to this app."
     voicemail: Voicemail | None = None
     "Where calls go for which its gateways found nobody; None: nowhere."
+    least_cost: LeastCost | None = None
+    "Set where the strategy is ``least_cost``."
     limits: Limits | None = None
     "Of calls that take it; None: none."
 
@@ -275,3 +291,7 @@ class Policy:
     "Seconds: the longest that a gateway's Retry-After keeps it out of use."
     emergency: Emergency | None = None
     "None: no call is an emergency call."
+    currency: str = ""
+    "In which prices are compared; empty: nothing is."
+    exchange: dict[str, int] = field(default_factory=dict)
+    "Other currency to what one of it is worth in that one (:mod:`model.rates`)."

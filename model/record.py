@@ -84,6 +84,10 @@ class CallRecord:
     "Name of the call script that it was handed to; empty: to none."
     reason: str = ""
     "Why it was, as :class:`model.handover.Handover` has it."
+    cost: str = ""
+    "What the answered gateway takes for it, a decimal number (:mod:`model.rates`); empty where that is not known."
+    currency: str = ""
+    "Of the cost."
     limits: tuple[str, ...] = ()
     "Those under which it counted at some time: ``trunk:office``, ``gateway:carrier-a``."
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import yaml
 
 from policyfile import resolve
-from policyfile.document import RouteSection
+from policyfile.document import MAX_ATTEMPTS, RouteSection
 from policyfile.problems import Finding, Path, did_you_mean, quoted
 from policyfile.shape import Shaped
 from policyfile.tree import Tree
@@ -22,6 +22,7 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     yield from _route_names(shaped, tree)
     yield from _emergency(shaped, tree)
     yield from _weights(shaped)
+    yield from _least_cost(shaped, tree)
     yield from _narrowings(shaped, tree)
     yield from _prefixes(shaped, tree)
 
@@ -110,6 +111,28 @@ def _weights(shaped: Shaped) -> Iterator[Finding]:
                 yield Finding(path, f"gateway {quoted(name)} has no weight")
         if not any(route.weights.values()):
             yield Finding(path, "some gateway needs a weight above 0")
+
+
+def _least_cost(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    document, compared = shaped.document, []
+    for number, route in _routes(shaped):
+        if route.strategy == "least_cost":
+            compared.append(number)
+            continue
+        if len(route.gateways or ()) > MAX_ATTEMPTS:
+            why = f"should have at most {MAX_ATTEMPTS} items without 'strategy: least_cost'"
+            yield Finding(("routes", number, "gateways"), why)
+        for key in ("at_most", "max_price", "unrated"):
+            if key in route.model_fields_set:
+                yield Finding(("routes", number, key), "means nothing without 'strategy: least_cost'")
+    # From the tree: one that is wrong is not missing.
+    given = isinstance(tree.value, dict) and "currency" in tree.value
+    for number in () if given else compared:
+        yield Finding(("routes", number, "strategy"), "'least_cost' needs 'currency' at the top of the file")
+    if document.exchange and not given:
+        yield Finding(("exchange",), "means nothing without 'currency'")
+    if document.currency in document.exchange:
+        yield Finding(("exchange", document.currency), "is the file's own currency")
 
 
 def _narrowings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from model.policy import Gateway, Policy, Route, Trunk
+from model.rates import amount_text
 
 # Lists whose order decides nothing.
 UNORDERED = frozenset(("sources", "prefixes", "retry.also", "retry.never", "retry.only", "voicemail.when"))
@@ -121,6 +122,7 @@ def _written(value: Policy | Part) -> dict[str, Any]:
             # Those are parts of their own.
             del data["trunks"], data["gateways"]
             data["default_dialling"] = data.pop("dialling")
+            data["exchange"] = {currency: amount_text(worth) for currency, worth in value.exchange.items()}
         case Trunk():
             data["anonymous"] = "accept" if value.anonymous else "reject"
         case Gateway():
@@ -131,7 +133,14 @@ def _written(value: Policy | Part) -> dict[str, Any]:
             data["breaker"] = data["breaker"] or "off"
         case Route():
             data["reject"] = data.pop("refusal")
+            data |= _compared(data.pop("least_cost"))
     return data
+
+
+def _compared(least_cost: dict[str, Any] | None) -> dict[str, Any]:
+    if least_cost is None:
+        return {}
+    return {**least_cost, "max_price": amount_text(price) if (price := least_cost["max_price"]) else None}
 
 
 def _flat(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

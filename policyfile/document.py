@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
 from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Voicemail
+from model.rates import CURRENCY
 from policyfile import values
 from policyfile.patterns import check_replacement
 from policyfile.problems import Path
@@ -34,6 +35,9 @@ _GATEWAY = Gateway(name="", address="")
 _ROUTE = Route(name="", prefixes=())
 _POLICY = Policy()
 _VOICEMAIL = Voicemail()
+
+# Gateways of a least-cost route, of which no call tries more than MAX_ATTEMPTS.
+MAX_COMPARED = 100
 
 # tm branches a call at most 12 times (its parameter max_branches); two are left for what else may fork it.
 MAX_ATTEMPTS = 10
@@ -420,8 +424,9 @@ class RouteSection(Section):
     gateways: Listed[Name] | None = Field(
         default=None,
         min_length=1,
-        max_length=MAX_ATTEMPTS,
-        description="Names of the gateways to try. Either these, `media` or `reject`.",
+        max_length=MAX_COMPARED,
+        description=f"Names of gateways to try, at most {MAX_ATTEMPTS}; {MAX_COMPARED} with `strategy: least_cost`. "
+        "Either these, `media` or `reject`.",
     )
     media: Annotated[MediaSection | None, BeforeValidator(values.read_app)] = Field(
         default=None, description="Hand the call over to a call script, on the nodes of the file's own `media`."
@@ -442,10 +447,11 @@ class RouteSection(Section):
         default=(), min_length=1, description="Only for calls by a trunk that has every one of these tags."
     )
     times: Listed[WindowSection] = Field(default=(), min_length=1, description="Only at these times.")
-    strategy: Literal["priority", "alternate", "weighted"] = Field(
-        default=_ROUTE.strategy.value,
+    strategy: Literal["priority", "alternate", "weighted", "least_cost"] = Field(
+        default="priority",
         description="`priority`: as listed; `alternate`: each call begins one gateway further than the last; "
-        "`weighted`: drawn for each call, with the odds of `weights`. With `media` it is `weighted` unless given.",
+        "`weighted`: drawn for each call, with the odds of `weights`; `least_cost`: the cheapest first, by their "
+        "[rate sheets](rates.md). With `media` it is `weighted` unless given.",
     )
     weights: Annotated[
         dict[Name, Annotated[int, Field(ge=0, le=1000)]], Shown("mapping of gateway to number, 0 to 1000")
@@ -453,6 +459,23 @@ class RouteSection(Section):
         default={},
         description="With `strategy: weighted`, the share of each gateway: `{carrier-a: 70, carrier-b: 30}`. One of "
         "weight 0 is tried only after all others.",
+    )
+    at_most: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_ATTEMPTS,
+        description=f"With `strategy: least_cost`, so many gateways are tried: the cheapest of those that may be "
+        f"called. Otherwise {MAX_ATTEMPTS}.",
+    )
+    max_price: Annotated[int | None, PlainValidator(values.read_amount), Shown("amount")] = Field(
+        default=None,
+        description='With `strategy: least_cost`, leave gateways out that take more for a minute: `"0.05"`, in the '
+        "file's `currency`.",
+    )
+    unrated: Literal["last", "left_out"] = Field(
+        default="last",
+        description="With `strategy: least_cost`, what becomes of gateways without a rate for the number: they come "
+        "`last`, as listed, or are `left_out`.",
     )
     max_attempts: int | None = Field(
         default=None,
@@ -482,6 +505,8 @@ class RouteSection(Section):
         if len(ways) != 1:
             both = f", not both {' and '.join(map(repr, ways))}" if ways else ""
             raise ValueError(f"needs one of 'gateways', 'media' and 'reject'{both}")
+        if self.media is not None and self.strategy == "least_cost":
+            raise ValueError("media nodes cost nothing, so 'least_cost' means nothing in a route with 'media'")
         if self.media is not None and "weights" in self.model_fields_set:
             raise ValueError("the weights of media nodes stand with the nodes, so 'weights' means nothing in a route")
         if self.media is not None and self.voicemail is not None:
@@ -532,6 +557,21 @@ class Document(Section):
     )
     emergency: EmergencySection | None = Field(
         default=None, description="Which calls are emergency calls, and where they go."
+    )
+    currency: Annotated[str, _matching(CURRENCY, "a currency: three capital letters"), Shown("currency")] = Field(
+        default=_POLICY.currency,
+        description="In which prices are compared, as in `USD`. Needed where a route has `strategy: least_cost`.",
+    )
+    exchange: Annotated[
+        dict[
+            Annotated[str, _matching(CURRENCY, "a currency: three capital letters")],
+            Annotated[int, PlainValidator(values.read_amount)],
+        ],
+        Shown("mapping of currency to amount"),
+    ] = Field(
+        default={},
+        description='What one of another currency is worth in `currency`: `{EUR: "1.0855"}`. Gateways whose sheets are '
+        "in yet another one count as without a rate.",
     )
     routes: Listed[RouteSection] = Field(
         default=(), description="Which called number goes where. Numbers that no route matches are refused."

@@ -14,6 +14,7 @@ from model.policy import (
     Breaker,
     Emergency,
     Gateway,
+    LeastCost,
     MediaApp,
     Policy,
     Refusal,
@@ -46,6 +47,8 @@ def policy_of(document: written.Document) -> Policy:
         dialling=default,
         retry_after_max=document.retry_after_max,
         emergency=_emergency(document.emergency) if document.emergency else None,
+        currency=document.currency,
+        exchange=dict(document.exchange),
     )
 
 
@@ -153,8 +156,13 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         narrowing=_narrowing(route, plan) if is_narrowed(route) else None,
         media=MediaApp(media.app, media.args) if media is not None else None,
         voicemail=Voicemail(**route.voicemail.model_dump()) if route.voicemail else None,
+        least_cost=_least_cost(route) if strategy is Strategy.LEAST_COST else None,
         limits=_limits(route.limits),
     )
+
+
+def _least_cost(route: written.RouteSection) -> LeastCost:
+    return LeastCost(route.at_most or written.MAX_ATTEMPTS, route.max_price or 0, route.unrated)
 
 
 def _limits(limits: written.LimitsSection | None) -> Limits | None:

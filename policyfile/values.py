@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from model.causes import Q850_NAMES, Cause, Reason
 from model.narrowing import is_zone
 from model.policy import PENALTIES
+from model.rates import parse_amount
 from policyfile.patterns import check_pattern
 from policyfile.problems import did_you_mean, quoted
 
@@ -245,6 +246,15 @@ def read_caller(value: object) -> str:
     if prefix in ("", "default"):
         raise ValueError("every caller matches: leave 'callers' out")
     return prefix
+
+
+def read_amount(value: object) -> int:
+    """An amount of money above 0, as :mod:`model.rates` has it; a number of YAML is read as it is written there."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    amount = parse_amount(repr(value) if isinstance(value, float) else str(value) if plain else text(value))
+    if not amount:
+        raise ValueError("should be more than 0")
+    return amount
 
 
 def read_zone(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Imports: many entries or route prefixes as one change.
+"""Imports: many entries, route prefixes or rates as one change.
 
 A file is sent in chunks, which change nothing. Then Redis makes the new table beside the one in force, again in
 bounded steps, and one short script puts it in its place (RENAME) and appends a single change to the stream. Nodes read
@@ -14,12 +14,13 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any, cast
 
 from model.entries import Action
 from state import keys
+from state.rates import SheetInfo
 from state.store import _APPEND, Change, ConflictError, Store, StoreError, _away
 
 # Records in a chunk: what one script of Redis handles, in a few milliseconds.
@@ -43,12 +44,16 @@ class Plan:
     """What an import does, as it stands in the stream."""
 
     table: str
-    "``entries`` or ``prefixes``."
+    "``entries``, ``prefixes`` or ``rates``."
     replace: bool = False
     "Whether what is not in the file goes."
     action: str = ""
     "Of entries: those of this action are replaced."
     chunks: int = 0
+    gateway: str = ""
+    "Of rates: whose they are."
+    currency: str = ""
+    "Of rates."
 
     @classmethod
     def decode(cls, text: str) -> Plan:
@@ -79,9 +84,13 @@ redis.call('EXPIRE', KEYS[5], ARGV[5])
 return count
 """
 )
-# Both tables in one: the extra table holds expiries of entries, or how often each route is used.
+# All tables in one: the extra table holds expiries of entries, or how often each route is used; rates have none.
 _STORE = """
 local function store(to, extra, field, value)
+  if ARGV[4] == 'rates' then
+    redis.call('HSET', to, field, value)
+    return
+  end
   if ARGV[4] == 'prefixes' then
     local old = redis.call('HGET', to, field)
     if old and redis.call('HINCRBY', extra, old, -1) == 0 then redis.call('HDEL', extra, old) end
@@ -127,8 +136,8 @@ return found[1]
 """
 )
 # ARGV: 7 version of the policy or nothing, 8 JSON of the plan, 9 seconds kept, 10 how the import's own values end,
-# 11 whether to write into the table in force.
-# KEYS: 6 table in force, 7 its extra table, 8 policy, 9 chunks for nodes, 10 and 11 what is thrown away
+# 11 whether to write into the table in force, 12 gateway of the rates or nothing, 13 what is known of its sheet.
+# KEYS: 6 table in force, 7 its extra table, 8 policy, 9 chunks for nodes, 10 and 11 what is thrown away, 12 rate sheets
 _COMMIT = (
     _HELD
     + _APPEND
@@ -163,6 +172,7 @@ else
   exchange(KEYS[4], KEYS[7], KEYS[11])
   redis.call('HINCRBY', KEYS[1], 'swaps', 1)
 end
+if ARGV[12] ~= '' then redis.call('HSET', KEYS[12], ARGV[12], ARGV[13]) end
 if redis.call('EXISTS', KEYS[5]) == 1 then
   redis.call('RENAME', KEYS[5], KEYS[9])
   redis.call('EXPIRE', KEYS[9], ARGV[9])
@@ -180,11 +190,22 @@ class Import:
     """One import; a context manager that leaves nothing behind unless it was committed."""
 
     def __init__(
-        self, store: Store, *, table: str, replace: bool, created: float, action: Action | None = None
+        self,
+        store: Store,
+        *,
+        table: str,
+        replace: bool,
+        created: float,
+        action: Action | None = None,
+        gateway: str = "",
+        sheet: SheetInfo | None = None,
     ) -> None:
-        """``created`` stands in every entry of the import, and in no other."""
+        """``created`` stands in every entry of the import, and in no other. ``gateway``, ``sheet``: of rates."""
         self._store = store
-        self._plan = Plan(table, replace, action.value if action else "")
+        self._sheet = sheet
+        self._plan = Plan(
+            table, replace, action.value if action else "", gateway=gateway, currency=sheet.currency if sheet else ""
+        )
         self._ending = f",{json.dumps(created)}]"
         self._id = secrets.token_hex(8)
         self._sent = 0
@@ -213,14 +234,14 @@ class Import:
         """Make the new table, step by step; yields steps done and steps in all."""
         if self._direct:
             return
-        size = 0 if self._replaces_all else self._store.count(_TABLES[self._plan.table][0])
+        size = 0 if self._replaces_all else self._store.count(self._tables[0])
         total = self._sent + size // CHUNK + 1
         for number in range(self._sent):
             self._held(_BUILD, *self._what, number, KEPT)
             yield number + 1, total
         cursor, done = "0", self._sent
         while not self._replaces_all:
-            cursor = str(self._held(_KEEP, *self._what, cursor, KEPT, names=_TABLES[self._plan.table]))
+            cursor = str(self._held(_KEEP, *self._what, cursor, KEPT, names=self._tables))
             done += 1
             yield min(done, total), total
             if cursor == "0":
@@ -231,13 +252,14 @@ class Import:
 
         Raises :class:`ConflictError`.
         """
-        plan = Plan(self._plan.table, self._plan.replace, self._plan.action, self._sent)
+        plan = replace(self._plan, chunks=self._sent)
         value = json.dumps(asdict(plan))
         trash = (f"{keys.STAGED}:old", f"{keys.STAGED_EXTRA}:old")
-        names = (*_TABLES[plan.table], keys.POLICY, keys.chunks(self._id), *trash)
+        names = (*self._tables, keys.POLICY, keys.chunks(self._id), *trash, keys.SHEETS)
         version = "" if policy_version is None else policy_version
         seq = self._held(
-            _COMMIT, *self._what, version, value, KEPT, self._ending, int(self._direct), names=names
+            _COMMIT, *self._what, version, value, KEPT, self._ending, int(self._direct), plan.gateway,
+            self._sheet.encode() if self._sheet else "", names=names
         )  # fmt: skip
         if seq == -2:
             self._script(_ABORT)
@@ -250,7 +272,15 @@ class Import:
 
     @property
     def _replaces_all(self) -> bool:
-        return self._plan.table == "prefixes" and self._plan.replace
+        return self._plan.table in ("prefixes", "rates") and self._plan.replace
+
+    @property
+    def _tables(self) -> tuple[str, str]:
+        """The table in force, and its extra table."""
+        if self._plan.table == "rates":
+            # Rates need no other, but an exchange has two.
+            return keys.rates(self._plan.gateway), f"{keys.rates(self._plan.gateway)}:extra"
+        return _TABLES[self._plan.table]
 
     @property
     def _what(self) -> tuple[str, str, int]:

@@ -17,6 +17,7 @@ from model.policy import (
     Drain,
     Emergency,
     Gateway,
+    LeastCost,
     MediaApp,
     Policy,
     Refusal,
@@ -38,6 +39,9 @@ def encode_policy(policy: Policy) -> str:
 
 def _policy(policy: Policy) -> dict[str, Any]:
     data = asdict(policy)
+    for name in ("currency", "exchange"):
+        if not data[name]:
+            del data[name]
     for name, gateway in policy.gateways.items():
         # Left out where it is the default, which therefore is one object for all plans to tell.
         if gateway.breaker == DEFAULT_BREAKER:
@@ -61,6 +65,8 @@ def decode_policy(text: str | bytes) -> Policy:
         dialling=_dialling(data["dialling"]),
         retry_after_max=data["retry_after_max"],
         emergency=_emergency(data["emergency"]) if data.get("emergency") else None,
+        currency=data.get("currency", ""),
+        exchange=data.get("exchange", {}),
     )
 
 
@@ -68,7 +74,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("limits", "media", "narrowing", "voicemail", "weights"):
+    for name in ("least_cost", "limits", "media", "narrowing", "voicemail", "weights"):
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -93,7 +99,7 @@ def decode_routes(text: str | bytes) -> tuple[Route, ...]:
 
 def _route(data: dict[str, Any]) -> Route:
     refusal, narrowing, media = data["refusal"], data.get("narrowing"), data.get("media")
-    voicemail = data.get("voicemail")
+    voicemail, least_cost = data.get("voicemail"), data.get("least_cost")
     return Route(
         **{
             **data,
@@ -107,6 +113,7 @@ def _route(data: dict[str, Any]) -> Route:
             "narrowing": _narrowing(narrowing) if narrowing else None,
             "media": MediaApp(**media) if media else None,
             "voicemail": Voicemail(**{**voicemail, "when": tuple(voicemail["when"])}) if voicemail else None,
+            "least_cost": LeastCost(**least_cost) if least_cost else None,
             "limits": _limits(data),
         }
     )

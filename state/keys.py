@@ -20,11 +20,13 @@ EXPIRIES = f"{_TAG}:expiries"
 DRAINS = f"{_TAG}:drains"
 "Hash: gateway to its drain as JSON."
 CHANGES = f"{_TAG}:changes"
-"Stream of changes, their numbers as ids: op (put, del, import, policy, drain), field, value."
+"Stream of changes, their numbers as ids: op (put, del, import, policy, drain, unrate), field, value."
 PREFIXES = f"{_TAG}:prefixes"
 "Hash: imported route prefix to the name of a route of the policy."
 PREFIX_ROUTES = f"{_TAG}:prefix-routes"
 "Hash: name of a route to how many imported prefixes lead to it."
+SHEETS = f"{_TAG}:rate-sheets"
+"Hash: gateway to what is known of its rate sheet as JSON (see state/rates.py)."
 IMPORT = f"{_TAG}:import"
 "Token of the import that is under way; expires when that import stops renewing it."
 TOUCHED = f"{_TAG}:import:touched"
@@ -54,6 +56,11 @@ MWI_CHANGES = f"{_TAG}:vm:mwi:changes"
 "Stream: box, whenever its entry changed or went."
 MWI_SENDER = f"{_TAG}:vm:mwi:sender"
 "Name of the node that sends unsolicited NOTIFYs; expires when it stops renewing it."
+
+
+def rates(gateway: str) -> str:
+    """Key of a hash, a gateway's rate sheet: prefix and beginning to the rate (see state/rates.py)."""
+    return f"{_TAG}:rates:{gateway}"
 
 
 def limit_leases(name: str) -> str:

@@ -5,11 +5,13 @@ A snapshot is a sorted map of bytes. Four single records, then one record for ea
 ====================  =====================================================================
 ``meta``              schema, generation and seq of the Redis state that it copies (JSON)
 ``policy``            version and policy without routes (JSON)
-``index``             lengths in use for each table of prefixes, the User-Agent entries, the drained gateways (JSON)
+``index``             lengths in use for each table of prefixes, the User-Agent entries, the drained gateways, the
+                      gateways with a rate sheet (JSON)
 ``r`` + prefix        the routes with that prefix, in the policy's order (JSON), or, where the prefix was imported,
                       ``@`` and the name of a route
 ``n`` + name          a route (JSON), for imported prefixes
 ``e`` + kind:value    an entry (JSON)
+``$`` + prefix        the rates of all gateways for that prefix (packed, see :mod:`state.rates`)
 ====================  =====================================================================
 
 A longest-prefix search asks only for the lengths in use, longest first, so it costs as many look-ups as there are
@@ -26,7 +28,8 @@ from dataclasses import dataclass, field
 
 from model.entries import Entry, Kind
 from model.policy import Policy, Route
-from state import codec
+from state import codec, rates
+from state.rates import RATES, Sheet
 
 META = b"meta"
 POLICY = b"policy"
@@ -41,6 +44,8 @@ REFERENCE = b"@"
 "How the record of an imported prefix begins; the name of its route follows."
 IMPORTED = "imported"
 "Name of the imported prefixes' table in the index; a search looks for both kinds at once."
+RATED = "rates"
+"Name of the rates' table in the index."
 ROUTES = "routes"
 "Name of the routes' table in the index; the other tables are named after their kinds of entry."
 
@@ -100,6 +105,8 @@ class Index:
     user_agents: set[str] = field(default_factory=set)
     drains: dict[str, str] = field(default_factory=dict)
     "Gateway to its drain as JSON text; here, as each call reads the index anyway."
+    sheets: dict[str, Sheet] = field(default_factory=dict)
+    "By gateway."
 
     def add(self, kind: Kind, value: str) -> None:
         """Count an entry in that was not there before."""
@@ -126,17 +133,26 @@ class Index:
 
     def count_imported(self, prefix: str, by: int = 1) -> None:
         """Count an imported prefix in or out."""
-        table = self.lengths.setdefault(IMPORTED, Counter())
-        table[len(prefix)] += by
-        if not table[len(prefix)]:
-            del table[len(prefix)]
+        self._count(IMPORTED, len(prefix), by)
+
+    def count_rated(self, key: bytes, by: int = 1) -> None:
+        """Count the record of rates under ``key`` in or out."""
+        self._count(RATED, len(key) - len(RATES), by)
+
+    def _count(self, name: str, length: int, by: int) -> None:
+        table = self.lengths.setdefault(name, Counter())
+        table[length] += by
+        if not table[length]:
+            del table[length]
         if not table:
-            del self.lengths[IMPORTED]
+            del self.lengths[name]
 
     def encode(self) -> bytes:
         """As stored."""
         lengths = {table: {str(length): n for length, n in count.items()} for table, count in self.lengths.items()}
         data = {"lengths": lengths, "user_agents": sorted(self.user_agents), "drains": self.drains}
+        if self.sheets:
+            data["sheets"] = self.sheets
         return json.dumps(data).encode()
 
     @classmethod
@@ -146,7 +162,8 @@ class Index:
         lengths = {
             table: Counter({int(length): n for length, n in count.items()}) for table, count in data["lengths"].items()
         }
-        return cls(lengths=lengths, user_agents=set(data["user_agents"]), drains=data.get("drains", {}))
+        sheets = {gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()}
+        return cls(lengths, set(data["user_agents"]), data.get("drains", {}), sheets)
 
 
 def _place(kind: Kind, value: str) -> tuple[str, int] | None:
@@ -164,6 +181,7 @@ def build(
     entries: Iterable[Entry],
     version: int = 1,
     imported: Mapping[str, str] | None = None,
+    sheets: rates.Sheets | None = None,
 ) -> dict[bytes, bytes]:
     """A whole snapshot in memory, as an explanation of a policy that is in force nowhere needs it.
 
@@ -178,6 +196,10 @@ def build(
     for entry in entries:
         index.add(entry.kind, entry.value)
         records[entry_key(entry.kind, entry.value)] = codec.encode_entry(entry).encode()
+    index.sheets, rated = rates.records(sheets or {})
+    for key in rated:
+        index.count_rated(key)
+    records |= rated
     records[INDEX] = index.encode()
     return records
 

@@ -33,6 +33,11 @@ return 1
 class BadLampError(ValueError):
     """A lamp in Redis is not as it should be; the message names the mailbox and the field."""
 
+    def __init__(self, box: str, what: str) -> None:
+        super().__init__(f"lamp of mailbox {box!r}: {what}")
+        self.flaw = f"the lamp of a mailbox: {what}"
+        "The same for logs, in which no mailbox is named."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lamp:
@@ -69,11 +74,11 @@ def decode(box: str, text: str) -> Lamp:
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
-        raise BadLampError(f"lamp of mailbox {box!r}: not a JSON object")
+        raise BadLampError(box, "not a JSON object")
     numbers = {name: _number(box, data, name) for name in (*COUNTS, "seq")}
     phones = data.get("phones", [])
     if not isinstance(phones, list) or not all(isinstance(phone, str) for phone in phones):
-        raise BadLampError(f"lamp of mailbox {box!r}: phones is not a list of strings")
+        raise BadLampError(box, "phones is not a list of strings")
     return Lamp(box=box, phones=tuple(phones), **numbers)
 
 
@@ -114,6 +119,16 @@ def follow(store: Store, after: str, block: float) -> tuple[str, list[str]]:
     return (entries[-1][0] if entries else after), [fields["box"] for _, fields in entries if "box" in fields]
 
 
+def changed(store: Store, after: str, last: str) -> list[str]:
+    """The mailboxes that changed after a position in the stream, up to another.
+
+    Raises :class:`state.store.StoreError`.
+    """
+    with _away():
+        raw = store._redis.xrange(keys.MWI_CHANGES, min=f"({after}", max=last)
+    return [fields["box"] for _, fields in cast("list[tuple[str, dict[str, str]]]", raw) if "box" in fields]
+
+
 def lease(store: Store, node: str, seconds: float) -> bool:
     """Whether ``node`` is the one that sends unsolicited NOTIFYs; if so, for ``seconds`` from now.
 
@@ -133,5 +148,5 @@ def _change(store: Store, box: str, text: str) -> None:
 def _number(box: str, data: dict[str, Any], name: str) -> int:
     value = data.get(name, 0)
     if type(value) is not int or not 0 <= value < 2**53:
-        raise BadLampError(f"lamp of mailbox {box!r}: {name} is not a whole number from 0 on")
+        raise BadLampError(box, f"{name} is not a whole number from 0 on")
     return value

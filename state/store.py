@@ -30,6 +30,7 @@ import redis
 from model.entries import Entry, Kind
 from model.policy import Drain, Policy, Route
 from state import codec, keys
+from state.rates import SheetInfo
 
 # Changes kept for nodes that were away; one that missed more reads everything anew.
 CHANGES_KEPT = 100_000
@@ -73,11 +74,12 @@ class Change:
 
     seq: int
     op: str
-    "``put``, ``del``, ``import``, ``policy`` or ``drain``."
+    "``put``, ``del``, ``import``, ``policy``, ``drain`` or ``unrate``."
     field: str = ""
     "Of an entry; or the id of an import."
     value: str = ""
-    "Of an entry; what an import does (JSON, see :mod:`state.bulk`); a gateway and its drain, empty if it ends (JSON)."
+    """Of an entry; what an import does (JSON, see :mod:`state.bulk`); a gateway and its drain, empty if it ends (JSON);
+    a gateway whose rate sheet goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,17 @@ if redis.call('HEXISTS', KEYS[1], 'generation') == 0 then return -1 end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
 elseif redis.call('HDEL', KEYS[3], ARGV[2]) == 0 then return 0 end
 return append('drain', '', cjson.encode({ARGV[2], ARGV[3]}))
+"""
+)
+# KEYS: 3 sheets, 4 the gateway's sheet
+_UNRATE = (
+    _APPEND
+    + """
+if redis.call('EXISTS', KEYS[#KEYS - 1]) == 1 then return -1 end
+if redis.call('HDEL', KEYS[3], ARGV[2]) == 0 then return 0 end
+redis.call('UNLINK', KEYS[4])
+redis.call('HINCRBY', KEYS[1], 'swaps', 1)
+return append('unrate', '', ARGV[2])
 """
 )
 # An entry that was renewed meanwhile has another expiry, and stays.
@@ -357,6 +370,17 @@ class Store:
         """The drains by gateway, those that are over and those of unknown gateways included."""
         return {name: codec.decode_drain(name, text) for name, text in self.records(keys.DRAINS)}
 
+    def sheets(self) -> dict[str, SheetInfo]:
+        """The rate sheets by gateway, those of unknown gateways included."""
+        return {gateway: SheetInfo.decode(text) for gateway, text in self.records(keys.SHEETS)}
+
+    def remove_sheet(self, gateway: str) -> Change | None:
+        """Remove a gateway's rate sheet; None where there was none. Raises :class:`StoreError` during an import."""
+        seq = self._script(_UNRATE, (keys.SHEETS, keys.rates(gateway)), (gateway,))
+        if seq < 0:
+            raise StoreError("an import is under way, which may have copied what would be removed: try again")
+        return Change(seq=seq, op="unrate", value=gateway) if seq else None
+
     def entries(self) -> Iterator[Entry]:
         """All entries, expired ones included, in no order."""
         for field, value in self.records(keys.ENTRIES):
@@ -377,6 +401,11 @@ class Store:
         """How many fields a hash has."""
         with _away():
             return int(cast("int", self._redis.hlen(table)))
+
+    def values(self, table: str, fields: list[str]) -> list[str | None]:
+        """Some fields of a hash, None for one that it has not."""
+        with _away():
+            return cast("list[str | None]", self._redis.hmget(table, fields)) if fields else []
 
     def sweep(self, before: float) -> int:
         """Remove up to 1,000 entries that expired before the Unix time ``before``; returns how many."""

@@ -33,12 +33,13 @@ from media.session.errors import PhraseError
 from media.session.outbound import Session
 from media.speech import speaker
 from media.speech.prompts import CATALOGUE
-from media.speech.say import KINDS, say
+from media.speech.say import KINDS, SayError, say
 from media.speech.speaker import Part, Text
 
 Word = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 _GROUP = re.compile(r"\$(\d)")
+_FILLED = re.compile(r"(?!\.)[\w+*#.-]*")
 
 log = logging.getLogger(__name__)
 
@@ -138,13 +139,19 @@ def _part(action: ActionEntry, found: re.Match[str], now: datetime) -> Part:
     def filled(text: str) -> str:
         return _GROUP.sub(lambda group: found[int(group[1])] or "", text)
 
+    def named(text: str) -> str:
+        # What a caller's number or name holds is not to become another folder, or a stream that runs a program.
+        if not all(_FILLED.fullmatch(found[int(group)] or "") for group in _GROUP.findall(text)):
+            raise SayError("play: what stands for $1 in it is no part of a name: letters, digits, _ + * # - and .")
+        return filled(text)
+
     if action.sleep is not None:
         return f"silence_stream://{action.sleep}"
     if action.speak is not None:
         return Text(filled(action.speak))
     if action.say is not None:
         return say(action.say, filled(action.of or ""), zone=filled(action.zone), now=now)
-    return sound(filled(action.play or ""))
+    return sound(named(action.play or ""))
 
 
 def sound(name: str) -> Part:

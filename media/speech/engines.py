@@ -24,6 +24,7 @@ SIZE_LIMIT = 256_000_000
 "Bytes of a file that a program may write; PulseAudio's library, which espeak-ng opens, makes one of 67 MB in memory."
 FLITE_VOICES = ("kal", "kal16", "awb", "rms", "slt")
 "Those that mod_flite has too; flite itself would take another name for a file or a URL, and then speak as kal."
+_PHONEMES = re.compile(r"\[(?=\[)")
 _VOICE = re.compile(r"[A-Za-z0-9_+-]{0,40}", re.ASCII)
 
 
@@ -76,7 +77,7 @@ class Espeak:
             raise EngineError("espeak-ng: a voice is letters, digits, _, + and -")
         source = path.with_suffix(".txt")
         # [[...]] would be taken for phonemes.
-        source.write_text(text.replace("[[", "[ [") + "\n", encoding="utf-8")
+        source.write_text(_PHONEMES.sub("[ ", text) + "\n", encoding="utf-8")
         command = [self.program, "-b", "1", "-v", voice or "en-us", "-f", str(source), "-w", str(path)]
         await run_program(command, self.limit)
 

@@ -243,7 +243,14 @@ class Sounds:
 
     def find(self, name: str) -> Path | None:
         """The recording of a prompt."""
-        return self._find(name) if self._folder else None
+        if not self._folder:
+            return None
+        path = self._find(name)
+        if path is not None and not path.is_file():
+            # Others went with it, or came to stand elsewhere.
+            self._find.cache_clear()
+            path = self._find(name)
+        return path
 
     def all(self, names: Iterable[str]) -> list[Path] | None:
         """The recordings of all of them, or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from model.settings import Settings
 
 if TYPE_CHECKING:
     from media.session.outbound import Session
+
+log = logging.getLogger(__name__)
 
 LONGEST = 100
 "Files that one playback takes: file_string:// of mod_dptools.c has room for 128."
@@ -81,7 +84,10 @@ class Speaker:
         names = [part for part in run if isinstance(part, str)]
         recorded = self.sounds.all(names) if len(names) == len(run) else None
         if recorded:
-            return str(await self.speech.join(recorded, rate=rate))
+            try:
+                return str(await self.speech.join(recorded, rate=rate))
+            except SpeechError as error:
+                log.warning("spoken by machine, as there is something wrong with the recordings: %s", error)
         words = " ".join(text(part) if isinstance(part, str) else part.words for part in run)
         return BEEP if run == ["beep"] else str(await self.speech.render(words, rate=rate))
 

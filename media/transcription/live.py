@@ -98,7 +98,8 @@ class _Side:
 
     async def begin(self) -> None:
         try:
-            await asyncio.to_thread(self._path.parent.mkdir, mode=0o2770, parents=True, exist_ok=True)
+            # The switch may be another user of the group.
+            await asyncio.to_thread(_make_folder, self._path.parent)
             await self._record()
             limits = Limits(seconds=self._settings.transcribe_limit, megabytes=self._settings.transcribe_memory)
             self._child = await Child.start(self._settings.transcriber, limits)
@@ -154,6 +155,13 @@ class _Side:
 
     def _failed(self, error: Exception) -> None:
         log.warning("call %s: no more captions of its %s: %s", self._session.uuid, self._leg, error)
+
+
+def _make_folder(path: Path) -> None:
+    with suppress(FileExistsError):
+        path.mkdir(parents=True)
+        # Not by mkdir's mode: of that, the umask takes away.
+        path.chmod(0o2770)
 
 
 def _remove(path: Path) -> None:

@@ -35,6 +35,7 @@ class Child:
         assert process.stdin
         assert process.stdout
         self._process, self._to, self._from = process, process.stdin, process.stdout
+        self._output = process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
 
     @classmethod
     async def start(cls, setting: str, limits: Limits) -> Child:
@@ -99,8 +100,12 @@ class Child:
         """End it and what it started, at once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        # Python waits for the ends of the pipes as well: one that is not read any more shows none, nor does one that is
+        # held open by who left the group.
+        if not self._to.is_closing():
+            self._to.transport.abort()
+        self._output.close()
         await self._process.wait()
-        self._to.close()
 
 
 def _failure(fields: Any) -> TranscriptionError:

@@ -66,16 +66,18 @@ async def _reply(talk: Talk, mailboxes: Mailboxes, box: Box, target: str) -> Non
 
 
 async def _said(talk: Talk, draft: Draft) -> None:
+    # What the switch holds back would be lost where it is killed.
+    await talk.session.set_variable("enable_file_write_buffering", "false")
     choice = "again"
-    while choice in ("again", "listen"):
-        if choice == "listen":
-            await talk.say(*([draft.audio] if draft.audio else []))
-        else:
+    while choice in ("again", "listen") or (choice == "keep" and not draft.audio):
+        if choice == "again":
             await talk.say("vm-intro")
             await talk.say("beep")
             await draft.take(talk.session, ENDS)
+        else:
+            await talk.say(draft.audio or "vm-tooshort")
         choice = await talk.choose(keys.REVIEW, "vm-greeting-review")
-    if choice == "keep" and draft.audio:
+    if choice == "keep":
         await draft.keep()
         await talk.say("vm-msgsaved")
     else:

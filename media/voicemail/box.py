@@ -7,6 +7,7 @@ import zoneinfo
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -147,7 +148,7 @@ def _flaws(box: Box) -> list[tuple[str, str]]:
         *((f"phones[{place}]", phone or "-", _PHONE, "is no SIP URI") for place, phone in enumerate(box.phones)),
     )
     found += [(field, f"{text!r} {what}") for field, text, fits, what in patterns if text and not fits.fullmatch(text)]
-    if box.webhook and not re.fullmatch(r"https?://[^\s/]\S*", box.webhook):
+    if box.webhook and not _is_url(box.webhook):
         found.append(("webhook", f"{box.webhook!r} is no http or https URL"))
     if not _is_time_zone(box.time_zone):
         found.append(("time_zone", f"{box.time_zone!r} is no time zone such as Europe/Berlin"))
@@ -161,6 +162,14 @@ def _flaws(box: Box) -> list[tuple[str, str]]:
 def _texts(box: Box) -> list[tuple[str, str]]:
     data = to_dict(box)
     return [(name, value) for name, value in data.items() if isinstance(value, str)]
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(re.fullmatch(r"https?://\S+", text) and parts.hostname and parts.port != 0)
+    except ValueError:
+        return False
 
 
 def _is_time_zone(name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import wave
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -75,8 +76,11 @@ class Draft:
         self.incomplete = early or said - kept > MISSING
         if self.incomplete:
             log.error("not all that a caller said is in %s: is the switch's disk full?", path)
-        silence = self._box.silence_seconds if made.ended == "silence" else 0
-        if kept and max(kept, said) - silence >= self._box.min_seconds and not (self.audio and is_silent(path)):
+        length = max(kept, said)
+        if made.ended == "silence":
+            # Of a phone that sends none, or is gone, the silence at the end is not in the file.
+            length = max(length - self._box.silence_seconds, min(kept, until_silence(path)))
+        if kept and length >= self._box.min_seconds and not (self.audio and is_silent(path)):
             self.audio = path
         else:
             path.unlink(missing_ok=True)
@@ -135,10 +139,16 @@ def why(error: Exception) -> str:
 
 def is_silent(path: Path) -> bool:
     """Whether there is nothing in a WAV file but silence."""
+    return until_silence(path) == 0
+
+
+def until_silence(path: Path) -> float:
+    """Seconds after which there is nothing but silence in a WAV file; without end where it cannot be read."""
     try:
         with wave.open(str(path), "rb") as file:
             samples = np.abs(np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.int32))
     except (OSError, EOFError, wave.Error):
-        return False
+        return math.inf
     frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
-    return not (frames.mean(axis=1) >= THRESHOLD).any()
+    loud = np.flatnonzero(frames.mean(axis=1) >= THRESHOLD)
+    return float(loud[-1] + 1) * _FRAME / RATE if len(loud) else 0.0

@@ -100,7 +100,8 @@ class Lane:
         except Exception as error:
             log.error("message %s: %s failed: %s", job.message, job.kind, described(error))
             log.debug("message %s", job.message, exc_info=True)
-            return Result("again", seconds=BROKEN)
+            # A disk that is full, or away, is no fault of the job: it is not given up for that.
+            return Result("again", seconds=BROKEN, counts=not isinstance(error, OSError))
 
     async def _report(self, claim: Claim, result: Result | None) -> None:
         # Where Redis is away the claim is taken over later, and the disk says then that it is done.

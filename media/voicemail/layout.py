@@ -9,6 +9,7 @@ incoming/ID/                           a recording under way: intent.json (locke
 pending/BOX:ID:NONCE                   empty: a change that Redis has not been told of
 numbers/NUMBER                         symbolic link, whose text is the box that the number leads to
 aside/ID/                              recordings that nobody could make anything of, with reason.txt
+live/                                  audio of calls whose engine has not opened it (media.transcription.live)
 making/                                what is being made, and then renamed to its place
 trash/                                 what is being removed
 locks/
@@ -63,6 +64,7 @@ class Layout:
         self.pending = root / "pending"
         self.numbers = root / "numbers"
         self.aside = root / "aside"
+        self.live = root / "live"
         self.making = root / "making"
         self.trash = root / "trash"
         self.locks = root / "locks"
@@ -71,7 +73,8 @@ class Layout:
         """Make what is missing. Raises OSError."""
         self.root.mkdir(parents=True, exist_ok=True)
         for path in (
-            self.boxes, self.incoming, self.pending, self.numbers, self.aside, self.making, self.trash, self.locks
+            self.boxes, self.incoming, self.pending, self.numbers, self.aside, self.live, self.making, self.trash,
+            self.locks,
         ):  # fmt: skip
             if not path.is_dir():
                 try:
@@ -104,8 +107,8 @@ class Layout:
         return self.box(number) / "urgent"
 
     def lock(self, number: str) -> Path:
-        """Lock of a box's messages: held while one is moved or removed."""
-        return self.locks / number
+        """Lock of a box's messages: held while one is moved or removed. Raises as :meth:`box`."""
+        return self.locks / self.box(number).name
 
     @property
     def settings_lock(self) -> Path:

@@ -20,7 +20,7 @@ def compose(stored: Stored, box: Box, sender: str, audio: bytes | None, kind: st
     message, mail = stored.message, EmailMessage(policy=SMTP)
     mail["From"] = sender
     mail["To"] = box.email
-    mail["Subject"] = f"{'Urgent voice' if message.urgent else 'Voice'} message from {_caller(message)}"
+    mail["Subject"] = f"{'Urgent voice' if message.urgent else 'Voice'} message from {_uncoded(_caller(message))}"
     mail["Date"] = format_datetime(_received(message, box))
     mail["Message-ID"] = message_id(message)
     # RFC 3834: nobody's answering machine is to answer.
@@ -74,6 +74,11 @@ def _caller(message: Message) -> str:
     if number and name and name != number:
         return f"{name} ({number})"
     return number or name or "a withheld number"
+
+
+def _uncoded(text: str) -> str:
+    """For a header: Python would decode what a caller wrote as an encoded word (RFC 2047), line ends and NUL too."""
+    return text.replace("=?", "= ?")
 
 
 def _plain(text: str) -> str:

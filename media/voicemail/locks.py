@@ -21,10 +21,13 @@ def held(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def taken(path: Path) -> int | None:
-    """The descriptor that holds the lock of an existing file; None where another holds it, or the file has gone."""
+def taken(path: Path, *, make: bool = False) -> int | None:
+    """The descriptor that holds the lock of a file; None where another holds it, or the file has gone.
+
+    ``make``: it is made where missing.
+    """
     try:
-        handle = os.open(path, os.O_RDWR)
+        handle = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o660)
     except FileNotFoundError:
         return None
     try:

@@ -203,9 +203,9 @@ class Mailboxes:
         """A message as it is on the disk now. Raises NoSuchMessageError."""
         return await asyncio.to_thread(self.store.message, box, message)
 
-    async def move(self, box: str, message: str, folder: Folder) -> bool:
-        """Move to a folder; whether it was in another. Raises NoSuchMessageError."""
-        moved = await asyncio.to_thread(self.store.move, box, message, folder)
+    async def move(self, box: str, message: str, folder: Folder, *, source: Folder | None = None) -> bool:
+        """Move to a folder, from ``source`` only if given; whether it moved. Raises NoSuchMessageError."""
+        moved = await asyncio.to_thread(self.store.move, box, message, folder, source=source)
         await self.refresh(box, message)
         return moved
 
@@ -285,7 +285,7 @@ class Mailboxes:
     def _settings(self, number: str) -> Box:
         try:
             return self.store.box(number)
-        except (NoSuchBoxError, BadBoxError):
+        except (NoSuchBoxError, BadBoxError, OSError):
             # Its messages are there, whatever its settings are.
             return Box(number=number, transcribe=False)
 

@@ -68,12 +68,12 @@ class Messages:
             return Stored(message=found, folder=folder, path=path, **read)
         raise _no_message(box, id)
 
-    def move(self, box: str, id: str, folder: Folder) -> bool:
-        """Whether it was elsewhere before. Raises :class:`NoSuchMessageError`."""
+    def move(self, box: str, id: str, folder: Folder, source: Folder | None) -> bool:
+        """Whether it was elsewhere before, in ``source`` if given. Raises :class:`NoSuchMessageError`."""
         target = self._layout.message(box, folder, id)
         with locks.held(self._layout.lock(box)):
             path = self._path(box, id)
-            if path == target:
+            if path == target or (source and path.parent.name != source):
                 return False
             self._marks.make(box, id)
             # A message expires by the time at which it came into its folder.

@@ -106,7 +106,9 @@ class Orphans:
             left.close()
 
     def _decide_intent(self, left: Recording, orphan: Orphan, intent: Intent, now: float) -> Adopted:
-        if any(_is_growing(path, now) for path in left.takes()) and not (orphan.path / recording.MESSAGE).exists():
+        # A switch that was asked to record just now has maybe not made the file yet.
+        written = left.takes() or [orphan.path / INTENT]
+        if any(_is_growing(path, now) for path in written) and not (orphan.path / recording.MESSAGE).exists():
             return Adopted("later")
         if intent.message is None:
             left.discard()
@@ -148,13 +150,14 @@ class Orphans:
             return ""
 
     def clean(self, *, now: float | None = None) -> None:
-        """Empty ``trash``, and remove what is too old to be still made, and marks of urgent messages that are gone."""
+        """Empty ``trash``; remove what nobody makes or waits for any more, and marks of urgent ones that are gone."""
         for path in self._layout.trash.iterdir():
             _remove(path)
         old = (time.time() if now is None else now) - _MAKING
-        for path in self._layout.making.iterdir():
-            if path.lstat().st_mtime < old:
-                _remove(path)
+        for path in (*self._layout.making.iterdir(), *self._layout.live.iterdir()):
+            with suppress(FileNotFoundError):  # It is made, or open, by now.
+                if path.lstat().st_mtime < old:
+                    _remove(path)
         for mark in self._layout.boxes.glob("*/urgent/*"):
             if not any((mark.parent.parent / folder / mark.name).exists() for folder in FOLDERS):
                 _remove_older(mark, old)

@@ -114,8 +114,8 @@ def _messages(mailboxes: Mailboxes, box: str) -> list[Stored]:
         for message in [message for folder in FOLDERS for message in store.ids(box, folder)]:
             try:
                 found.append(store.message(box, message))
-            except (NoSuchMessageError, DamagedMessageError):
-                # Removed meanwhile; or for a person to look at.
+            except (NoSuchMessageError, DamagedMessageError, OSError):
+                # Removed meanwhile; or for a person to look at. It must not keep the others from what is to be done.
                 continue
     except NoSuchBoxError:
         pass

@@ -66,6 +66,10 @@ class Takes:
             os.close(self._lock)
             self._lock = -1
 
+    def __del__(self) -> None:
+        # A call may end while a thread makes its recording: nobody gets it then, and the reaper must.
+        self.close()
+
     def takes(self) -> list[Path]:
         """The takes that have files, newest first."""
         found = [path for path in self._path.iterdir() if _take_number(path.name)]

@@ -53,8 +53,8 @@ class Retention:
         for number in boxes:
             try:
                 gone += [(number, id) for id in self._expire(self._boxes.get(number), now)]
-            except (NoSuchBoxError, BadBoxError):
-                # Removed meanwhile; or its settings, which say how long, cannot be read.
+            except (NoSuchBoxError, BadBoxError, OSError):
+                # Removed meanwhile; or its settings, which say how long, or a message cannot be read or removed.
                 continue
         return gone
 

@@ -161,10 +161,9 @@ class Retrieval:
         entry = self._listing.current
         if entry is not None and entry.moves:
             try:
-                # Another phone may have deleted it meanwhile.
+                # Another phone may have deleted it meanwhile: so it stays.
+                await self._mailboxes.move(self._box.number, entry.id, "saved", source="new")
                 entry.folder = (await self._mailboxes.message(self._box.number, entry.id)).folder
-                if entry.folder == "new":
-                    await self._move(entry, "saved")
             except NoSuchMessageError:
                 entry.kept = True
             except (VoicemailError, OSError) as error:

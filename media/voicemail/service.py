@@ -68,6 +68,8 @@ class Service:
         self._lanes = [Lane(kind, SLOTS[kind], self._jobs, work, settings.voicemail) for kind in KINDS]
         self._told = asyncio.Event()
         self._away = False
+        self._complained: set[str] = set()
+        "Ids whose trouble stands in the log."
         self._compared = 0.0
 
     async def run(self) -> None:
@@ -132,7 +134,16 @@ class Service:
     async def _sweep(self) -> None:
         """Tell Redis what others could not, or did not: commands leave it to us."""
         for pending in await asyncio.to_thread(self._pending):
-            await self._mailboxes.settle(pending)
+            try:
+                await self._mailboxes.settle(pending)
+            except OSError as error:
+                # What the disk refuses stays marked, and must not hold up the others.
+                self._complain(pending, error)
+
+    def _complain(self, pending: Pending, error: OSError) -> None:
+        if pending.id not in self._complained:
+            self._complained.add(pending.id)
+            log.error("message %s: Redis cannot be told of it yet: %s", pending.id or "(a box)", described(error))
 
     def _pending(self) -> list[Pending]:
         """What to look at, with the marks that are ripe: the others stay, for their change may yet come."""

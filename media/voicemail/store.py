@@ -171,9 +171,9 @@ class Store:
         """Raises NoSuchMessageError, DamagedMessageError."""
         return self._messages.read(box, id)
 
-    def move(self, box: str, id: str, folder: Folder) -> bool:
-        """Move to a folder; whether it was in another one. Raises NoSuchMessageError."""
-        return self._messages.move(box, id, folder)
+    def move(self, box: str, id: str, folder: Folder, *, source: Folder | None = None) -> bool:
+        """Move to a folder, from ``source`` only if given; whether it moved. Raises NoSuchMessageError."""
+        return self._messages.move(box, id, folder, source)
 
     def purge(self, box: str, id: str) -> None:
         """Remove audio, text and all. Raises NoSuchMessageError."""

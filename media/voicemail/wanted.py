@@ -9,8 +9,8 @@ from media.voicemail.message import Stored
 
 DONE, FAILED = "done", "failed"
 "States of a transcript."
-SENT, NOBODY = "sent", "nobody"
-"States of a mail or webhook, besides failed: delivered; or the box has no address any more."
+SENT, NOBODY, TRYING = "sent", "nobody", "trying"
+"States of a mail or webhook, besides failed: delivered; the box has no address any more; neither yet."
 
 
 def wanted(stored: Stored, now: float, wait: float) -> list[Job]:

@@ -145,6 +145,8 @@ class Work:
         if not address:
             await self._put(job, {"state": wanted.NOBODY})
             return Result("done", "nobody")
+        # Where the disk does not take this, it would not take that it was sent either, and it would be sent each time.
+        await self._put(job, {"state": wanted.TRYING})
         try:
             await send()
         except FileNotFoundError:

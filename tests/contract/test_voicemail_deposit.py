@@ -252,6 +252,28 @@ def test_silence_ends_a_message_and_who_presses_nothing_has_left_it(at: Run, mon
     at(scenario)
 
 
+def test_a_phone_that_sends_no_silence_leaves_what_was_said(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        place.box(silence_seconds=2)
+        caller = place.call()
+        await caller.hears_beep()
+        await caller.says(FIRST, 1.5)
+        stop_sending(caller.call)
+        await caller.hears("vm-review")
+        await caller.call.hangup()
+        left = await caller.left()
+        assert said(left) == [FIRST]
+        assert left.message.seconds >= 1
+
+    at(scenario)
+
+
+def stop_sending(call: Call) -> None:
+    """No packet goes out any more, as of a phone that detects that nobody speaks, or that is gone."""
+    leg: Any = call.leg
+    leg._endpoint.ticker.remove(leg._rtp)
+
+
 def test_a_message_ends_at_its_greatest_length(at: Run) -> None:
     async def scenario(place: Place) -> None:
         place.box(max_seconds=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -56,6 +57,20 @@ class Leaves(Good):
     def feed(self, pcm: bytes) -> str:
         with open(self._text, "w") as file:
             file.write(str(subprocess.Popen(["sleep", "3600"]).pid))
+        while True:
+            time.sleep(3600)
+
+
+class Escapes(Good):
+    """Hangs, and has a child out of its group that holds its pipes, whose pid it writes to the file of its options."""
+
+    def feed(self, pcm: bytes) -> str:
+        pid = os.fork()
+        if pid:
+            with open(self._text, "w") as file:
+                file.write(str(pid))
+        else:
+            os.setsid()
         while True:
             time.sleep(3600)
 
@@ -131,6 +146,22 @@ class WrongFrames(Good):
                 continue
         time.sleep(3600)
         return super().finish()
+
+
+class Pours(Good):
+    """Writes a frame that is none, and never ends."""
+
+    def finish(self) -> Transcript:
+        pipe = next(number for number in range(3, 20) if _is_pipe(number))
+        while True:
+            os.write(pipe, b"\xff" * 65536)
+
+
+def _is_pipe(number: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(number).st_mode)
+    except OSError:
+        return False
 
 
 def _deep() -> list[Any]:

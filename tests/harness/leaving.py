@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from console.ports import free_port
 from devswitch.audio import g711
-from devswitch.leg import Frame, Leg
+from devswitch.leg import Frame, Leg, LegEnded
 from devswitch.rtp.stream import payload_of
-from harness.audio import RATE, SAME, Samples, pitch, silence, tone, write_wav
+from harness.audio import FRAME, RATE, SAME, Samples, pitch, silence, tone, write_wav
 from harness.phone import HearingEndpoint
 from harness.wide_ports import wide_range
 from media.speech.prompts import CATALOGUE
@@ -28,12 +28,14 @@ TOLD = {"vm-review": 1400, "vm-msgsaved": 1800}
 OTHERS = {"vm-cannot-record": 2200, "vm-incomplete": 2600, "vm-tooshort": 600, "vm-mailboxfull": 3000}
 SURE = 3
 "Frames in a row that make a prompt."
-PATIENCE = 15.0
+PATIENCE = 8.0
 "Seconds that a caller waits for an answer, or for something to be said."
+AGAIN = 1.5
+"Seconds after which the next one calls where somebody did not get through."
 LEAD = 0.4
 "Seconds that a caller draws breath after the beep."
 PAUSE = 0.3
-"Seconds of silence that a recording may have before and after what was said."
+"Seconds from the last word to the key."
 
 
 def make_sounds(folder: Path) -> Path:
@@ -90,8 +92,8 @@ class _Sent:
         self._left, self._count = samples, count
 
     def frame(self) -> Frame | None:
-        now, self._left = self._left[:160], self._left[160:]
-        if len(now) < 160:
+        now, self._left = self._left[:FRAME], self._left[FRAME:]
+        if len(now) < FRAME:
             return None
         self._count()
         return now
@@ -124,21 +126,30 @@ class Left:
     why: str = ""
     "How the call ended."
 
+    def is_owed(self, seconds: float) -> bool:
+        """Whether a message must be there: the caller was told, or spoke for ``seconds`` while all worked."""
+        end = min(self.ended, self.hit) if self.hit else self.ended
+        return bool(self.told or (self.spoke and end - self.spoke > seconds))
+
     @property
     def sent(self) -> Samples:
         """What went out of the speech."""
-        return self.speech[: self.frames * 160]
+        return self.speech[: self.frames * FRAME]
 
 
 class Callers:
     """Callers who all call at the same place, at most some of them at once."""
 
-    def __init__(self, endpoint: HearingEndpoint, proxy: tuple[str, int], boxes: list[str], seed: int) -> None:
+    def __init__(
+        self, endpoint: HearingEndpoint, proxy: tuple[str, int], boxes: Sequence[str], seed: int, surely: float
+    ) -> None:
+        """``surely``: seconds of speech that surely make a message."""
         self.calls: list[Left] = []
+        self.surely = surely
         self._endpoint, self._proxy, self._boxes = endpoint, proxy, boxes
         self._random = random.Random(seed)
         self._seed = seed
-        self.speech: Callable[[random.Random, int], Samples] = lambda rng, seed: babble(rng.uniform(2.5, 4.0), seed)
+        self.speech: Callable[[random.Random, int], Samples] = lambda rng, seed: babble(rng.uniform(2.2, 3.4), seed)
 
     @property
     def under_way(self) -> list[Left]:
@@ -147,24 +158,29 @@ class Callers:
 
     @property
     def left(self) -> int:
-        """How many callers did what leaves a message."""
-        return sum(1 for call in self.calls if call.told or (call.hangs_up and call.ended and call.frames >= 100))
+        """How many callers are owed a message."""
+        return sum(1 for call in self.calls if call.is_owed(self.surely))
 
     async def run(self, count: int, at_once: int, most: int) -> None:
-        """Until ``count`` callers left something; AssertionError where that takes more than ``most`` calls."""
+        """Until ``count`` callers left something; AssertionError where that takes more than ``most`` beeps."""
 
         async def one_after_the_other() -> None:
             while self.left < count:
-                assert len(self.calls) < most, f"{most} calls, and only {self.left} messages: {self.told_of()}"
-                await self._leave(self._next())
+                through = sum(1 for call in self.calls if call.beep)
+                assert through < most, f"{through} calls, and only {self.left} messages: {self._newest()}"
+                call = self._next()
+                await self._leave(call)
+                if not call.beep:
+                    # Refused at once, as by a proxy that is gone: who would call again in the same moment?
+                    await asyncio.sleep(AGAIN)
 
         async with asyncio.TaskGroup() as group:
             for at in range(at_once):
                 await asyncio.sleep(0.1 if at else 0)
                 group.create_task(one_after_the_other())
 
-    def told_of(self) -> list[tuple[str, tuple[str, ...]]]:
-        """How the last calls went."""
+    def _newest(self) -> list[tuple[str, tuple[str, ...]]]:
+        """How the newest calls went."""
         return [(call.why, call.heard) for call in self.calls[-20:]]
 
     def _next(self) -> Left:
@@ -201,16 +217,17 @@ class Callers:
             return f"no beep: {over}"
         call.beep = time.monotonic()
         await asyncio.sleep(BEEP_SECONDS + LEAD)
-        self._speak(call, leg)
+        self._speak(call, leg, hearing)
         seconds = len(call.speech) / RATE
         if call.hangs_up:
-            # What takes no second is no message of the box.
-            await _over(over, hearing, self._random.uniform(2.0, seconds))
+            await _over(over, hearing, self._random.uniform(self.surely * 0.8, seconds))
             return f"hung up: {over}"
-        await _over(over, hearing, seconds + PAUSE)
+        # By the packets, not by the clock: a phone that is late says what is left, and not after the key.
+        await _over(over, hearing, seconds + PATIENCE, lambda: call.frames == len(call.speech) // FRAME)
+        await _over(over, hearing, PAUSE)
         if over:
             return f"cut off: {over}"
-        await leg.send_digits("#", 80)
+        await _press(leg, "#")
         if not await _until(hearing, over, set(TOLD)):
             return f"heard nothing: {over}"
         call.told = time.monotonic()
@@ -219,16 +236,23 @@ class Callers:
         await asyncio.sleep(0.3)
         if over:
             return "told, and cut off"
-        await leg.send_digits("1", 80)
+        await _press(leg, "1")
         await _until(hearing, over, {"vm-msgsaved"})
         return "told twice"
 
-    def _speak(self, call: Left, leg: Leg) -> None:
+    def _speak(self, call: Left, leg: Leg, hearing: Hearing) -> None:
         def count() -> None:
             call.frames += 1
+            hearing.changed.set()
 
         call.spoke = time.monotonic()
         leg.source = _Sent(call.speech, count)
+
+
+async def _press(leg: Leg, key: str) -> None:
+    # Whether it came there is heard.
+    with suppress(LegEnded):
+        await leg.send_digits(key, 80)
 
 
 async def _until(hearing: Hearing, over: list[str], names: set[str]) -> bool:
@@ -243,20 +267,22 @@ async def _until(hearing: Hearing, over: list[str], names: set[str]) -> bool:
     return bool(names & set(hearing.names))
 
 
-async def _over(over: list[str], hearing: Hearing, seconds: float) -> None:
-    """Some seconds, or until the call ends."""
-    deadline = time.monotonic() + seconds
-    while not over and (left := deadline - time.monotonic()) > 0:
-        hearing.changed.clear()
-        try:
-            await asyncio.wait_for(hearing.changed.wait(), left)
-        except TimeoutError:
-            return
+async def _over(
+    over: list[str], hearing: Hearing, seconds: float, done: Callable[[], bool] = lambda: False
+) -> None:  # fmt: skip
+    """Some seconds, or until the call ends, or what is waited for is done."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not over and not done():
+                hearing.changed.clear()
+                await hearing.changed.wait()
 
 
 @asynccontextmanager
-async def callers(proxy: tuple[str, int], boxes: list[str], seed: int, at_once: int) -> AsyncIterator[Callers]:
-    """A phone with many lines, which calls by way of a proxy."""
+async def callers(
+    proxy: tuple[str, int], boxes: Sequence[str], seed: int, at_once: int, surely: float
+) -> AsyncIterator[Callers]:
+    """A phone with many lines, which calls by way of a proxy; the rest as :class:`Callers` has it."""
     endpoint = HearingEndpoint(
         "127.0.0.1",
         free_port(),
@@ -266,6 +292,6 @@ async def callers(proxy: tuple[str, int], boxes: list[str], seed: int, at_once: 
     )
     await endpoint.start()
     try:
-        yield Callers(endpoint, proxy, boxes, seed)
+        yield Callers(endpoint, proxy, boxes, seed, surely)
     finally:
         await endpoint.stop()

@@ -34,6 +34,9 @@ def test_a_smoke_run_writes_every_figure(tmp_path: Path) -> None:
         ("growth of a worker", "its size with an empty policy"),
         ("CPU for each call", "native"),
         ("CPU for each call", "sync-redis"),
+        ("import of a rate sheet", ""),
+        ("the same in the place of the one in force", ""),
+        ("a decision by least cost, p99", ""),
     }
     assert "control" in "".join(figure["figure"] for figure in figures)
     assert (tmp_path / "cpu.svg").read_text().count("<rect") == 7

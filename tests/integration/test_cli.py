@@ -646,7 +646,9 @@ def test_a_call_is_explained_for_programs(cli: Cli) -> None:
         "facts", "version", "steps", "route", "attempts", "outcome", "gateway", "refusal", "status", "emergency",
         "app",
         "reason",
+        "rates",
     }  # fmt: skip
+    assert data["rates"] == []
     assert data["facts"] == {
         "caller": CALLER, "callee": CALLEE, "source": "127.0.0.9", "asserted": "1002", "user_agent": "Phone",
         "private": True, "caller_host": "", "hops": 0, "origin": "",
@@ -1065,6 +1067,9 @@ def test_a_completion_script_can_be_produced(shell: str) -> None:
         ("strowger gateway ", ["list", "drain", "resume", "reset"]),
         ("strowger gateway drain carrier-a --u", ["--until"]),
         ("strowger cdr ", ["tail", "export"]),
+        ("strowger voicemail box ", ["add", "set", "show", "remove", "pin"]),
+        ("strowger voicemail retry --a", ["--all"]),
+        ("strowger rates ", ["import", "list", "show", "export", "remove"]),
         ("strowger cdr tail --outcome f", ["failed"]),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -9,6 +10,8 @@ import pytest
 from harness.load import until
 from harness.redis_server import RedisServer, redis_server
 
+from agent.lamp_follower import Follower, Found
+from model.settings import Settings
 from state import keys, mwi
 from state.mwi import Lamp
 from state.store import Store
@@ -41,6 +44,29 @@ def test_a_lamp_is_read_and_followed(store: Store) -> None:
     mwi.remove(store, "1001")
     assert mwi.follow(store, position, 1.0)[1] == ["1001"]
     assert mwi.read(store, ["1001"]) == {"1001": None}
+
+
+def test_a_mailbox_that_went_while_nobody_followed(server: RedisServer, store: Store) -> None:
+    for box in ("1001", "1002", "1003"):
+        mwi.write(store, Lamp(box=box))
+    mwi.remove(store, "1001")
+    mwi.remove(store, "1003")
+    mwi.write(store, Lamp(box="1003"))
+    found: queue.SimpleQueue[Found] = queue.SimpleQueue()
+    follower = Follower(Settings.from_env({"STROWGER_REDIS_URL": server.url}), lambda: not found.empty(), found.put)
+    follower.run()
+    first = found.get()
+    assert {box: text is not None for box, text in first.lamps.items()} == {"1001": False, "1002": True, "1003": True}
+    assert first.whole
+    # Redis was away, or it is time to read all again: what came meanwhile.
+    mwi.remove(store, "1002")
+    follower.run()
+    assert {box for box, text in found.get().lamps.items() if text is None} == {"1002"}
+    # An empty Redis is a lost one.
+    with server.client() as client:
+        client.flushall()
+    follower.run()
+    assert found.get().lamps == {}
 
 
 def test_what_waits_too_long_comes_back_with_nothing(store: Store) -> None:

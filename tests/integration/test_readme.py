@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,9 @@ import policyfile
 from console import demo, phone
 from console.ports import free_port
 from console.switch import Switch
-from devswitch.audio import speech
+from devswitch.audio import speech, wav
 from kemi import refusals
+from media.voicemail.store import Box, Message, Store
 from model.policy import Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +40,14 @@ def blocks(language: str) -> list[str]:
 def commands() -> list[list[str]]:
     lines = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ strowger")]
     return [shlex.split(line)[1:] for line in lines]
+
+
+def leave(store: Store, box: str) -> Message:
+    """A message, as the switch and a caller would leave it."""
+    store.update_box(box, min_seconds=0)
+    with closing(store.begin(box, caller="1002")) as recording:
+        wav.write(recording.audio, asyncio.run(speech.speak("Please call me back.")))
+        return recording.accept()
 
 
 @pytest.fixture(scope="module")
@@ -116,15 +126,25 @@ def test_its_policies_load() -> None:
 def test_its_commands_end_well_on_a_running_node(media_node: Node, tmp_path: Path) -> None:
     demo.apply(media_node.stack.settings, demo.POLICY.read_text())
     (tmp_path / "policy.yaml").write_text(blocks("yaml")[0])
+    # As the first calls leave it.
+    store = Store(media_node.stack.settings.voicemail)
+    store.put_box(Box(number="2001"))
+    leave(store, "2001")
     environment = {**os.environ, **media_node.stack.settings.to_env()}
     ran = commands()
     assert len(ran) > 12
     for arguments in ran:
+        # Without a terminal, so that the PIN is read, twice, from standard input.
         done = subprocess.run(
-            [sys.executable, "-m", "console.cli", *arguments],
+            [sys.executable, "-m", "console.cli", *arguments], input="7203\n7203\n", start_new_session=True,
             env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"strowger {shlex.join(arguments)}: {done.stdout}{done.stderr}"
+        if arguments[:3] == ["voicemail", "box", "pin"]:
+            leave(store, arguments[3])
+    assert store.check_pin("1001", "7203")
+    (left,) = store.ids("1001", "new")
+    assert (tmp_path / "message.wav").read_bytes() == store.message("1001", left).audio.read_bytes()
 
 
 def test_its_make_targets_and_files_exist() -> None:

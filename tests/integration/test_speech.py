@@ -83,6 +83,13 @@ def test_espeak_speaks(tmp_path: Path) -> None:
     assert seconds(asyncio.run(made.render("[[" + "hello world " * 5 + "]]"))) > 1
 
 
+def test_no_text_has_phonemes_for_espeak(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    engine = Espeak(program=program(tmp_path, f'cp "$6" {kept}'))
+    asyncio.run(engine.render("a [[[[b]] [c] [[", "", 8000, tmp_path / "speech.wav"))
+    assert "[[" not in kept.read_text()
+
+
 def test_the_wide_band_is_there_when_asked_for(tmp_path: Path) -> None:
     made = Speech(Cache(tmp_path), Flite(), "slt")
     narrow, wide = (asyncio.run(made.render(SENTENCE, rate=rate)) for rate in (8000, 16000))
@@ -426,3 +433,13 @@ def test_recordings_are_joined_once_and_anew_when_they_change(tmp_path: Path) ->
         assert not (tmp_path / "starts").exists(), "no engine was needed"
 
     asyncio.run(main())
+
+
+def test_a_recording_that_cannot_be_played_is_spoken(tmp_path: Path) -> None:
+    write_wav(tmp_path / "sounds" / "vm-youhave.wav", tone(500, 0.3))
+    (tmp_path / "sounds" / "vm-messages.wav").write_bytes(b"ID3, in truth")
+    engine: Engine = Counting(tmp_path)
+    made = Speaker(Speech(Cache(tmp_path / "cache"), engine), tmp_path / "sounds")
+    (file,) = asyncio.run(made.files("vm-youhave", "vm-messages"))
+    assert Path(file).is_file()
+    assert (tmp_path / "starts").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def leave(store: Store, *, urgent: bool = False) -> Message:
 
 
 def test_a_box_is_made_changed_shown_removed(cli: Cli, store: Store) -> None:
-    assert cli("voicemail", "boxes").out == "no boxes\n"
+    assert cli("voicemail", "boxes").out.replace("\n", "") == f"no boxes in {store.folder}"
     cli("voicemail", "box", "add", "1001", "name=Anna B", "numbers=+4930123, 2001", "callback=no")
     assert store.box("1001") == Box(number="1001", name="Anna B", numbers=("+4930123", "2001"), callback=False)
     assert "exists" in cli("voicemail", "box", "add", "1001", status=1).said
@@ -141,6 +142,20 @@ def test_boxes_are_listed_with_what_they_hold(cli: Cli, store: Store) -> None:
     assert "1002/box.json: not JSON" in listed.said
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+def test_root_makes_no_files_that_the_services_cannot_read(cli: Cli, store: Store) -> None:
+    os.chown(store.folder, 1, 1)
+    said = cli("voicemail", "box", "add", "1001", status=1).said
+    assert f"sudo -u {pwd.getpwuid(1).pw_name}" in said
+    assert store.boxes() == []
+
+
+def test_a_table_can_be_copied_from(cli: Cli, store: Store) -> None:
+    store.put_box(Box(number="1001"))
+    left = leave(store)
+    assert left.id in cli.where(COLUMNS="80")("voicemail", "list", "1001").out
+
+
 def test_messages_are_listed_and_shown(cli: Cli, store: Store) -> None:
     store.put_box(Box(number="1001", numbers=("+4930999",)))
     assert cli("voicemail", "list", "1001").out == "no messages\n"
@@ -159,6 +174,7 @@ def test_messages_are_listed_and_shown(cli: Cli, store: Store) -> None:
     assert "state=sent tries=1" in shown.out
     assert cli("voicemail", "show", "1001", ids[0], "--json").data["transcript"]["state"] == "done"
     assert "has no message" in cli("voicemail", "show", "1001", "x", status=1).said
+    assert cli("voicemail", "show", "1001", "--json").data["id"] == max(ids[:2])
 
 
 def test_audio_is_exported_and_played(cli: Cli, store: Store, tmp_path: Path) -> None:

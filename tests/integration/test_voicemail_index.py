@@ -22,7 +22,9 @@ from media.voicemail.job import Job
 from media.voicemail.jobs import Jobs
 from media.voicemail.mailboxes import AWAY, REDIS_TIMEOUT, Mailboxes
 from media.voicemail.reconcile import Reconciler
+from media.voicemail.service import Service
 from media.voicemail.store import Box, Message, NoSuchBoxError, Store
+from model.settings import Settings
 from state import keys, mwi
 from state.clients import connect
 from state.events import Events
@@ -464,6 +466,44 @@ def test_what_is_purged_leaves_no_job(store: Store, redis: RedisServer) -> None:
     asyncio.run(play())
     with redis.client() as client:
         assert client.hkeys(keys.VM_OPEN) == []
+
+
+def spoiled(store: Store, message: Message) -> None:
+    """As on a disk with a bad sector: the file cannot be read."""
+    path = store.message(message.box, message.id).path / "message.json"
+    path.unlink()
+    path.mkdir()
+
+
+def test_one_that_the_disk_refuses_keeps_no_other_from_the_index(store: Store, redis: RedisServer) -> None:
+    async def play() -> None:
+        async with faces(store, None, redis.url) as (unconnected, mailboxes):
+            spoiled(store, await leave(unconnected))
+            good = await leave(unconnected)
+            await rebuild(mailboxes, redis)
+            assert len(await mailboxes.page("1001", "new")) == 2
+            with redis.client() as client:
+                assert client.hkeys(keys.VM_OPEN) == [f"transcribe:{good.id}"]
+                assert client.get(keys.VM_REBUILT)
+
+    asyncio.run(play())
+
+
+def test_one_that_the_disk_refuses_keeps_no_other_from_being_told(
+    store: Store, redis: RedisServer, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        environment = {"STROWGER_REDIS_URL": redis.url, "STROWGER_VOICEMAIL": str(store.folder), "STROWGER_NODE": "a"}
+        service = Service(Settings.from_env({**environment, "STROWGER_RUN": str(tmp_path)}))
+        async with faces(store, None) as (unconnected,):
+            spoiled(store, await leave(unconnected))
+            good = await leave(unconnected)
+        await service._sweep()
+        await service._close()
+        with redis.client() as client:
+            assert client.zscore(keys.vm_folder("1001", "new"), good.id)
+
+    asyncio.run(play())
 
 
 def test_one_holds_a_lease(redis: RedisServer) -> None:

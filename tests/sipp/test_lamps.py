@@ -133,6 +133,13 @@ def test_what_cannot_be_subscribed_to(lamps: Node, expected: int, header: bytes,
         assert phone.is_left_alone(0.3)
 
 
+def test_what_is_accepted_may_stand_in_several_headers(lamps: Node) -> None:
+    with LampPhone(lamps.sip) as phone:
+        types = ["Accept: application/pidf+xml", "Accept: application/simple-message-summary"]
+        assert status(phone.subscribe(0, headers=types)) == 200
+        phone.notified()
+
+
 def test_strangers_learn_nothing(lamps: Node) -> None:
     with LampPhone(lamps.sip, address="127.0.0.2") as stranger:
         assert status(stranger.subscribe()) == 403

@@ -227,6 +227,69 @@ def test_every_call_has_one_record_in_the_end(spool: list[Event], now: float) ->
         assert CallRecord.decode(record.encode()) == record
 
 
+# Costs
+
+# A minute of a costs 0.02, from 104 on 0.04; of b 0.01, and from 110 on nobody knows.
+RATES = [
+    ["a", "USD", [[0, 2_000_000, 0, 60, 60], [104, 4_000_000, 0, 60, 60]]],
+    ["b", "EUR", [[0, 1_000_000, 500_000, 1, 1], [110]]],
+]
+
+
+def costing(*events: Event) -> tuple[str, str]:
+    record = only([decided("c", 100.0, rates=RATES), *events])
+    assert CallRecord.decode(record.encode()) == record
+    return record.cost, record.currency
+
+
+def test_a_call_costs_what_the_gateway_takes_that_answered() -> None:
+    assert costing(answered("c", 102.0), ended("c", 162.0)) == ("0.020000", "USD")
+    assert costing(answered("c", 102.0), ended("c", 162.001)) == ("0.040000", "USD")
+    failover = failed("c", 101.0, "a", next="b")
+    assert costing(failover, answered("c", 102.0), ended("c", 102.4)) == ("0.005167", "EUR")
+
+
+def test_the_rate_at_the_answer_counts() -> None:
+    assert costing(answered("c", 103.999), ended("c", 160.0)) == ("0.020000", "USD")
+    assert costing(answered("c", 104.0), ended("c", 160.0)) == ("0.040000", "USD")
+    failover = failed("c", 101.0, "a", next="b")
+    assert costing(failover, answered("c", 110.0), ended("c", 160.0)) == ("", "")
+
+
+def test_what_is_not_known_costs_nothing_that_is_said() -> None:
+    nothing = ("", "")
+    assert costing(failed("c", 101.0, "a")) == nothing
+    assert costing(failed("c", 101.0, "a", next="x"), answered("c", 102.0), ended("c", 160.0)) == nothing
+    plain = only([decided("c", 100.0), answered("c", 102.0), ended("c", 162.0)])
+    assert (plain.cost, plain.currency) == nothing
+    unended = only([decided("c", 100.0, rates=RATES), answered("c", 102.0)], now=200.0 + LONGEST)
+    assert (unended.outcome, unended.cost) == (Outcome.ANSWERED, "")
+
+
+def test_where_media_sent_the_call_on_the_new_rates_count() -> None:
+    later = [["a", "GBP", [[0, 6_000_000, 0, 1, 1]]]]
+    sent_on = failed("c", 101.0, "fs-1", next="a", rates=later)
+    assert costing(sent_on, answered("c", 102.0), ended("c", 112.0)) == ("0.010000", "GBP")
+    elsewhere = failed("c", 101.0, "fs-1", next="a", rates=[])
+    assert costing(elsewhere, answered("c", 102.0), ended("c", 112.0)) == ("", "")
+
+
+def test_an_invite_that_comes_again_costs_as_it_was_carried_out() -> None:
+    again = decided("d", 100.1, call_id="c@x", rates=[["a", "GBP", [[0, 6_000_000, 0, 1, 1]]]])
+    assert costing(again, answered("c", 102.0), ended("c", 162.0)) == ("0.020000", "USD")
+    assert costing(started(100.05), again, answered("d", 102.0), ended("d", 162.0, "c@x")) == ("0.060000", "GBP")
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [{}, [[]], [["a", "USD", [[0, 1, 0, 60]]]], [["a", "USD", [[0, 1, 0, 60, 0]]]], [["a", "USD", [[0, -1, 0, 1, 1]]]],
+     [["a", "USD", [[0, True, 0, 1, 1]]]], [["a", 1, []]], [["a", "USD", {}]]],
+)  # fmt: skip
+def test_rates_of_another_shape_are_passed_over(rates: Any) -> None:
+    assert parse(encoded(decided("c", 1.0, rates=RATES))) is not None
+    assert parse(encoded(decided("c", 1.0, rates=rates))) is None
+
+
 # Lines
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from model.policy import (
     Drain,
     Emergency,
     Gateway,
+    LeastCost,
     MediaApp,
     Policy,
     Refusal,
@@ -106,6 +108,8 @@ routes = st.builds(
     refusal=st.none() | refusals,
     narrowing=st.none() | narrowings,
     media=st.none() | st.builds(MediaApp, app=texts, args=texts),
+    least_cost=st.none()
+    | st.builds(LeastCost, st.integers(1, 10), st.integers(0, 2**63), st.sampled_from(("last", "left_out"))),
 )
 policies = st.builds(
     Policy,
@@ -114,6 +118,8 @@ policies = st.builds(
     dialling=diallings,
     retry_after_max=seconds,
     emergency=st.none() | st.builds(Emergency, numbers=tuples, gateways=tuples, rewrite=rewrites),
+    currency=texts,
+    exchange=st.dictionaries(texts, st.integers(1, 2**63), max_size=2),
 )
 entries = st.builds(
     Entry,
@@ -202,13 +208,7 @@ def test_two_entries_have_one_name_only_if_they_are_one(one: tuple[Kind, str], o
 @quick
 @given(policies)
 def test_the_same_policy_is_written_the_same_whatever_the_order_of_its_gateways(policy: Policy) -> None:
-    turned = Policy(
-        policy.trunks,
-        dict(reversed(policy.gateways.items())),
-        policy.dialling,
-        policy.retry_after_max,
-        policy.emergency,
-    )
+    turned = replace(policy, gateways=dict(reversed(policy.gateways.items())))
     assert codec.encode_policy(turned) == codec.encode_policy(policy)
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.load import until
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import lamp_messages as messages
 from agent.lamp_messages import RefusedError
 from agent.lamp_notify import phones
+from agent.lamp_service import LampService
 from agent.lamp_watchers import MOST_PER_BOX, Watchers
 from agent.lamps import REMEMBERED, REPLY_WAIT, WAITS, Notifier
 from kemi import lamps as worker
 from kemi.rpc import RpcFault, RpcTimeout, RpcUnavailable
+from model.settings import Settings
 from state import mwi
 from state.mwi import BadLampError, Lamp
 
@@ -217,6 +221,18 @@ def test_what_a_worker_hands_over_is_what_the_agent_reads() -> None:
     assert messages.contact("10#1", request.socket) == "<sip:10%231@[2001:db8::1]:5070;transport=tcp>"
 
 
+def test_no_log_says_whose_lamp_it_is(notifier: Notifier, kamailio: Kamailio, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    phones(Lamp(box="7654", phones=("sip:7654@phone.example",)))
+    notifier.lamps({"7654": "{"}, 1.0)
+    notifier.sends_unsolicited = True
+    kamailio.error = RpcFault(method="m", address="a", code=500, message="no socket")
+    notifier.lamps({"7654": Lamp(box="7654", new=1, phones=("sip:7654@192.0.2.7",)).encode()}, 1.0)
+    notifier.advance(1.0)
+    assert len(caplog.messages) == 3
+    assert "7654" not in caplog.text
+
+
 def test_only_phones_at_addresses_are_told() -> None:
     usable = (PHONE, "sip:[2001:db8::5]:5060;transport=tcp", "sip:2001@192.0.2.21")
     bad = ("sip:a@phone.example.net", "sip:a@192.0.2.300", "tel:1", "sip:a@192.0.2.1\r\nX: y", "sip:a@192.0.2.1?X=y")
@@ -274,6 +290,37 @@ def test_a_subscriber_that_never_answers_is_given_up(notifier: Notifier, kamaili
     notifier.advance(now + REPLY_WAIT)
     lit(notifier, now + 999, new=1)
     assert kamailio.notices() == []
+
+
+@pytest.mark.parametrize(
+    ("contact", "routes", "other"),
+    [
+        ("<sip:1001@192.0.2.9;transport=tcp>", "", "sip:192.0.2.9:5060;transport=tcp"),
+        ("<sip:1001@192.0.2.9:5070>", "", "sip:192.0.2.9:5070;transport=tcp"),
+        ("<sip:1001@10.0.0.5>", "<sip:192.0.2.9:5070;lr>, <sip:10.0.0.1;lr>", "sip:192.0.2.9:5070;transport=tcp"),
+        ("<sip:1001@198.51.100.1>", "", ""),
+        ("<sip:1001@192.0.2.9>", "<sip:198.51.100.1;lr>", ""),
+        ("<sip:192.0.2.9@198.51.100.1>", "", ""),
+        ("<sip:1001@192.0.2.9:40000>", "", ""),
+    ],
+)
+def test_a_connection_that_is_closed_is_made_anew_to_where_the_phone_says(
+    notifier: Notifier, kamailio: Kamailio, contact: str, routes: str, other: str
+) -> None:
+    came_from = "sip:192.0.2.9:40000;transport=tcp"
+    asked = {**ASKED, "peer": came_from, "contact": contact, "routes": routes}
+    lit(notifier, 1.0)
+    notifier.subscribe(asked, 1.0)
+    assert [call[3] for call in kamailio.calls[1:]] == [came_from]
+    first = kamailio.notices()[0]
+    notifier.advance(1.0 + REPLY_WAIT)
+    notifier.advance(1.0 + REPLY_WAIT + WAITS[0])
+    assert [call[3] for call in kamailio.calls] == [other or came_from]
+    answer(notifier, kamailio.notices()[0], 13.0)
+    # And stays there, while the phone says and sends the same.
+    tag = header(first, "From").partition(";tag=")[2]
+    notifier.subscribe({**asked, "to_tag": tag, "cseq": "2"}, 14.0)
+    assert [call[3] for call in kamailio.calls[1:]] == [other or came_from]
 
 
 def test_a_subscription_expires_and_says_so(notifier: Notifier, kamailio: Kamailio) -> None:
@@ -369,7 +416,22 @@ def test_refusals_of_the_notifier(notifier: Notifier, kamailio: Kamailio) -> Non
     assert status(602.0, to_tag=tag, cseq="7") == 481
     for number in range(1, MOST_PER_BOX):
         assert status(call_id=f"c{number}") == 200
-    assert status(call_id="one more") == 403
+    assert status(call_id="one more", contact="<sip:1001@10.0.0.6>") == 403
+
+
+def test_a_phone_that_begins_anew_all_the_time_takes_no_room_from_others(
+    notifier: Notifier, kamailio: Kamailio
+) -> None:
+    lit(notifier, 1.0)
+    others = MOST_PER_BOX - 2
+    for number in range(others):
+        contact = f"<sip:{number}@192.0.2.30>"
+        answer(notifier, subscribed(notifier, kamailio, 1.0, call_id=f"other-{number}", contact=contact), 1.1)
+    for number in range(10):
+        answer(notifier, subscribed(notifier, kamailio, 2.0 + number, call_id=f"own-{number}"), 2.1 + number)
+    lit(notifier, 20.0, new=1)
+    told = [header(notice, "Call-ID") for notice in kamailio.notices()]
+    assert (len(told), {id for id in told if id.startswith("own")}) == (MOST_PER_BOX, {"own-8", "own-9"})
 
 
 def test_a_lamp_that_is_broken_leaves_the_one_before(notifier: Notifier, kamailio: Kamailio) -> None:
@@ -399,6 +461,36 @@ def test_a_broken_file_is_put_aside(tmp_path: Path, begin: Begin, kamailio: Kama
         assert len(list(again)) == 1
 
 
+def test_a_file_without_our_tables_is_put_aside(tmp_path: Path, begin: Begin) -> None:
+    with closing(sqlite3.connect(tmp_path / "other", isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("CREATE TABLE lamps (something TEXT)")
+        # As a crash leaves them.
+        for suffix in ("", "-wal"):
+            (tmp_path / f"watchers{suffix}").write_bytes((tmp_path / f"other{suffix}").read_bytes())
+    lit(begin(1.0), 1.0)
+    assert begin(2.0)._watchers.lamps().keys() == {"1001"}
+
+
+def test_a_disk_that_takes_no_file_is_no_end(tmp_path: Path, kamailio: Kamailio) -> None:
+    (tmp_path / "file").touch()
+    with closing(Watchers(tmp_path / "file" / "watchers")) as watchers:
+        notifier = Notifier(watchers, kamailio, ("192.0.2.1",), 1.0)
+        notifier.complete = True
+        lit(notifier, 1.0, new=1)
+        assert counts(subscribed(notifier, kamailio, 1.0)) == "1/0 (0/0)"
+
+
+def test_a_file_that_another_has_locked_is_not_put_aside(tmp_path: Path, begin: Begin) -> None:
+    with closing(Watchers(tmp_path / "watchers")) as watchers:
+        watchers.save_lamp("1001", Lamp(box="1001").encode())
+    with closing(sqlite3.connect(tmp_path / "watchers", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        Watchers(tmp_path / "watchers").close()
+    assert begin(2.0)._watchers.lamps().keys() == {"1001"}
+
+
 def test_what_the_file_cannot_take_is_told_all_the_same(tmp_path: Path, begin: Begin, kamailio: Kamailio) -> None:
     notifier = begin(1.0)
     with closing(sqlite3.connect(tmp_path / "watchers")) as other:
@@ -419,3 +511,19 @@ def test_what_another_release_kept_is_forgotten(tmp_path: Path, begin: Begin, ka
         other.commit()
     lit(begin(2.0), 2.0, new=1)
     assert kamailio.notices() == []
+
+
+def test_a_folder_that_comes_late_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    paths = {"STROWGER_RUN": str(tmp_path / "run" / "node"), "STROWGER_SNAPSHOT": str(tmp_path / "snapshot")}
+    nowhere = {"STROWGER_REDIS_URL": "redis://127.0.0.1:1/0"}
+    settings, stopped = Settings.from_env({**paths, **nowhere}), threading.Event()
+    service = threading.Thread(target=LampService(settings, stopped.is_set).run)
+    service.start()
+    try:
+        until(settings.watchers.exists, "it did not begin", 30)
+        (tmp_path / "run").unlink()
+        until(settings.agent_pipe.is_fifo, "nobody opens the pipe", 30)
+    finally:
+        stopped.set()
+        service.join()

@@ -55,6 +55,21 @@ def test_the_first_pattern_that_fits_counts(tmp_path: Path) -> None:
     assert "old" not in phrases
 
 
+@pytest.mark.parametrize(
+    "data", ["../../../etc/passwd", "/etc/passwd", "shell_stream://reboot", "a!b", "a@@b", "..", "a\nb", "a,b"]
+)
+def test_what_a_phrase_is_given_is_no_way_to_another_file(tmp_path: Path, data: str) -> None:
+    phrases = loaded(tmp_path, 'phrases: {any: [{match: "(?s)^(.*)$", do: [{play: "$1"}]}]}')
+    with pytest.raises(SayError, match="play"):
+        phrases.parts("any", data)
+    assert phrases.parts("any", "vm-goodbye") == ("vm-goodbye",)
+    assert phrases.parts("any", "+44_b.wav") == (Path("+44_b.wav"),)
+    # What a pattern leaves out is nothing.
+    assert loaded(tmp_path, 'phrases: {any: [{match: "(b)?", do: [{play: "a$1.wav"}]}]}').parts("any") == (
+        Path("a.wav"),
+    )
+
+
 def test_moments_are_said_in_their_zone(tmp_path: Path) -> None:
     now = datetime(2026, 11, 21, 22, 0, tzinfo=UTC)
     assert loaded(tmp_path, GOOD).parts("when", now=now) == (

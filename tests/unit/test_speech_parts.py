@@ -288,6 +288,9 @@ def test_recordings_are_found_where_packages_put_them(tmp_path: Path, place: str
     assert sounds.all(["vm-youhave"]) == [path]
     assert sounds.all(["vm-youhave", "vm-goodbye"]) is None
     assert Sounds(None).find("vm-youhave") is None
+    # Taken away while calls are spoken to.
+    path.unlink()
+    assert sounds.all(["vm-youhave"]) is None
 
 
 # What is played

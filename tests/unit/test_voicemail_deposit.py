@@ -144,12 +144,19 @@ def lengths(store: Store) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "ended", "kept"),
-    [(2.0, "digit", [2.0]), (1.9, "digit", []), (2.0, "hangup", [2.0]), (4.9, "silence", []), (5.0, "silence", [5.0])],
-)
-def test_silence_at_the_end_is_nothing_said(tmp_path: Path, seconds: float, ended: Any, kept: list[float]) -> None:
+    ("says", "quiet", "ended", "kept"),
+    [
+        (2.0, 0.0, "digit", [2.0]), (1.9, 0.0, "digit", []), (2.0, 0.0, "hangup", [2.0]),
+        (1.9, 3.0, "silence", []), (2.0, 3.0, "silence", [5.0]),
+        # A phone that sends no silence, or that is gone without a BYE.
+        (1.9, 0.0, "silence", []), (2.0, 0.0, "silence", [2.0]), (2.0, 0.5, "silence", [2.5]),
+    ],
+)  # fmt: skip
+def test_silence_at_the_end_is_nothing_said(
+    tmp_path: Path, says: float, quiet: float, ended: Any, kept: list[float]
+) -> None:
     async def story(draft: Draft, switch: Switch) -> None:
-        switch.says, switch.ending = (tone(500, seconds),), Recorded(ended=ended)
+        switch.says, switch.ending = (tone(500, says), silence(quiet)), Recorded(ended=ended)
         await draft.take(switch, "#")
         assert (draft.audio is not None) == bool(kept)
 

@@ -222,6 +222,18 @@ def test_what_another_phone_deleted_is_not_saved(boxes: Boxes) -> None:
     assert boxes.folders() == {"new": [], "saved": [], "deleted": [id]}
 
 
+def test_what_another_phone_deletes_at_that_moment_stays_deleted(boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
+    id, move = boxes.leave(tone(600, 1.0)).id, boxes.mailboxes.move
+
+    async def moving(box: str, message: str, *args: Any, **more: Any) -> bool:
+        boxes.store.move(box, message, "deleted")
+        return await move(box, message, *args, **more)
+
+    monkeypatch.setattr(boxes.mailboxes, "move", moving)
+    dial_in(boxes, LOGGED_IN, ("vm-opts", "1"), ("vm-advopts", "#"))
+    assert boxes.folders() == {"new": [], "saved": [], "deleted": [id]}
+
+
 def test_a_box_that_is_removed_meanwhile(boxes: Boxes) -> None:
     boxes.leave(tone(600, 1.0))
     meanwhile(boxes, "vm-changeto", lambda: boxes.store.remove_box(BOX))
@@ -241,7 +253,7 @@ def test_a_box_that_cannot_be_walked_ends_the_call(boxes: Boxes, monkeypatch: py
 def test_a_store_that_fails_does_not_end_the_call(boxes: Boxes, monkeypatch: pytest.MonkeyPatch) -> None:
     boxes.leave(tone(600, 1.0))
 
-    def broken(*_: object) -> bool:
+    def broken(*_: object, **__: object) -> bool:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(boxes.store, "move", broken)
@@ -320,6 +332,15 @@ def test_a_reply_is_a_message_of_the_other_box(boxes: Boxes, ending: str) -> Non
             ("vm-greeting-review", ending), *steps)  # fmt: skip
     (reply,) = boxes.folders("1002")["new"]
     assert boxes.store.message("1002", reply).message.caller == BOX
+
+
+def test_a_reply_that_is_too_short_is_not_dropped_in_silence(boxes: Boxes) -> None:
+    boxes.store.update_box("1002", min_seconds=10)
+    boxes.leave(tone(600, 1.0), caller="1002")
+    dial_in(boxes, LOGGED_IN, ("vm-opts", "1"), ("vm-advopts", "3"), ("vm-toreply", "1"),
+            ("vm-greeting-review", "1"), ("vm-tooshort", ""), ("vm-greeting-review", "*"),
+            ("vm-advopts", "#"))  # fmt: skip
+    assert boxes.folders("1002")["new"] == []
 
 
 def test_who_cannot_be_replied_to(boxes: Boxes) -> None:

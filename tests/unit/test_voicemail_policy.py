@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -364,9 +365,18 @@ def test_a_script_may_send_the_call_on_from_there() -> None:
             assert (outcome.plan.attempt.gateway, outcome.plan.original) == ("a", None)
 
 
+def test_a_transaction_lives_as_long_as_the_longest_call_rings() -> None:
+    longest = POLICY.replace("ring: 20s", "post_dial_delay: 3m, ring: 5m")
+    plan = planned(seen=view(longest))
+    cfg = (Path(__file__).parents[2] / "kamailio" / "kamailio.cfg").read_text()
+    lifetime = re.search(r'"tm", "max_inv_lifetime", (\d+)\)', cfg)
+    assert lifetime is not None
+    assert int(lifetime[1]) >= 1000 * (HOPS_MAX + 1) * (plan.deadline - NOW + plan.ring)
+
+
 def test_a_plan_of_the_version_before_is_read() -> None:
     plan = planned()
-    before = json.dumps(json.loads(plan.dumps())[:-3])
+    before = json.dumps(json.loads(plan.dumps())[:-4])
     assert (Plan.loads(before).voicemail, Plan.loads(before).original) == (None, None)
 
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.audio import tone, write_wav
 
 from console.serve import ROOT
 from media.voicemail.attempts import FORGET, LOCK, LONGEST, TRIES, OwnAttempts
 from media.voicemail.index import score
-from media.voicemail.job import MAIL, TRANSCRIBE, WEBHOOK, DeadLetter, Job
+from media.voicemail.job import MAIL, TRANSCRIBE, WEBHOOK, Claim, DeadLetter, Job
+from media.voicemail.lane import Lane
 from media.voicemail.letter import compose
-from media.voicemail.store import Box, Message, Stored
+from media.voicemail.mailboxes import Mailboxes
+from media.voicemail.store import Box, Message, Store, Stored
 from media.voicemail.wanted import has_failed, is_open, letters, wanted
 from media.voicemail.webhook import headers, signature
 from media.voicemail.work import LONGEST as LONGEST_DELAY
 from media.voicemail.work import TRIES as JOB_TRIES
-from media.voicemail.work import delay
+from media.voicemail.work import Work, delay
 
 ALL = ("transcribe", "mail", "webhook")
 
@@ -53,6 +57,14 @@ def test_the_mail_is_the_same_in_every_try() -> None:
     first, second = (compose(stored(), BOX, "vm@example.org", None) for _ in range(2))
     assert first.as_bytes() == second.as_bytes()
     assert first["Message-ID"] == f"<20260131T180000Z-1a2b3c4d.{'ab' * 8}@voicemail.strowger>"
+
+
+@pytest.mark.parametrize("name", ["=?utf-8?b?AAAA?=", "=?utf-8?q?x=0D=0ABcc:_x?=", "=?us-ascii?q?=ff?="])
+def test_what_a_caller_wrote_as_a_header_is_no_code(name: str) -> None:
+    mail = compose(stored(caller_name=name), BOX, "vm@example.org", None)
+    head = mail.as_bytes().partition(b"\r\n\r\n")[0].replace(b"\r\n ", b" ")
+    assert all(0x20 <= char < 0x7F for line in head.split(b"\r\n") for char in line)
+    assert mail["Subject"] == f"Voice message from {name.replace('=?', '= ?')} (+442079460123)"
 
 
 @pytest.mark.parametrize("name", ["Ann\r\nBcc: evil@example.org", "Ann\u2028Bcc: x", "A\x00nn", "Ann\x85Bcc: x"])
@@ -168,3 +180,41 @@ def test_a_pin_may_be_tried_a_few_times_and_then_not_for_twice_as_long_each_time
     assert waits[-1] == LONGEST < FORGET
     attempts.clear("1001")
     assert attempts.take("1001").seconds == 0
+
+
+class Sender:
+    """Counts mails."""
+
+    sent = 0
+
+    async def send(self, _stored: Stored, _box: Box) -> None:
+        self.sent += 1
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_no_mail_is_sent_again_and_again_while_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    store, sender = Store(tmp_path), Sender()
+    store.put_box(BOX)
+    recording = store.begin("1001")
+    write_wav(recording.audio, tone(440, 4.0))
+    message, put, written = recording.accept(), store.put_delivery, list[str]()
+
+    def putting(box: str, id: str, delivery: dict[str, Any]) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        written.append(delivery[MAIL]["state"])
+        put(box, id, delivery)
+
+    monkeypatch.setattr(store, "put_delivery", putting)
+    work = Work(Mailboxes(store, None), None, sender, None)  # type: ignore[arg-type]
+    lane = Lane(MAIL, 1, None, work, tmp_path)  # type: ignore[arg-type]
+    job = Job(kind=MAIL, message=message.id, box="1001", tries=3)
+    result = asyncio.run(lane._result(Claim(job=job, entry="1-1")))
+    assert result is not None
+    if full:
+        # Nor is it given up, however long the disk is full.
+        assert (sender.sent, result.state, result.counts) == (0, "again", False)
+    else:
+        assert (sender.sent, result.state, written) == (1, "done", ["trying", "sent"])
