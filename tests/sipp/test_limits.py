@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.cli import Cli, fresh
 from harness.limits import Pair, arrivals, counts, most_at_once, most_within, pair, policy_of, until
 from harness.node import GB, TRUNK, Node, at
 
@@ -80,31 +81,6 @@ def test_leases_of_a_node_that_was_killed_end_by_themselves(both: Pair) -> None:
         finally:
             second.stack.start_agent()
             second.stack.start_kamailio()
-
-
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("emptied", [False, True])
-def test_redis_that_was_killed_counts_right_again(both: Pair, emptied: bool) -> None:
-    first, second = both.nodes
-    gateways = [at(name, first.answering(), limits=Limits(4, when_away=name)) for name in ("open", "closed", "local")]
-    routes = [Route(name, (prefix,), (name,)) for name, prefix in (("open", "1"), ("closed", "2"), ("local", "3"))]
-    routes.append(Route("four", ("",), ("closed",)))
-    both.apply(policy_of(gateways), routes)
-    with both.talking(second, 4):
-        until(lambda: both.use("gateway:closed").calls == 4, "the calls do not stand")
-        first.refused("1001", "2", 503, "gateways-full", explained=False)
-        first.stack.processes["redis"].kill()
-        first.refused("1001", "2", 503, "limits-away", explained=False)
-        first.answered("1001", "1", explained=False)
-        # Two nodes: each has two of four.
-        first.answered("1001", "3", explained=False)
-        if emptied:
-            shutil.rmtree(first.stack.directory / "redis")
-        first.stack.start_redis()
-        until(both.counts, "Redis does not count again")
-        assert both.use("gateway:closed").nodes == {"b": 4}
-        first.refused("1001", "2", 503, "gateways-full", explained=False)
-        first.answered("1001", "1", explained=False)
 
 
 @pytest.fixture
@@ -206,3 +182,65 @@ def test_a_redis_that_hangs_costs_few_calls_any_time(both: Pair, node: Node) -> 
         redis.signal(signal.SIGCONT)
     until(both.counts, "Redis does not count again")
     until(lambda: held(node) <= before, "calls that are over still count")
+
+
+def test_commands_tell_what_is_in_use(both: Pair, node: Node) -> None:
+    gateway = at("told", node.answering(), limits=Limits(5, 9, "open"))
+    both.apply(policy_of([gateway]), [Route("r", ("",), ("told",))])
+    cli = Cli(fresh, node.stack.settings.to_env())
+    with both.talking(node, 1), both.talking(both.nodes[1], 2):
+        until(lambda: both.use("gateway:told").nodes == {"a": 1, "b": 2}, "the calls do not stand")
+        found = cli("limits", "--json").data
+        (row,) = found["limits"]
+        assert found["redis_counts"] is True
+        assert (row["limit"], row["calls"], row["calls_limit"], row["nodes"]) == (
+            "gateway:told",
+            3,
+            5,
+            {"a": 1, "b": 2},
+        )
+        assert "3 of 5" in cli("limits").out
+        asked = ("explain", "--from", "1001", "--to", "02079460000")
+        assert "3 of 5 calls" in cli(*asked).out
+        (limit,) = cli(*asked, "--json").data["limits"]
+        assert limit["in_use"]["calls"] == 3
+
+
+def test_a_killed_agent_costs_no_call_its_lease(both: Pair, node: Node) -> None:
+    gateway = at("kept", node.answering(), limits=Limits(5, when_away="closed"))
+    both.apply(policy_of([gateway]), [Route("r", ("",), ("kept",))])
+    with both.talking(node, 2):
+        until(lambda: both.use("gateway:kept").calls == 2, "the calls do not stand")
+        node.stack.processes["agent"].kill()
+        try:
+            end = time.monotonic() + LEASE + 1
+            while time.monotonic() < end:
+                assert both.use("gateway:kept").nodes == {"a": 2}
+                time.sleep(0.5)
+        finally:
+            node.stack.start_agent()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("emptied", [False, True])
+def test_redis_that_was_killed_counts_right_again(both: Pair, emptied: bool) -> None:
+    first, second = both.nodes
+    gateways = [at(name, first.answering(), limits=Limits(4, when_away=name)) for name in ("open", "closed", "local")]
+    routes = [Route(name, (prefix,), (name,)) for name, prefix in (("open", "1"), ("closed", "2"), ("local", "3"))]
+    routes.append(Route("four", ("",), ("closed",)))
+    both.apply(policy_of(gateways), routes)
+    with both.talking(second, 4):
+        until(lambda: both.use("gateway:closed").calls == 4, "the calls do not stand")
+        first.refused("1001", "2", 503, "gateways-full", explained=False)
+        first.stack.processes["redis"].kill()
+        first.refused("1001", "2", 503, "limits-away", explained=False)
+        first.answered("1001", "1", explained=False)
+        # Two nodes: each has two of four.
+        first.answered("1001", "3", explained=False)
+        if emptied:
+            shutil.rmtree(first.stack.directory / "redis")
+        first.stack.start_redis()
+        until(both.counts, "Redis does not count again")
+        assert both.use("gateway:closed").nodes == {"b": 4}
+        first.refused("1001", "2", 503, "gateways-full", explained=False)
+        first.answered("1001", "1", explained=False)
