@@ -46,6 +46,7 @@ class Leasing:
         self._renewed = 0.0
         self._run = ""
         self._away = False
+        self._owed: list[bytes] = []
 
     def admit(self, call: str, plan: Plan, candidates: Sequence[int], now: float) -> Admission:
         """Take the leases that an attempt of ``plan`` needs, and give back those of the one before.
@@ -118,7 +119,8 @@ class Leasing:
         base = [_wanted(limit) for limit in asked.base]
         groups = [[_wanted(limit) for limit in group] for group in asked.groups]
         member = self._member(call)
-        before = leases.release(member, asked.dropped)
+        before = [*self._owed, *leases.release(member, asked.dropped)]
+        self._owed = []
         try:
             reply = link.ask([*before, leases.take(member, base, groups, now, whole=False)], TIMEOUT)[-1]
             if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
@@ -127,7 +129,10 @@ class Leasing:
         except LateError:
             if self._table.sht_inc(STARTS, "late") >= LATE:
                 self._lost("answers come too late")
-            return self._alone(asked, now, late=True)
+            verdict = self._alone(asked, now, late=True)
+            # Redis may yet take them, for a call that does not have them.
+            self._owed = leases.release(member, _untaken(asked, verdict))
+            return verdict
         except (LinkError, ValueError) as error:
             self._lost(error)
             return self._alone(asked, now, late=False)
@@ -233,6 +238,13 @@ class Leasing:
         gone = [(member, name) for member, name in rows if name not in self._held(member.partition("/")[2])[1]]
         if gone:
             link.tell([command for member, name in gone for command in leases.release(member, [name])], TIMER_TIMEOUT)
+
+
+def _untaken(asked: Claim, verdict: Verdict) -> list[str]:
+    """Names of limits that were asked for and not taken."""
+    wanted = {limit.name for limits in (asked.base, *asked.groups) for limit in limits}
+    taken = () if verdict.chosen is None else (*asked.base, *asked.groups[verdict.chosen])
+    return sorted(wanted - {limit.name for limit in taken})
 
 
 def _at(target: Target, run: str, host: str, port: int) -> Target:

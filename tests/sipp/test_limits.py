@@ -47,9 +47,10 @@ def test_calls_at_once_are_never_exceeded(both: Pair, tmp_path: Path) -> None:
     both.load(rate=20, seconds=SECONDS, talk=1)
     seen = arrivals(tmp_path / "trace")
     assert most_at_once(seen) == 10
-    use = both.use("gateway:a")
-    assert use.calls == 0
-    assert use.refused > 0
+    assert both.use("gateway:a").refused > 0
+    # On a busy machine an answer may be late, and a lease that nobody waited for any more ends by time.
+    until(lambda: both.use("gateway:a").calls == 0, "calls that are over still count", timeout=LEASE + 5)
+    assert all(not held(node) for node in both.nodes)
 
 
 @pytest.mark.timeout(300)
