@@ -10,6 +10,7 @@ known to be away, which the timer's process alone decides to be over.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kemi import limits
@@ -47,6 +48,7 @@ class Leasing:
         self._run = ""
         self._away = False
         self._owed: list[bytes] = []
+        self._known, self._target = "", Target("")
 
     def admit(self, call: str, plan: Plan, candidates: Sequence[int], now: float) -> Admission:
         """Take the leases that an attempt of ``plan`` needs, and give back those of the one before.
@@ -107,10 +109,11 @@ class Leasing:
         known = self._table.sht_get(REDIS, "redis")
         if known is None:
             return None
-        run, host, port = known.split(" ")
-        target = Target.parse(self._url)
-        # By address: no worker waits for a name.
-        return shared_link("calls", target if target.path else _at(target, run, host, int(port)))
+        if known != self._known:
+            run, host, port = known.split(" ")
+            # By address: no worker waits for a name.
+            self._known, self._target = known, _at(Target.parse(self._url), run, host, int(port))
+        return shared_link("calls", self._target)
 
     def _asked(self, call: str, asked: Claim, now: float) -> Verdict:
         link = self._link()
@@ -248,6 +251,8 @@ def _untaken(asked: Claim, verdict: Verdict) -> list[str]:
 
 
 def _at(target: Target, run: str, host: str, port: int) -> Target:
+    if target.path:
+        return replace(target, run=run)
     return Target(host, port, "", target.database, target.username, target.password, run)
 
 

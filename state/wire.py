@@ -256,7 +256,7 @@ def shared_link(purpose: str, target: Target) -> Link:
     One to another target, or of the process that this one was forked from, makes way.
     """
     pid, of, link = _shared.get(purpose, (0, None, None))
-    if link is None or pid != os.getpid() or of != target:
+    if link is None or pid != os.getpid() or (of is not target and of != target):
         if link is not None and pid == os.getpid():
             link.close()
         link = Link(target)
