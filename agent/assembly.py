@@ -64,6 +64,7 @@ def _sound(event: Event) -> bool:
         and isinstance(at, int | float)
         and all(isinstance(event.get(name), kind) for name, kind in needed.items())
         and (event["event"] != "failed" or _sound_steps(event.get("steps", [])))
+        and _sound_names(event.get("limits", []))
         and (event["event"] != "decided" or _sound_decision(event))
         and ("rates" not in event or is_rates(event["rates"]))
     )
@@ -73,6 +74,10 @@ def _sound_steps(steps: Any) -> bool:
     return isinstance(steps, list) and all(
         isinstance(row, list) and [type(cell) for cell in row] == [str, str, str] for row in steps
     )
+
+
+def _sound_names(names: Any) -> bool:
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 
 def _sound_decision(event: Event) -> bool:
@@ -269,6 +274,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         reason=handed.get("reason", ""),
         cost=cost,
         currency=currency,
+        limits=tuple(dict.fromkeys(name for event in events for name in event.get("limits", ()))),
     )
 
 

@@ -19,6 +19,7 @@ from console import (
     explain_command,
     history_commands,
     ivr_commands,
+    limits_commands,
     list_commands,
     media_commands,
     node_commands,
@@ -68,6 +69,7 @@ voicemail_commands.app.command("aside")(voicemail_jobs.aside)
 app.add_typer(ivr_commands.app, name="ivr", help="Menus and phrases in YAML.")
 app.command("say")(speech_commands.say)
 app.command("explain")(explain_command.command)
+app.command("limits")(limits_commands.command)
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
 app.command("status")(node_commands.status)

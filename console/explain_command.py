@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json as jsonlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from msgspec import structs
 
 from console import cdr_output, policy_commands
 from console.node_state import live_state
 from console.output import CommandFailed, Json, err, out, parse_time, print_json
 from kemi.dryrun import Get, with_rates
 from kemi.explain import Explanation, Snapshot, explain, parse_failure
+from kemi.plan import Limit
 from kemi.rpc import RpcError
 from kemi.view import NoPolicyError, View
 from model.call import CallFacts
@@ -27,6 +29,7 @@ from model.record import CallRecord
 from model.settings import Settings
 from state import layout
 from state import records as state_records
+from state.limit_use import Use, usage
 from state.snapshot import NoSnapshotError, SnapshotReader
 from state.store import Store, StoreError
 
@@ -80,10 +83,29 @@ def command(
         )
         live = replace(Snapshot() if policy else _live(settings), drawn=draw)
         explanation = explain(facts, view, live, now, failures)
+    use = _use(settings, explanation)
     if json:
-        print_json(explanation.as_dict())
+        found = explanation.as_dict()
+        in_use = [{**structs.asdict(limit), "in_use": _in_use(limit, use)} for limit in explanation.limits]
+        print_json({**found, "limits": in_use})
     else:
-        _print(explanation)
+        _print(explanation, use)
+
+
+def _use(settings: Settings, explanation: Explanation) -> Mapping[str, Use]:
+    """What is in use of the limits that a call has, as far as Redis tells."""
+    if not explanation.limits:
+        return {}
+    try:
+        return usage(Store(settings.redis_url), [limit.name for limit in explanation.limits])
+    except StoreError as error:
+        err.print(f"{error}; what is in use of limits is not known")
+        return {}
+
+
+def _in_use(limit: Limit, use: Mapping[str, Use]) -> dict[str, int] | None:
+    found = use.get(limit.name)
+    return {"calls": found.calls, "last_second": found.begun} if found is not None else None
 
 
 @contextmanager
@@ -136,12 +158,14 @@ def _live(settings: Settings) -> Snapshot:
         return Snapshot()
 
 
-def _print(explanation: Explanation) -> None:
+def _print(explanation: Explanation, use: Mapping[str, Use]) -> None:
     _print_line("policy", f"version {explanation.version or '(the file)'}")
     for what, subject, found in explanation.steps:
         out.print(f"  {what:<14} {subject:<24} {found}")
     for quote in explanation.rates:
         _print_line("rate", f"{quote.gateway}  {quote}")
+    for limit in explanation.limits:
+        out.print(f"  {'limit':<14} {limit.name:<24} {_limit(limit, use.get(limit.name))}")
     for attempt in explanation.attempts:
         _print_line(f"attempt {attempt.number}", f"{attempt.gateway}  {attempt.uri}")
         if attempt.cause is None:
@@ -153,6 +177,13 @@ def _print(explanation: Explanation) -> None:
     if explanation.app:
         _print_line("to media:", f"app {explanation.app} on {', then '.join(_nodes(explanation))}{_why(explanation)}")
     _print_line("outcome", f"{explanation.outcome} {explanation.status or ''} {result}".rstrip())
+
+
+def _limit(limit: Limit, use: Use | None) -> str:
+    calls, begun = ("?", "?") if use is None else (use.calls, use.begun)
+    parts = [f"{calls} of {limit.calls} calls"] if limit.calls else []
+    parts += [f"{begun} of {limit.per_second} in this second"] if limit.per_second else []
+    return f"{', '.join(parts)}; {limit.when_away} while Redis is away"
 
 
 def _nodes(explanation: Explanation) -> list[str]:

@@ -46,11 +46,8 @@ def kamailio_command(settings: Settings) -> list[str]:
 
 def kamailio_environment(settings: Settings) -> dict[str, str]:
     """The whole environment of Kamailio; nothing is inherited but what is named here."""
-    own = settings.to_env()
-    # Kamailio never asks Redis, and the address may hold a password.
-    del own["STROWGER_REDIS_URL"]
     return {
-        **own,
+        **settings.to_env(),
         "STROWGER_SIP_LISTENERS": " ".join(settings.sip_listeners),
         "STROWGER_RPC_SOCKET": str(settings.rpc_socket),
         "STROWGER_CTL_SOCKET": f"unixs:{settings.run / 'kamailio_ctl'}",

@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from msgspec import structs
+
 from kemi import health as breakers
-from kemi import least_cost, policy
+from kemi import least_cost, limits, policy
 from kemi.health import Health
-from kemi.plan import Attempt, Plan
+from kemi.plan import Attempt, Limit, Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Cause, Failure, reason_of
@@ -80,11 +82,18 @@ class Explanation:
     "Why it is: ``direct``, or that of its way to voicemail."
     rates: tuple[least_cost.Quote, ...] = ()
     "What each gateway takes for the number, where that decides, cheapest first; gateways of other routes included."
+    limits: tuple[Limit, ...] = ()
+    "Of the call, and of the gateways it may go to; they are taken to have room."
 
     def as_dict(self) -> dict[str, object]:
         """As JSON has it."""
         steps = [{"what": what, "subject": subject, "found": found} for what, subject, found in self.steps]
-        return {**asdict(self), "steps": steps, "rates": [quote.as_dict() for quote in self.rates]}
+        return {
+            **asdict(self),
+            "steps": steps,
+            "rates": [quote.as_dict() for quote in self.rates],
+            "limits": [structs.asdict(limit) for limit in self.limits],
+        }
 
 
 @dataclass(slots=True)
@@ -143,7 +152,8 @@ def explain(facts: CallFacts, view: View, live: Snapshot, now: float, failures: 
         refusal = decision.outcome.refusal
         return replace(base, refusal=refusal.id, status=refusal.status)
     plan = decision.outcome.plan
-    return _walk(_at_media(replace(base, route=plan.route), plan), plan, view, live, now, failures)
+    base = replace(base, route=plan.route, limits=limits.named(plan))
+    return _walk(_at_media(base, plan), plan, view, live, now, failures)
 
 
 def _rates(steps: tuple[policy.Step, ...], view: View, now: float) -> tuple[least_cost.Quote, ...]:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import Any
 
 # The modules that hold a file or a memory map; they stay as they are until Kamailio restarts.
-RESIDENT = frozenset({"kemi.main", "kemi.spool", "state.snapshot"})
+RESIDENT = frozenset({"kemi.main", "kemi.spool", "state.snapshot", "state.wire"})
 PACKAGES = ("kemi", "model", "state")
 CALLBACKS = (
     "child_init",
@@ -34,6 +34,8 @@ CALLBACKS = (
     "on_subscribe",
     "on_notified",
     "on_register",
+    "on_call_over",
+    "on_limits_timer",
 )
 
 _handler = globals().get("_handler")

@@ -17,6 +17,18 @@ Rated = tuple[str, str, tuple[tuple[int, ...], ...]]
 and increment as :class:`model.rates.Rate` has them; of a time without a rate nothing more."""
 
 
+class Limit(msgspec.Struct, frozen=True, array_like=True):
+    """How many calls something may have; see :class:`model.limits.Limits`."""
+
+    name: str
+    "``trunk:office``, ``route:national``, ``gateway:carrier-a``."
+    calls: int
+    "0: as many as come."
+    per_second: int
+    "0: as many as come."
+    when_away: str
+
+
 class Attempt(msgspec.Struct, frozen=True, array_like=True):
     """One try at one gateway."""
 
@@ -34,6 +46,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     "The gateway's; True: the default, False: it has none."
     subscriber: str = ""
     "Set: no gateway is called but the phones of this subscriber, all at once; where they are is looked up then."
+    limits: tuple[Limit, ...] = ()
+    "Of the gateway."
 
     @property
     def breaker(self) -> Breaker | None:
@@ -124,6 +138,8 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "Of a least-cost route: what the gateways take, where that is known."
     forwarding: Forwarding | None = None
     "Set: where the call goes, depending on why these attempts failed; before voicemail."
+    limits: tuple[Limit, ...] = ()
+    "Those of the call, whichever gateway it goes to."
 
     @property
     def attempt(self) -> Attempt:

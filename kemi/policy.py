@@ -16,11 +16,11 @@ from urllib.parse import quote
 import msgspec
 from msgspec import structs
 
-from kemi import handover, refusals
+from kemi import handover, limits, refusals
 from kemi import health as breakers
 from kemi.health import Health
 from kemi.least_cost import Ranking, rated
-from kemi.plan import Attempt, Forwarding, Media, Plan, Rated, Voicemail
+from kemi.plan import Attempt, Forwarding, Limit, Media, Plan, Rated, Voicemail
 from kemi.view import View
 from kemi.weighting import weighted_order
 from model.call import CallFacts
@@ -199,6 +199,8 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
                 outcome = _to_gateways(route, numbers, facts.hops, view, live, now, steps)
             else:
                 outcome = _along(route, numbers, facts, 0, view, live, now, steps)
+            if trunk.limits is not None or route.limits is not None:
+                outcome = _limited(outcome, limits.of_call(trunk, route))
     except _Refused as refused:
         outcome = Reject(refused.refusal)
     return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "")
@@ -418,7 +420,14 @@ def _forwarded(
     numbers = structs.replace(numbers, callee=number)
     _check_lists(facts, subscribers.trunk, numbers, view, now, steps)
     route = _route(numbers, subscribers.trunk, view, now, steps)
-    return _along(route, numbers, facts, forwards + 1, view, live, now, steps)
+    outcome = _along(route, numbers, facts, forwards + 1, view, live, now, steps)
+    return _limited(outcome, limits.of_call(subscribers.trunk, route))
+
+
+def _limited(outcome: Relay | ToMedia, more: tuple[Limit, ...]) -> Relay | ToMedia:
+    """With these limits of the call besides those that forwards brought, each once."""
+    known = tuple(dict.fromkeys((*more, *outcome.plan.limits)))
+    return structs.replace(outcome, plan=structs.replace(outcome.plan, limits=known))
 
 
 def _phones_plan(
@@ -507,7 +516,7 @@ def _emergency_plan(emergency: Emergency, number: str, view: View, live: Live, n
     gateways = (view.policy.gateways[name] for name in names)
     # A rewriting that leaves nothing of the number must not cost the call.
     number = emergency.rewrite.apply(number) or number
-    attempts = [structs.replace(_attempt(gateway, number), retry=RetryRule()) for gateway in gateways]
+    attempts = [structs.replace(_attempt(gateway, number), retry=RetryRule(), limits=()) for gateway in gateways]
     if not attempts:
         raise _Refused(refusals.GATEWAYS_DOWN)
     return structs.replace(_planned(EMERGENCY, attempts, view, now, steps), emergency=True)
@@ -633,6 +642,7 @@ def _attempt(gateway: Gateway, number: str) -> Attempt:
         no_reply=gateway.no_reply,
         progress=gateway.progress,
         own_breaker=gateway.breaker is DEFAULT_BREAKER or gateway.breaker or False,
+        limits=() if gateway.limits is None else (limits.of("gateway", gateway.name, gateway.limits),),
     )
 
 
@@ -674,7 +684,9 @@ def forwarded(
     if used >= BRANCHES:
         return structs.replace(decision, steps=tuple(steps))
     left = found.plan.attempts[: BRANCHES - used]
-    following = structs.replace(found.plan, attempts=left, used=used)
+    # The caller's trunk and the route are taken until the call is over.
+    both = tuple(dict.fromkeys((*plan.limits, *found.plan.limits)))
+    following = structs.replace(found.plan, attempts=left, used=used, limits=both)
     return FailureDecision(Retry(following), decision.cause, f"forwarded to {number}", tuple(steps))
 
 
@@ -696,6 +708,8 @@ def to_voicemail(
     following = _voicemail_plan(plan.route, plan.voicemail, reason, original, plan.number, view, live, now, steps)
     if following is None:
         return structs.replace(decision, steps=tuple(steps))
+    # The caller's trunk and the route are taken until the call is over.
+    following = structs.replace(following, limits=plan.limits)
     why = f"{reason}: to app {plan.voicemail.app}"
     return FailureDecision(Retry(following), decision.cause, why, tuple(steps))
 
@@ -735,6 +749,23 @@ def _phones_failed(plan: Plan, failure: Failure, cause: Cause) -> FailureDecisio
     gone = failure.status in (477, 503) or (failure.local and not failure.ringing)
     why = f"no phone of subscriber {plan.attempt.subscriber} was reached" if gone else "the phones' answer"
     return FailureDecision(Reject(refusals.SUBSCRIBER_AWAY) if gone else PassOn(), cause, why)
+
+
+def candidates(plan: Plan, live: Live, now: float) -> list[int]:
+    """Which attempts could be made now, from the plan's current one on, for limits to choose from."""
+    return [
+        index
+        for index in range(plan.current, len(plan.attempts))
+        if index == plan.current
+        or (plan.attempts[index].gateway not in plan.excluded and not _shut(plan.attempts[index], live, now))
+    ]
+
+
+def full(failure: Failure, decision: FailureDecision, steps: tuple[Step, ...]) -> FailureDecision:
+    """What happens instead of ``decision`` where no attempt that is left has room under its limits."""
+    outcome = _exhausted(failure, decision.cause)
+    steps = (*decision.steps, *steps)
+    return FailureDecision(outcome, decision.cause, "no attempt is left that has room under its limits", steps)
 
 
 def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: Live, now: float) -> FailureDecision:

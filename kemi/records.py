@@ -20,9 +20,10 @@ def started(now: float) -> Event:
 
 
 def decided(
-    call: str, call_id: str, from_tag: str, facts: CallFacts, decision: policy.Decision, version: int, now: float
-) -> Event:
-    """A new call was decided, by the policy's ``version``; 0 where there is none."""
+    call: str, call_id: str, from_tag: str, facts: CallFacts, decision: policy.Decision, version: int, now: float,
+    limits: tuple[str, ...] = (),
+) -> Event:  # fmt: skip
+    """A new call was decided, by the policy's ``version``; 0 where there is none. It counts under ``limits``."""
     outcome = decision.outcome
     event: Event = {
         "event": "decided",
@@ -43,7 +44,7 @@ def decided(
     }
     if outcome.plan.rates:
         event["rates"] = outcome.plan.rates
-    return event | _handed_over(outcome.plan)
+    return event | _handed_over(outcome.plan) | ({"limits": limits} if limits else {})
 
 
 def _handed_over(plan: Plan) -> Event:
@@ -51,9 +52,10 @@ def _handed_over(plan: Plan) -> Event:
 
 
 def failed(
-    call: str, plan: Plan, failure: Failure, decision: policy.FailureDecision, rang: float | None, now: float
-) -> Event:
-    """An attempt failed, and was the last one unless there is a ``next``."""
+    call: str, plan: Plan, failure: Failure, decision: policy.FailureDecision, rang: float | None, now: float,
+    limits: tuple[str, ...] = (),
+) -> Event:  # fmt: skip
+    """An attempt failed, and was the last one unless there is a ``next``, which counts under ``limits`` as well."""
     outcome = decision.outcome
     event: Event = {
         "event": "failed",
@@ -75,6 +77,8 @@ def failed(
         event["do_not_disturb"] = True
     if decision.steps:
         event["steps"] = decision.steps
+    if limits:
+        event["limits"] = limits
     if isinstance(outcome, policy.Retry):
         voicemail = _handed_over(outcome.plan) if outcome.plan.original and not plan.original else {}
         if outcome.plan.used != plan.used and (outcome.plan.rates or plan.rates):

@@ -34,5 +34,13 @@ MEDIA_LOOP = Refusal("media-loop", 482, "Media Loop", cause=25)
 # RFC 3261 section 16.7 step 6: a 503 is not passed on, or the peer would take this proxy for overloaded.
 GATEWAYS_FAILED = Refusal("gateways-failed", 500, "Gateways Failed", cause=41)
 POST_DIAL_DELAY = Refusal("post-dial-delay", 408, "No Gateway Answered In Time", cause=102)
+# Another peer's switch tries its next way on 503 with cause 34, as it does where a trunk group is full. A Retry-After
+# would have it leave this proxy alone, for other calls too; a second is what a limit of calls a second needs.
+LIMITS = {
+    "calls": Refusal("calls-limit", 503, "No Line Free", cause=34),
+    "rate": Refusal("rate-limit", 503, "Too Many Calls A Second", cause=42, retry_after=1),
+}
+GATEWAYS_FULL = Refusal("gateways-full", 503, "Gateways Full", cause=34)
+LIMITS_AWAY = Refusal("limits-away", 503, "Limits Not Known", cause=41, retry_after=5)
 
 BLOCKED = {kind: Refusal(f"blocked-{kind.value}", 403, "Call Blocked", cause=21) for kind in Kind}

@@ -12,7 +12,7 @@ import os
 import random
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache, wraps
@@ -22,8 +22,9 @@ from typing import Any
 import KSR
 from msgspec import structs
 
-from kemi import handover, health, lamps, policy, records, refusals, route_token
+from kemi import handover, health, lamps, limits, policy, records, refusals, route_token
 from kemi.health import Health
+from kemi.leasing import Leasing
 from kemi.phones import Demand, Phones
 from kemi.plan import Attempt, Plan
 from kemi.spool import shared_spool
@@ -63,6 +64,7 @@ MAIN_PROCESS = 0
 _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
+_leasing = Leasing(KSR.htable, _settings.node, _settings.redis_url, KSR.err)
 _calls = itertools.count()
 # The kernel's: workers are forks of one process, and must not draw the same numbers as one another.
 _random = random.SystemRandom()
@@ -141,6 +143,19 @@ class Handler:
         if _end_trial():
             _change(Plan.loads(KSR.pv.get(PLAN)).attempt.gateway, health.freed)
         _record_cancelled()
+
+    def on_call_over(self, _msg: Any, call: str) -> int:
+        """A call that has leases is over, however it ended."""
+        try:
+            _leasing.release(call)
+        except Exception as error:
+            KSR.err(f"leases are left to end by themselves: {type(error).__name__}\n")
+        return OK
+
+    @guarded
+    def on_limits_timer(self) -> None:
+        """In a process of its own, which may wait for Redis."""
+        _leasing.tick(_rows, time.time())
 
     @guarded
     def on_bye(self) -> None:
@@ -288,7 +303,10 @@ def _begin_call(marks: Mapping[str, str]) -> None:
         if proved is None:
             return
         facts, version, decision = proved
-    _spooled(records.decided(call, call_id, from_tag, facts, decision, version, now))
+    taken: tuple[str, ...] = ()
+    if not isinstance(decision.outcome, policy.Reject) and limits.limited(decision.outcome.plan):
+        decision, taken = _admitted(call, decision, decision.outcome, now)
+    _spooled(records.decided(call, call_id, from_tag, facts, decision, version, now, taken))
     if isinstance(decision.outcome, policy.Reject):
         _refuse(decision.outcome.refusal)
     else:
@@ -300,6 +318,44 @@ def _begin_call(marks: Mapping[str, str]) -> None:
         _relay(decision.outcome.plan)
 
 
+def _admitted(
+    call: str, decision: policy.Decision, outcome: policy.Relay | policy.ToMedia, now: float
+) -> tuple[policy.Decision, tuple[str, ...]]:
+    """What limits make of a decision, and names of those under which the call counts now."""
+    plan = outcome.plan
+    found = _leasing.admit(call, plan, range(len(plan.attempts)), now)
+    steps = (*decision.steps, *found.steps)
+    if found.plan is None:
+        assert found.refusal is not None
+        return structs.replace(decision, outcome=policy.Reject(found.refusal), steps=steps), ()
+    return structs.replace(decision, outcome=structs.replace(outcome, plan=found.plan), steps=steps), found.taken
+
+
+def _admitted_next(
+    call: str, plan: Plan, failure: Failure, decision: policy.FailureDecision, now: float
+) -> tuple[policy.FailureDecision, tuple[str, ...]]:
+    """The same of a decision that follows a failed attempt of ``plan``."""
+    outcome = decision.outcome
+    if not isinstance(outcome, policy.Retry) or not (limits.limited(outcome.plan) or limits.limited(plan)):
+        return decision, ()
+    following = outcome.plan
+    found = _leasing.admit(call, following, policy.candidates(following, _live, now), now)
+    if found.plan is None:
+        return policy.full(failure, decision, found.steps), ()
+    retry, steps = policy.Retry(found.plan), (*decision.steps, *found.steps)
+    return structs.replace(decision, outcome=retry, steps=steps), found.taken
+
+
+def _rows(table: str) -> Iterator[tuple[str, str]]:
+    """Keys and values of a table in shared memory, parts of which are locked meanwhile."""
+    KSR.htable.sht_iterator_start("rows", table)
+    try:
+        while KSR.htable.sht_iterator_next("rows") > 0:
+            yield KSR.pv.get("$shtitkey(rows)"), KSR.pv.get("$shtitval(rows)")
+    finally:
+        KSR.htable.sht_iterator_end("rows")
+
+
 def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
     now = time.time()
     if not plan.attempt.subscriber:
@@ -308,11 +364,15 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
         decision = _redirected(plan, now)
     else:
         decision = policy.next_attempt(plan, failure, _live, now)
+    call: str = KSR.pv.get(CALL_ID)
+    decision, taken = _admitted_next(call, plan, failure, decision, now)
     if plan.forwarding is not None and not isinstance(decision.outcome, policy.Retry):
         decision = _forwarded(plan, failure, decision, now)
+        decision, taken = _admitted_next(call, plan, failure, decision, now)
     if (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
         decision = _to_voicemail(plan, failure, reason, decision, now)
-    _spooled(records.failed(KSR.pv.get(CALL_ID), plan, failure, decision, _rang(), now))
+        decision, taken = _admitted_next(call, plan, failure, decision, now)
+    _spooled(records.failed(call, plan, failure, decision, _rang(), now, taken))
     match decision.outcome:
         case policy.Retry(plan=following):
             _relay(following)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
+from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
 
@@ -101,6 +102,8 @@ class Trunk:
     "Whether P-Asserted-Identity names the caller (RFC 3325 section 4)."
     tags: tuple[str, ...] = ()
     "What routes may ask for."
+    limits: Limits | None = None
+    "Of its calls; None: none."
 
 
 PENALTIES = {"transport": 2, "time-out": 2, "server-fault": 2, "capacity": 1}
@@ -151,6 +154,8 @@ class Gateway:
     "Whether it is a media node: calls reach it by a hand-over (:mod:`model.handover`) and may come back from it."
     weight: int = 1
     "Of a media node: its share of the calls that go to voicemail."
+    limits: Limits | None = None
+    "Of calls to it; None: none."
 
     @property
     def uri(self) -> str:
@@ -257,6 +262,8 @@ class Route:
     "Set where the strategy is ``least_cost``."
     subscribers: bool = False
     "Set: the rewritten number is a subscriber, whose phones are called; it has no gateways."
+    limits: Limits | None = None
+    "Of calls that take it; None: none."
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,8 @@ class CallRecord:
     "What the answered gateway takes for it, a decimal number (:mod:`model.rates`); empty where that is not known."
     currency: str = ""
     "Of the cost."
+    limits: tuple[str, ...] = ()
+    "Those under which it counted at some time: ``trunk:office``, ``gateway:carrier-a``."
 
     @property
     def gateway(self) -> str:
@@ -111,6 +113,7 @@ class CallRecord:
             known["outcome"] = Outcome(known["outcome"])
             known["attempts"] = tuple(AttemptRecord(**_known(AttemptRecord, item)) for item in known["attempts"])
             known["steps"] = tuple((str(what), str(of), str(found)) for what, of, found in known["steps"])
+            known["limits"] = tuple(map(str, known.get("limits", ())))
             return cls(**known)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no call record: {error}") from None

@@ -184,6 +184,26 @@ class Retry(Section):
         return only
 
 
+class LimitsSection(Section):
+    """How many calls there may be, over all nodes together ([limits.md](limits.md))."""
+
+    calls: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="At once, from the INVITE until the call is over."
+    )
+    per_second: int | None = Field(default=None, ge=1, le=10_000, description="Begun within any second.")
+    when_away: Literal["open", "closed", "local"] = Field(
+        default="local",
+        description="While Redis is away: `open`: no limit; `closed`: no call; `local`: each node keeps to an equal "
+        "share of the limit by itself.",
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.calls is None and self.per_second is None:
+            raise ValueError("limits nothing: give 'calls', 'per_second' or both")
+        return self
+
+
 class TrunkSection(Section):
     """Where calls come from. The most specific network that holds a call's source decides on its trunk."""
 
@@ -200,6 +220,7 @@ class TrunkSection(Section):
         description="P-Asserted-Identity names the caller (RFC 3325). Only for a peer that vouches for it.",
     )
     tags: Listed[Name] = Field(default=(), description="What a route's own `tags` may ask for.")
+    limits: LimitsSection | None = Field(default=None, description="Of calls from here.")
 
 
 class SubscribersSection(Section):
@@ -309,6 +330,9 @@ class GatewaySection(Section):
         default=_GATEWAY.probe,
         description="Ask it by OPTIONS whether it is there, and call it only while it is. Only for a gateway that "
         "answers OPTIONS.",
+    )
+    limits: LimitsSection | None = Field(
+        default=None, description="Of calls to it. One that has no room is skipped, and not taken for failed."
     )
 
 
@@ -526,6 +550,7 @@ class RouteSection(Section):
         default=_ROUTE.ring,
         description="Ringing for this long, the call counts as unanswered: `20s` sends it to `voicemail` then.",
     )
+    limits: LimitsSection | None = Field(default=None, description="Of calls that take this route.")
 
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:

@@ -27,6 +27,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "subscribers": document.SubscribersSection,
     "A gateway": document.GatewaySection,
     "breaker": document.BreakerSection,
+    "limits": document.LimitsSection,
     "A media node": document.MediaNodeSection,
     "emergency": document.EmergencySection,
     "A route": document.RouteSection,

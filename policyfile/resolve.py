@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from model.limits import Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
 from model.policy import (
@@ -89,6 +90,7 @@ def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
         anonymous=trunk.anonymous == "accept",
         trust_identity=trunk.trust_identity,
         tags=trunk.tags,
+        limits=_limits(trunk.limits),
     )
 
 
@@ -124,6 +126,7 @@ def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
         progress=gateway.progress,
         breaker=_breaker(gateway.breaker),
         probe=gateway.probe,
+        limits=_limits(gateway.limits),
     )
 
 
@@ -172,11 +175,16 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         voicemail=Voicemail(**route.voicemail.model_dump()) if route.voicemail else None,
         least_cost=_least_cost(route) if strategy is Strategy.LEAST_COST else None,
         subscribers=route.subscribers,
+        limits=_limits(route.limits),
     )
 
 
 def _least_cost(route: written.RouteSection) -> LeastCost:
     return LeastCost(route.at_most or written.MAX_ATTEMPTS, route.max_price or 0, route.unrated)
+
+
+def _limits(limits: written.LimitsSection | None) -> Limits | None:
+    return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away) if limits is not None else None
 
 
 def is_narrowed(route: written.RouteSection) -> bool:

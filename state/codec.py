@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from model.entries import Action, Entry, Kind
+from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
 from model.policy import (
@@ -52,6 +53,9 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
     if policy.subscribers is None:
         del data["subscribers"]
+    for part in (*data["trunks"], *data["gateways"].values()):
+        if not part["limits"]:
+            del part["limits"]
     return data
 
 
@@ -74,7 +78,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "media", "narrowing", "subscribers", "voicemail", "weights"):
+    for name in ("least_cost", "limits", "media", "narrowing", "subscribers", "voicemail", "weights"):
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -114,6 +118,7 @@ def _route(data: dict[str, Any]) -> Route:
             "media": MediaApp(**media) if media else None,
             "voicemail": Voicemail(**{**voicemail, "when": tuple(voicemail["when"])}) if voicemail else None,
             "least_cost": LeastCost(**least_cost) if least_cost else None,
+            "limits": _limits(data),
         }
     )
 
@@ -185,13 +190,17 @@ def _subscribers(data: dict[str, Any]) -> Subscribers:
 
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
-    return Trunk(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+    return Trunk(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
-    return Gateway(**{**data, **parts})
+    return Gateway(**{**data, **parts, "limits": _limits(data)})
+
+
+def _limits(data: dict[str, Any]) -> Limits | None:
+    return Limits(**data["limits"]) if data.get("limits") else None
 
 
 def _dialling(data: dict[str, Any]) -> Dialling:

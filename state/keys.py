@@ -47,6 +47,11 @@ APPLIED = f"{_TAG}:applied"
 RECORDS = f"{_TAG}:cdr"
 "Stream of the records of calls that are over, of all nodes: record (JSON, see model/record.py)."
 
+LIMITS = f"{_TAG}:limits"
+"Hash: run (run_id of this Redis), since (Unix time in milliseconds at which a node first saw it)."
+LIMIT_NODES = f"{_TAG}:limits:nodes"
+"Sorted set: nodes that keep limits, by the Unix time in milliseconds until which each counts as live."
+
 MWI = f"{_TAG}:vm:mwi"
 "Hash: mailbox to what its lamps show (JSON, see state/mwi.py); an entry for each mailbox, empty ones too."
 MWI_CHANGES = f"{_TAG}:vm:mwi:changes"
@@ -58,6 +63,21 @@ MWI_SENDER = f"{_TAG}:vm:mwi:sender"
 def rates(gateway: str) -> str:
     """Key of a hash, a gateway's rate sheet: prefix and beginning to the rate (see state/rates.py)."""
     return f"{_TAG}:rates:{gateway}"
+
+
+def limit_leases(name: str) -> str:
+    """Key of a sorted set: `node/call` of each call under a limit, by the Unix time in ms at which that ends."""
+    return f"{_TAG}:limits:calls:{name}"
+
+
+def limit_starts(name: str) -> str:
+    """Key of a list: Unix times in microseconds at which the last calls under a limit began, newest first."""
+    return f"{_TAG}:limits:starts:{name}"
+
+
+def limit_refusals(minute: int) -> str:
+    """Key of a hash: what each limit refused in a minute, counted from 1970, by the key of its leases; it expires."""
+    return f"{_TAG}:limits:refused:{minute}"
 
 
 def spool(node: str) -> str:

@@ -104,8 +104,8 @@ BREAKAGES = {
                                "OSError", "kemi/routing.py"),
     "breaks-after-a-new-module": (
         'Path("model/fresh.py").write_text("X = 1\\n"); '
-        'replace("kemi/policy.py", "from kemi import handover, refusals", '
-        '"from kemi import handover, refusals, nothing\\nimport model.fresh")', "ImportError", "kemi/policy.py",
+        'replace("kemi/policy.py", "from kemi import handover, limits, refusals", '
+        '"from kemi import handover, limits, refusals, nothing\\nimport model.fresh")', "ImportError", "kemi/policy.py",
     ),
     "new-module-breaks": (
         'Path("model/fresh.py").write_text("X = 1 / 0\\n"); '

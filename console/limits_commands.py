@@ -1,0 +1,74 @@
+"""`strowger limits`: what the limits of the policy in force are, and what is in use of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from console.node_state import kamcmd
+from console.output import Json, out, print_json, print_table
+from kemi import limits
+from kemi.plan import Limit
+from kemi.rpc import RpcError
+from model.policy import Policy, Route
+from model.settings import Settings
+from state.limit_use import Use, usage
+from state.store import Store
+
+
+def command(json: Json = False) -> None:
+    """Limits of trunks, routes and gateways: what is in use over all nodes, and what they refused lately."""
+    settings = Settings.from_env()
+    store = Store(settings.redis_url)
+    found = tuple(of_policy(*store.policy().decode()))
+    use = usage(store, [limit.name for limit in found])
+    counts = _counts(settings)
+    rows = [_row(limit, use[limit.name]) for limit in found]
+    if json:
+        print_json({"redis_counts": counts, "limits": rows})
+        return
+    if counts is False and rows:
+        out.print("On this node Redis does not count at present: what `when_away` says holds.")
+    print_table(
+        ("limit", "calls", "by node", "a second", "when away", "refused in 10 min"),
+        [_cells(row) for row in rows],
+        empty="no limits",
+    )
+
+
+def of_policy(policy: Policy, routes: tuple[Route, ...]) -> Iterator[Limit]:
+    """Every limit of a policy."""
+    owners = (("trunk", policy.trunks), ("route", routes), ("gateway", tuple(policy.gateways.values())))
+    for scope, parts in owners:
+        for part in parts:
+            if part.limits is not None:
+                yield limits.of(scope, part.name, part.limits)
+
+
+def _counts(settings: Settings) -> bool | None:
+    """Whether Redis counts for this node; None: its Kamailio does not tell."""
+    try:
+        with kamcmd(settings) as rpc:
+            return "redis" in rpc.htable_dump("limits")
+    except RpcError:
+        return None
+
+
+def _row(limit: Limit, use: Use) -> dict[str, Any]:
+    return {
+        "limit": limit.name,
+        "calls": use.calls,
+        "calls_limit": limit.calls or None,
+        "nodes": dict(sorted(use.nodes.items())),
+        "last_second": use.begun if limit.per_second else None,
+        "per_second_limit": limit.per_second or None,
+        "when_away": limit.when_away,
+        "refused": use.refused,
+    }
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    nodes = ", ".join(f"{node} {calls}" for node, calls in row["nodes"].items())
+    rate = f"{row['last_second']} of {row['per_second_limit']}" if row["per_second_limit"] else ""
+    calls = f"{row['calls']} of {row['calls_limit']}" if row["calls_limit"] else str(row["calls"])
+    return row["limit"], calls, nodes, rate, row["when_away"], str(row["refused"])

@@ -1,0 +1,260 @@
+"""The leases of this node's calls: taken from Redis in one round trip, released, renewed while Kamailio has the call.
+
+What the node holds stands in Kamailio's shared memory, so a call's leases live exactly as long as its dialog is known
+here: whatever kills the node, nobody renews them and they end by themselves. ``table`` is Kamailio's htable module.
+
+Only calls that have a limit come here. Each waits for Redis at most :data:`TIMEOUT`, and not at all once Redis is
+known to be away, which the timer's process alone decides to be over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from kemi import limits
+from kemi.limits import AWAY, CALLS, RATE, Admission, Claim, Verdict
+from kemi.plan import Limit, Plan
+from model.limits import CLOSED, OPEN
+from state import limits as leases
+from state.limits import Wanted
+from state.wire import LateError, Link, LinkError, ReplyError, Target, packed, shared_link
+
+LEASES, HELD, STARTS, ANSWERED, REDIS = "leases", "held", "starts", "answered", "limits"
+"""Tables in shared memory: call to the time of its first lease and the limits' names; limit to number of calls; limit
+and second to number of calls, and how many answers of Redis were late; calls that were answered; and what is known of
+Redis: where it is (only while it counts), and how many nodes there are."""
+
+TIMEOUT = 0.05
+"Seconds that a call waits for Redis."
+LATE = 3
+"So many answers in a row that come too late mean that Redis is away."
+TIMER_TIMEOUT = 1.0
+"Seconds that the timer's process waits."
+BATCH = 2000
+"Leases that are renewed by one script."
+SETUP = 340.0
+"Seconds after which a call that was never answered is over, longer than tm keeps one (max_inv_lifetime)."
+
+
+class Leasing:
+    """The leases of the calls of ``node``, at the Redis at ``url``."""
+
+    def __init__(self, table: Any, node: str, url: str, log: Callable[[str], object]) -> None:
+        self._table, self._node, self._log = table, node, log
+        self._url = url
+        self._renewed = 0.0
+        self._run = ""
+        self._away = False
+        self._owed: list[bytes] = []
+        self._known, self._target = "", Target("")
+
+    def admit(self, call: str, plan: Plan, candidates: Sequence[int], now: float) -> Admission:
+        """Take the leases that an attempt of ``plan`` needs, and give back those of the one before.
+
+        ``candidates`` are indices of attempts, as :class:`kemi.limits.Claim` has them.
+        """
+        since, held = self._held(call)
+        asked = limits.claim(plan, candidates, held)
+        self._count(asked.dropped, -1)
+        verdict = self._asked(call, asked, now)
+        found = limits.admission(plan, asked, verdict)
+        kept = [name for name in held if name not in asked.dropped]
+        if since or found.taken:
+            self._table.sht_sets(LEASES, call, " ".join((str(since or int(now)), *kept, *found.taken)))
+        return found
+
+    def release(self, call: str) -> None:
+        """The call is over."""
+        names = self._forget(call)
+        self._table.sht_rm(ANSWERED, call)
+        self._count(names, -1)
+        link = self._link()
+        if names and link is not None:
+            try:
+                link.tell(leases.release(self._member(call), names), TIMEOUT)
+            except LinkError as error:
+                self._lost(error)
+
+    def held(self, call: str) -> bool:
+        """Whether a call has leases."""
+        return self._table.sht_get(LEASES, call) is not None
+
+    def _held(self, call: str) -> tuple[int, list[str]]:
+        since, *names = (self._table.sht_get(LEASES, call) or "0").split()
+        return int(since), names
+
+    def _forget(self, call: str) -> list[str]:
+        # Under the lock, as the timer's process may find the same call over.
+        self._table.sht_lock(LEASES, call)
+        try:
+            _, names = self._held(call)
+            self._table.sht_rm(LEASES, call)
+            return names
+        finally:
+            self._table.sht_unlock(LEASES, call)
+
+    def _member(self, call: str) -> str:
+        return f"{self._node}/{call}"
+
+    def _count(self, names: Sequence[str], by: int) -> None:
+        change = self._table.sht_inc if by > 0 else self._table.sht_dec
+        for name in names:
+            change(HELD, name)
+
+    # With Redis.
+
+    def _link(self) -> Link | None:
+        known = self._table.sht_get(REDIS, "redis")
+        if known is None:
+            return None
+        if known != self._known:
+            run, host, port = known.split(" ")
+            # By address: no worker waits for a name.
+            self._known, self._target = known, _at(Target.parse(self._url), run, host, int(port))
+        return shared_link("calls", self._target)
+
+    def _asked(self, call: str, asked: Claim, now: float) -> Verdict:
+        link = self._link()
+        if link is None:
+            return self._alone(asked, now, late=False)
+        base = [_wanted(limit) for limit in asked.base]
+        groups = [[_wanted(limit) for limit in group] for group in asked.groups]
+        member = self._member(call)
+        before = [*self._owed, *leases.release(member, asked.dropped)]
+        self._owed = []
+        try:
+            reply = link.ask([*before, leases.take(member, base, groups, now, whole=False)], TIMEOUT)[-1]
+            if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
+                (reply,) = link.ask([leases.take(member, base, groups, now, whole=True)], TIMEOUT)
+            answer = leases.taken(reply, base, groups)
+        except LateError:
+            if self._table.sht_inc(STARTS, "late") >= LATE:
+                self._lost("answers come too late")
+            verdict = self._alone(asked, now, late=True)
+            # Redis may yet take them, for a call that does not have them.
+            self._owed = leases.release(member, _untaken(asked, verdict))
+            return verdict
+        except (LinkError, ValueError) as error:
+            self._lost(error)
+            return self._alone(asked, now, late=False)
+        if answer.chosen is not None:
+            self._count([limit.name for limit in (*asked.base, *asked.groups[answer.chosen])], 1)
+        return Verdict(answer.chosen, {full.name: full.kind for full in answer.full}, answer.refused)
+
+    def _lost(self, error: object) -> None:
+        if self._table.sht_get(REDIS, "redis") is not None:
+            self._table.sht_rm(REDIS, "redis")
+            self._log(f"limits are judged without Redis: {error}\n")
+
+    # Without.
+
+    def _alone(self, asked: Claim, now: float, *, late: bool) -> Verdict:
+        """What this node makes of a claim by itself; ``late``: Redis is there, but did not answer this time."""
+        away = tuple(limit.name for limit in asked.base)
+        if (full := self._take_alone(asked.base, now, late=late)) is not None:
+            return Verdict(None, dict([full]), refused=True)
+        passed: dict[str, str] = {}
+        for chosen, group in enumerate(asked.groups):
+            if (full := self._take_alone(group, now, late=late)) is None:
+                return Verdict(chosen, passed, away=(*away, *(limit.name for limit in group)))
+            passed.update([full])
+        self._count(away, -1)
+        return Verdict(None, passed)
+
+    def _take_alone(self, wanted: Sequence[Limit], now: float, *, late: bool) -> tuple[str, str] | None:
+        """Count a call under all of these; the limit that has no room and why, and then under none."""
+        for done, limit in enumerate(wanted, 1):
+            count = self._table.sht_inc(HELD, limit.name)
+            if why := self._full_alone(limit, count, now, late=late):
+                self._count([limit.name for limit in wanted[:done]], -1)
+                return limit.name, why
+        return None
+
+    def _full_alone(self, limit: Limit, count: int, now: float, *, late: bool) -> str:
+        if limit.when_away == OPEN:
+            return ""
+        if limit.when_away == CLOSED or late:
+            return AWAY
+        nodes = int(self._table.sht_get(REDIS, "nodes") or 1)
+        if limit.calls and count > limit.calls // nodes:
+            return CALLS
+        if limit.per_second:
+            begun = self._table.sht_inc(STARTS, f"{limit.name}@{int(now)}")
+            return RATE if begun > limit.per_second // nodes else ""
+        return ""
+
+    # The timer's process, where waiting costs no call.
+
+    def tick(self, iterate: Callable[[str], Iterator[tuple[str, str]]], now: float) -> None:
+        """Tell Redis that this node is live, bring it all leases where that is due, and say whether it counts.
+
+        ``iterate`` goes through the rows of a table.
+        """
+        try:
+            self._report(iterate, now)
+            self._away = False
+        except (LinkError, ValueError, OSError) as error:
+            self._table.sht_rm(REDIS, "redis")
+            if not self._away:
+                self._log(f"limits are judged without Redis: {error}\n")
+            self._away = True
+
+    def _report(self, iterate: Callable[[str], Iterator[tuple[str, str]]], now: float) -> None:
+        target = Target.parse(self._url).resolved()
+        link = shared_link("timer", target)
+        link.ask([packed("PING")], TIMER_TIMEOUT)
+        run = link.run
+        due = run != self._run or not 0 <= now - self._renewed < leases.RENEW_EVERY
+        rows = self._live(list(iterate(LEASES)), now) if due else []
+        for begin in range(0, max(1, len(rows)), BATCH):
+            batch = rows[begin : begin + BATCH]
+            (reply,) = link.ask([leases.report(self._node, run, batch)], TIMER_TIMEOUT)
+        if not isinstance(reply, list) or link.run != run:
+            raise LinkError(str(reply))
+        self._take_back(link, rows)
+        if due:
+            self._renewed, self._run = now, run
+        known, nodes = reply
+        self._table.sht_seti(REDIS, "nodes", nodes)
+        self._table.sht_seti(STARTS, "late", 0)
+        # Until then a Redis that was restarted may lack leases of other nodes.
+        if known >= leases.SETTLING * 1000:
+            self._table.sht_sets(REDIS, "redis", f"{run} {target.host or '-'} {target.port}")
+        else:
+            self._table.sht_rm(REDIS, "redis")
+
+    def _live(self, rows: Iterable[tuple[str, str]], now: float) -> list[tuple[str, str]]:
+        """Member and limit of each lease; calls that were never answered and cannot be there any more are released."""
+        found = []
+        for call, value in rows:
+            since, *names = value.split()
+            if now - int(since) > SETUP and self._table.sht_get(ANSWERED, call) is None:
+                self.release(call)
+            else:
+                found += [(self._member(call), name) for name in names]
+        return found
+
+    def _take_back(self, link: Link, rows: Iterable[tuple[str, str]]) -> None:
+        """End leases that were renewed although they had ended meanwhile."""
+        gone = [(member, name) for member, name in rows if name not in self._held(member.partition("/")[2])[1]]
+        if gone:
+            link.tell([command for member, name in gone for command in leases.release(member, [name])], TIMER_TIMEOUT)
+
+
+def _untaken(asked: Claim, verdict: Verdict) -> list[str]:
+    """Names of limits that were asked for and not taken."""
+    wanted = {limit.name for limits in (asked.base, *asked.groups) for limit in limits}
+    taken = () if verdict.chosen is None else (*asked.base, *asked.groups[verdict.chosen])
+    return sorted(wanted - {limit.name for limit in taken})
+
+
+def _at(target: Target, run: str, host: str, port: int) -> Target:
+    if target.path:
+        return replace(target, run=run)
+    return Target(host, port, "", target.database, target.username, target.password, run)
+
+
+def _wanted(limit: Limit) -> Wanted:
+    return Wanted(limit.name, limit.calls, limit.per_second)

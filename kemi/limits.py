@@ -1,0 +1,126 @@
+"""Limits of a call's plan: what it asks for, and what the answer makes of it; pure. :mod:`kemi.leasing` asks.
+
+A plan names its limits: those of the call (its trunk, its route) and those of each attempt's gateway. A call counts
+under its own from the INVITE to its end, and under a gateway's while it is with that gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import msgspec
+from msgspec import structs
+
+from kemi import refusals
+from kemi.plan import Limit, Plan
+from model.limits import Limits
+from model.policy import Refusal, Route, Trunk
+
+CALLS, RATE, AWAY = "calls", "rate", "away"
+"Why a limit has no room: the calls at once, the calls a second, or nobody knows as Redis is away."
+
+Step = tuple[str, str, str]
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What an attempt of a call needs before it may begin."""
+
+    base: tuple[Limit, ...]
+    "Each must have room."
+    candidates: tuple[int, ...]
+    "Indices of the attempts that may be next, in order: the first is taken whose limits all have room."
+    groups: tuple[tuple[Limit, ...], ...]
+    "Of each candidate."
+    dropped: tuple[str, ...]
+    "Names of limits under which the call counts no longer."
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What came of a claim."""
+
+    chosen: int | None
+    "Which of the candidates, by its place among them; None: none."
+    full: Mapping[str, str]
+    "Limits that had no room, by name, and why."
+    refused: bool = False
+    "Whether it was one of the base."
+    away: tuple[str, ...] = ()
+    "Limits that were judged without Redis."
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """What limits make of a call or of its next attempt."""
+
+    plan: Plan | None
+    "With the attempt that begins now; None: none may."
+    refusal: Refusal | None
+    "Set where there is no plan."
+    steps: tuple[Step, ...]
+    taken: tuple[str, ...]
+    "Names of the limits under which the call counts from now on, besides those before."
+
+
+def of(scope: str, name: str, limits: Limits) -> Limit:
+    """A limit as a plan has it; ``scope`` is what it belongs to."""
+    return Limit(f"{scope}:{name}", limits.calls, limits.per_second, limits.when_away)
+
+
+def of_call(trunk: Trunk, route: Route) -> tuple[Limit, ...]:
+    """The limits of a call, whichever gateway it goes to. What else may limit calls gets its line here."""
+    owners = (("trunk", trunk.name, trunk.limits), ("route", route.name, route.limits))
+    return tuple(of(scope, name, limits) for scope, name, limits in owners if limits is not None)
+
+
+def limited(plan: Plan) -> bool:
+    """Whether anything limits a plan."""
+    return plan.limits != () or any(attempt.limits for attempt in plan.attempts)
+
+
+def named(plan: Plan) -> tuple[Limit, ...]:
+    """Every limit of a plan, once."""
+    gateways = (limit for attempt in plan.attempts for limit in attempt.limits)
+    return tuple(dict.fromkeys((*plan.limits, *gateways)))
+
+
+def claim(plan: Plan, candidates: Sequence[int], held: Sequence[str]) -> Claim:
+    """What a plan asks for; ``held`` are names of limits under which the call counts already."""
+    kept = {limit.name for limit in plan.limits}
+    return Claim(
+        base=tuple(limit for limit in plan.limits if limit.name not in held),
+        candidates=tuple(candidates),
+        groups=tuple(plan.attempts[index].limits for index in candidates),
+        dropped=tuple(name for name in held if name not in kept),
+    )
+
+
+def admission(plan: Plan, asked: Claim, verdict: Verdict) -> Admission:
+    """What becomes of a plan whose claim got this verdict."""
+    steps = [("limit", name, _WHY[why]) for name, why in verdict.full.items()]
+    steps += [("limit", name, "Redis is away: judged by this node alone") for name in verdict.away]
+    if verdict.chosen is None:
+        return Admission(None, _refusal(verdict), tuple(steps), ())
+    taken = tuple(limit.name for limit in (*asked.base, *asked.groups[verdict.chosen]))
+    steps += [("lease", name, "taken") for name in taken]
+    return Admission(_begun(plan, asked.candidates[verdict.chosen]), None, tuple(steps), taken)
+
+
+_WHY = {CALLS: "has no room for another call", RATE: "has no room within this second", AWAY: "Redis is away: closed"}
+
+
+def _begun(plan: Plan, index: int) -> Plan:
+    """The plan with attempt ``index`` as the one under way; those that it was passed over for come last."""
+    attempts, now = plan.attempts, plan.current
+    if index == now:
+        return plan
+    return structs.replace(plan, attempts=(*attempts[:now], *attempts[index:], *attempts[now:index]))
+
+
+def _refusal(verdict: Verdict) -> Refusal:
+    if AWAY in verdict.full.values():
+        return refusals.LIMITS_AWAY
+    if not verdict.refused:
+        return refusals.GATEWAYS_FULL
+    name, why = next(iter(verdict.full.items()))
+    scope = name.partition(":")[0]
+    return replace(refusals.LIMITS[why], id=f"{scope}-{refusals.LIMITS[why].id}")

@@ -1,0 +1,264 @@
+"""A small client of Redis for SIP workers: one request, one deadline, and never a wait beyond it.
+
+redis-py costs a worker more, waits for names, and has no deadline over a whole exchange. This module holds
+connections, so it stays loaded through every reload of the routing code.
+
+Exceptions::
+
+    LinkError       Redis cannot be reached, closed the connection, or refuses what it was asked
+    +-- LateError   no answer in time; whether it was done nobody knows
+
+Source: the Redis protocol specification (RESP2).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+# CLIENT REPLY SKIP answers nothing, and makes the next command answer nothing.
+_SKIP = b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n"
+_BUFFER = 65536
+
+
+class LinkError(Exception):
+    """Redis cannot be reached, closed the connection, or refuses what it was asked."""
+
+
+class LateError(LinkError):
+    """No answer in time."""
+
+
+class ReplyError(Exception):
+    """One command's error, as Redis says it."""
+
+
+class _Incomplete(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which Redis, and as whom."""
+
+    host: str
+    "Name or IP address; empty where there is a ``path``."
+    port: int = 6379
+    path: str = ""
+    "Unix socket."
+    database: int = 0
+    username: str = ""
+    password: str = ""
+    run: str = ""
+    "The run_id that it must have; empty: any."
+
+    @classmethod
+    def parse(cls, url: str) -> Target:
+        """From ``redis://[[USER]:PASSWORD@]HOST[:PORT][/N]`` or ``unix://PATH``. Raises ValueError."""
+        parts = urlsplit(url)
+        username, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if parts.scheme == "unix":
+            return cls("", path=parts.path, username=username, password=password)
+        if parts.scheme != "redis":
+            raise ValueError("limits need a Redis at redis:// or unix://")
+        host, database = parts.hostname or "127.0.0.1", int(parts.path.strip("/") or 0)
+        return cls(host, parts.port or 6379, database=database, username=username, password=password)
+
+    def resolved(self) -> Target:
+        """The same by IP address. May wait for DNS; raises OSError."""
+        if self.path:
+            return self
+        address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0][4][0]
+        return replace(self, host=str(address))
+
+
+def packed(*words: str | int) -> bytes:
+    """One command as it is sent."""
+    parts = [f"*{len(words)}\r\n".encode()]
+    for word in words:
+        data = str(word).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
+
+
+def parsed(data: bytes, at: int = 0) -> tuple[Any, int]:
+    """A reply that begins at ``at``, and where the next begins. Raises :class:`_Incomplete`, ValueError."""
+    end = data.find(b"\r\n", at)
+    if end < 0:
+        raise _Incomplete
+    kind, line, at = data[at : at + 1], data[at + 1 : end], end + 2
+    if kind == b"+":
+        return line.decode(), at
+    if kind == b"-":
+        return ReplyError(line.decode("utf-8", "replace")), at
+    number = int(line)
+    if kind == b":":
+        return number, at
+    if kind == b"$":
+        if number < 0:
+            return None, at
+        if len(data) < at + number + 2:
+            raise _Incomplete
+        return data[at : at + number].decode("utf-8", "replace"), at + number + 2
+    if kind != b"*":
+        raise ValueError(f"no reply begins with {kind!r}")
+    items: list[Any] = []
+    for _ in range(number):
+        item, at = parsed(data, at)
+        items.append(item)
+    return items, at
+
+
+class Link:
+    """One connection, made at its first use and made anew when it is lost."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._socket: socket.socket | None = None
+        self.run = ""
+        "The run_id of the Redis that it leads to; another after a restart."
+
+    def ask(self, commands: Sequence[bytes], timeout: float) -> list[Any]:
+        """The replies to ``commands``, errors among them as :class:`ReplyError`; ``timeout`` in seconds is for all.
+
+        Raises :class:`LinkError`.
+        """
+        deadline = time.monotonic() + timeout
+        fresh = self._socket is None
+        try:
+            return self._asked(commands, deadline)
+        except LateError:
+            raise
+        except LinkError:
+            # A connection that Redis had closed while it was idle.
+            if fresh:
+                raise
+            return self._asked(commands, deadline)
+
+    def tell(self, commands: Sequence[bytes], timeout: float) -> None:
+        """Send ``commands`` and wait for no reply. Raises :class:`LinkError`."""
+        deadline = time.monotonic() + timeout
+        sock = self._connected(deadline)
+        try:
+            sock.settimeout(max(0.001, deadline - time.monotonic()))
+            sock.sendall(b"".join(_SKIP + command for command in commands))
+        except OSError as error:
+            self.close()
+            raise LinkError(str(error)) from None
+
+    def close(self) -> None:
+        """Close the connection; the next use makes another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _asked(self, commands: Sequence[bytes], deadline: float) -> list[Any]:
+        sock = self._connected(deadline)
+        return self._exchanged(sock, commands, deadline)
+
+    def _connected(self, deadline: float) -> socket.socket:
+        if self._socket is None:
+            self._socket = self._connect(deadline)
+        return self._socket
+
+    def _connect(self, deadline: float) -> socket.socket:
+        target = self._target
+        sock: socket.socket | None = None
+        try:
+            if target.path:
+                sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            else:
+                sock = socket.socket(socket.AF_INET6 if ":" in target.host else socket.AF_INET, socket.SOCK_STREAM)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(max(0.001, deadline - time.monotonic()))
+            sock.connect(target.path or (target.host, target.port))
+        except TimeoutError:
+            _close(sock)
+            raise LateError("no connection in time") from None
+        except OSError as error:
+            _close(sock)
+            raise LinkError(str(error)) from None
+        self._introduce(sock, deadline)
+        return sock
+
+    def _introduce(self, sock: socket.socket, deadline: float) -> None:
+        target, commands = self._target, []
+        if target.password:
+            login = (target.username, target.password) if target.username else (target.password,)
+            commands.append(packed("AUTH", *login))
+        if target.database:
+            commands.append(packed("SELECT", target.database))
+        replies = self._exchanged(sock, [*commands, packed("INFO", "server")], deadline)
+        wrong = next((reply for reply in replies if isinstance(reply, ReplyError)), None)
+        if wrong is not None:
+            sock.close()
+            raise LinkError(str(wrong))
+        found = (line.partition(":")[2] for line in replies[-1].splitlines() if line.startswith("run_id:"))
+        self.run = next(found, "")
+        if target.run not in ("", self.run):
+            sock.close()
+            raise LinkError("Redis was restarted")
+
+    def _exchanged(self, sock: socket.socket, commands: Sequence[bytes], deadline: float) -> list[Any]:
+        data = b""
+        try:
+            sock.settimeout(max(0.001, deadline - time.monotonic()))
+            sock.sendall(b"".join(commands))
+            while (replies := _replies(data, len(commands))) is None:
+                if (left := deadline - time.monotonic()) <= 0:
+                    raise TimeoutError
+                sock.settimeout(left)
+                if not (more := sock.recv(_BUFFER)):
+                    raise ConnectionResetError("Redis closed the connection")
+                data += more
+            return replies
+        except TimeoutError:
+            self._lose(sock)
+            raise LateError("no answer in time") from None
+        except (OSError, ValueError) as error:
+            self._lose(sock)
+            raise LinkError(str(error)) from None
+
+    def _lose(self, sock: socket.socket) -> None:
+        # A reply that comes later would be taken for the next one's.
+        sock.close()
+        self._socket = None
+
+
+def _close(sock: socket.socket | None) -> None:
+    if sock is not None:
+        sock.close()
+
+
+def _replies(data: bytes, count: int) -> list[Any] | None:
+    replies: list[Any] = []
+    at = 0
+    try:
+        while len(replies) < count:
+            reply, at = parsed(data, at)
+            replies.append(reply)
+    except _Incomplete:
+        return None
+    return replies
+
+
+_shared: dict[str, tuple[int, Target, Link]] = {}
+
+
+def shared_link(purpose: str, target: Target) -> Link:
+    """The one link of this process for a ``purpose``, the same after a reload of the code that asks.
+
+    One to another target, or of the process that this one was forked from, makes way.
+    """
+    pid, of, link = _shared.get(purpose, (0, None, None))
+    if link is None or pid != os.getpid() or (of is not target and of != target):
+        if link is not None and pid == os.getpid():
+            link.close()
+        link = Link(target)
+        _shared[purpose] = (os.getpid(), target, link)
+    return link
