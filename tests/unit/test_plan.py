@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kemi import policy
+from kemi.failure import SHORTEST_ATTEMPT
 from kemi.health import Health
 from kemi.plan import Attempt, Media, Plan
 from model.causes import TREATMENTS, Cause, Failure, classify
@@ -155,7 +156,7 @@ def test_nothing_follows_ringing_unless_the_policy_says_so(plan: Plan, ways: lis
 def test_no_attempt_begins_when_the_budget_is_nearly_used_up(plan: Plan, ways: list[Failure], pace: float) -> None:
     seen = walk(plan, ways, Live(), pace)
     begun = NOW + pace * (len(seen.tried) - 1)
-    assert len(seen.tried) == 1 or plan.deadline - begun >= policy.SHORTEST_ATTEMPT
+    assert len(seen.tried) == 1 or plan.deadline - begun >= SHORTEST_ATTEMPT
 
 
 @given(plans, endings)
