@@ -69,6 +69,7 @@ class Node:
                 "STROWGER_SPOOL": str(self.directory / "spool"),
                 "STROWGER_SECRET_FILE": str(self.directory / "secret"),
                 "STROWGER_MEDIA_SECRET_FILE": str(self.directory / "media-secret"),
+                "STROWGER_SECRETS": str(self.directory / "secrets"),
                 "STROWGER_RUN": str(self.directory / "run"),
             }
         )
