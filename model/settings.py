@@ -34,7 +34,7 @@ SETTINGS: tuple[Setting, ...] = (
         "/var/lib/strowger/media-secret",
         "Key of hand-overs to media, the same on all SIP nodes and media workers; made at the first start.",
     ),
-    Setting("STROWGER_SECRETS", "/var/lib/strowger/secrets", "Directory of the secrets that a policy names, a file each."),
+    Setting("STROWGER_SECRETS", "/var/lib/strowger/secrets", "Directory of secrets that a policy names, a file each."),
     Setting("STROWGER_SPOOL_HOURS", "168", "How long a node keeps its spool once that is in Redis, in hours."),
     Setting("STROWGER_CDR_KEEP", "100000", "How many call records Redis keeps, of all nodes together."),
     Setting("STROWGER_RUN", "/run/strowger", "Directory of sockets and of the main script that Kamailio loads."),
