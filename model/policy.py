@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
+from model.hook import Hook
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
@@ -264,6 +265,8 @@ class Route:
     "Set: the rewritten number is a subscriber, whose phones are called; it has no gateways."
     limits: Limits | None = None
     "Of calls that take it; None: none."
+    hook: str = ""
+    "Name of the hook that is asked what becomes of its calls; empty: none is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,3 +331,5 @@ class Policy:
     "Other currency to what one of it is worth in that one (:mod:`model.rates`)."
     subscribers: Subscribers | None = None
     "None: nobody may register."
+    hooks: dict[str, Hook] = field(default_factory=dict)
+    "Programs that routes may ask, by name."

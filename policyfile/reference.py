@@ -33,6 +33,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "A route": document.RouteSection,
     "media": document.MediaSection,
     "voicemail": document.VoicemailSection,
+    "A hook": document.HookSection,
     "times": document.WindowSection,
     "reject": document.Reject,
     "rewrite": document.Rewrite,

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from model.entries import Action, Entry, Kind
+from model.hook import Hook
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
@@ -53,6 +54,8 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
     if policy.subscribers is None:
         del data["subscribers"]
+    if not policy.hooks:
+        del data["hooks"]
     for part in (*data["trunks"], *data["gateways"].values()):
         if not part["limits"]:
             del part["limits"]
@@ -71,6 +74,7 @@ def decode_policy(text: str | bytes) -> Policy:
         currency=data.get("currency", ""),
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
+        hooks={name: Hook(**hook) for name, hook in data.get("hooks", {}).items()},
     )
 
 
@@ -78,7 +82,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "limits", "media", "narrowing", "subscribers", "voicemail", "weights"):
+    for name in ("hook", "least_cost", "limits", "media", "narrowing", "subscribers", "voicemail", "weights"):
         if not data[name]:
             del data[name]
     return _encode(data)
