@@ -28,6 +28,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "A gateway": document.GatewaySection,
     "breaker": document.BreakerSection,
     "limits": document.LimitsSection,
+    "limits of a route": document.RouteLimitsSection,
     "A media node": document.MediaNodeSection,
     "emergency": document.EmergencySection,
     "A route": document.RouteSection,
