@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from kemi import limits, refusals
+from kemi import fraud, limits, refusals
 from kemi.caller import check_identity, check_lists, numbers_of, returned, trunk_of
 from kemi.destination import along, charged_to, limited, route_of, to_gateways
 from kemi.failure import (
@@ -86,6 +86,9 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
             outcome = Relay(emergency_plan(emergency, number, view, live, now, steps))
         else:
             check_lists(facts, trunk, numbers, view, now, steps)
+            if view.trips:
+                who = fraud.parties(facts.subscriber, trunk.name, numbers.callers[0])
+                fraud.check(who, numbers.callee, view, now, steps)
             route = route_of(numbers, trunk, view, now, steps)
             prefix = steps[-1][1]
             if route.media is None and not route.subscribers:

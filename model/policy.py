@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
+from model.fraud import Guard
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
@@ -330,3 +331,4 @@ class Policy:
     "Other currency to what one of it is worth in that one (:mod:`model.rates`)."
     subscribers: Subscribers | None = None
     "None: nobody may register."
+    fraud: tuple[Guard, ...] = ()
