@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
+from model.fraud import Guard
 from model.hook import Hook
 from model.limits import Limits
 from model.narrowing import Narrowing
@@ -302,6 +303,8 @@ class Subscribers:
     expires_max: int = 3600
     guesses: int = 10
     "Wrong passwords from one address after which it is not listened to for this subscriber, for five minutes."
+    limits: Limits | None = None
+    "Of each one of them, where a subscriber has no others; None: none."
 
     @property
     def trunk(self) -> Trunk:
@@ -331,5 +334,6 @@ class Policy:
     "Other currency to what one of it is worth in that one (:mod:`model.rates`)."
     subscribers: Subscribers | None = None
     "None: nobody may register."
+    fraud: tuple[Guard, ...] = ()
     hooks: dict[str, Hook] = field(default_factory=dict)
     "Programs that routes may ask, by name."

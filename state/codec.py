@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from model.entries import Action, Entry, Kind
+from model.fraud import Guard, Threshold
 from model.hook import Hook
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
@@ -54,11 +55,13 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
     if policy.subscribers is None:
         del data["subscribers"]
+    if not policy.fraud:
+        del data["fraud"]
+    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers")):
+        if part is not None and not part["limits"]:
+            del part["limits"]
     if not policy.hooks:
         del data["hooks"]
-    for part in (*data["trunks"], *data["gateways"].values()):
-        if not part["limits"]:
-            del part["limits"]
     return data
 
 
@@ -74,6 +77,7 @@ def decode_policy(text: str | bytes) -> Policy:
         currency=data.get("currency", ""),
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
+        fraud=tuple(map(_guard, data.get("fraud", ()))),
         hooks={name: Hook(**hook) for name, hook in data.get("hooks", {}).items()},
     )
 
@@ -189,7 +193,7 @@ def _emergency(data: dict[str, Any]) -> Emergency:
 
 def _subscribers(data: dict[str, Any]) -> Subscribers:
     lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
-    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:
@@ -201,6 +205,11 @@ def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
     return Gateway(**{**data, **parts, "limits": _limits(data)})
+
+
+def _guard(data: dict[str, Any]) -> Guard:
+    measures = {name: Threshold(*threshold) for name, threshold in data["measures"].items()}
+    return Guard(**{**data, "prefixes": tuple(data["prefixes"]), "measures": measures})
 
 
 def _limits(data: dict[str, Any]) -> Limits | None:
