@@ -57,6 +57,7 @@ ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, 
 HANDOVER, HANDOVER_ROUTE = "$avp(handover)", "HANDOVER"
 RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
+WAITING = "$dlg_var(asked)"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -344,6 +345,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
             # Sent again, and taken by another worker first.
             return
         _spooled(records.asked(asked, decision, version, now))
+        KSR.pv.sets(WAITING, "1")
         # First this: the answer may come at any moment. From here on the call is another process's.
         KSR.tmx.t_suspend()
         question.send(int(KSR.pv.get("$T(id_index)")), int(KSR.pv.get("$T(id_label)")))
@@ -352,6 +354,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
 def _go_on(found: hooks.Heard) -> None:
     """A call that waited for its route hook."""
     asked = Asked.loads(KSR.pv.get(ASKED))
+    KSR.pv.unset(WAITING)
     _decide_anew(asked, found if found.hook else structs.replace(found, hook=asked.hook.name), time.time())
 
 
