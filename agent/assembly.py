@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.cost import cost_of, is_rates
+from agent.samples import Sample, sample
 from model.record import AttemptRecord, CallRecord, Outcome
 
 Event = dict[str, Any]
@@ -53,6 +54,8 @@ _NEEDED: Mapping[str, Mapping[str, Any]] = {
     "answered": {"call": str, "status": int},
     "cancelled": {"call": str},
     "ended": {"call": str, "by": str},
+    "tripped": {"gateway": str, "until": (int, float), "since": (int, float), "failures": dict, "shared": bool},
+    "restored": {"gateway": str},
 }
 
 
@@ -99,6 +102,10 @@ class Assembly:
     "Records made since :meth:`taken`."
     changed: set[str] = field(default_factory=set)
     "Ids of calls that are not as they were at :meth:`taken`, over or not."
+    samples: list[Sample] = field(default_factory=list)
+    "What the events since :meth:`taken` tell of gateways."
+    breakers: list[Event] = field(default_factory=list)
+    "Those since :meth:`taken` that opened or closed."
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
     _pending: dict[Key, str] = field(default_factory=dict)
@@ -120,6 +127,8 @@ class Assembly:
         """What was finished and changed is stored."""
         self.finished.clear()
         self.changed.clear()
+        self.samples.clear()
+        self.breakers.clear()
 
     def feed(self, events: Iterable[Event]) -> None:
         """Go on with events that follow in the spool."""
@@ -128,6 +137,8 @@ class Assembly:
                 self._break_off(event)
             elif event["event"] == "decided":
                 self._begin(event)
+            elif event["event"] in ("tripped", "restored"):
+                self.breakers.append(event)
             else:
                 self._go_on(event)
 
@@ -162,6 +173,8 @@ class Assembly:
         events = self.calls[call]
         events.append(event)
         self.changed.add(call)
+        if (found := sample(events)) is not None:
+            self.samples.append(found)
         if _is_over(events):
             self._finish(call)
 

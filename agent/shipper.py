@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent import spool_reader
-from agent.assembly import Assembly, parse
+from agent.assembly import Assembly, Event, parse
+from agent.seen import Seen, counted
 from agent.spool_reader import Position
 from kemi import spool
 from model.settings import Settings
-from state import records
-from state.store import Store, StoreError
+from model.trip import Trip
+from state import records, trips
+from state.store import Store, StoreAwayError, StoreError
 
 log = logging.getLogger("strowger.agent")
 
@@ -41,6 +43,7 @@ class Shipper:
 
     settings: Settings
     stopped: Callable[[], bool]
+    seen: Seen = field(default_factory=Seen)
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within about a second."""
@@ -67,16 +70,22 @@ class Shipper:
     def _follow(self, store: Store) -> None:
         text, calls = records.shipped(store, self.settings.node)
         position, assembly = Position.decode(text), Assembly.restored(self.settings.node, calls)
+        self.seen.shipped()
         discarded = 0.0
         while not self.stopped():
             batch = spool_reader.read(self.settings.spool, position)
             # Before the events are taken in: a call is given up only after all that was there at that time.
             now = time.time()
             assembly.feed(event for event in map(parse, batch.lines) if event is not None)
+            self.seen.heard(assembly.samples)
             if batch.whole:
                 assembly.close(now)
-            if assembly.changed or batch.position != position:
-                self._ship(store, assembly, position, batch.position)
+            if assembly.changed or assembly.breakers or batch.position != position:
+                try:
+                    self._ship(store, assembly, position, batch.position)
+                except StoreAwayError:
+                    self._count_alone(store, assembly, batch.position)
+                    raise
                 position = batch.position
             if batch.whole and time.monotonic() - discarded >= DISCARD_EVERY:
                 self._discard(position)
@@ -84,14 +93,50 @@ class Shipper:
             time.sleep(POLL if batch.whole else PAUSE)
 
     def _ship(self, store: Store, assembly: Assembly, before: Position, after: Position) -> None:
+        for event in assembly.breakers:
+            # Before the position moves: told twice it changes nothing.
+            self._tell(store, event)
         calls = {call: assembly.stored(call) if call in assembly.calls else "" for call in assembly.changed}
         if not records.ship(
-            store, self.settings.node, before.encode(), after.encode(), assembly.finished, calls, self.settings.cdr_keep
-        ):
+            store, self.settings.node, before.encode(), after.encode(), assembly.finished, calls,
+            self.settings.cdr_keep, counted(assembly.samples),
+        ):  # fmt: skip
             raise _MovedError
         assembly.taken()
+
+    def _tell(self, store: Store, event: Event) -> None:
+        node, gateway, shared = self.settings.node, event["gateway"], event.get("shared", True)
+        if event["event"] == "restored":
+            trips.closed(store, node, gateway)
+        elif event["until"] > time.time():
+            trip = Trip(node, gateway, event["at"], event["until"], event["since"], event["failures"])
+            trips.opened(store, trip, shared=shared)
+
+    def _count_alone(self, store: Store, assembly: Assembly, position: Position) -> None:
+        """While Redis is away: what gateways do counts here. All of it is read again for Redis afterwards."""
+        while not self.stopped():
+            self.seen.keep(assembly.samples)
+            assembly.taken()
+            batch = spool_reader.read(self.settings.spool, position)
+            now = time.time()
+            assembly.feed(event for event in map(parse, batch.lines) if event is not None)
+            self.seen.heard(assembly.samples)
+            position = batch.position
+            if batch.whole:
+                assembly.close(now)
+                time.sleep(RETRY_EVERY)
+                if _answers(store):
+                    return
 
     def _discard(self, position: Position) -> None:
         before = time.time() - self.settings.spool_hours * 3600
         for path in spool.discard(self.settings.spool, before, position.done):
             log.info("removed the call records in %s", path)
+
+
+def _answers(store: Store) -> bool:
+    try:
+        store.ping()
+    except StoreError:
+        return False
+    return True

@@ -12,6 +12,7 @@ from model.causes import Failure, Reason, classify, hangup_cause
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
+from model.quality import Quality
 
 
 class Strategy(StrEnum):
@@ -25,6 +26,8 @@ class Strategy(StrEnum):
     "Drawn for each call, each gateway with the odds of its weight."
     LEAST_COST = "least_cost"
     "By the price of a minute in the gateways' rate sheets, the cheapest first."
+    QUALITY = "quality"
+    "By how well the gateways carry calls, the best first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ class Breaker:
     "Seconds that are not exceeded by that."
     penalties: Mapping[str, int] = field(default_factory=lambda: dict(PENALTIES), hash=False)
     "Kind of failure to its points."
+    shared: bool = True
+    "Whether the other nodes are told that it opened here, and this one listens to them."
 
 
 DEFAULT_BREAKER = Breaker()
@@ -264,6 +269,8 @@ class Route:
     "Set: the rewritten number is a subscriber, whose phones are called; it has no gateways."
     limits: Limits | None = None
     "Of calls that take it; None: none."
+    quality: Quality | None = None
+    "What its gateways' figures change in their order; None: nothing."
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     yield from _emergency(shaped, tree)
     yield from _weights(shaped)
     yield from _least_cost(shaped, tree)
+    yield from _quality(shaped)
     yield from _narrowings(shaped, tree)
     yield from _prefixes(shaped, tree)
 
@@ -135,6 +136,15 @@ def _least_cost(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
         yield Finding(("exchange",), "means nothing without 'currency'")
     if document.currency in document.exchange:
         yield Finding(("exchange", document.currency), "is the file's own currency")
+
+
+def _quality(shaped: Shaped) -> Iterator[Finding]:
+    for number, route in _routes(shaped):
+        quality = route.quality
+        if quality is None or route.strategy == "quality":
+            continue
+        if not (quality.asr or quality.acd or quality.pdd):
+            yield Finding(("routes", number, "quality"), "holds nobody back: give 'asr', 'acd' or 'pdd'")
 
 
 def _narrowings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from model.quality import BySlot
 from model.record import CallRecord
-from state import keys
+from state import keys, quality
 from state.store import Store, _away
 
 # Records read at a time.
@@ -17,11 +19,17 @@ PAGE = 500
 # agents of one node.
 _SHIP = """
 if (redis.call('HGET', KEYS[2], 'position') or '') ~= ARGV[1] then return 0 end
-local at, records = 5, tonumber(ARGV[4])
+local at, records, figures = 6, tonumber(ARGV[4]), tonumber(ARGV[5])
 for _ = 1, records do
   redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'record', ARGV[at])
   at = at + 1
 end
+for _ = 1, figures do
+  redis.call('HINCRBY', KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2])
+  at = at + 3
+end
+for index = 3, #KEYS do redis.call('EXPIRE', KEYS[index], ARGV[at]) end
+at = at + 1
 while ARGV[at] do
   if ARGV[at + 1] == '' then redis.call('HDEL', KEYS[2], ARGV[at])
   else redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
@@ -33,18 +41,24 @@ return 1
 
 
 def ship(
-    store: Store, node: str, before: str, after: str, records: list[CallRecord], calls: Mapping[str, str], keep: int
-) -> bool:
+    store: Store, node: str, before: str, after: str, records: list[CallRecord], calls: Mapping[str, str], keep: int,
+    counted: BySlot | None = None,
+) -> bool:  # fmt: skip
     """Move a node's position in its spool from ``before`` to ``after``, and add what lies between, all or nothing.
 
     ``calls`` are those that changed: id to events, empty for one that is over. The stream keeps about ``keep`` records.
+    ``counted`` of gateways is added to what all nodes counted.
     False, and nothing happens, where the position is not ``before``. Raises :class:`StoreError`.
     """
     pairs = [word for pair in calls.items() for word in pair]
-    arguments = [before, after, keep, len(records), *(record.encode() for record in records), *pairs]
+    names, figures = quality.increments(counted or {}, first=3, now=time.time())
+    arguments = [
+        before, after, keep, len(records), len(figures) // 3, *(record.encode() for record in records), *figures,
+        quality.KEPT, *pairs,
+    ]  # fmt: skip
     script: Any = store._redis.register_script(_SHIP)
     with _away():
-        return bool(script(keys=[keys.RECORDS, keys.spool(node)], args=arguments))
+        return bool(script(keys=[keys.RECORDS, keys.spool(node), *names], args=arguments))
 
 
 def shipped(store: Store, node: str) -> tuple[str, dict[str, str]]:
