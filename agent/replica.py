@@ -99,9 +99,9 @@ class Replica:
     def _weigh(self) -> None:
         """Go by other nodes' breakers, or not any more, as it follows from what this node saw meanwhile."""
         trips = self._adopting.texts(time.time())
-        if trips != self._index.trips and self.meta.version:
+        if trips != self._index.breakers and self.meta.version:
             index = Index.decode(self._index.encode())
-            index.trips = trips
+            index.breakers = trips
             with self._writer.begin() as txn:
                 txn.put(layout.INDEX, index.encode())
             self._index = index
@@ -115,7 +115,7 @@ class Replica:
                     raise _GapError
                 version = self._change(txn, index, change)
                 meta = Meta(keys.SCHEMA, meta.generation, change.seq, version or meta.version)
-            index.trips = self._adopting.texts(time.time())
+            index.breakers = self._adopting.texts(time.time())
             _write_meta(txn, meta, index)
         self.meta, self._index = meta, index
 
@@ -135,7 +135,7 @@ class Replica:
             if text:
                 index.drains[gateway] = text
             return 0
-        if change.op == "trip":
+        if change.op == "breaker":
             self._adopting.change(*json.loads(change.value))
             return 0
         if change.op == "unrate":
@@ -223,7 +223,7 @@ class Replica:
                 _write_subscriber(txn, name, text)
             index.drains = dict(self._store.records(keys.DRAINS))
             self._adopting.load()
-            index.trips = self._adopting.texts(time.time())
+            index.breakers = self._adopting.texts(time.time())
             for gateway, info in self._store.sheets().items():
                 number = rates.open_sheet(index, gateway, info.currency)
                 rates.write(txn, index, self._reported(self._store.records(keys.rates(gateway))), sheet=number)

@@ -13,7 +13,7 @@ from model.policy import Drain, Policy, Route, Trunk
 from model.quality import Figures
 from model.rates import UNIT
 from model.subscriber import Subscriber
-from model.trip import Trip
+from model.trip import Trip as OpenBreaker
 from state import codec, figures, layout
 from state.rates import RATES, Sheet
 
@@ -61,7 +61,7 @@ class _Index:
     "Lengths of prefixes."
     sheets: dict[str, Sheet]
     "By gateway."
-    trips: dict[str, Trip]
+    breakers: dict[str, OpenBreaker]
     "By gateway, those over included."
 
 
@@ -101,9 +101,9 @@ class View:
         return self._index.drains
 
     @property
-    def trips(self) -> dict[str, Trip]:
+    def breakers(self) -> dict[str, OpenBreaker]:
         """Breakers of other nodes that this one goes by, those over included; nearly always there is none."""
-        return self._index.trips
+        return self._index.breakers
 
     def figures(self, window: float, now: float) -> Mapping[str, Figures]:
         """What was counted of each gateway in the last ``window`` seconds; nothing, if that was told too long ago."""
@@ -235,7 +235,7 @@ def _compile_index(raw: bytes) -> _Index:
         drains=drains,
         rates=lengths.get(layout.RATED, ()),
         sheets={gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()},
-        trips={gateway: Trip.decode(text) for gateway, text in data.get("trips", {}).items()},
+        breakers={gateway: OpenBreaker.decode(text) for gateway, text in data.get("breakers", {}).items()},
     )
 
 

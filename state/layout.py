@@ -118,7 +118,7 @@ class Index:
     "Gateway to its drain as JSON text; here, as each call reads the index anyway."
     sheets: dict[str, Sheet] = field(default_factory=dict)
     "By gateway."
-    trips: dict[str, str] = field(default_factory=dict)
+    breakers: dict[str, str] = field(default_factory=dict)
     "Gateway to another node's breaker that this node goes by, as JSON text."
     windows: list[float] = field(default_factory=list)
     "Seconds: those of routes that go by quality."
@@ -168,8 +168,8 @@ class Index:
         data: dict[str, Any] = {"lengths": lengths, "user_agents": sorted(self.user_agents), "drains": self.drains}
         if self.sheets:
             data["sheets"] = self.sheets
-        if self.trips:
-            data["trips"] = self.trips
+        if self.breakers:
+            data["breakers"] = self.breakers
         if self.windows:
             data["windows"] = self.windows
         return json.dumps(data).encode()
@@ -182,7 +182,7 @@ class Index:
             table: Counter({int(length): n for length, n in count.items()}) for table, count in data["lengths"].items()
         }
         sheets = {gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()}
-        parts = data.get("drains", {}), sheets, data.get("trips", {}), data.get("windows", [])
+        parts = data.get("drains", {}), sheets, data.get("breakers", {}), data.get("windows", [])
         return cls(lengths, set(data["user_agents"]), *parts)
 
 
