@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.cost import cost_of, is_rates
+from agent.samples import Sample, sample
 from model.fraud import RELEASED
 from model.record import AttemptRecord, CallRecord, Outcome
 
@@ -54,6 +55,8 @@ _NEEDED: Mapping[str, Mapping[str, Any]] = {
     "answered": {"call": str, "status": int},
     "cancelled": {"call": str},
     "ended": {"call": str, "by": str},
+    "tripped": {"gateway": str, "until": (int, float), "since": (int, float), "failures": dict, "shared": bool},
+    "restored": {"gateway": str},
 }
 
 
@@ -102,6 +105,10 @@ class Assembly:
     "Ids of calls that are not as they were at :meth:`taken`, over or not."
     over: dict[str, list[Event]] = field(default_factory=dict)
     "The events of the calls that were finished since then."
+    samples: list[Sample] = field(default_factory=list)
+    "What the events since :meth:`taken` tell of gateways."
+    breakers: list[Event] = field(default_factory=list)
+    "Those since :meth:`taken` that opened or closed."
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
     _pending: dict[Key, str] = field(default_factory=dict)
@@ -124,6 +131,8 @@ class Assembly:
         self.finished.clear()
         self.over.clear()
         self.changed.clear()
+        self.samples.clear()
+        self.breakers.clear()
 
     def feed(self, events: Iterable[Event]) -> None:
         """Go on with events that follow in the spool."""
@@ -132,6 +141,8 @@ class Assembly:
                 self._break_off(event)
             elif event["event"] == "decided":
                 self._begin(event)
+            elif event["event"] in ("tripped", "restored"):
+                self.breakers.append(event)
             else:
                 self._go_on(event)
 
@@ -166,6 +177,8 @@ class Assembly:
         events = self.calls[call]
         events.append(event)
         self.changed.add(call)
+        if (found := sample(events)) is not None:
+            self.samples.append(found)
         if _is_over(events):
             self._finish(call)
 

@@ -26,6 +26,7 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     yield from _weights(shaped)
     yield from _least_cost(shaped, tree)
     yield from _guards(shaped, tree)
+    yield from _quality(shaped)
     yield from _narrowings(shaped, tree)
     yield from _prefixes(shaped, tree)
 
@@ -145,6 +146,15 @@ def _guards(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
             yield Finding(("fraud", name, "cost"), "needs 'currency' at the top of the file")
         if guard.per == "subscriber" and not _has_subscribers(tree):
             yield Finding(("fraud", name, "per"), "there are no subscribers: write 'subscribers' at the top")
+
+
+def _quality(shaped: Shaped) -> Iterator[Finding]:
+    for number, route in _routes(shaped):
+        quality = route.quality
+        if quality is None or route.strategy == "quality":
+            continue
+        if not (quality.asr or quality.acd or quality.pdd):
+            yield Finding(("routes", number, "quality"), "holds nobody back: give 'asr', 'acd' or 'pdd'")
 
 
 def _narrowings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.quality import Bounds, Quality
 from policyfile import document as written
 from policyfile.problems import quoted
 
@@ -181,6 +182,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
     weights = route.weights if media is None else media_weights
     given = route.model_fields_set
     strategy = Strategy.WEIGHTED if media is not None and "strategy" not in given else Strategy(route.strategy)
+    by_quality = strategy is Strategy.QUALITY
     return Route(
         name=route.name,
         prefixes=tuple(prefix(text, plan) for text in route.prefixes),
@@ -199,7 +201,16 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         least_cost=_least_cost(route) if strategy is Strategy.LEAST_COST else None,
         subscribers=route.subscribers,
         limits=_limits(route.limits),
+        quality=_quality(route.quality or written.QualitySection()) if route.quality or by_quality else None,
     )
+
+
+def _quality(quality: written.QualitySection) -> Quality:
+    asr, acd, pdd = (
+        Bounds(bounds.warn or 0.0, bounds.critical or 0.0) if bounds is not None else Bounds()
+        for bounds in (quality.asr, quality.acd, quality.pdd)
+    )
+    return Quality(quality.window, quality.min_samples, asr, acd, pdd, quality.critical)
 
 
 def _least_cost(route: written.RouteSection) -> LeastCost:

@@ -30,6 +30,7 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.quality import Bounds, Quality
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -82,7 +83,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "limits", "media", "narrowing", "subscribers", "voicemail", "weights"):
+    for name in ("least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights"):
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -123,6 +124,7 @@ def _route(data: dict[str, Any]) -> Route:
             "voicemail": Voicemail(**{**voicemail, "when": tuple(voicemail["when"])}) if voicemail else None,
             "least_cost": LeastCost(**least_cost) if least_cost else None,
             "limits": _limits(data),
+            "quality": _quality(data["quality"]) if data.get("quality") else None,
         }
     )
 
@@ -206,6 +208,10 @@ def _gateway(data: dict[str, Any]) -> Gateway:
 def _guard(data: dict[str, Any]) -> Guard:
     measures = {name: Threshold(*threshold) for name, threshold in data["measures"].items()}
     return Guard(**{**data, "prefixes": tuple(data["prefixes"]), "measures": measures})
+
+
+def _quality(data: dict[str, Any]) -> Quality:
+    return Quality(**{**data, **{name: Bounds(**data[name]) for name in ("asr", "acd", "pdd")}})
 
 
 def _limits(data: dict[str, Any]) -> Limits | None:
