@@ -191,6 +191,11 @@ class View:
                     for route in _routes(raw):
                         yield prefix, route
 
+    def named(self, name: str) -> Route | None:
+        """The route of this name."""
+        raw = self._get(layout.NAMED + name.encode()) if 0 < len(name) <= NAME_MAX else None
+        return _routes(raw)[0] if raw is not None else None
+
     def rates(self, number: str) -> Iterator[tuple[bytes, bytes]]:
         """The records of rates whose prefix ``number`` begins with, longest first: key, and rows of all gateways."""
         get, wanted = self._get, RATES + number.encode()

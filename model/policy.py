@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
 from model.fraud import Guard
+from model.hook import Hook
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
@@ -272,6 +273,8 @@ class Route:
     "Of calls that take it; None: none."
     quality: Quality | None = None
     "What its gateways' figures change in their order; None: nothing."
+    hook: str = ""
+    "Name of the hook that is asked what becomes of its calls; empty: none is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,3 +342,5 @@ class Policy:
     subscribers: Subscribers | None = None
     "None: nobody may register."
     fraud: tuple[Guard, ...] = ()
+    hooks: dict[str, Hook] = field(default_factory=dict)
+    "Programs that routes may ask, by name."

@@ -23,11 +23,13 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from model.fraud import MEASURES
+from model.hook import Hook
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
 from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Subscribers, Voicemail
 from model.quality import SLOT, WINDOW_MAX, Quality
 from model.rates import CURRENCY
+from model.secrets import NAME as SECRET_NAME
 from policyfile import values
 from policyfile.patterns import check_replacement
 from policyfile.problems import Path
@@ -38,6 +40,7 @@ _ROUTE = Route(name="", prefixes=())
 _POLICY = Policy()
 _VOICEMAIL = Voicemail()
 _SUBSCRIBERS = Subscribers(realm="")
+_HOOK = Hook(name="", url="")
 
 # Gateways of a least-cost route, of which no call tries more than MAX_ATTEMPTS.
 MAX_COMPARED = 100
@@ -430,6 +433,54 @@ class VoicemailSection(Section):
     )
 
 
+class HookSection(Section):
+    """A program that routes may ask over HTTP what becomes of a call ([route-hook.md](route-hook.md))."""
+
+    url: Annotated[str, PlainValidator(values.read_url), Shown("URL")] = Field(
+        description="Where it is asked, by POST: `http://` or `https://`."
+    )
+    timeout: Annotated[float, _duration(0.05, 30)] = Field(
+        default=_HOOK.timeout, description="How long its answer may take; the caller hears nothing meanwhile."
+    )
+    fallback: Literal["continue", "reject", "route"] = Field(
+        default="reject",
+        description="What happens to calls for which it gives no answer: `continue`: the route goes on as if it had no "
+        "hook; `reject`: 503 `hook-failed`; `route`: that of `fallback_route`.",
+    )
+    fallback_route: Name | None = Field(
+        default=None, description="With `fallback: route`, the name of the route that takes the calls."
+    )
+    secret: Annotated[str, _matching(SECRET_NAME, "a name of a secret"), Shown("secret")] | None = Field(
+        default=None, description="Name of the secret that questions are signed with."
+    )
+    signed_answers: bool = Field(
+        default=_HOOK.signed_answers, description="An answer counts only if it is signed with the secret, too."
+    )
+    at_most: int = Field(
+        default=_HOOK.at_most,
+        ge=1,
+        le=10_000,
+        description="So many questions of a node wait for an answer at once; beyond, the fallback holds.",
+    )
+    failures: int = Field(
+        default=_HOOK.failures,
+        ge=1,
+        le=1000,
+        description="After so many questions in a row without an answer, the fallback holds at once for a while.",
+    )
+    pause: Annotated[float, _duration(0.1, 3600)] = Field(
+        default=_HOOK.pause, description="How long that is, until one call at a time asks again on trial."
+    )
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Self:
+        if (self.fallback == "route") != (self.fallback_route is not None):
+            raise ValueError("'fallback: route' and 'fallback_route' need one another")
+        if self.signed_answers and self.secret is None:
+            raise ValueError("'signed_answers' needs 'secret'")
+        return self
+
+
 class WindowSection(Section):
     """A stretch of time that comes again, by the clock on the wall in its zone, summer time and all.
 
@@ -658,6 +709,10 @@ class RouteSection(Section):
     quality: QualitySection | None = Field(
         default=None, description="Gateways that carry calls badly are held back, whatever the strategy."
     )
+    hook: Annotated[Name | None, BeforeValidator(values.read_off)] = Field(
+        default=None,
+        description="Name of the hook that is asked what becomes of a call; otherwise the file's own. `off`: none.",
+    )
 
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:
@@ -822,6 +877,11 @@ class Document(Section):
         default={},
         description='What one of another currency is worth in `currency`: `{EUR: "1.0855"}`. Gateways whose sheets are '
         "in yet another one count as without a rate.",
+    )
+    hooks: dict[Name, HookSection] = Field(default={}, description="Programs that routes may ask, by name.")
+    hook: Name | None = Field(
+        default=None,
+        description="Name of the hook of all routes that do not name their own, but for those with `reject`.",
     )
     routes: Listed[RouteSection] = Field(
         default=(), description="Which called number goes where. Numbers that no route matches are refused."

@@ -41,6 +41,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "pdd": document.LongestBounds,
     "media": document.MediaSection,
     "voicemail": document.VoicemailSection,
+    "A hook": document.HookSection,
     "times": document.WindowSection,
     "reject": document.Reject,
     "rewrite": document.Rewrite,

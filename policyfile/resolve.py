@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from model.fraud import MEASURES, MINUTE, Guard, Threshold, amount
+from model.hook import Hook
 from model.limits import PREFIX, Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
@@ -54,6 +56,7 @@ def policy_of(document: written.Document) -> Policy:
         exchange=dict(document.exchange),
         subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
         fraud=tuple(_guard(name, guard, default) for name, guard in document.fraud.items()),
+        hooks={name: _hook(name, section) for name, section in document.hooks.items()},
     )
 
 
@@ -61,7 +64,28 @@ def routes_of(document: written.Document) -> tuple[Route, ...]:
     """The routes of a document that is in order, in its order."""
     default = default_dialling(document)
     weights = {name: node.weight for name, node in document.media.items()}
-    return tuple(_route(route, default, weights) for route in document.routes)
+    return tuple(_hooked(_route(route, default, weights), route, document.hook) for route in document.routes)
+
+
+def _hooked(route: Route, section: written.RouteSection, usual: str | None) -> Route:
+    """A route with its hook, or else that of all routes; one that refuses calls has nothing to ask."""
+    name = section.hook if "hook" in section.model_fields_set else usual
+    return replace(route, hook=name) if name and route.refusal is None else route
+
+
+def _hook(name: str, section: written.HookSection) -> Hook:
+    return Hook(
+        name=name,
+        url=section.url,
+        timeout=section.timeout,
+        fallback=section.fallback,
+        fallback_route=section.fallback_route or "",
+        secret=section.secret or "",
+        signed_answers=section.signed_answers,
+        at_most=section.at_most,
+        failures=section.failures,
+        pause=section.pause,
+    )
 
 
 def default_dialling(document: written.Document) -> Dialling:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic_core import PydanticCustomError
@@ -225,6 +226,21 @@ def read_pattern(value: object) -> str:
         raise ValueError("should not be empty")
     check_pattern(pattern)
     return pattern
+
+
+def read_url(value: object) -> str:
+    """An absolute URL of HTTP, without a password in it."""
+    url = text(value)
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not re.fullmatch(r"[\x21-\x7e]{1,512}", url):
+        raise ValueError(f"{quoted(url)} is not a URL such as http://192.0.2.1:8080/calls")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise ValueError("should have no user, password or fragment in it: questions are signed by 'secret'")
+    return url
 
 
 def read_phrase(value: object) -> str:

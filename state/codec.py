@@ -9,6 +9,7 @@ from typing import Any
 
 from model.entries import Action, Entry, Kind
 from model.fraud import Guard, Threshold
+from model.hook import Hook
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
@@ -60,6 +61,8 @@ def _policy(policy: Policy) -> dict[str, Any]:
     for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers")):
         if part is not None and not part["limits"]:
             del part["limits"]
+    if not policy.hooks:
+        del data["hooks"]
     return data
 
 
@@ -76,6 +79,7 @@ def decode_policy(text: str | bytes) -> Policy:
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
         fraud=tuple(map(_guard, data.get("fraud", ()))),
+        hooks={name: Hook(**hook) for name, hook in data.get("hooks", {}).items()},
     )
 
 
@@ -83,7 +87,9 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights"):
+    for name in (
+        "hook", "least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights",
+    ):  # fmt: skip
         if not data[name]:
             del data[name]
     return _encode(data)
