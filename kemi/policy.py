@@ -93,6 +93,8 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
                 outcome = along(route, numbers, facts, 0, view, live, now, steps)
             if trunk.limits is not None or route.limits is not None:
                 outcome = limited(outcome, limits.of_call(trunk, route))
+        if facts.subscriber:
+            outcome = structs.replace(outcome, plan=structs.replace(outcome.plan, caller=facts.subscriber))
     except Refused as refused:
         outcome = Reject(refused.refusal)
     return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "")
@@ -105,7 +107,9 @@ def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: 
     """
     media, used = plan.media, plan.number
     assert media is not None
-    facts = CallFacts(caller=media.caller, callee=user, source=source, hops=media.hops, origin=call)
+    facts = CallFacts(
+        caller=media.caller, callee=user, source=source, hops=media.hops, origin=call, subscriber=plan.caller
+    )
     decision = decide(facts, view, live, now)
     outcome: Retry | Reject = Reject(refusals.GATEWAYS_FAILED)
     if isinstance(decision.outcome, Reject):
