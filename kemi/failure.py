@@ -55,7 +55,7 @@ def forwarded(
     facts = CallFacts(caller=known.caller, callee=number, source=source, hops=known.hops, subscriber=plan.caller)
     numbers = Numbers(caller=known.caller, asserted=known.asserted, callee=number)
     try:
-        found = forwarded_to(number, numbers, facts, known.count, view, live, now, steps)
+        found = forwarded_to(number, numbers, facts, known.subscriber, known.count, view, live, now, steps)
     except Refused as refused:
         steps.append(("forward", number, f"is refused: {refused.refusal.id}"))
         return structs.replace(decision, steps=tuple(steps))

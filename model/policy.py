@@ -304,6 +304,8 @@ class Subscribers:
     expires_max: int = 3600
     guesses: int = 10
     "Wrong passwords from one address after which it is not listened to for this subscriber, for five minutes."
+    limits: Limits | None = None
+    "Of each one of them, where a subscriber has no others; None: none."
 
     @property
     def trunk(self) -> Trunk:

@@ -227,6 +227,14 @@ class TrunkIdentitySection(Section):
     )
 
 
+class RouteLimitsSection(LimitsSection):
+    """The same of a route's calls, all together or by the prefix that they match."""
+
+    each: Literal["route", "prefix"] = Field(
+        default="route", description="`prefix`: each of its prefixes, imported ones too, has as many by itself."
+    )
+
+
 class TrunkSection(Section):
     """Where calls come from. The most specific network that holds a call's source decides on its trunk."""
 
@@ -279,6 +287,11 @@ class SubscribersSection(Section):
     )
     expires_max: Annotated[float, _duration(60, 86400)] = Field(
         default=_SUBSCRIBERS.expires_max, description="Who registers for more has this, or with no wish at all."
+    )
+    limits: LimitsSection | None = Field(
+        default=None,
+        description="Of the calls of each subscriber, and the forwards of calls to them; a subscriber may have other "
+        "numbers (`calls` and `per_second` of `strowger subscriber set`).",
     )
     guesses: int = Field(
         default=_SUBSCRIBERS.guesses,
@@ -611,7 +624,7 @@ class RouteSection(Section):
         default=_ROUTE.ring,
         description="Ringing for this long, the call counts as unanswered: `20s` sends it to `voicemail` then.",
     )
-    limits: LimitsSection | None = Field(default=None, description="Of calls that take this route.")
+    limits: RouteLimitsSection | None = Field(default=None, description="Of calls that take this route.")
 
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:

@@ -30,6 +30,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "identity of a gateway": document.PresentationSection,
     "breaker": document.BreakerSection,
     "limits": document.LimitsSection,
+    "limits of a route": document.RouteLimitsSection,
     "A media node": document.MediaNodeSection,
     "emergency": document.EmergencySection,
     "A route": document.RouteSection,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from model.identity import Presentation, TrunkIdentity
-from model.limits import Limits
+from model.limits import PREFIX, Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise, normalise_beginning
 from model.policy import (
@@ -130,6 +130,7 @@ def _subscribers(
         expires_min=int(section.expires_min),
         expires_max=int(section.expires_max),
         guesses=section.guesses,
+        limits=_limits(section.limits),
     )
 
 
@@ -211,7 +212,10 @@ def _least_cost(route: written.RouteSection) -> LeastCost:
 
 
 def _limits(limits: written.LimitsSection | None) -> Limits | None:
-    return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away) if limits is not None else None
+    if limits is None:
+        return None
+    each = PREFIX if isinstance(limits, written.RouteLimitsSection) and limits.each == PREFIX else ""
+    return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away, each)
 
 
 def is_narrowed(route: written.RouteSection) -> bool:

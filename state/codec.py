@@ -54,9 +54,9 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
     if policy.subscribers is None:
         del data["subscribers"]
-    for part in (*data["trunks"], *data["gateways"].values()):
+    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers") or {}):
         for name in ("identity", "limits"):
-            if not part[name]:
+            if not part.get(name, True):
                 del part[name]
     return data
 
@@ -187,7 +187,7 @@ def _emergency(data: dict[str, Any]) -> Emergency:
 
 def _subscribers(data: dict[str, Any]) -> Subscribers:
     lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
-    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:
