@@ -95,7 +95,7 @@ def is_withheld(user: str, host: str) -> bool:
 
 
 def asserted_users(header: str) -> tuple[str, ...]:
-    """The users of P-Asserted-Identity or P-Preferred-Identity: of a SIP URI and a tel URI at most, or as many as come."""
+    """The users of P-Asserted-Identity or P-Preferred-Identity, as many as come."""
     return tuple(user for one in listed(header) if (user := one.user))
 
 

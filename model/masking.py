@@ -79,7 +79,7 @@ class Traces:
 
 
 def users_of(message: Message) -> list[str]:
-    """User parts that may be the caller's in a message of theirs: of From, of their Contact and of who they assert to be."""
+    """User parts that may be the caller's in a message of theirs: in From, Contact, and what they assert."""
     found = [one.user for name in _NAMING for one in listed(message.joined(name))]
     sender = parse(message.value("to" if message.first.startswith("SIP/2.0") else "from"))
     return [user for user in (*found, sender.user if sender else "") if user]
@@ -100,7 +100,7 @@ def cleaned(message: Message, traces: Traces) -> Edits:
 
 
 def contact(message: Message) -> str:
-    """A Contact without user, name and parameters but transport, which leads to the same phone; empty where there is none."""
+    """A Contact that leads to the same phone, with nothing but its address and transport; empty where there is none."""
     found = parse(message.value("contact"))
     if found is None or not found.hostport:
         return ""

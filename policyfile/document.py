@@ -211,7 +211,7 @@ class TrunkIdentitySection(Section):
     """Who is believed to call by a trunk, and what it may show ([identity.md](identity.md))."""
 
     believe: Listed[Literal["pai", "rpid"]] = Field(
-        default=_TRUNK_IDENTITY.believe,
+        default=("pai",),
         min_length=1,
         description="With `trust_identity`, the headers that name the caller; the first that is there counts.",
     )
@@ -348,17 +348,17 @@ class PresentationSection(Section):
     """How a gateway is told who calls ([identity.md](identity.md)). Without it, all passes as it came."""
 
     privacy: Literal["pass", "withhold"] = Field(
-        default=_PRESENTATION.privacy,
+        default="withhold",
         description="Of callers who withhold their number. `pass`: it is told, with the wish (RFC 3325), to a gateway "
         "that is trusted to heed it. `withhold`: whatever names the caller is taken out.",
     )
     headers: Listed[Literal["pai", "ppi", "rpid"]] = Field(
-        default=_PRESENTATION.headers,
+        default=("pai",),
         description="Headers besides From that tell the number: P-Asserted-Identity, P-Preferred-Identity, "
         "Remote-Party-ID. All others of these are removed.",
     )
     number: Literal["as_it_came", "e164", "e164_without_plus", "national"] = Field(
-        default=_PRESENTATION.number, description="How the number is written."
+        default="as_it_came", description="How the number is written."
     )
     dialling: Name | None = Field(
         default=None, description="Name of the dialling plan of `number: national`; else the default."
@@ -368,7 +368,7 @@ class PresentationSection(Section):
         description="Host of these addresses: a name of ours, or `gateway` for its own address. Otherwise as it came.",
     )
     diversion: Listed[Literal["diversion", "history-info"]] = Field(
-        default=_PRESENTATION.diversion,
+        default=(),
         description="What tells of forwards: Diversion (RFC 5806), History-Info (RFC 7044), both, or nothing.",
     )
     connected: bool = Field(
