@@ -17,6 +17,8 @@ UNAUTHENTICATED = Refusal("unauthenticated", 407, "Proxy Authentication Required
 # Of a subscriber, whoever guesses at their password.
 GUESSES = Refusal("too-many-guesses", 403, "Too Many Wrong Passwords", cause=21, retry_after=300)
 NOT_YOUR_NUMBER = Refusal("not-your-number", 403, "Not Your Number", cause=21)
+# RFC 3323 section 5: what the caller asked for cannot be granted.
+NOT_WITHHELD = Refusal("not-withheld", 500, "Number Cannot Be Withheld", cause=79)
 NO_SUBSCRIBER = Refusal("no-subscriber", 404, "No Such Subscriber", cause=1)
 # ITU-T Q.850: 20, subscriber absent.
 SUBSCRIBER_AWAY = Refusal("subscriber-away", 480, "Subscriber Away", cause=20)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from model.causes import Failure, Reason, classify, hangup_cause
 from model.fraud import Guard
 from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
@@ -109,6 +110,8 @@ class Trunk:
     "What routes may ask for."
     limits: Limits | None = None
     "Of its calls; None: none."
+    identity: TrunkIdentity | None = None
+    "None: any number may be shown, and P-Asserted-Identity is what is believed, if anything is."
 
 
 PENALTIES = {"transport": 2, "time-out": 2, "server-fault": 2, "capacity": 1}
@@ -163,6 +166,8 @@ class Gateway:
     "Of a media node: its share of the calls that go to voicemail."
     limits: Limits | None = None
     "Of calls to it; None: none."
+    identity: Presentation | None = None
+    "None: who calls is told as it came."
 
     @property
     def uri(self) -> str:

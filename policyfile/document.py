@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 
 from model.fraud import MEASURES
 from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
 from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Subscribers, Voicemail
@@ -41,6 +42,8 @@ _POLICY = Policy()
 _VOICEMAIL = Voicemail()
 _SUBSCRIBERS = Subscribers(realm="")
 _HOOK = Hook(name="", url="")
+_PRESENTATION = Presentation()
+_TRUNK_IDENTITY = TrunkIdentity()
 
 # Gateways of a least-cost route, of which no call tries more than MAX_ATTEMPTS.
 MAX_COMPARED = 100
@@ -210,6 +213,26 @@ class LimitsSection(Section):
         return self
 
 
+class TrunkIdentitySection(Section):
+    """Who is believed to call by a trunk, and what it may show ([identity.md](identity.md))."""
+
+    believe: Listed[Literal["pai", "rpid"]] = Field(
+        default=("pai",),
+        min_length=1,
+        description="With `trust_identity`, the headers that name the caller; the first that is there counts.",
+    )
+    numbers: Listed[Annotated[str, PlainValidator(values.read_caller), Shown("beginning of a number")]] = Field(
+        default=_TRUNK_IDENTITY.numbers,
+        min_length=1,
+        description="Beginnings of the numbers that calls may show; otherwise any. Others are replaced by `default`.",
+    )
+    default: Annotated[str, PlainValidator(values.read_caller), Shown("number")] = Field(
+        default=_TRUNK_IDENTITY.default,
+        description="Number shown in place of one that may not be, or that is none. Without it, calls that show a "
+        "number not among `numbers` are refused.",
+    )
+
+
 class RouteLimitsSection(LimitsSection):
     """The same of a route's calls, all together or by the prefix that they match."""
 
@@ -235,6 +258,9 @@ class TrunkSection(Section):
     )
     tags: Listed[Name] = Field(default=(), description="What a route's own `tags` may ask for.")
     limits: LimitsSection | None = Field(default=None, description="Of calls from here.")
+    identity: TrunkIdentitySection | None = Field(
+        default=None, description="Who is believed to call, and which numbers may be shown."
+    )
 
 
 class SubscribersSection(Section):
@@ -329,6 +355,40 @@ class BreakerSection(Section):
         return self
 
 
+class PresentationSection(Section):
+    """How a gateway is told who calls ([identity.md](identity.md)). Without it, all passes as it came."""
+
+    privacy: Literal["pass", "withhold"] = Field(
+        default="withhold",
+        description="Of callers who withhold their number. `pass`: it is told, with the wish (RFC 3325), to a gateway "
+        "that is trusted to heed it. `withhold`: whatever names the caller is taken out.",
+    )
+    headers: Listed[Literal["pai", "ppi", "rpid"]] = Field(
+        default=("pai",),
+        description="Headers besides From that tell the number: P-Asserted-Identity, P-Preferred-Identity, "
+        "Remote-Party-ID. All others of these are removed.",
+    )
+    number: Literal["as_it_came", "e164", "e164_without_plus", "national"] = Field(
+        default="as_it_came", description="How the number is written."
+    )
+    dialling: Name | None = Field(
+        default=None, description="Name of the dialling plan of `number: national`; else the default."
+    )
+    domain: Annotated[str, PlainValidator(values.read_domain), Shown("host or `gateway`")] = Field(
+        default=_PRESENTATION.domain,
+        description="Host of these addresses: a name of ours, or `gateway` for its own address. Otherwise as it came.",
+    )
+    diversion: Listed[Literal["diversion", "history-info"]] = Field(
+        default=(),
+        description="What tells of forwards: Diversion (RFC 5806), History-Info (RFC 7044), both, or nothing.",
+    )
+    connected: bool = Field(
+        default=_PRESENTATION.connected,
+        description="Whether the caller is told who has answered, by P-Asserted-Identity and Remote-Party-ID of "
+        "replies.",
+    )
+
+
 class GatewaySection(Section):
     """Where calls go to."""
 
@@ -358,6 +418,7 @@ class GatewaySection(Section):
     limits: LimitsSection | None = Field(
         default=None, description="Of calls to it. One that has no room is skipped, and not taken for failed."
     )
+    identity: PresentationSection | None = Field(default=None, description="How it is told who calls.")
 
 
 class MediaNodeSection(Section):

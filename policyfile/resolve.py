@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from model.fraud import MEASURES, MINUTE, Guard, Threshold, amount
 from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import PREFIX, Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
-from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
+from model.numbers import E164_MAX_DIGITS, Dialling, normalise, normalise_beginning
 from model.policy import (
     MEDIA_RETRY,
     PENALTIES,
@@ -42,11 +43,11 @@ def policy_of(document: written.Document) -> Policy:
     default = default_dialling(document)
     return Policy(
         trunks=tuple(
-            _trunk(name, trunk, plans[trunk.dialling] if trunk.dialling else default)
+            _trunk(name, trunk, plans[trunk.dialling] if trunk.dialling else default, default)
             for name, trunk in document.trunks.items()
         ),
         gateways={
-            **{name: _gateway(name, gateway) for name, gateway in document.gateways.items()},
+            **{name: _gateway(name, gateway, plans, default) for name, gateway in document.gateways.items()},
             **{name: _media_node(name, node) for name, node in document.media.items()},
         },
         dialling=default,
@@ -109,7 +110,7 @@ def prefix(text: str, plan: Dialling) -> str:
     return beginning
 
 
-def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
+def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling, default: Dialling) -> Trunk:
     return Trunk(
         name=name,
         sources=trunk.sources,
@@ -118,6 +119,29 @@ def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
         trust_identity=trunk.trust_identity,
         tags=trunk.tags,
         limits=_limits(trunk.limits),
+        identity=_trunk_identity(trunk.identity, default) if trunk.identity else None,
+    )
+
+
+def _trunk_identity(section: written.TrunkIdentitySection, default: Dialling) -> TrunkIdentity:
+    return TrunkIdentity(
+        believe=section.believe,
+        numbers=tuple(prefix(number, default) for number in section.numbers),
+        default=normalise(section.default, default) if section.default else "",
+    )
+
+
+def _presentation(
+    section: written.PresentationSection, plans: Mapping[str, Dialling], default: Dialling
+) -> Presentation:  # fmt: skip
+    return Presentation(
+        privacy=section.privacy,
+        headers=section.headers,
+        number=section.number,
+        domain=section.domain,
+        diversion=section.diversion,
+        connected=section.connected,
+        dialling=plans[section.dialling] if section.dialling else default,
     )
 
 
@@ -161,7 +185,9 @@ def _emergency(emergency: written.EmergencySection) -> Emergency:
     return Emergency(emergency.numbers, emergency.gateways, _rewrite(emergency.rewrite))
 
 
-def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
+def _gateway(
+    name: str, gateway: written.GatewaySection, plans: Mapping[str, Dialling], default: Dialling
+) -> Gateway:  # fmt: skip
     return Gateway(
         name=name,
         address=gateway.address.host,
@@ -175,6 +201,7 @@ def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
         breaker=_breaker(gateway.breaker),
         probe=gateway.probe,
         limits=_limits(gateway.limits),
+        identity=_presentation(gateway.identity, plans, default) if gateway.identity else None,
     )
 
 

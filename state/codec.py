@@ -10,6 +10,7 @@ from typing import Any
 from model.entries import Action, Entry, Kind
 from model.fraud import Guard, Threshold
 from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
@@ -58,11 +59,12 @@ def _policy(policy: Policy) -> dict[str, Any]:
         del data["subscribers"]
     if not policy.fraud:
         del data["fraud"]
-    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers")):
-        if part is not None and not part["limits"]:
-            del part["limits"]
     if not policy.hooks:
         del data["hooks"]
+    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers") or {}):
+        for name in ("identity", "limits"):
+            if not part.get(name, True):
+                del part[name]
     return data
 
 
@@ -202,13 +204,26 @@ def _subscribers(data: dict[str, Any]) -> Subscribers:
 
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
-    return Trunk(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
+    identity = data.get("identity")
+    own = {"limits": _limits(data), "identity": _trunk_identity(identity) if identity else None}
+    return Trunk(**{**data, **lists, **own, "dialling": _dialling(data["dialling"])})
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
-    return Gateway(**{**data, **parts, "limits": _limits(data)})
+    identity = data.get("identity")
+    own = {"limits": _limits(data), "identity": _presentation(identity) if identity else None}
+    return Gateway(**{**data, **parts, **own})
+
+
+def _trunk_identity(data: dict[str, Any]) -> TrunkIdentity:
+    return TrunkIdentity(**{**data, "believe": tuple(data["believe"]), "numbers": tuple(data["numbers"])})
+
+
+def _presentation(data: dict[str, Any]) -> Presentation:
+    lists = {"headers": tuple(data["headers"]), "diversion": tuple(data["diversion"])}
+    return Presentation(**{**data, **lists, "dialling": _dialling(data["dialling"])})
 
 
 def _guard(data: dict[str, Any]) -> Guard:
