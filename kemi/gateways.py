@@ -17,6 +17,7 @@ from kemi.plan import Attempt, Plan, Rated
 from kemi.view import View
 from kemi.weighting import weighted_order
 from model.policy import DEFAULT_BREAKER, Emergency, Gateway, LeastCost, Policy, RetryRule, Route, Strategy
+from model.side import PLAIN
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 PRIORITY, WEIGHTED = Strategy.PRIORITY, Strategy.WEIGHTED
@@ -77,6 +78,7 @@ def planned(
         ring=route.ring,
         retry_after_max=view.policy.retry_after_max,
         rates=rates,
+        relay=route.relay,
     )
 
 
@@ -213,6 +215,7 @@ def _attempt(gateway: Gateway, number: str) -> Attempt:
         progress=gateway.progress,
         own_breaker=gateway.breaker is DEFAULT_BREAKER or gateway.breaker or False,
         limits=() if gateway.limits is None else (limits.of("gateway", gateway.name, gateway.limits),),
+        side=None if gateway.side is PLAIN else gateway.side,
     )
 
 

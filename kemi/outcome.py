@@ -10,6 +10,7 @@ from kemi.health import Health
 from kemi.plan import Plan
 from model.causes import Cause
 from model.policy import Refusal
+from model.side import PLAIN, Side
 
 # What tm lets a transaction branch into (its parameter max_branches).
 BRANCHES = 12
@@ -77,6 +78,8 @@ class Decision(msgspec.Struct, frozen=True):
     outcome: Relay | ToMedia | Reject
     steps: tuple[Step, ...]
     emergency: bool = False
+    side: Side = PLAIN
+    "What is to be known of the caller's."
 
 
 class Retry(msgspec.Struct, frozen=True):

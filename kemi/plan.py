@@ -10,6 +10,7 @@ import msgspec
 
 from model.handover import DIRECT
 from model.policy import DEFAULT_BREAKER, Breaker, Refusal, RetryRule
+from model.side import Side
 from model.subscriber import Forwards
 
 Rated = tuple[str, str, tuple[tuple[int, ...], ...]]
@@ -48,6 +49,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     "Set: no gateway is called but the phones of this subscriber, all at once; where they are is looked up then."
     limits: tuple[Limit, ...] = ()
     "Of the gateway."
+    side: Side | None = None
+    "Set: what is to be known of the gateway's sound, or of the phones'."
 
     @property
     def breaker(self) -> Breaker | None:
@@ -140,6 +143,8 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "Set: where the call goes, depending on why these attempts failed; before voicemail."
     limits: tuple[Limit, ...] = ()
     "Those of the call, whichever gateway it goes to."
+    relay: bool = False
+    "Whether all its attempts go through the media relay."
 
     @property
     def attempt(self) -> Attempt:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from kemi import limits, refusals
+from kemi import limits, refusals, relay
 from kemi.caller import check_identity, check_lists, numbers_of, returned, trunk_of
 from kemi.destination import along, limited, route_of, to_gateways
 from kemi.failure import (
@@ -44,6 +44,7 @@ from kemi.view import View
 from model.call import CallFacts
 from model.causes import Cause
 from model.numbers import as_dialled
+from model.side import PLAIN
 
 __all__ = [
     "BRANCHES",
@@ -74,12 +75,14 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
     steps: list[Step] = []
     emergency, number = view.policy.emergency, ""
     outcome: Relay | ToMedia | Reject
+    side = PLAIN
     try:
         if facts.hops:
             trunk, numbers = returned(facts, view, steps)
         else:
             trunk = trunk_of(facts, view, steps)
             numbers = numbers_of(facts, trunk, steps)
+            side = trunk.side
             if facts.subscriber:
                 numbers = check_identity(facts, numbers, trunk, view, steps)
         if emergency is not None and (number := emergency.number(numbers.callee, as_dialled(facts.callee))):
@@ -93,9 +96,11 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
                 outcome = along(route, numbers, facts, 0, view, live, now, steps)
             if trunk.limits is not None or route.limits is not None:
                 outcome = limited(outcome, limits.of_call(trunk, route))
+        if facts.media:
+            steps += relay.steps(relay.Caller(facts.source, facts.media, side), outcome.plan)
     except Refused as refused:
         outcome = Reject(refused.refusal)
-    return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "")
+    return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "", side=side)
 
 
 def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: Live, now: float) -> FailureDecision:

@@ -22,7 +22,8 @@ from typing import Any
 import KSR
 from msgspec import structs
 
-from kemi import handover, health, lamps, limits, policy, records, refusals, route_token
+from kemi import handover, health, lamps, limits, policy, records, refusals, relay, route_token
+from kemi.anchoring import Anchoring
 from kemi.health import Health
 from kemi.leasing import Leasing
 from kemi.phones import Demand, Phones
@@ -52,8 +53,9 @@ INVITE_ONE_BY_ONE = ("$si", "$ai", "$rU", "$fU", "$fd", "$hdr(Privacy)", "$ua", 
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
 PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
-HANDOVER, HANDOVER_ROUTE = "$avp(handover)", "HANDOVER"
+HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
 RINGING_FLAG = 1
+SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -191,9 +193,33 @@ class Handler:
             lamps.tell(_settings.agent_pipe, lamps.answered(_pv))
 
     @guarded
+    def on_relayed(self) -> bool:
+        """A request within a call whose sound goes through the media relay: what that is asked for now."""
+        return _anchoring.within_dialog(_relay_away())
+
+    @guarded
+    def on_flood(self) -> None:
+        """An address sends more than the guard lets pass: whether it is a trunk's."""
+        KSR.htable.sht_seti(SOURCES, _pv("$si"), OF_TRUNK if _is_from_trunk() else OF_NOBODY)
+
+    @guarded
     def on_unknown_dialog(self) -> bool:
         """A request of a dialog that this node does not remember: whether it once let that call in."""
         return _call_of_route() != ""
+
+
+def _relay_away() -> str:
+    """What becomes of calls that need the media relay while it is away."""
+    try:
+        txn = _snapshot.begin()
+    except NoSnapshotError:
+        return "refuse"
+    try:
+        return _views.of(txn).policy.relay_away
+    except NoPolicyError:
+        return "refuse"
+    finally:
+        txn.abort()
 
 
 def _is_from_trunk() -> bool:
@@ -313,8 +339,12 @@ def _begin_call(marks: Mapping[str, str]) -> None:
         KSR.pv.sets(CALL_ID, call)
         KSR.rr.add_rr_param(route_token.parameter(_secret(), call, call_id))
         KSR.dialog.dlg_manage()
+        if decision.side.nat != "no":
+            _phones.show_way(decision.side)
         # For the BYE: no peer can alter it, unlike the id in our Record-Route.
         KSR.pv.sets(CALL_OF_DIALOG, call)
+        if facts.media:
+            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         _relay(decision.outcome.plan)
 
 
@@ -358,7 +388,7 @@ def _rows(table: str) -> Iterator[tuple[str, str]]:
 
 def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
     now = time.time()
-    if not plan.attempt.subscriber:
+    if not plan.attempt.subscriber and not failure.relay:
         _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
     if plan.media is not None and failure.status // 100 == 3:
         decision = _redirected(plan, now)
@@ -380,7 +410,7 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
             _refuse(refusal)
         case policy.PassOn() if failure.status == NOTHING_SENT:
             # There is no reply to pass on.
-            _refuse(refusals.GATEWAYS_FAILED)
+            _refuse(refusals.RELAY_DOWN if failure.relay else refusals.GATEWAYS_FAILED)
 
 
 def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
@@ -440,15 +470,19 @@ def _relay(plan: Plan) -> None:
     KSR.pv.seti(ATTEMPT, number)
     if number > 1:
         KSR.pv.unset(RANG)
-        KSR.pv.unset(PHONES)
-        # Where a phone behind NAT was sent to.
-        KSR.pv.unset("$du")
+        if KSR.pv.get(PHONES) is not None:
+            KSR.pv.unset(PHONES)
+            _phones.forget()
     KSR.pv.sets("$ru", attempt.uri)
     KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
     if plan.media is not None:
         KSR.pv.sets(HANDOVER, handover.lines(plan, KSR.pv.get(CALL_ID), _media_secret(), now))
-        KSR.tm.t_on_branch(HANDOVER_ROUTE)
+    elif number > 1:
+        KSR.pv.unset(HANDOVER)
+    anchored = _settings.rtpengine != "" and _anchoring.attempt(plan, _relay_away)
+    if anchored or plan.media is not None or attempt.subscriber:
+        KSR.tm.t_on_branch(BRANCH_ROUTE)
     trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
     KSR.tm.t_on_reply(TRIAL_REPLY_ROUTE if trial else REPLY_ROUTE)
     if attempt.subscriber and not _to_phones(attempt.subscriber, number):
@@ -463,6 +497,8 @@ def _relay(plan: Plan) -> None:
         if trial and _end_trial():
             _change(attempt.gateway, health.freed)
         _end_cancelled()
+    elif anchored and _anchoring.failed():
+        _after(plan, Failure(status=NOTHING_SENT, local=True, relay=True), trial=trial and _end_trial())
     else:
         _after(plan, Failure(status=NOTHING_SENT, local=True), trial=trial and _end_trial())
 
@@ -611,6 +647,7 @@ def _invite() -> tuple[CallFacts, str, str]:
         user_agent=user_agent,
         private=privacy != "" and _asks_for_privacy(privacy),
         caller_host=caller_host,
+        media=relay.media_of(_pv("$rb")) if _settings.rtpengine else "",
     )
     return facts, from_tag, call_id
 
@@ -682,6 +719,7 @@ def _call_of_route() -> str:
 
 
 _phones = Phones(KSR, _pv, _settings.location)
+_anchoring = Anchoring(KSR, _pv)
 
 
 @cache

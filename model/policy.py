@@ -12,6 +12,7 @@ from model.causes import Failure, Reason, classify, hangup_cause
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
+from model.side import PLAIN, Side
 
 
 class Strategy(StrEnum):
@@ -104,6 +105,7 @@ class Trunk:
     "What routes may ask for."
     limits: Limits | None = None
     "Of its calls; None: none."
+    side: Side = PLAIN
 
 
 PENALTIES = {"transport": 2, "time-out": 2, "server-fault": 2, "capacity": 1}
@@ -156,6 +158,7 @@ class Gateway:
     "Of a media node: its share of the calls that go to voicemail."
     limits: Limits | None = None
     "Of calls to it; None: none."
+    side: Side = PLAIN
 
     @property
     def uri(self) -> str:
@@ -264,6 +267,8 @@ class Route:
     "Set: the rewritten number is a subscriber, whose phones are called; it has no gateways."
     limits: Limits | None = None
     "Of calls that take it; None: none."
+    relay: bool = False
+    "Whether the sound of all its calls goes through the media relay."
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,11 +304,14 @@ class Subscribers:
     expires_max: int = 3600
     guesses: int = 10
     "Wrong passwords from one address after which it is not listened to for this subscriber, for five minutes."
+    side: Side = Side(nat="auto")
+    edges: tuple[str, ...] = ()
+    "Networks of proxies by which phones may register (RFC 3327)."
 
     @property
     def trunk(self) -> Trunk:
         """The trunk that their calls come by."""
-        return Trunk(SUBSCRIBERS, (), self.dialling, tags=self.tags)
+        return Trunk(SUBSCRIBERS, (), self.dialling, tags=self.tags, side=self.side)
 
 
 SUBSCRIBERS = "subscribers"
@@ -328,3 +336,5 @@ class Policy:
     "Other currency to what one of it is worth in that one (:mod:`model.rates`)."
     subscribers: Subscribers | None = None
     "None: nobody may register."
+    relay_away: str = "refuse"
+    "What becomes of calls that need the media relay while it is away: ``refuse`` or ``pass``."

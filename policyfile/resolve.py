@@ -26,6 +26,7 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.side import Side
 from policyfile import document as written
 from policyfile.problems import quoted
 
@@ -51,6 +52,7 @@ def policy_of(document: written.Document) -> Policy:
         currency=document.currency,
         exchange=dict(document.exchange),
         subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
+        relay_away=document.relay_away,
     )
 
 
@@ -91,6 +93,7 @@ def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
         trust_identity=trunk.trust_identity,
         tags=trunk.tags,
         limits=_limits(trunk.limits),
+        side=_side(trunk, trunk.nat),
     )
 
 
@@ -106,6 +109,8 @@ def _subscribers(
         expires_min=int(section.expires_min),
         expires_max=int(section.expires_max),
         guesses=section.guesses,
+        side=_side(section, section.nat),
+        edges=section.edges,
     )
 
 
@@ -127,6 +132,7 @@ def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
         breaker=_breaker(gateway.breaker),
         probe=gateway.probe,
         limits=_limits(gateway.limits),
+        side=_side(gateway),
     )
 
 
@@ -143,6 +149,7 @@ def _media_node(name: str, node: written.MediaNodeSection) -> Gateway:
         probe=node.probe,
         media=True,
         weight=node.weight,
+        side=Side(relay=node.media_relay),
     )
 
 
@@ -176,6 +183,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         least_cost=_least_cost(route) if strategy is Strategy.LEAST_COST else None,
         subscribers=route.subscribers,
         limits=_limits(route.limits),
+        relay=route.media_relay == "always",
     )
 
 
@@ -185,6 +193,12 @@ def _least_cost(route: written.RouteSection) -> LeastCost:
 
 def _limits(limits: written.LimitsSection | None) -> Limits | None:
     return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away) if limits is not None else None
+
+
+def _side(
+    section: written.TrunkSection | written.SubscribersSection | written.GatewaySection, nat: bool | str = False
+) -> Side:  # fmt: skip
+    return Side(nat if isinstance(nat, str) else "yes" if nat else "no", section.media_relay, section.srtp or "")
 
 
 def is_narrowed(route: written.RouteSection) -> bool:

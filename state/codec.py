@@ -29,6 +29,7 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.side import PLAIN, Side
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -53,9 +54,12 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
     if policy.subscribers is None:
         del data["subscribers"]
+    plain = asdict(PLAIN)
     for part in (*data["trunks"], *data["gateways"].values()):
         if not part["limits"]:
             del part["limits"]
+        if part["side"] == plain:
+            del part["side"]
     return data
 
 
@@ -71,6 +75,7 @@ def decode_policy(text: str | bytes) -> Policy:
         currency=data.get("currency", ""),
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
+        relay_away=data.get("relay_away", "refuse"),
     )
 
 
@@ -78,7 +83,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "limits", "media", "narrowing", "subscribers", "voicemail", "weights"):
+    for name in ("least_cost", "limits", "media", "narrowing", "relay", "subscribers", "voicemail", "weights"):
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -184,19 +189,26 @@ def _emergency(data: dict[str, Any]) -> Emergency:
 
 
 def _subscribers(data: dict[str, Any]) -> Subscribers:
-    lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
-    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+    lists = {name: tuple(data.get(name, ())) for name in ("tags", "algorithms", "edges")}
+    side = Side(**data["side"]) if "side" in data else Side(nat="auto")
+    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "side": side})
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
-    return Trunk(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
+    parts = {"dialling": _dialling(data["dialling"]), "limits": _limits(data), "side": _side(data)}
+    return Trunk(**{**data, **lists, **parts})
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
-    return Gateway(**{**data, **parts, "limits": _limits(data)})
+    return Gateway(**{**data, **parts, "limits": _limits(data), "side": _side(data)})
+
+
+def _side(data: dict[str, Any]) -> Side:
+    # One object where there is nothing to know, so that a call need not look into it.
+    return Side(**data["side"]) if "side" in data else PLAIN
 
 
 def _limits(data: dict[str, Any]) -> Limits | None:
