@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from kemi import limits, refusals, relay
+from kemi import fraud, limits, refusals
 from kemi.caller import check_identity, check_lists, numbers_of, returned, trunk_of
-from kemi.destination import along, limited, route_of, to_gateways
+from kemi.destination import along, charged_to, limited, route_of, to_gateways
 from kemi.failure import (
     candidates,
     forwarded,
@@ -40,6 +40,7 @@ from kemi.outcome import (
     ToMedia,
 )
 from kemi.plan import Plan
+from kemi.relay import Caller, anchored
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Cause
@@ -89,15 +90,22 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
             outcome = Relay(emergency_plan(emergency, number, view, live, now, steps))
         else:
             check_lists(facts, trunk, numbers, view, now, steps)
+            if view.trips:
+                who = fraud.parties(facts.subscriber, trunk.name, numbers.callers[0])
+                fraud.check(who, numbers.callee, view, now, steps)
             route = route_of(numbers, trunk, view, now, steps)
+            prefix = steps[-1][1]
             if route.media is None and not route.subscribers:
                 outcome = to_gateways(route, numbers, facts.hops, view, live, now, steps)
             else:
                 outcome = along(route, numbers, facts, 0, view, live, now, steps)
-            if trunk.limits is not None or route.limits is not None:
-                outcome = limited(outcome, limits.of_call(trunk, route))
+            if trunk.limits is not None or route.limits is not None or facts.subscriber:
+                charged = charged_to(facts.subscriber, view) if facts.subscriber else ()
+                outcome = limited(outcome, limits.of_call(trunk, route, prefix, charged))
+        if facts.subscriber:
+            outcome = structs.replace(outcome, plan=structs.replace(outcome.plan, caller=facts.subscriber))
         if facts.media:
-            steps += relay.steps(relay.Caller(facts.source, facts.media, side), outcome.plan)
+            steps += anchored(Caller(facts.source, facts.media, side), outcome.plan)
     except Refused as refused:
         outcome = Reject(refused.refusal)
     return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "", side=side)
@@ -110,7 +118,9 @@ def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: 
     """
     media, used = plan.media, plan.number
     assert media is not None
-    facts = CallFacts(caller=media.caller, callee=user, source=source, hops=media.hops, origin=call)
+    facts = CallFacts(
+        caller=media.caller, callee=user, source=source, hops=media.hops, origin=call, subscriber=plan.caller
+    )
     decision = decide(facts, view, live, now)
     outcome: Retry | Reject = Reject(refusals.GATEWAYS_FAILED)
     if isinstance(decision.outcome, Reject):

@@ -150,7 +150,7 @@ def _flags(half: str) -> str:
     return _ALWAYS + _PROFILES.get(half[0], "") + _FAMILIES.get(half[1], "") + sender
 
 
-def steps(caller: Caller, plan: Plan) -> list[Step]:
+def anchored(caller: Caller, plan: Plan) -> list[Step]:
     """What there is to say of a plan's attempts: which are anchored, and why."""
     found: dict[str, Step] = {}
     for attempt in plan.attempts:

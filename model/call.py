@@ -27,7 +27,7 @@ class CallFacts:
     origin: str = ""
     "Id of the call that came back as this one."
     subscriber: str = ""
-    "The subscriber who has proved to be the caller; empty: none has."
+    "The subscriber who has proved to be the caller, maybe before the call was handed to media; empty: none has."
     media: str = ""
     """Address and profile of the first stream that it offers, ``10.0.0.7 RTP/AVP``; ``-``: it offers none; empty:
     nobody looked, as the node has no media relay."""

@@ -93,6 +93,9 @@ class CallRecord:
     relay: str = ""
     "Why its sound went through the media relay; empty: it did not."
 
+    fraud: str = ""
+    "By which guard it was refused, as :class:`model.fraud.Guard` names what it counts; empty: by none."
+
     @property
     def gateway(self) -> str:
         """The last one tried; empty where none was."""

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from model.entries import Action, Entry, Kind
+from model.fraud import Guard, Threshold
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
@@ -29,7 +30,12 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.quality import Bounds, Quality
 from model.side import PLAIN, Side
+
+_OF_FEW = (
+    "least_cost", "limits", "media", "narrowing", "quality", "relay", "subscribers", "voicemail", "weights",
+)  # fmt: skip
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -54,10 +60,13 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
     if policy.subscribers is None:
         del data["subscribers"]
+    if not policy.fraud:
+        del data["fraud"]
+    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers")):
+        if part is not None and not part["limits"]:
+            del part["limits"]
     plain = asdict(PLAIN)
     for part in (*data["trunks"], *data["gateways"].values()):
-        if not part["limits"]:
-            del part["limits"]
         if part["side"] == plain:
             del part["side"]
     return data
@@ -75,6 +84,7 @@ def decode_policy(text: str | bytes) -> Policy:
         currency=data.get("currency", ""),
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
+        fraud=tuple(map(_guard, data.get("fraud", ()))),
         relay_away=data.get("relay_away", "refuse"),
     )
 
@@ -83,7 +93,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "limits", "media", "narrowing", "relay", "subscribers", "voicemail", "weights"):
+    for name in _OF_FEW:
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -124,6 +134,7 @@ def _route(data: dict[str, Any]) -> Route:
             "voicemail": Voicemail(**{**voicemail, "when": tuple(voicemail["when"])}) if voicemail else None,
             "least_cost": LeastCost(**least_cost) if least_cost else None,
             "limits": _limits(data),
+            "quality": _quality(data["quality"]) if data.get("quality") else None,
         }
     )
 
@@ -189,6 +200,8 @@ def _emergency(data: dict[str, Any]) -> Emergency:
 
 
 def _subscribers(data: dict[str, Any]) -> Subscribers:
+    lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
+    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
     lists = {name: tuple(data.get(name, ())) for name in ("tags", "algorithms", "edges")}
     side = Side(**data["side"]) if "side" in data else Side(nat="auto")
     return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "side": side})
@@ -209,6 +222,15 @@ def _gateway(data: dict[str, Any]) -> Gateway:
 def _side(data: dict[str, Any]) -> Side:
     # One object where there is nothing to know, so that a call need not look into it.
     return Side(**data["side"]) if "side" in data else PLAIN
+
+
+def _guard(data: dict[str, Any]) -> Guard:
+    measures = {name: Threshold(*threshold) for name, threshold in data["measures"].items()}
+    return Guard(**{**data, "prefixes": tuple(data["prefixes"]), "measures": measures})
+
+
+def _quality(data: dict[str, Any]) -> Quality:
+    return Quality(**{**data, **{name: Bounds(**data[name]) for name in ("asr", "acd", "pdd")}})
 
 
 def _limits(data: dict[str, Any]) -> Limits | None:
