@@ -200,11 +200,10 @@ def _emergency(data: dict[str, Any]) -> Emergency:
 
 
 def _subscribers(data: dict[str, Any]) -> Subscribers:
-    lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
-    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
     lists = {name: tuple(data.get(name, ())) for name in ("tags", "algorithms", "edges")}
     side = Side(**data["side"]) if "side" in data else Side(nat="auto")
-    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "side": side})
+    parts = {"dialling": _dialling(data["dialling"]), "limits": _limits(data), "side": side}
+    return Subscribers(**{**data, **lists, **parts})
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:

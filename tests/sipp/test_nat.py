@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 from harness.audio import tone
+from harness.digest_phone import DigestPhone
 from harness.node import GB, Node
 from harness.phone import Call, phone
+from harness.raw import status
 from harness.rtpengine import Rtpengine
 
 from console.ports import free_port
@@ -93,3 +95,61 @@ def test_a_caller_behind_nat_is_heard_and_hung_up_on(node: Node, relay: Rtpengin
     record = node.record(call_id)
     assert (record.outcome, record.relay) == ("answered", "the caller is behind NAT")
     assert not relay.holds(call_id)
+
+
+def test_a_phone_behind_nat_is_called_pinged_and_heard(node: Node, relay: Rtpengine) -> None:
+    port = free_port()
+    register(node, "1001", NATED, port)
+
+    async def run() -> str:
+        async with (
+            phone(node.sip, address=NATED, port=port, claims=PRIVATE) as callee,
+            phone(node.sip, address=OFFICE) as caller,
+        ):
+            call = caller.call("1001")
+            other = await callee.called()
+            await other.answer()
+            await call.answered()
+            await talk(call, other)
+            # The way to a private address is by where the phone sends from: in the caller's hand-up as well.
+            await call.hangup()
+            assert (await other.ended()).cause == "NORMAL_CLEARING"
+            return call.leg.call_id
+
+    call_id = asyncio.run(run())
+    record = node.record(call_id)
+    assert (record.outcome, record.relay) == ("answered", "the phone is behind NAT")
+    assert not relay.holds(call_id)
+
+
+def test_a_phone_behind_nat_hears_pings_and_is_there_after_a_kill(node: Node) -> None:
+    with DigestPhone(node.sip, "1002", "secret-of-1002", address=NATED, algorithm="MD5") as own:
+        assert status(own.register(contact=f"<sip:1002@{PRIVATE}:{own.endpoint.port}>")) == 200
+        assert own.endpoint.receive(b"OPTIONS").startswith(f"OPTIONS sip:1002@{PRIVATE}".encode())
+        node.stack.processes["kamailio"].kill()
+        node.stack.start_kamailio()
+        assert own.endpoint.receive(b"OPTIONS")
+        assert own.endpoint.receive(b"OPTIONS")
+        own.register(0, contact="*")
+
+
+def test_a_call_that_needs_no_relay_passes_as_it_is(node: Node, relay: Rtpengine, gateway: int) -> None:
+    async def run() -> str:
+        async with phone(node.sip, port=gateway) as callee, phone(node.sip, address=OFFICE) as caller:
+            call = caller.call("02079460000")
+            other = await callee.called()
+            await other.answer()
+            await call.answered()
+            await talk(call, other)
+            assert not relay.holds(call.leg.call_id)
+            await call.hangup()
+            await other.ended()
+            return call.leg.call_id
+
+    assert node.record(asyncio.run(run())).relay == ""
+
+
+def register(node: Node, name: str, address: str, port: int) -> None:
+    """Register a phone behind NAT, which sends from ``port`` of ``address``."""
+    with DigestPhone(node.sip, name, f"secret-of-{name}", address=address, algorithm="MD5", port=port) as own:
+        assert status(own.register(contact=f"<sip:{name}@{PRIVATE}:{port}>")) == 200
