@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.cost import cost_of, is_rates
+from model.fraud import RELEASED
 from model.record import AttemptRecord, CallRecord, Outcome
 
 Event = dict[str, Any]
@@ -99,6 +100,8 @@ class Assembly:
     "Records made since :meth:`taken`."
     changed: set[str] = field(default_factory=set)
     "Ids of calls that are not as they were at :meth:`taken`, over or not."
+    over: dict[str, list[Event]] = field(default_factory=dict)
+    "The events of the calls that were finished since then."
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
     _pending: dict[Key, str] = field(default_factory=dict)
@@ -119,6 +122,7 @@ class Assembly:
     def taken(self) -> None:
         """What was finished and changed is stored."""
         self.finished.clear()
+        self.over.clear()
         self.changed.clear()
 
     def feed(self, events: Iterable[Event]) -> None:
@@ -177,6 +181,7 @@ class Assembly:
                 self._ids.pop(event["call"], None)
                 self._pending.pop(_key(event), None)
         self.changed.add(call)
+        self.over[call] = events
         self.finished.append(record(self.node, call, events))
 
 
@@ -274,8 +279,15 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         reason=handed.get("reason", ""),
         cost=cost,
         currency=currency,
+        fraud=_fraud(decided, further),
         limits=tuple(dict.fromkeys(name for event in events for name in event.get("limits", ()))),
     )
+
+
+def _fraud(decided: Event, further: list[list[list[str]]]) -> str:
+    """What a guard against fraud counts, by which the call was refused."""
+    steps = [step for steps in (decided["steps"], *further) for step in steps]
+    return next((subject for what, subject, text in steps if what == "fraud" and text != RELEASED), "")
 
 
 def _outcome(

@@ -53,7 +53,7 @@ class NodeAgent:
         # Beside this loop and on a connection of its own, so that no change waits for records.
         sys.setswitchinterval(TURN)
         beside = [
-            threading.Thread(target=Shipper(self.settings, self.stopped).run, name="shipper"),
+            threading.Thread(target=Shipper(self.settings, self.stopped, replica.policy_record).run, name="shipper"),
             threading.Thread(target=LampService(self.settings, self.stopped).run, name="lamps"),
         ]
         for thread in beside:

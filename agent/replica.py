@@ -111,6 +111,10 @@ class Replica:
             if text:
                 index.drains[gateway] = text
             return 0
+        if change.op == "trip":
+            name, text = json.loads(change.value)
+            _write_trip(txn, index, name, text)
+            return 0
         if change.op == "unrate":
             if change.value in index.sheets:
                 rates.remove(txn, index, index.sheets.pop(change.value).number, self._busy)
@@ -193,6 +197,8 @@ class Replica:
             _write_prefixes(txn, index, self._reported(self._store.records(keys.PREFIXES)))
             for name, text in self._reported(self._store.records(keys.SUBSCRIBERS)):
                 _write_subscriber(txn, name, text)
+            for name, text in self._reported(self._store.records(keys.TRIPS)):
+                _write_trip(txn, index, name, text)
             index.drains = dict(self._store.records(keys.DRAINS))
             for gateway, info in self._store.sheets().items():
                 number = rates.open_sheet(index, gateway, info.currency)
@@ -216,6 +222,17 @@ def _write_subscriber(txn: Any, name: str, text: str) -> None:
         txn.put(key, text.encode())
     else:
         txn.delete(key)
+
+
+def _write_trip(txn: Any, index: Index, name: str, text: str) -> None:
+    key = layout.trip_key(name)
+    known = txn.get(key) is not None
+    if text:
+        txn.put(key, text.encode())
+    elif known:
+        txn.delete(key)
+    if known != bool(text):
+        index.count_trip(name, 1 if text else -1)
 
 
 def _write_entries(txn: Any, index: Index, records: Iterable[tuple[str, str]]) -> None:

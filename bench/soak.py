@@ -277,6 +277,7 @@ def settings_in(directory: Path) -> Settings:
             "STROWGER_SPOOL": str(directory / "spool"),
             "STROWGER_SECRET_FILE": str(directory / "secret"),
             "STROWGER_MEDIA_SECRET_FILE": str(directory / "media-secret"),
+            "STROWGER_SECRETS": str(directory / "secrets"),
             "STROWGER_RUN": str(directory / "run"),
             "STROWGER_SIP_PORT": str(free_port()),
             "STROWGER_RPC_PORT": str(free_port()),

@@ -104,6 +104,7 @@ def _settings(directory: Path) -> Settings:
         "STROWGER_SPOOL": str(directory / "spool"),
         "STROWGER_SECRET_FILE": str(directory / "secret"),
         "STROWGER_MEDIA_SECRET_FILE": str(directory / "media-secret"),
+        "STROWGER_SECRETS": str(directory / "secrets"),
         "STROWGER_RUN": str(directory / "run"),
         "STROWGER_ESL_ADDRESS": f"127.0.0.1:{free_port(ESL_PORT)}",
         "STROWGER_ESL_PASSWORD_FILE": str(directory / "esl-password"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
+from model.fraud import Trip
 from model.policy import Drain, Policy, Route, Trunk
 from model.rates import UNIT
 from model.subscriber import Subscriber
@@ -59,6 +60,8 @@ class _Index:
     "Lengths of prefixes."
     sheets: dict[str, Sheet]
     "By gateway."
+    trips: dict[str, int]
+    "Guard to how many it refuses."
 
 
 class View:
@@ -100,6 +103,17 @@ class View:
     def sheets(self) -> dict[str, Sheet]:
         """The rate sheets by gateway, those of gateways that the policy lacks included."""
         return self._index.sheets
+
+    @property
+    def trips(self) -> dict[str, int]:
+        """The guards that refuse somebody's calls, or did until lately, with how many they are."""
+        return self._index.trips
+
+    def trip(self, field: str) -> Trip | None:
+        """What a guard has of the name under which it counts a call (:meth:`model.fraud.Guard.field`)."""
+        key = layout.trip_key(field)
+        raw = self._get(key)
+        return Trip.decode(raw) if raw is not None else None
 
     def trunk(self, source: str) -> Trunk | None:
         """The trunk that the IP address ``source`` belongs to: the longest matching network."""
@@ -218,6 +232,7 @@ def _compile_index(raw: bytes) -> _Index:
         drains=drains,
         rates=lengths.get(layout.RATED, ()),
         sheets={gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()},
+        trips=data.get("trips", {}),
     )
 
 

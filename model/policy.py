@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
+from model.fraud import Guard
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
@@ -299,6 +300,8 @@ class Subscribers:
     expires_max: int = 3600
     guesses: int = 10
     "Wrong passwords from one address after which it is not listened to for this subscriber, for five minutes."
+    limits: Limits | None = None
+    "Of each one of them, where a subscriber has no others; None: none."
 
     @property
     def trunk(self) -> Trunk:
@@ -328,3 +331,4 @@ class Policy:
     "Other currency to what one of it is worth in that one (:mod:`model.rates`)."
     subscribers: Subscribers | None = None
     "None: nobody may register."
+    fraud: tuple[Guard, ...] = ()

@@ -34,6 +34,7 @@ SETTINGS: tuple[Setting, ...] = (
         "/var/lib/strowger/media-secret",
         "Key of hand-overs to media, the same on all SIP nodes and media workers; made at the first start.",
     ),
+    Setting("STROWGER_SECRETS", "/var/lib/strowger/secrets", "Directory of secrets that a policy names, a file each."),
     Setting("STROWGER_SPOOL_HOURS", "168", "How long a node keeps its spool once that is in Redis, in hours."),
     Setting("STROWGER_CDR_KEEP", "100000", "How many call records Redis keeps, of all nodes together."),
     Setting("STROWGER_RUN", "/run/strowger", "Directory of sockets and of the main script that Kamailio loads."),
@@ -114,6 +115,7 @@ class Settings:
     spool: Path
     secret_file: Path
     media_secret_file: Path
+    secrets: Path
     spool_hours: int
     cdr_keep: int
     run: Path
@@ -162,6 +164,7 @@ class Settings:
             spool=Path(env["STROWGER_SPOOL"]),
             secret_file=Path(env["STROWGER_SECRET_FILE"]),
             media_secret_file=Path(env["STROWGER_MEDIA_SECRET_FILE"]),
+            secrets=Path(env["STROWGER_SECRETS"]),
             spool_hours=_number(env, "STROWGER_SPOOL_HOURS", 1, 87600),
             cdr_keep=_number(env, "STROWGER_CDR_KEEP", 1, 100_000_000),
             run=Path(env["STROWGER_RUN"]),
@@ -203,6 +206,7 @@ class Settings:
             "STROWGER_SPOOL": str(self.spool),
             "STROWGER_SECRET_FILE": str(self.secret_file),
             "STROWGER_MEDIA_SECRET_FILE": str(self.media_secret_file),
+            "STROWGER_SECRETS": str(self.secrets),
             "STROWGER_SPOOL_HOURS": str(self.spool_hours),
             "STROWGER_CDR_KEEP": str(self.cdr_keep),
             "STROWGER_RUN": str(self.run),

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from model.fraud import MEASURES
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
 from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Subscribers, Voicemail
@@ -204,6 +205,14 @@ class LimitsSection(Section):
         return self
 
 
+class RouteLimitsSection(LimitsSection):
+    """The same of a route's calls, all together or by the prefix that they match."""
+
+    each: Literal["route", "prefix"] = Field(
+        default="route", description="`prefix`: each of its prefixes, imported ones too, has as many by itself."
+    )
+
+
 class TrunkSection(Section):
     """Where calls come from. The most specific network that holds a call's source decides on its trunk."""
 
@@ -253,6 +262,11 @@ class SubscribersSection(Section):
     )
     expires_max: Annotated[float, _duration(60, 86400)] = Field(
         default=_SUBSCRIBERS.expires_max, description="Who registers for more has this, or with no wish at all."
+    )
+    limits: LimitsSection | None = Field(
+        default=None,
+        description="Of the calls of each subscriber, and the forwards of calls to them; a subscriber may have other "
+        "numbers (`calls` and `per_second` of `strowger subscriber set`).",
     )
     guesses: int = Field(
         default=_SUBSCRIBERS.guesses,
@@ -550,7 +564,7 @@ class RouteSection(Section):
         default=_ROUTE.ring,
         description="Ringing for this long, the call counts as unanswered: `20s` sends it to `voicemail` then.",
     )
-    limits: LimitsSection | None = Field(default=None, description="Of calls that take this route.")
+    limits: RouteLimitsSection | None = Field(default=None, description="Of calls that take this route.")
 
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:
@@ -588,6 +602,86 @@ class EmergencySection(Section):
     )
 
 
+class ThresholdSection(Section):
+    """Counts within the guard's time at which something happens."""
+
+    warn: int | None = Field(default=None, ge=1, le=1_000_000, description="An event tells of it, once in that time.")
+    block: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Calls that the guard counts are refused from then on."
+    )
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        return _rising(self, self.warn, self.block)
+
+
+class CostSection(Section):
+    """What calls cost within the guard's time, in the file's `currency`, at which something happens."""
+
+    warn: Annotated[int | None, PlainValidator(values.read_amount), Shown("amount")] = Field(
+        default=None, description="An event tells of it, once in that time."
+    )
+    block: Annotated[int | None, PlainValidator(values.read_amount), Shown("amount")] = Field(
+        default=None, description="Calls that the guard counts are refused from then on."
+    )
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        return _rising(self, self.warn, self.block)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def _rising(section: S, warn: int | None, block: int | None) -> S:
+    if warn is None and block is None:
+        raise ValueError("guards nothing: give 'warn', 'block' or both")
+    if warn is not None and block is not None and warn >= block:
+        raise ValueError("'warn' is not lower than 'block'")
+    return section
+
+
+class GuardSection(Section):
+    """Who calls how much, and when that is too much ([fraud.md](fraud.md)). Emergency calls are never counted."""
+
+    per: Literal["subscriber", "trunk", "caller"] = Field(
+        description="Who is counted, each by themselves: subscribers who proved who they are, trunks, or the numbers "
+        "of callers."
+    )
+    prefixes: Listed[Annotated[str, PlainValidator(values.read_prefix), Shown("beginning of a number")]] = Field(
+        default=("",), min_length=1, max_length=1000,
+        description="Beginnings of the called numbers that count, as in a route. Otherwise all do.",
+    )  # fmt: skip
+    each: Literal["prefix"] | None = Field(
+        default=None, description="`prefix`: each of `prefixes` is counted, and blocked, by itself; the longest counts."
+    )
+    within: Annotated[float, _duration(60, 7 * 86400)] = Field(
+        default=86400.0, description="How long what was counted counts: a window that slides."
+    )
+    block_for: Annotated[float, _duration(0, 30 * 86400)] = Field(
+        default=0.0, description="How long calls are refused; `0`: until somebody releases them."
+    )
+    calls: ThresholdSection | None = Field(default=None, description="Calls, answered or not.")
+    minutes: ThresholdSection | None = Field(
+        default=None, description="Minutes from answers on, those of calls that still run included."
+    )
+    destinations: ThresholdSection | None = Field(default=None, description="Different numbers that were called.")
+    sequential: ThresholdSection | None = Field(
+        default=None, description="Numbers that follow upon one another: the longest run of those that were called."
+    )
+    cost: CostSection | None = Field(
+        default=None, description="What calls cost, where gateways have [rates](rates.md), running calls included."
+    )
+
+    @model_validator(mode="after")
+    def _guards_something(self) -> Self:
+        if not any(getattr(self, measure) for measure in MEASURES):
+            raise ValueError(f"guards nothing: give one of {', '.join(MEASURES)}")
+        if self.each and "" in self.prefixes:
+            raise ValueError("'each: prefix' needs 'prefixes', without 'default'")
+        return self
+
+
 class Document(Section):
     """The keys at the top of the file."""
 
@@ -618,6 +712,7 @@ class Document(Section):
     emergency: EmergencySection | None = Field(
         default=None, description="Which calls are emergency calls, and where they go."
     )
+    fraud: dict[Name, GuardSection] = Field(default={}, description="Guards against toll fraud, by name.")
     currency: Annotated[str, _matching(CURRENCY, "a currency: three capital letters"), Shown("currency")] = Field(
         default=_POLICY.currency,
         description="In which prices are compared, as in `USD`. Needed where a route has `strategy: least_cost`.",

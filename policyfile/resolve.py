@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from model.limits import Limits
+from model.fraud import MEASURES, MINUTE, Guard, Threshold, amount
+from model.limits import PREFIX, Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
 from model.policy import (
@@ -51,6 +52,7 @@ def policy_of(document: written.Document) -> Policy:
         currency=document.currency,
         exchange=dict(document.exchange),
         subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
+        fraud=tuple(_guard(name, guard, default) for name, guard in document.fraud.items()),
     )
 
 
@@ -106,7 +108,28 @@ def _subscribers(
         expires_min=int(section.expires_min),
         expires_max=int(section.expires_max),
         guesses=section.guesses,
+        limits=_limits(section.limits),
     )
+
+
+def _guard(name: str, guard: written.GuardSection, plan: Dialling) -> Guard:
+    sections = {measure: section for measure in MEASURES if (section := getattr(guard, measure)) is not None}
+    return Guard(
+        name=name,
+        per=guard.per,
+        measures={measure: _threshold(measure, section) for measure, section in sections.items()},
+        prefixes=tuple(dict.fromkeys(prefix(text, plan) for text in guard.prefixes)),
+        each=guard.each is not None,
+        within=int(guard.within),
+        block_for=int(guard.block_for),
+    )
+
+
+def _threshold(measure: str, section: written.ThresholdSection | written.CostSection) -> Threshold:
+    counts = (section.warn or 0, section.block or 0)
+    if measure == "cost":
+        return Threshold(*map(amount, counts))
+    return Threshold(*(count * (MINUTE if measure == "minutes" else 1) for count in counts))
 
 
 def _emergency(emergency: written.EmergencySection) -> Emergency:
@@ -184,7 +207,10 @@ def _least_cost(route: written.RouteSection) -> LeastCost:
 
 
 def _limits(limits: written.LimitsSection | None) -> Limits | None:
-    return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away) if limits is not None else None
+    if limits is None:
+        return None
+    each = PREFIX if isinstance(limits, written.RouteLimitsSection) and limits.each == PREFIX else ""
+    return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away, each)
 
 
 def is_narrowed(route: written.RouteSection) -> bool:

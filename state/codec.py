@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from model.entries import Action, Entry, Kind
+from model.fraud import Guard, Threshold
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
@@ -53,8 +54,10 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
     if policy.subscribers is None:
         del data["subscribers"]
-    for part in (*data["trunks"], *data["gateways"].values()):
-        if not part["limits"]:
+    if not policy.fraud:
+        del data["fraud"]
+    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers")):
+        if part is not None and not part["limits"]:
             del part["limits"]
     return data
 
@@ -71,6 +74,7 @@ def decode_policy(text: str | bytes) -> Policy:
         currency=data.get("currency", ""),
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
+        fraud=tuple(map(_guard, data.get("fraud", ()))),
     )
 
 
@@ -185,7 +189,7 @@ def _emergency(data: dict[str, Any]) -> Emergency:
 
 def _subscribers(data: dict[str, Any]) -> Subscribers:
     lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
-    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:
@@ -197,6 +201,11 @@ def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
     return Gateway(**{**data, **parts, "limits": _limits(data)})
+
+
+def _guard(data: dict[str, Any]) -> Guard:
+    measures = {name: Threshold(*threshold) for name, threshold in data["measures"].items()}
+    return Guard(**{**data, "prefixes": tuple(data["prefixes"]), "measures": measures})
 
 
 def _limits(data: dict[str, Any]) -> Limits | None:

@@ -13,6 +13,7 @@ A snapshot is a sorted map of bytes. Four single records, then one record for ea
 ``e`` + kind:value    an entry (JSON)
 ``$`` + prefix        the rates of all gateways for that prefix (packed, see :mod:`state.rates`)
 ``subscriber:`` name  a subscriber (JSON)
+``fraud:`` name       a guard that refuses somebody's calls (JSON)
 ====================  =====================================================================
 
 A longest-prefix search asks only for the lengths in use, longest first, so it costs as many look-ups as there are
@@ -41,6 +42,8 @@ ENTRY = b"e"
 "How the keys of entries begin."
 SUBSCRIBER = b"subscriber:"
 "How the keys of subscribers begin."
+TRIP = b"fraud:"
+"How the keys of guards begin that refuse somebody's calls."
 NAMED = b"n"
 "How the keys begin under which routes stand by name."
 REFERENCE = b"@"
@@ -99,6 +102,11 @@ def subscriber_key(name: str) -> bytes:
     return SUBSCRIBER + name.encode()
 
 
+def trip_key(field: str) -> bytes:
+    """The key of a guard that refuses somebody's calls, by the name of what it counts."""
+    return TRIP + field.encode()
+
+
 def network_table(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
     """The table of prefix lengths that a source network belongs to; the two families are kept apart."""
     return f"source{network.version}"
@@ -115,6 +123,8 @@ class Index:
     "Gateway to its drain as JSON text; here, as each call reads the index anyway."
     sheets: dict[str, Sheet] = field(default_factory=dict)
     "By gateway."
+    trips: Counter[str] = field(default_factory=Counter)
+    "Guard to how many it refuses calls of."
 
     def add(self, kind: Kind, value: str) -> None:
         """Count an entry in that was not there before."""
@@ -147,6 +157,13 @@ class Index:
         """Count the record of rates under ``key`` in or out."""
         self._count(RATED, len(key) - len(RATES), by)
 
+    def count_trip(self, field: str, by: int = 1) -> None:
+        """Count in or out that a guard refuses somebody's calls."""
+        guard = field.partition("/")[0]
+        self.trips[guard] += by
+        if not self.trips[guard]:
+            del self.trips[guard]
+
     def _count(self, name: str, length: int, by: int) -> None:
         table = self.lengths.setdefault(name, Counter())
         table[length] += by
@@ -161,6 +178,8 @@ class Index:
         data = {"lengths": lengths, "user_agents": sorted(self.user_agents), "drains": self.drains}
         if self.sheets:
             data["sheets"] = self.sheets
+        if self.trips:
+            data["trips"] = self.trips
         return json.dumps(data).encode()
 
     @classmethod
@@ -171,7 +190,7 @@ class Index:
             table: Counter({int(length): n for length, n in count.items()}) for table, count in data["lengths"].items()
         }
         sheets = {gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()}
-        return cls(lengths, set(data["user_agents"]), data.get("drains", {}), sheets)
+        return cls(lengths, set(data["user_agents"]), data.get("drains", {}), sheets, Counter(data.get("trips", {})))
 
 
 def _place(kind: Kind, value: str) -> tuple[str, int] | None:

@@ -7,17 +7,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from model.record import CallRecord
-from state import keys
+from state import fraud, keys
 from state.store import Store, _away
 
 # Records read at a time.
 PAGE = 500
 
+# KEYS: 1 records, 2 spool of the node, 3 time up to which running calls are counted, then those of the guards.
 # The position must be what the agent takes it for: so a batch whose answer was lost is not shipped twice, nor by two
 # agents of one node.
-_SHIP = """
+_SHIP = f"""
+local FRAUD = {{unpack(KEYS, 4, {3 + len(fraud.KEYS)})}}
+{fraud.COUNT}
 if (redis.call('HGET', KEYS[2], 'position') or '') ~= ARGV[1] then return 0 end
-local at, records = 5, tonumber(ARGV[4])
+local at, records = 7, tonumber(ARGV[4])
 for _ = 1, records do
   redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'record', ARGV[at])
   at = at + 1
@@ -28,23 +31,32 @@ while ARGV[at] do
   at = at + 2
 end
 redis.call('HSET', KEYS[2], 'position', ARGV[2])
+if ARGV[5] ~= '' then
+  count(cjson.decode(ARGV[5]), {4 + len(fraud.KEYS)})
+  redis.call('SET', KEYS[3], ARGV[6])
+end
 return 1
 """
 
 
 def ship(
-    store: Store, node: str, before: str, after: str, records: list[CallRecord], calls: Mapping[str, str], keep: int
-) -> bool:
+    store: Store, node: str, before: str, after: str, records: list[CallRecord], calls: Mapping[str, str], keep: int,
+    counted: fraud.Counted | None = None,
+) -> bool:  # fmt: skip
     """Move a node's position in its spool from ``before`` to ``after``, and add what lies between, all or nothing.
 
     ``calls`` are those that changed: id to events, empty for one that is over. The stream keeps about ``keep`` records.
+    ``counted`` is what guards against fraud count of that.
     False, and nothing happens, where the position is not ``before``. Raises :class:`StoreError`.
     """
     pairs = [word for pair in calls.items() for word in pair]
-    arguments = [before, after, keep, len(records), *(record.encode() for record in records), *pairs]
+    count = (counted.encode(), counted.until) if counted is not None else ("", 0)
+    arguments = [before, after, keep, len(records), *count, *(record.encode() for record in records), *pairs]
+    names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS]
+    names += counted.keys() if counted is not None else []
     script: Any = store._redis.register_script(_SHIP)
     with _away():
-        return bool(script(keys=[keys.RECORDS, keys.spool(node)], args=arguments))
+        return bool(script(keys=names, args=arguments))
 
 
 def shipped(store: Store, node: str) -> tuple[str, dict[str, str]]:

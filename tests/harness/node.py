@@ -74,6 +74,7 @@ class Node:
                 "STROWGER_SPOOL": str(directory / "spool"),
                 "STROWGER_SECRET_FILE": str(directory / "secret"),
                 "STROWGER_MEDIA_SECRET_FILE": str(directory / "media-secret"),
+                "STROWGER_SECRETS": str(directory / "secrets"),
                 "STROWGER_VOICEMAIL": str(directory / "voicemail"),
                 "STROWGER_RUN": str(directory / "run"),
                 "STROWGER_SIP_ADDRESS": addresses,

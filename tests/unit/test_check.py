@@ -81,12 +81,12 @@ def test_an_attribute_that_cannot_be_called_is_no_callback(root: Path, check: Ch
         ("kemi/policy.py", "def decide(", "def decide((", "policy.py:"),
         (
             "kemi/policy.py",
-            "from kemi import handover, limits, refusals",
-            "from kemi import handover, limits, refusal",
+            "refusals\nfrom kemi.caller",
+            "refusal\nfrom kemi.caller",
             "ImportError",
         ),
         ("kemi/routing.py", "def on_failure(", "def on_fail(", "lacks on_failure"),
-        ("kemi/policy.py", "if failure.status == 503", "if failure.status == 486", "busy is final"),
+        ("kemi/failure.py", "if failure.status == 503", "if failure.status == 486", "busy is final"),
         ("kemi/plan.py", "import msgspec", "import msgspec; raise SystemExit('bye')", "SystemExit: bye"),
     ],
 )

@@ -95,7 +95,7 @@ BREAKAGES = {
                     "KeyboardInterrupt", "kemi/plan.py"),
     "callback-gone": ('replace("kemi/routing.py", "def on_failure(", "def on_fail(")',
                       "AttributeError", "on_failure"),
-    "decides-wrongly": ('replace("kemi/policy.py", "if failure.status == 503", "if failure.status == 486")',
+    "decides-wrongly": ('replace("kemi/failure.py", "if failure.status == 503", "if failure.status == 486")',
                         "SelfCheckError", "busy is final"),
     "knows-no-cause": ('replace("model/causes.py", "5: Cause.SERVER_FAULT", "5: Cause.FINAL")',
                        "SelfCheckError", "503"),
@@ -104,8 +104,8 @@ BREAKAGES = {
                                "OSError", "kemi/routing.py"),
     "breaks-after-a-new-module": (
         'Path("model/fresh.py").write_text("X = 1\\n"); '
-        'replace("kemi/policy.py", "from kemi import handover, limits, refusals", '
-        '"from kemi import handover, limits, refusals, nothing\\nimport model.fresh")', "ImportError", "kemi/policy.py",
+        'replace("kemi/policy.py", "from kemi import limits, refusals", '
+        '"from kemi import limits, refusals, nothing\\nimport model.fresh")', "ImportError", "kemi/policy.py",
     ),
     "new-module-breaks": (
         'Path("model/fresh.py").write_text("X = 1 / 0\\n"); '
@@ -154,7 +154,7 @@ assert type(fresh) is after["kemi.routing"].Handler is not type(handler)
 assert after["kemi.refusals"].NO_ROUTE.phrase == "Nowhere"
 assert before["kemi.refusals"].NO_ROUTE.phrase == "No Route"
 assert after["kemi.policy"].refusals is after["kemi.refusals"]
-assert after["kemi.policy"].is_dialable.__globals__["E164_MAX_DIGITS"] == 16
+assert after["kemi.caller"].is_dialable.__globals__["E164_MAX_DIGITS"] == 16
 """)
 
 
@@ -196,7 +196,7 @@ assert sys.modules["kemi.routing"].policy is policy
 def test_a_module_that_nobody_imports_any_more_is_gone(code: Code) -> None:
     code.run("""
 Path("model/fresh.py").write_text("X = 1\\n")
-replace("kemi/policy.py", "from kemi import handover", "import model.fresh\\nfrom kemi import handover")
+replace("kemi/policy.py", "from kemi import limits", "import model.fresh\\nfrom kemi import limits")
 main.load()
 assert sys.modules["model"].fresh is sys.modules["model.fresh"]
 replace("kemi/policy.py", "import model.fresh\\n", "")

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -413,7 +414,7 @@ def test_a_record_tells_of_the_app_and_of_being_sent_on() -> None:
         {"event": "ended", "call": "c", "at": NOW + 9, "by": "caller"},
     )
     assembly = Assembly("edge-1")
-    lines = [policy.msgspec.json.encode(event) for event in events]
+    lines = [msgspec.json.encode(event) for event in events]
     assembly.feed(event for line in lines if (event := parse(line)))
     (record,) = assembly.finished
     assert CallRecord.decode(record.encode()) == record

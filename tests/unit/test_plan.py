@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kemi import policy
+from kemi.failure import SHORTEST_ATTEMPT
 from kemi.health import Health
 from kemi.plan import Attempt, Media, Plan
 from model.causes import TREATMENTS, Cause, Failure, classify
@@ -155,12 +156,12 @@ def test_nothing_follows_ringing_unless_the_policy_says_so(plan: Plan, ways: lis
 def test_no_attempt_begins_when_the_budget_is_nearly_used_up(plan: Plan, ways: list[Failure], pace: float) -> None:
     seen = walk(plan, ways, Live(), pace)
     begun = NOW + pace * (len(seen.tried) - 1)
-    assert len(seen.tried) == 1 or plan.deadline - begun >= policy.SHORTEST_ATTEMPT
+    assert len(seen.tried) == 1 or plan.deadline - begun >= SHORTEST_ATTEMPT
 
 
 @given(plans, endings)
 def test_a_gateway_that_asked_to_be_left_alone_is_not_tried_again(plan: Plan, ways: list[Failure]) -> None:
-    live, plan = Live(), replace(plan, emergency=False)
+    live, plan = Live(), replace(plan, emergency=False, media=None)
     seen = walk(plan, ways, live)
     for number, failure in enumerate(ways[: len(seen.causes)]):
         if failure.status in (500, 503) and failure.retry_after:

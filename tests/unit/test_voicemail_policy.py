@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -479,7 +480,7 @@ def test_a_record_tells_of_it() -> None:
     )
     assert events[1]["do_not_disturb"] is True
     assembly = Assembly("edge-1")
-    assembly.feed(event for line in map(policy.msgspec.json.encode, events) if (event := parse(line)))
+    assembly.feed(event for line in map(msgspec.json.encode, events) if (event := parse(line)))
     (record,) = assembly.finished
     assert CallRecord.decode(record.encode()) == record
     assert (record.app, record.reason, record.refusal, record.status) == (

@@ -1,0 +1,104 @@
+"""What a decision can be, and what it is made of: plain values."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from kemi.health import Health
+from kemi.plan import Plan
+from model.causes import Cause
+from model.policy import Refusal
+
+# What tm lets a transaction branch into (its parameter max_branches).
+BRANCHES = 12
+
+
+class Live(Protocol):
+    """What changes from call to call on a node, and is in no policy."""
+
+    def health(self, gateway: str) -> Health | None:
+        """What failures have told of ``gateway``; None: nothing, so it is healthy."""
+
+    def claim(self, gateway: str, now: float, until: float) -> bool:
+        """Make this call the trial of a half-open ``gateway``; not if there is one. It ends by ``until``."""
+
+    def probe(self, uri: str) -> int:
+        """Unix time since which the gateway at ``uri`` answers no probe; below 0: since which it does again."""
+
+    def turn(self, route: str) -> int:
+        """How many calls took ``route`` before this one."""
+
+    def draw(self) -> float:
+        """A number for this call, at least 0 and at most 1, any as likely as any other."""
+
+
+# One thing that a decision looked at: what, of whom or what, and what was found.
+Step = tuple[str, str, str]
+
+
+class Numbers(msgspec.Struct, frozen=True):
+    """The two sides of a call, normalised."""
+
+    caller: str
+    asserted: str
+    callee: str
+
+    @property
+    def callers(self) -> tuple[str, ...]:
+        """Every number that the caller gives as theirs."""
+        return (self.caller,) if self.asserted in ("", self.caller) else (self.asserted, self.caller)
+
+
+class Relay(msgspec.Struct, frozen=True):
+    """The call goes to the gateways of a plan."""
+
+    plan: Plan
+
+
+class ToMedia(msgspec.Struct, frozen=True):
+    """The call goes to a call script, on the media nodes of a plan."""
+
+    plan: Plan
+    app: str
+    args: str
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """The call is refused."""
+
+    refusal: Refusal
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What to do with a call, and why."""
+
+    outcome: Relay | ToMedia | Reject
+    steps: tuple[Step, ...]
+    emergency: bool = False
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """The next attempt of the plan begins."""
+
+    plan: Plan
+
+
+class PassOn(msgspec.Struct, frozen=True):
+    """The gateway's reply goes to the caller."""
+
+
+class FailureDecision(msgspec.Struct, frozen=True):
+    """What to do after a failed attempt, and why."""
+
+    outcome: Retry | PassOn | Reject
+    cause: Cause
+    why: str
+    steps: tuple[Step, ...] = ()
+    "Where the call was decided anew."
+
+
+class Refused(Exception):
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
