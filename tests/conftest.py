@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import hypothesis
@@ -19,6 +20,12 @@ hypothesis.settings.load_profile("strowger")
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongestFirst:
     """How processes share the tests."""
     return LongestFirst(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Whoever collects garbage, as a loader of call scripts does, need not look through thousands of tests each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -6,23 +6,23 @@ from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
 FOLDER = "tests/integration/test_"
-SECONDS = {
-    "reload": 150,
-    "cli": 90,
-    "voicemail_said_and_heard": 90,
-    "voicemail_crash": 90,
-    "transcriber": 80,
-    "redis_away": 50,
-    "records_survive": 50,
-    "voicemail_delivery": 50,
-    "voicemail_jobs": 50,
-    "run": 50,
-    "demo": 50,
-    "voicemail_crashes": 60,
-}
-"Of files, or where each test may be in another process of the longest test: those of most of a minute, and more."
+FIRST = (
+    "reload",
+    "cli",
+    "transcriber",
+    "voicemail_delivery",
+    "voicemail_said_and_heard",
+    "voicemail_jobs",
+    "voicemail_crash",
+    "run",
+    "redis_away",
+    "voicemail_crashes",
+    "records_survive",
+    "demo",
+)
+"Those that take most of a minute, and more. One that has calls under load is beside others that wait for something."
 APART = ("demo", "records_survive", "redis_away", "run", "transcriber", "voicemail_jobs")
-"Files of which each test starts all that it needs, so that they need not be in one process."
+"Those of which each test starts all that it needs, so that not all of a file need be in one process."
 
 
 class LongestFirst(LoadFileScheduling):
@@ -33,9 +33,13 @@ class LongestFirst(LoadFileScheduling):
         return nodeid if _name(file) in APART else file
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        longest = max(self.workqueue, key=lambda scope: SECONDS.get(_name(scope), 0))
-        self.workqueue.move_to_end(longest, last=False)
+        self.workqueue.move_to_end(min(self.workqueue, key=_place), last=False)
         super()._assign_work_unit(node)
+
+
+def _place(scope: str) -> int:
+    name = _name(scope)
+    return FIRST.index(name) if name in FIRST else len(FIRST)
 
 
 def _name(scope: str) -> str:
