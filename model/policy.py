@@ -10,9 +10,12 @@ from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
 from model.fraud import Guard
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
+from model.quality import Quality
 
 
 class Strategy(StrEnum):
@@ -26,6 +29,8 @@ class Strategy(StrEnum):
     "Drawn for each call, each gateway with the odds of its weight."
     LEAST_COST = "least_cost"
     "By the price of a minute in the gateways' rate sheets, the cheapest first."
+    QUALITY = "quality"
+    "By how well the gateways carry calls, the best first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,8 @@ class Trunk:
     "What routes may ask for."
     limits: Limits | None = None
     "Of its calls; None: none."
+    identity: TrunkIdentity | None = None
+    "None: any number may be shown, and P-Asserted-Identity is what is believed, if anything is."
 
 
 PENALTIES = {"transport": 2, "time-out": 2, "server-fault": 2, "capacity": 1}
@@ -125,6 +132,8 @@ class Breaker:
     "Seconds that are not exceeded by that."
     penalties: Mapping[str, int] = field(default_factory=lambda: dict(PENALTIES), hash=False)
     "Kind of failure to its points."
+    shared: bool = True
+    "Whether the other nodes are told that it opened here, and this one listens to them."
 
 
 DEFAULT_BREAKER = Breaker()
@@ -157,6 +166,8 @@ class Gateway:
     "Of a media node: its share of the calls that go to voicemail."
     limits: Limits | None = None
     "Of calls to it; None: none."
+    identity: Presentation | None = None
+    "None: who calls is told as it came."
 
     @property
     def uri(self) -> str:
@@ -265,6 +276,10 @@ class Route:
     "Set: the rewritten number is a subscriber, whose phones are called; it has no gateways."
     limits: Limits | None = None
     "Of calls that take it; None: none."
+    quality: Quality | None = None
+    "What its gateways' figures change in their order; None: nothing."
+    hook: str = ""
+    "Name of the hook that is asked what becomes of its calls; empty: none is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,3 +347,5 @@ class Policy:
     subscribers: Subscribers | None = None
     "None: nobody may register."
     fraud: tuple[Guard, ...] = ()
+    hooks: dict[str, Hook] = field(default_factory=dict)
+    "Programs that routes may ask, by name."

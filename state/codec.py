@@ -9,6 +9,8 @@ from typing import Any
 
 from model.entries import Action, Entry, Kind
 from model.fraud import Guard, Threshold
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
@@ -30,6 +32,7 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.quality import Bounds, Quality
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -56,9 +59,12 @@ def _policy(policy: Policy) -> dict[str, Any]:
         del data["subscribers"]
     if not policy.fraud:
         del data["fraud"]
-    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers")):
-        if part is not None and not part["limits"]:
-            del part["limits"]
+    if not policy.hooks:
+        del data["hooks"]
+    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers") or {}):
+        for name in ("identity", "limits"):
+            if not part.get(name, True):
+                del part[name]
     return data
 
 
@@ -75,6 +81,7 @@ def decode_policy(text: str | bytes) -> Policy:
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
         fraud=tuple(map(_guard, data.get("fraud", ()))),
+        hooks={name: Hook(**hook) for name, hook in data.get("hooks", {}).items()},
     )
 
 
@@ -82,7 +89,9 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "limits", "media", "narrowing", "subscribers", "voicemail", "weights"):
+    for name in (
+        "hook", "least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights",
+    ):  # fmt: skip
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -123,6 +132,7 @@ def _route(data: dict[str, Any]) -> Route:
             "voicemail": Voicemail(**{**voicemail, "when": tuple(voicemail["when"])}) if voicemail else None,
             "least_cost": LeastCost(**least_cost) if least_cost else None,
             "limits": _limits(data),
+            "quality": _quality(data["quality"]) if data.get("quality") else None,
         }
     )
 
@@ -194,18 +204,35 @@ def _subscribers(data: dict[str, Any]) -> Subscribers:
 
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
-    return Trunk(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
+    identity = data.get("identity")
+    own = {"limits": _limits(data), "identity": _trunk_identity(identity) if identity else None}
+    return Trunk(**{**data, **lists, **own, "dialling": _dialling(data["dialling"])})
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
-    return Gateway(**{**data, **parts, "limits": _limits(data)})
+    identity = data.get("identity")
+    own = {"limits": _limits(data), "identity": _presentation(identity) if identity else None}
+    return Gateway(**{**data, **parts, **own})
+
+
+def _trunk_identity(data: dict[str, Any]) -> TrunkIdentity:
+    return TrunkIdentity(**{**data, "believe": tuple(data["believe"]), "numbers": tuple(data["numbers"])})
+
+
+def _presentation(data: dict[str, Any]) -> Presentation:
+    lists = {"headers": tuple(data["headers"]), "diversion": tuple(data["diversion"])}
+    return Presentation(**{**data, **lists, "dialling": _dialling(data["dialling"])})
 
 
 def _guard(data: dict[str, Any]) -> Guard:
     measures = {name: Threshold(*threshold) for name, threshold in data["measures"].items()}
     return Guard(**{**data, "prefixes": tuple(data["prefixes"]), "measures": measures})
+
+
+def _quality(data: dict[str, Any]) -> Quality:
+    return Quality(**{**data, **{name: Bounds(**data[name]) for name in ("asr", "acd", "pdd")}})
 
 
 def _limits(data: dict[str, Any]) -> Limits | None:
