@@ -23,7 +23,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Longest
 
 
 def pytest_collection_finish() -> None:
-    """Whoever collects garbage, as a loader of call scripts does, need not look through thousands of tests each time."""
+    """Who collects garbage, as the loader of call scripts does, need not look through thousands of tests each time."""
     gc.collect()
     gc.freeze()
 
