@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from agent.lamp_service import LampService
 from agent.probing import Probing
 from agent.replica import Replica
+from agent.resolving import Resolving
 from agent.shipper import Shipper
 from model.settings import Settings
 from state.snapshot import SnapshotWriter
@@ -55,6 +56,7 @@ class NodeAgent:
         beside = [
             threading.Thread(target=Shipper(self.settings, self.stopped).run, name="shipper"),
             threading.Thread(target=LampService(self.settings, self.stopped).run, name="lamps"),
+            threading.Thread(target=Resolving(self.settings, writer, self.stopped).run, name="names"),
         ]
         for thread in beside:
             thread.start()
@@ -89,7 +91,7 @@ class NodeAgent:
             if now - swept >= SWEEP_EVERY:
                 store.sweep(time.time())
                 swept = now
-            probing.follow(replica.meta.version, replica.policy_record)
+            probing.follow(replica.meta.version, replica.policy_record, replica.names_record())
             replica.advance(block=REPORT_EVERY / 2)
 
     def _report_busy(self, store: Store, replica: Replica, started: float) -> None:

@@ -13,6 +13,8 @@ from model.policy import Refusal
 
 # What tm lets a transaction branch into (its parameter max_branches).
 BRANCHES = 12
+# Of one plan.
+ATTEMPTS = 10
 
 
 class Live(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from model.handover import DIRECT
-from model.policy import DEFAULT_BREAKER, Breaker, Refusal, RetryRule
+from model.policy import DEFAULT_BREAKER, Auth, Breaker, Refusal, RetryRule
 from model.subscriber import Forwards
 
 Rated = tuple[str, str, tuple[tuple[int, ...], ...]]
@@ -48,6 +48,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     "Set: no gateway is called but the phones of this subscriber, all at once; where they are is looked up then."
     limits: tuple[Limit, ...] = ()
     "Of the gateway."
+    auth: Auth | None = None
+    "What the gateway is told when it asks who calls; the name of a secret, and not what is in it."
 
     @property
     def breaker(self) -> Breaker | None:
@@ -142,6 +144,10 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "Those of the call, whichever gateway it goes to."
     caller: str = ""
     "The subscriber who has proved to be the caller; empty: none has."
+    challenges: int = 0
+    "Answered so far: each has made the CSeq of what is sent one higher (RFC 3261 section 22.2)."
+    answered: int = 0
+    "Number of the attempt that was sent again with an answer to its gateway's challenge; 0: none was yet."
 
     @property
     def attempt(self) -> Attempt:

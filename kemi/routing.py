@@ -589,7 +589,7 @@ def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> tu
     txn = _snapshot.begin()
     try:
         view = _views.of(txn)
-        facts, refusal, why = handover.returned(facts, marks, view.policy, _media_secret(), now)
+        facts, refusal, why = handover.returned(facts, marks, view, _media_secret(), now)
         if refusal is not None:
             return facts, view.version, policy.Decision(policy.Reject(refusal), (("returned", facts.source, why),))
         return facts, view.version, policy.decide(facts, view, _live, now)

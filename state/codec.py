@@ -13,14 +13,17 @@ from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
 from model.policy import (
     DEFAULT_BREAKER,
+    Auth,
     Breaker,
     Drain,
     Emergency,
     Gateway,
     LeastCost,
     MediaApp,
+    Place,
     Policy,
     Refusal,
+    Registration,
     RetryRule,
     Rewrite,
     Route,
@@ -54,8 +57,10 @@ def _policy(policy: Policy) -> dict[str, Any]:
     if policy.subscribers is None:
         del data["subscribers"]
     for part in (*data["trunks"], *data["gateways"].values()):
-        if not part["limits"]:
-            del part["limits"]
+        # As few have, so that what others have is read by versions that do not know of it.
+        for name in ("limits", "names", "registration", "places", "auth"):
+            if name in part and not part[name]:
+                del part[name]
     return data
 
 
@@ -190,13 +195,25 @@ def _subscribers(data: dict[str, Any]) -> Subscribers:
 
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
-    return Trunk(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
+    parts = {
+        "dialling": _dialling(data["dialling"]),
+        "limits": _limits(data),
+        "names": tuple(data.get("names", ())),
+        "registration": _registration(data["registration"]) if data.get("registration") else None,
+    }
+    return Trunk(**{**data, **lists, **parts})
+
+
+def _registration(data: dict[str, Any]) -> Registration:
+    return Registration(**{**data, "registrar": Place(*data["registrar"]), "auth": Auth(**data["auth"])})
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
-    return Gateway(**{**data, **parts, "limits": _limits(data)})
+    places = tuple(Place(*place) for place in data.get("places", ()))
+    auth = Auth(**data["auth"]) if data.get("auth") else None
+    return Gateway(**{**data, **parts, "limits": _limits(data), "places": places, "auth": auth})
 
 
 def _limits(data: dict[str, Any]) -> Limits | None:
