@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from msgspec import structs
 
+from kemi import fraud, refusals
 from kemi import health as breakers
-from kemi import refusals
 from kemi.destination import forwarded_to, voicemail_plan
 from kemi.health import Health
 from kemi.outcome import BRANCHES, FailureDecision, Live, Numbers, PassOn, Refused, Reject, Retry, Step
@@ -55,7 +55,8 @@ def forwarded(
     facts = CallFacts(caller=known.caller, callee=number, source=source, hops=known.hops, subscriber=plan.caller)
     numbers = Numbers(caller=known.caller, asserted=known.asserted, callee=number)
     try:
-        found = forwarded_to(number, numbers, facts, known.count, view, live, now, steps)
+        fraud.check_forward(known.subscriber, number, view, now, steps)
+        found = forwarded_to(number, numbers, facts, known.subscriber, known.count, view, live, now, steps)
     except Refused as refused:
         steps.append(("forward", number, f"is refused: {refused.refusal.id}"))
         return structs.replace(decision, steps=tuple(steps))

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from kemi import limits, refusals
+from kemi import fraud, limits, refusals
 from kemi.caller import check_identity, check_lists, numbers_of, returned, trunk_of
-from kemi.destination import along, limited, route_of, to_gateways
+from kemi.destination import along, charged_to, limited, route_of, to_gateways
 from kemi.failure import (
     candidates,
     forwarded,
@@ -86,13 +86,18 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
             outcome = Relay(emergency_plan(emergency, number, view, live, now, steps))
         else:
             check_lists(facts, trunk, numbers, view, now, steps)
+            if view.trips:
+                who = fraud.parties(facts.subscriber, trunk.name, numbers.callers[0])
+                fraud.check(who, numbers.callee, view, now, steps)
             route = route_of(numbers, trunk, view, now, steps)
+            prefix = steps[-1][1]
             if route.media is None and not route.subscribers:
                 outcome = to_gateways(route, numbers, facts.hops, view, live, now, steps)
             else:
                 outcome = along(route, numbers, facts, 0, view, live, now, steps)
-            if trunk.limits is not None or route.limits is not None:
-                outcome = limited(outcome, limits.of_call(trunk, route))
+            if trunk.limits is not None or route.limits is not None or facts.subscriber:
+                charged = charged_to(facts.subscriber, view) if facts.subscriber else ()
+                outcome = limited(outcome, limits.of_call(trunk, route, prefix, charged))
         if facts.subscriber:
             outcome = structs.replace(outcome, plan=structs.replace(outcome.plan, caller=facts.subscriber))
     except Refused as refused:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from model.limits import Limits
+from model.fraud import MEASURES, MINUTE, Guard, Threshold, amount
+from model.limits import PREFIX, Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
 from model.policy import (
@@ -30,6 +31,7 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.quality import Bounds, Quality
 from policyfile import document as written
 from policyfile.problems import quoted
 from state.names import is_name
@@ -56,6 +58,7 @@ def policy_of(document: written.Document) -> Policy:
         currency=document.currency,
         exchange=dict(document.exchange),
         subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
+        fraud=tuple(_guard(name, guard, default) for name, guard in document.fraud.items()),
     )
 
 
@@ -113,7 +116,28 @@ def _subscribers(
         expires_min=int(section.expires_min),
         expires_max=int(section.expires_max),
         guesses=section.guesses,
+        limits=_limits(section.limits),
     )
+
+
+def _guard(name: str, guard: written.GuardSection, plan: Dialling) -> Guard:
+    sections = {measure: section for measure in MEASURES if (section := getattr(guard, measure)) is not None}
+    return Guard(
+        name=name,
+        per=guard.per,
+        measures={measure: _threshold(measure, section) for measure, section in sections.items()},
+        prefixes=tuple(dict.fromkeys(prefix(text, plan) for text in guard.prefixes)),
+        each=guard.each is not None,
+        within=int(guard.within),
+        block_for=int(guard.block_for),
+    )
+
+
+def _threshold(measure: str, section: written.ThresholdSection | written.CostSection) -> Threshold:
+    counts = (section.warn or 0, section.block or 0)
+    if measure == "cost":
+        return Threshold(*map(amount, counts))
+    return Threshold(*(count * (MINUTE if measure == "minutes" else 1) for count in counts))
 
 
 def _emergency(emergency: written.EmergencySection) -> Emergency:
@@ -186,6 +210,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
     weights = route.weights if media is None else media_weights
     given = route.model_fields_set
     strategy = Strategy.WEIGHTED if media is not None and "strategy" not in given else Strategy(route.strategy)
+    by_quality = strategy is Strategy.QUALITY
     return Route(
         name=route.name,
         prefixes=tuple(prefix(text, plan) for text in route.prefixes),
@@ -204,7 +229,16 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         least_cost=_least_cost(route) if strategy is Strategy.LEAST_COST else None,
         subscribers=route.subscribers,
         limits=_limits(route.limits),
+        quality=_quality(route.quality or written.QualitySection()) if route.quality or by_quality else None,
     )
+
+
+def _quality(quality: written.QualitySection) -> Quality:
+    asr, acd, pdd = (
+        Bounds(bounds.warn or 0.0, bounds.critical or 0.0) if bounds is not None else Bounds()
+        for bounds in (quality.asr, quality.acd, quality.pdd)
+    )
+    return Quality(quality.window, quality.min_samples, asr, acd, pdd, quality.critical)
 
 
 def _least_cost(route: written.RouteSection) -> LeastCost:
@@ -212,7 +246,10 @@ def _least_cost(route: written.RouteSection) -> LeastCost:
 
 
 def _limits(limits: written.LimitsSection | None) -> Limits | None:
-    return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away) if limits is not None else None
+    if limits is None:
+        return None
+    each = PREFIX if isinstance(limits, written.RouteLimitsSection) and limits.each == PREFIX else ""
+    return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away, each)
 
 
 def is_narrowed(route: written.RouteSection) -> bool:
