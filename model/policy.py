@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from model.causes import Failure, Reason, classify, hangup_cause
 from model.fraud import Guard
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
@@ -159,6 +161,8 @@ class Trunk:
     "What routes may ask for."
     limits: Limits | None = None
     "Of its calls; None: none."
+    identity: TrunkIdentity | None = None
+    "None: any number may be shown, and P-Asserted-Identity is what is believed, if anything is."
     names: tuple[str, ...] = ()
     "Host names that are sources as well."
     registration: Registration | None = None
@@ -217,6 +221,8 @@ class Gateway:
     "Of a media node: its share of the calls that go to voicemail."
     limits: Limits | None = None
     "Of calls to it; None: none."
+    identity: Presentation | None = None
+    "None: who calls is told as it came."
     places: tuple[Place, ...] = ()
     "Set: it has names or several addresses, tried in this order; see :mod:`state.names`."
     auth: Auth | None = None
@@ -342,6 +348,8 @@ class Route:
     "Of calls that take it; None: none."
     quality: Quality | None = None
     "What its gateways' figures change in their order; None: nothing."
+    hook: str = ""
+    "Name of the hook that is asked what becomes of its calls; empty: none is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,3 +417,5 @@ class Policy:
     subscribers: Subscribers | None = None
     "None: nobody may register."
     fraud: tuple[Guard, ...] = ()
+    hooks: dict[str, Hook] = field(default_factory=dict)
+    "Programs that routes may ask, by name."

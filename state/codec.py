@@ -9,6 +9,8 @@ from typing import Any
 
 from model.entries import Action, Entry, Kind
 from model.fraud import Guard, Threshold
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
@@ -60,10 +62,12 @@ def _policy(policy: Policy) -> dict[str, Any]:
         del data["subscribers"]
     if not policy.fraud:
         del data["fraud"]
+    if not policy.hooks:
+        del data["hooks"]
     for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers") or {}):
         # As few have, so that what others have is read by versions that do not know of it.
-        for name in ("limits", "names", "registration", "places", "auth"):
-            if name in part and not part[name]:
+        for name in ("auth", "identity", "limits", "names", "places", "registration"):
+            if not part.get(name, True):
                 del part[name]
     return data
 
@@ -81,6 +85,7 @@ def decode_policy(text: str | bytes) -> Policy:
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
         fraud=tuple(map(_guard, data.get("fraud", ()))),
+        hooks={name: Hook(**hook) for name, hook in data.get("hooks", {}).items()},
     )
 
 
@@ -88,7 +93,9 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights"):
+    for name in (
+        "hook", "least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights",
+    ):  # fmt: skip
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -201,9 +208,11 @@ def _subscribers(data: dict[str, Any]) -> Subscribers:
 
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
+    identity = data.get("identity")
     parts = {
         "dialling": _dialling(data["dialling"]),
         "limits": _limits(data),
+        "identity": _trunk_identity(identity) if identity else None,
         "names": tuple(data.get("names", ())),
         "registration": _registration(data["registration"]) if data.get("registration") else None,
     }
@@ -217,9 +226,23 @@ def _registration(data: dict[str, Any]) -> Registration:
 def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
-    places = tuple(Place(*place) for place in data.get("places", ()))
-    auth = Auth(**data["auth"]) if data.get("auth") else None
-    return Gateway(**{**data, **parts, "limits": _limits(data), "places": places, "auth": auth})
+    identity = data.get("identity")
+    own = {
+        "limits": _limits(data),
+        "identity": _presentation(identity) if identity else None,
+        "places": tuple(Place(*place) for place in data.get("places", ())),
+        "auth": Auth(**data["auth"]) if data.get("auth") else None,
+    }
+    return Gateway(**{**data, **parts, **own})
+
+
+def _trunk_identity(data: dict[str, Any]) -> TrunkIdentity:
+    return TrunkIdentity(**{**data, "believe": tuple(data["believe"]), "numbers": tuple(data["numbers"])})
+
+
+def _presentation(data: dict[str, Any]) -> Presentation:
+    lists = {"headers": tuple(data["headers"]), "diversion": tuple(data["diversion"])}
+    return Presentation(**{**data, **lists, "dialling": _dialling(data["dialling"])})
 
 
 def _guard(data: dict[str, Any]) -> Guard:
