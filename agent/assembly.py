@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.cost import cost_of, is_rates
+from agent.samples import Sample, sample
 from model.fraud import RELEASED
+from model.policy import owner
 from model.record import AttemptRecord, CallRecord, Outcome
 
 Event = dict[str, Any]
@@ -56,8 +58,11 @@ _NEEDED: Mapping[str, Mapping[str, Any]] = {
     "decided": {"call": str, "call_id": str, "facts": dict, "steps": list},
     "failed": {"call": str, "gateway": str, "status": int, "cause": str, "why": str},
     "answered": {"call": str, "status": int},
+    "relayed": {"call": str, "why": str},
     "cancelled": {"call": str},
     "ended": {"call": str, "by": str},
+    "tripped": {"gateway": str, "until": (int, float), "since": (int, float), "failures": dict, "shared": bool},
+    "restored": {"gateway": str},
 }
 
 
@@ -106,6 +111,10 @@ class Assembly:
     "Ids of calls that are not as they were at :meth:`taken`, over or not."
     over: dict[str, list[Event]] = field(default_factory=dict)
     "The events of the calls that were finished since then."
+    samples: list[Sample] = field(default_factory=list)
+    "What the events since :meth:`taken` tell of gateways."
+    breakers: list[Event] = field(default_factory=list)
+    "Those since :meth:`taken` that opened or closed."
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
     _pending: dict[Key, str] = field(default_factory=dict)
@@ -128,6 +137,8 @@ class Assembly:
         self.finished.clear()
         self.over.clear()
         self.changed.clear()
+        self.samples.clear()
+        self.breakers.clear()
 
     def feed(self, events: Iterable[Event]) -> None:
         """Go on with events that follow in the spool."""
@@ -136,6 +147,8 @@ class Assembly:
                 self._break_off(event)
             elif event["event"] in BEGINNINGS:
                 self._begin(event)
+            elif event["event"] in ("tripped", "restored"):
+                self.breakers.append(event)
             else:
                 self._go_on(event)
 
@@ -170,6 +183,8 @@ class Assembly:
         events = self.calls[call]
         events.append(event)
         self.changed.add(call)
+        if (found := sample(events)) is not None:
+            self.samples.append(found)
         if _is_over(events):
             self._finish(call)
 
@@ -260,7 +275,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     duration = max(0.0, round(ended["at"] - answered["at"], 3)) if answered and ended else 0.0
     cost, currency = "", ""
     if answered and ended and attempts:
-        cost, currency = cost_of(rates, attempts[-1].gateway, answered["at"], duration)
+        cost, currency = cost_of(rates, owner(attempts[-1].gateway), answered["at"], duration)
     return CallRecord(
         call=call,
         node=node,
@@ -287,6 +302,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         cost=cost,
         currency=currency,
         fraud=_fraud(decided, further),
+        relay=next((event["why"] for event in events if event["event"] == "relayed"), ""),
         limits=tuple(dict.fromkeys(name for event in events for name in event.get("limits", ()))),
     )
 

@@ -26,6 +26,8 @@ MAIN = ROOT / "kemi" / "main.py"
 # Not the caller's: another python3 in it would become the prefix of the interpreter inside Kamailio.
 CLEAN_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 SECRET_SIZE = 32
+# Of the hook process: it gets a third of what a SIP worker does, where both want more than there is.
+NICE = 5
 
 
 def kamailio_command(settings: Settings) -> list[str]:
@@ -42,7 +44,14 @@ def kamailio_command(settings: Settings) -> list[str]:
         # A call takes some 40 kB for a few seconds; the default of 64 MB is used up at 400 calls a second.
         "-m",
         str(settings.sip_memory),
+        *(word for name in _switched_on(settings) for word in ("-A", name)),
     ]
+
+
+def _switched_on(settings: Settings) -> list[str]:
+    """What kamailio.cfg has between #!ifdef and #!endif, and no node pays for that does not want it."""
+    wanted = {"WITH_RTPENGINE": settings.rtpengine, "WITH_HEP": settings.hep, "WITH_FLOOD_GUARD": settings.flood}
+    return [name for name, value in wanted.items() if value]
 
 
 def kamailio_environment(settings: Settings) -> dict[str, str]:
@@ -54,6 +63,9 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
         "STROWGER_CTL_SOCKET": f"unixs:{settings.run / 'kamailio_ctl'}",
         "STROWGER_MAIN_SCRIPT": str(settings.main_script),
         "STROWGER_DISPATCHER_LIST": str(settings.dispatcher_list),
+        "STROWGER_HEP_URI": settings.hep.replace("udp:", "sip:", 1),
+        # Over two seconds.
+        "STROWGER_FLOOD_DENSITY": str(2 * settings.flood),
         "STROWGER_LOCATION_URL": f"text://{settings.location_table}",
         "PATH": CLEAN_PATH,
         "PYTHONPATH": os.pathsep.join((str(ROOT), sysconfig.get_path("platlib"))),
@@ -119,6 +131,8 @@ def serve_agent(settings: Settings) -> None:
 def serve_hook(settings: Settings) -> None:
     """Be the hook process until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    # Where there is too little of the processor, calls that ask nobody come first.
+    os.nice(NICE)
     asyncio.run(HookService(settings).run())
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import cycle, islice
 from urllib.parse import quote
 
 from msgspec import structs
 
+from kemi import health as breakers
 from kemi import limits, refusals
 from kemi.health import Health
 from kemi.least_cost import Ranking, rated
-from kemi.outcome import Live, Refused, Step
+from kemi.outcome import ATTEMPTS, Live, Refused, Step
 from kemi.plan import Attempt, Plan, Rated
+from kemi.quality import QUALITY, Judged, rule_of
 from kemi.view import View
 from kemi.weighting import weighted_order
-from model.policy import DEFAULT_BREAKER, Emergency, Gateway, LeastCost, Policy, RetryRule, Route, Strategy
+from model.policy import DEFAULT_BREAKER, Emergency, Gateway, LeastCost, RetryRule, Route, Strategy, owner
+from model.side import PLAIN
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 PRIORITY, WEIGHTED = Strategy.PRIORITY, Strategy.WEIGHTED
@@ -38,16 +41,18 @@ HALF_OPEN = -1.0
 
 
 def plan_of(route: Route, callee: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
-    policy, rates = view.policy, NO_RATES
+    rates = NO_RATES
     if route.least_cost is None:
-        gateways = _usable(_ordered(route, live, steps), view, live, now, steps)
+        gateways = _chosen(route, _ordered(route, view, live, now, steps), view, live, now, steps)
     else:
         gateways, rates = _cheapest(route, route.least_cost, callee, view, live, now, steps)
-    attempts = _attempts(gateways, route, callee, policy, steps)
+    attempts = _attempts(gateways, route, callee, view, steps)
     if not attempts:
         raise Refused(refusals.INVALID_NUMBER)
     if route.max_attempts:
         attempts = list(islice(cycle(attempts), route.max_attempts))
+    if view.expanded.groups:
+        del attempts[ATTEMPTS:]
     return planned(route, attempts, view, now, steps, rates)
 
 
@@ -59,7 +64,7 @@ def _cheapest(
         steps += ranking.rest()
         raise Refused(refusals.NO_RATE)
     # Asked for one by one: of the dearer ones behind those that are tried, nobody needs to know how they are.
-    gateways = _usable(ranking.order(steps), view, live, now, steps, least.at_most)
+    gateways = _chosen(route, ranking.order(steps), view, live, now, steps, least.at_most)
     steps += ranking.rest()
     return gateways, rated(ranking, route.gateways, callee, view, now)
 
@@ -77,13 +82,14 @@ def planned(
         ring=route.ring,
         retry_after_max=view.policy.retry_after_max,
         rates=rates,
+        relay=route.relay,
     )
 
 
 def emergency_plan(emergency: Emergency, number: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
     steps.append(("emergency", number, "passes lists and routes, takes its own gateways"))
     names = _reachable(emergency.gateways, view, live, now, steps)
-    gateways = (view.policy.gateways[name] for name in names)
+    gateways = (view.gateways[name] for name in names[:ATTEMPTS])
     # A rewriting that leaves nothing of the number must not cost the call.
     number = emergency.rewrite.apply(number) or number
     attempts = [structs.replace(_attempt(gateway, number), retry=RetryRule(), limits=()) for gateway in gateways]
@@ -96,19 +102,20 @@ def _reachable(names: Iterable[str], view: View, live: Live, now: float, steps: 
     """Every gateway that is not disabled; one that is not to be called now comes last, and yet is tried."""
     free: list[str] = []
     last: list[str] = []
-    for name in names:
-        gateway = view.policy.gateways[name]
+    for name in _members(names, view, live, steps):
+        gateway = view.gateways[name]
         if not gateway.enabled:
             steps.append(("gateway", name, "disabled"))
             continue
-        why, _ = _unusable(gateway, live.health(name), view, live, now)
+        health = _heard(gateway, live.health(name), view, live, now)
+        why, _ = _unusable(gateway, health, view, live, now)
         if why:
             steps.append(("gateway", name, f"{why}, so it comes last"))
         (last if why else free).append(name)
     return free + last
 
 
-def _ordered(route: Route, live: Live, steps: list[Step]) -> tuple[str, ...]:
+def _ordered(route: Route, view: View, live: Live, now: float, steps: list[Step]) -> Iterable[str]:
     if route.strategy is PRIORITY:
         return route.gateways
     if route.strategy is WEIGHTED:
@@ -117,9 +124,27 @@ def _ordered(route: Route, live: Live, steps: list[Step]) -> tuple[str, ...]:
         # In full: the same number leads to the same order when the call is explained.
         steps.append(("draw", repr(draw), f"begins with {order[0]}"))
         return order
+    if route.strategy is QUALITY:
+        return Judged(rule_of(route), view, now, steps).best_first(route.gateways)
     first = live.turn(route.name) % len(route.gateways)
     steps.append(("turn", route.name, f"begins with {route.gateways[first]}"))
     return route.gateways[first:] + route.gateways[:first]
+
+
+def _chosen(
+    route: Route, names: Iterable[str], view: View, live: Live, now: float, steps: list[Step], at_most: int = 0
+) -> list[str]:
+    """Those of ``names`` that may be called, the well before those that are not; see :func:`_usable`."""
+    if route.quality is None:
+        return _usable(names, view, live, now, steps, at_most)
+    judged = Judged(route.quality, view, now, steps)
+    try:
+        return _usable(judged.order(names), view, live, now, steps, at_most)
+    except Refused:
+        if not judged.left_out:
+            raise
+        steps.append(("quality", "left out", f"nobody else is to be called: {', '.join(judged.left_out)}"))
+        return _usable(judged.left_out, view, live, now, steps, at_most)
 
 
 def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: list[Step], at_most: int = 0) -> list[str]:
@@ -127,19 +152,20 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
     usable: list[str] = []
     half_open: list[str] = []
     releases: list[float] = []
-    gateways, drains = view.policy.gateways, view.drains
-    for name in names:
+    gateways, drains, trips = view.gateways, view.drains, view.breakers
+    for name in _members(names, view, live, steps):
         gateway = gateways[name]
         if not gateway.enabled:
             steps.append(("gateway", name, "disabled"))
             continue
         health = live.health(name)
-        if health is None and not drains and not gateway.probe:
+        if health is None and not drains and not gateway.probe and not trips:
             # As nearly always.
             usable.append(name)
             if len(usable) == at_most:
                 break
             continue
+        health = _heard(gateway, health, view, live, now)
         why, until = _unusable(gateway, health, view, live, now)
         if until == HALF_OPEN and health is not None:
             # One call at a time begins with it; all others come to it only where everybody else has failed them.
@@ -169,9 +195,46 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
     return usable
 
 
+def _members(names: Iterable[str], view: View, live: Live, steps: list[Step]) -> Iterable[str]:
+    """Each gateway, or its members in the order in which they are tried where it has several addresses."""
+    return _each(names, view, live, steps) if view.expanded.groups else names
+
+
+def _each(names: Iterable[str], view: View, live: Live, steps: list[Step]) -> Iterator[str]:
+    groups, notes = view.expanded.groups, view.expanded.notes
+    for name in names:
+        if name not in groups or not view.gateways[name].enabled:
+            yield name
+            continue
+        steps += [("gateway", name, note) for note in notes[name]]
+        if not groups[name]:
+            steps.append(("gateway", name, "no address of it is known"))
+        for group in groups[name]:
+            order = group.names
+            if len(order) > 1:
+                draw = live.draw()
+                order = weighted_order(group.names, group.weights, draw)
+                steps.append(("share", repr(draw), f"begins with {order[0]}"))
+            for member in order:
+                steps += [("address", member, note) for note in notes[member]]
+                yield member
+
+
+def _heard(gateway: Gateway, health: Health | None, view: View, live: Live, now: float) -> Health | None:
+    """What is known of a gateway, with what another node says of it where this node goes by that."""
+    trip = view.breakers.get(gateway.name)
+    breaker = gateway.breaker
+    if trip is None or breaker is None or not breaker.shared or not breakers.heeds(health, trip, now):
+        return health
+    if trip.live(now):
+        # Not taken over yet: until then this node may see for itself that the gateway is well.
+        return breakers.told(health or breakers.UNKNOWN, trip, now)
+    return live.told(gateway.name, trip, now)
+
+
 def _unusable(gateway: Gateway, health: Health | None, view: View, live: Live, now: float) -> tuple[str, float]:
     """Why a gateway is not to be called now, and until when (Unix time; 0: nobody knows); an empty text: it is."""
-    drain = view.drains.get(gateway.name)
+    drain = view.drains.get(gateway.name) or view.drains.get(owner(gateway.name))
     if drain is not None and drain.live(now):
         more = f" for {drain.until - now:.0f} s more" if drain.until else ""
         return f"drained by {drain.author}{more}: {drain.reason}", drain.until
@@ -189,12 +252,12 @@ def _unusable(gateway: Gateway, health: Health | None, view: View, live: Live, n
     return f"breaker half-open after {health.reasons()}", HALF_OPEN
 
 
-def _attempts(names: Iterable[str], route: Route, callee: str, policy: Policy, steps: list[Step]) -> list[Attempt]:
+def _attempts(names: Iterable[str], route: Route, callee: str, view: View, steps: list[Step]) -> list[Attempt]:
     attempts = []
     # Always from the number as it arrived: what one attempt rewrote, the next never sees.
     rewritten = route.rewrite.apply(callee)
     for name in names:
-        gateway = policy.gateways[name]
+        gateway = view.gateways[name]
         number = gateway.rewrite.apply(rewritten)
         if number:
             attempts.append(_attempt(gateway, number))
@@ -212,7 +275,9 @@ def _attempt(gateway: Gateway, number: str) -> Attempt:
         no_reply=gateway.no_reply,
         progress=gateway.progress,
         own_breaker=gateway.breaker is DEFAULT_BREAKER or gateway.breaker or False,
-        limits=() if gateway.limits is None else (limits.of("gateway", gateway.name, gateway.limits),),
+        limits=() if gateway.limits is None else (limits.of("gateway", owner(gateway.name), gateway.limits),),
+        side=None if gateway.side is PLAIN else gateway.side,
+        auth=gateway.auth,
     )
 
 

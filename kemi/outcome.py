@@ -11,9 +11,13 @@ from kemi.plan import Plan
 from model.causes import Cause
 from model.hook import Hook
 from model.policy import Refusal
+from model.side import PLAIN, Side
+from model.trip import Trip
 
 # What tm lets a transaction branch into (its parameter max_branches).
 BRANCHES = 12
+# Of one plan.
+ATTEMPTS = 10
 
 
 class Live(Protocol):
@@ -27,6 +31,9 @@ class Live(Protocol):
 
     def probe(self, uri: str) -> int:
         """Unix time since which the gateway at ``uri`` answers no probe; below 0: since which it does again."""
+
+    def told(self, gateway: str, trip: Trip, now: float) -> Health:
+        """Take over another node's breaker, whose time is over, so that trial calls of this node decide."""
 
     def turn(self, route: str) -> int:
         """How many calls took ``route`` before this one."""
@@ -80,6 +87,8 @@ class Ask(msgspec.Struct, frozen=True):
     trunk: str
     tags: tuple[str, ...]
     numbers: Numbers
+    unasserted: bool = False
+    "The caller asserts an identity that is not to go further as asserted."
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -90,6 +99,8 @@ class Decision(msgspec.Struct, frozen=True):
     emergency: bool = False
     ask: Ask | None = None
     "Set: nothing of this holds before the hook has answered."
+    side: Side = PLAIN
+    "What is to be known of the caller's."
 
 
 class Retry(msgspec.Struct, frozen=True):

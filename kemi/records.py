@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from kemi import policy
 from kemi.asking import Asked
+from kemi.health import Health
 from kemi.plan import Plan
 from model.call import CallFacts
 from model.causes import Failure
@@ -103,6 +104,24 @@ def failed(
     if isinstance(outcome, policy.Reject):
         return event | {"refusal": outcome.refusal.id, "told": outcome.refusal.status}
     return event
+
+
+def tripped(gateway: str, health: Health, now: float, *, shared: bool) -> Event:
+    """A gateway's breaker opened; ``shared``: other nodes are to know."""
+    return {
+        "event": "tripped",
+        "gateway": gateway,
+        "at": now,
+        "until": health.until,
+        "since": health.since,
+        "failures": health.failures,
+        "shared": shared,
+    }
+
+
+def restored(gateway: str, now: float, *, shared: bool) -> Event:
+    """A gateway's breaker closed."""
+    return {"event": "restored", "gateway": gateway, "at": now, "shared": shared}
 
 
 def cancelled(call: str, rang: float | None, now: float) -> Event:

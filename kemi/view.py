@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.fraud import Trip
-from model.policy import Drain, Policy, Route, Trunk
+from model.policy import Drain, Gateway, Policy, Route, Trunk
+from model.quality import Figures
 from model.rates import UNIT
 from model.subscriber import Subscriber
-from state import codec, layout
+from model.trip import Trip as OpenBreaker
+from state import codec, figures, layout, names
 from state.rates import RATES, Sheet
 
 Get = Callable[[bytes], bytes | None]
@@ -41,6 +43,13 @@ class _Compiled:
     "By IP version, prefix length and network address."
     trunk_lengths: tuple[tuple[int, int], ...]
     "IP version and prefix length, longest first."
+    expanded: names.Expanded
+    registered: dict[tuple[int, int, str], Trunk]
+    "By IP version, address of the registrar and user of our Contact."
+    presents: bool
+    "Whether some trunk or gateway has a rule of who is shown as the caller."
+    asks: frozenset[str]
+    "The trunks whose Remote-Party-ID is believed."
     ranks: dict[tuple[str, ...], tuple[_Index, Ranks]] = field(default_factory=dict)
     "Of the gateways of each least-cost route that had a call, by the index that it was made of."
 
@@ -62,6 +71,8 @@ class _Index:
     "By gateway."
     trips: dict[str, int]
     "Guard to how many it refuses."
+    breakers: dict[str, OpenBreaker]
+    "By gateway, those over included."
 
 
 class View:
@@ -75,7 +86,7 @@ class View:
         if policy is None or index is None:
             raise NoPolicyError
         self._get = get
-        self._compiled = _compile(policy)
+        self._compiled = _compile(policy, get(names.NAMES))
         self._index = _compile_index(index)
 
     def at(self, get: Get) -> View:
@@ -95,9 +106,32 @@ class View:
         return self._compiled.policy
 
     @property
+    def presents(self) -> bool:
+        """Whether some trunk or gateway has a rule of who is shown as the caller."""
+        return self._compiled.presents
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """The trunks whose Remote-Party-ID is believed."""
+        return self._compiled.asks
+
+    @property
     def drains(self) -> dict[str, Drain]:
         """The gateways that operators drained, those whose drain is over included."""
         return self._index.drains
+
+    @property
+    def breakers(self) -> dict[str, OpenBreaker]:
+        """Breakers of other nodes that this one goes by, those over included; nearly always there is none."""
+        return self._index.breakers
+
+    def figures(self, window: float, now: float) -> Mapping[str, Figures]:
+        """What was counted of each gateway in the last ``window`` seconds; nothing, if that was told too long ago."""
+        raw = self._get(layout.QUALITY)
+        if raw is None:
+            return {}
+        at, windows = figures.read(raw)
+        return windows.get(window, {}) if 0 <= now - at < window else {}
 
     @property
     def sheets(self) -> dict[str, Sheet]:
@@ -115,9 +149,25 @@ class View:
         raw = self._get(key)
         return Trip.decode(raw) if raw is not None else None
 
-    def trunk(self, source: str) -> Trunk | None:
-        """The trunk that the IP address ``source`` belongs to: the longest matching network."""
+    @property
+    def gateways(self) -> dict[str, Gateway]:
+        """Every gateway by name, and the members of those that have several addresses."""
+        return self._compiled.expanded.gateways
+
+    @property
+    def expanded(self) -> names.Expanded:
+        """The gateways that have names or several addresses."""
+        return self._compiled.expanded
+
+    def trunk(self, source: str, callee: str = "") -> Trunk | None:
+        """The trunk that the IP address ``source`` belongs to: the longest matching network.
+
+        Before all, calls for a contact that was registered there belong to the trunk that did.
+        """
         version, width, number = _address(source)
+        registered = self._compiled.registered
+        if registered and (known := registered.get((version, number, callee))) is not None:
+            return known
         for family, length in self._compiled.trunk_lengths:
             if family == version:
                 found = self._compiled.trunks.get((version, length, number >> (width - length)))
@@ -208,16 +258,33 @@ class View:
 
 
 @lru_cache(maxsize=4)
-def _compile(raw: bytes) -> _Compiled:
+def _compile(raw: bytes, resolved: bytes | None) -> _Compiled:
     version, policy = layout.decode_policy_record(raw)
+    answers = names.decode(resolved)
     trunks: dict[tuple[int, int, int], Trunk] = {}
+    registered: dict[tuple[int, int, str], Trunk] = {}
+    for trunk, address in names.sources(policy, answers):
+        # Of two trunks with one address, the first in the policy has it; but an address that is written counts more.
+        trunks.setdefault(_address(address), trunk)
+    for trunk, told, address in names.registrars(policy, answers):
+        family, _, number = _address(address)
+        registered.setdefault((family, number, told.contact_user), trunk)
     for trunk in policy.trunks:
         for source in trunk.sources:
             network = ipaddress.ip_network(source)
             shift = network.max_prefixlen - network.prefixlen
             trunks[network.version, network.prefixlen, int(network.network_address) >> shift] = trunk
     lengths = sorted({(family, length) for family, length, _ in trunks}, key=lambda pair: -pair[1])
-    return _Compiled(version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths))
+    presents = any(trunk.identity for trunk in policy.trunks) or any(one.identity for one in policy.gateways.values())
+    asks = frozenset(
+        trunk.name
+        for trunk in policy.trunks
+        if trunk.identity and trunk.trust_identity and "rpid" in trunk.identity.believe
+    )
+    return _Compiled(
+        version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths), presents=presents, asks=asks,
+        expanded=names.expanded(policy, answers), registered=registered,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=4)
@@ -238,6 +305,7 @@ def _compile_index(raw: bytes) -> _Index:
         rates=lengths.get(layout.RATED, ()),
         sheets={gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()},
         trips=data.get("trips", {}),
+        breakers={gateway: OpenBreaker.decode(text) for gateway, text in data.get("breakers", {}).items()},
     )
 
 

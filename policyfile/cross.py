@@ -8,7 +8,7 @@ import yaml
 
 from model.policy import SUBSCRIBERS
 from policyfile import resolve
-from policyfile.document import MAX_ATTEMPTS, RouteSection
+from policyfile.document import MAX_ATTEMPTS, RouteSection, TrunkSection
 from policyfile.problems import Finding, Path, did_you_mean, quoted
 from policyfile.shape import Shaped
 from policyfile.tree import Tree
@@ -18,6 +18,7 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     """What is wrong between the parts of a document that are in order each for itself."""
     yield from _diallings(shaped, tree)
     yield from _sources(shaped, tree)
+    yield from _registrations(shaped, tree)
     yield from _subscribers(shaped, tree)
     yield from _media_nodes(shaped, tree)
     yield from _gateways(shaped, tree)
@@ -26,6 +27,7 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     yield from _weights(shaped)
     yield from _least_cost(shaped, tree)
     yield from _guards(shaped, tree)
+    yield from _quality(shaped)
     yield from _narrowings(shaped, tree)
     yield from _hooks(shaped, tree)
     yield from _prefixes(shaped, tree)
@@ -67,6 +69,17 @@ def _diallings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     for name, trunk in document.trunks.items():
         if trunk.dialling:
             yield from _unknown("dialling plan", trunk.dialling, plans, ("trunks", name, "dialling"))
+        yield from _believed(name, trunk)
+    for name, gateway in document.gateways.items():
+        if gateway.identity and gateway.identity.dialling:
+            path = ("gateways", name, "identity", "dialling")
+            yield from _unknown("dialling plan", gateway.identity.dialling, plans, path)
+
+
+def _believed(name: str, trunk: TrunkSection) -> Iterator[Finding]:
+    section = trunk.identity
+    if section is not None and "believe" in section.model_fields_set and not trunk.trust_identity:
+        yield Finding(("trunks", name, "identity", "believe"), "nothing is believed without 'trust_identity: true'")
 
 
 def _media_nodes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
@@ -162,6 +175,15 @@ def _guards(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
             yield Finding(("fraud", name, "per"), "there are no subscribers: write 'subscribers' at the top")
 
 
+def _quality(shaped: Shaped) -> Iterator[Finding]:
+    for number, route in _routes(shaped):
+        quality = route.quality
+        if quality is None or route.strategy == "quality":
+            continue
+        if not (quality.asr or quality.acd or quality.pdd):
+            yield Finding(("routes", number, "quality"), "holds nobody back: give 'asr', 'acd' or 'pdd'")
+
+
 def _narrowings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     known, tags = _names(tree, "trunks"), _tags(tree)
     known += (SUBSCRIBERS,) if _has_subscribers(tree) else ()
@@ -208,12 +230,24 @@ def _subscribers(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
 def _sources(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     seen: dict[str, tuple[str, Path]] = {}
     for name, trunk in shaped.document.trunks.items():
-        for index, network in enumerate(trunk.sources):
+        for index, network in enumerate(trunk.sources or ()):
             path = ("trunks", name, "sources", index)
             if network in seen:
                 owner, first = seen[network]
                 yield Finding(path, f"{network} belongs to trunk '{owner}' already (line {tree.line(first)})")
             seen.setdefault(network, (name, path))
+
+
+def _registrations(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    seen: dict[tuple[str, str], tuple[str, Path]] = {}
+    for name, trunk in shaped.document.trunks.items():
+        if (told := trunk.registration) is not None:
+            path, key = ("trunks", name, "registration"), (told.registrar.host, told.contact or told.user)
+            if key in seen:
+                owner, first = seen[key]
+                said = f"trunk '{owner}' has the same contact at this registrar (line {tree.line(first)})"
+                yield Finding(path, f"{said}: give one of them another 'contact'")
+            seen.setdefault(key, (name, path))
 
 
 def _route_names(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
