@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from kemi import identity, limits, refusals
+from kemi import fraud, identity, limits, refusals
 from kemi.caller import check_lists
 from kemi.gateways import WEIGHTED, escaped, plan_of, planned
 from kemi.outcome import BRANCHES, Live, Numbers, Refused, Relay, Step, ToMedia
@@ -96,6 +96,7 @@ def _to_subscriber(
         raise Refused(refusals.ANONYMOUS)
     if number := subscriber.forwards.always:
         steps.append(("forward", number, f"of every call to subscriber {name}"))
+        fraud.check_forward(name, number, view, now, steps)
         found = forwarded_to(number, numbers, facts, subscriber.name, forwards, view, live, now, steps)
         return identity.diverted(found, numbers.callee, UNCONDITIONAL, number, hidden=subscriber.withhold)
     if subscriber.do_not_disturb:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from msgspec import structs
 
+from kemi import fraud, identity, refusals
 from kemi import health as breakers
-from kemi import identity, refusals
 from kemi.destination import forwarded_to, voicemail_plan
 from kemi.health import Health
 from kemi.outcome import BRANCHES, FailureDecision, Live, Numbers, PassOn, Refused, Reject, Retry, Step
@@ -58,6 +58,7 @@ def forwarded(
     )  # fmt: skip
     numbers = Numbers(caller=known.caller, asserted=known.asserted, callee=number)
     try:
+        fraud.check_forward(known.subscriber, number, view, now, steps)
         found = forwarded_to(number, numbers, facts, known.subscriber, known.count, view, live, now, steps).plan
         assert reason is not None
         found = identity.forwarded(plan, found, number, reason, view, steps)

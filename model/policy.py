@@ -9,10 +9,13 @@ from enum import StrEnum
 from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
+from model.fraud import Guard
+from model.hook import Hook
 from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
+from model.quality import Quality
 
 
 class Strategy(StrEnum):
@@ -26,6 +29,8 @@ class Strategy(StrEnum):
     "Drawn for each call, each gateway with the odds of its weight."
     LEAST_COST = "least_cost"
     "By the price of a minute in the gateways' rate sheets, the cheapest first."
+    QUALITY = "quality"
+    "By how well the gateways carry calls, the best first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,8 @@ class Breaker:
     "Seconds that are not exceeded by that."
     penalties: Mapping[str, int] = field(default_factory=lambda: dict(PENALTIES), hash=False)
     "Kind of failure to its points."
+    shared: bool = True
+    "Whether the other nodes are told that it opened here, and this one listens to them."
 
 
 DEFAULT_BREAKER = Breaker()
@@ -269,6 +276,10 @@ class Route:
     "Set: the rewritten number is a subscriber, whose phones are called; it has no gateways."
     limits: Limits | None = None
     "Of calls that take it; None: none."
+    quality: Quality | None = None
+    "What its gateways' figures change in their order; None: nothing."
+    hook: str = ""
+    "Name of the hook that is asked what becomes of its calls; empty: none is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,3 +346,6 @@ class Policy:
     "Other currency to what one of it is worth in that one (:mod:`model.rates`)."
     subscribers: Subscribers | None = None
     "None: nobody may register."
+    fraud: tuple[Guard, ...] = ()
+    hooks: dict[str, Hook] = field(default_factory=dict)
+    "Programs that routes may ask, by name."

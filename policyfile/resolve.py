@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
+from model.fraud import MEASURES, MINUTE, Guard, Threshold, amount
+from model.hook import Hook
 from model.identity import Presentation, TrunkIdentity
 from model.limits import PREFIX, Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
@@ -27,6 +30,7 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.quality import Bounds, Quality
 from policyfile import document as written
 from policyfile.problems import quoted
 
@@ -52,6 +56,8 @@ def policy_of(document: written.Document) -> Policy:
         currency=document.currency,
         exchange=dict(document.exchange),
         subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
+        fraud=tuple(_guard(name, guard, default) for name, guard in document.fraud.items()),
+        hooks={name: _hook(name, section) for name, section in document.hooks.items()},
     )
 
 
@@ -59,7 +65,28 @@ def routes_of(document: written.Document) -> tuple[Route, ...]:
     """The routes of a document that is in order, in its order."""
     default = default_dialling(document)
     weights = {name: node.weight for name, node in document.media.items()}
-    return tuple(_route(route, default, weights) for route in document.routes)
+    return tuple(_hooked(_route(route, default, weights), route, document.hook) for route in document.routes)
+
+
+def _hooked(route: Route, section: written.RouteSection, usual: str | None) -> Route:
+    """A route with its hook, or else that of all routes; one that refuses calls has nothing to ask."""
+    name = section.hook if "hook" in section.model_fields_set else usual
+    return replace(route, hook=name) if name and route.refusal is None else route
+
+
+def _hook(name: str, section: written.HookSection) -> Hook:
+    return Hook(
+        name=name,
+        url=section.url,
+        timeout=section.timeout,
+        fallback=section.fallback,
+        fallback_route=section.fallback_route or "",
+        secret=section.secret or "",
+        signed_answers=section.signed_answers,
+        at_most=section.at_most,
+        failures=section.failures,
+        pause=section.pause,
+    )
 
 
 def default_dialling(document: written.Document) -> Dialling:
@@ -134,6 +161,26 @@ def _subscribers(
     )
 
 
+def _guard(name: str, guard: written.GuardSection, plan: Dialling) -> Guard:
+    sections = {measure: section for measure in MEASURES if (section := getattr(guard, measure)) is not None}
+    return Guard(
+        name=name,
+        per=guard.per,
+        measures={measure: _threshold(measure, section) for measure, section in sections.items()},
+        prefixes=tuple(dict.fromkeys(prefix(text, plan) for text in guard.prefixes)),
+        each=guard.each is not None,
+        within=int(guard.within),
+        block_for=int(guard.block_for),
+    )
+
+
+def _threshold(measure: str, section: written.ThresholdSection | written.CostSection) -> Threshold:
+    counts = (section.warn or 0, section.block or 0)
+    if measure == "cost":
+        return Threshold(*map(amount, counts))
+    return Threshold(*(count * (MINUTE if measure == "minutes" else 1) for count in counts))
+
+
 def _emergency(emergency: written.EmergencySection) -> Emergency:
     return Emergency(emergency.numbers, emergency.gateways, _rewrite(emergency.rewrite))
 
@@ -186,6 +233,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
     weights = route.weights if media is None else media_weights
     given = route.model_fields_set
     strategy = Strategy.WEIGHTED if media is not None and "strategy" not in given else Strategy(route.strategy)
+    by_quality = strategy is Strategy.QUALITY
     return Route(
         name=route.name,
         prefixes=tuple(prefix(text, plan) for text in route.prefixes),
@@ -204,7 +252,16 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         least_cost=_least_cost(route) if strategy is Strategy.LEAST_COST else None,
         subscribers=route.subscribers,
         limits=_limits(route.limits),
+        quality=_quality(route.quality or written.QualitySection()) if route.quality or by_quality else None,
     )
+
+
+def _quality(quality: written.QualitySection) -> Quality:
+    asr, acd, pdd = (
+        Bounds(bounds.warn or 0.0, bounds.critical or 0.0) if bounds is not None else Bounds()
+        for bounds in (quality.asr, quality.acd, quality.pdd)
+    )
+    return Quality(quality.window, quality.min_samples, asr, acd, pdd, quality.critical)
 
 
 def _least_cost(route: written.RouteSection) -> LeastCost:

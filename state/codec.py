@@ -8,6 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from model.entries import Action, Entry, Kind
+from model.fraud import Guard, Threshold
+from model.hook import Hook
 from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
@@ -30,6 +32,7 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.quality import Bounds, Quality
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -54,6 +57,10 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
     if policy.subscribers is None:
         del data["subscribers"]
+    if not policy.fraud:
+        del data["fraud"]
+    if not policy.hooks:
+        del data["hooks"]
     for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers") or {}):
         for name in ("identity", "limits"):
             if not part.get(name, True):
@@ -73,6 +80,8 @@ def decode_policy(text: str | bytes) -> Policy:
         currency=data.get("currency", ""),
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
+        fraud=tuple(map(_guard, data.get("fraud", ()))),
+        hooks={name: Hook(**hook) for name, hook in data.get("hooks", {}).items()},
     )
 
 
@@ -80,7 +89,9 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "limits", "media", "narrowing", "subscribers", "voicemail", "weights"):
+    for name in (
+        "hook", "least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights",
+    ):  # fmt: skip
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -121,6 +132,7 @@ def _route(data: dict[str, Any]) -> Route:
             "voicemail": Voicemail(**{**voicemail, "when": tuple(voicemail["when"])}) if voicemail else None,
             "least_cost": LeastCost(**least_cost) if least_cost else None,
             "limits": _limits(data),
+            "quality": _quality(data["quality"]) if data.get("quality") else None,
         }
     )
 
@@ -212,6 +224,15 @@ def _trunk_identity(data: dict[str, Any]) -> TrunkIdentity:
 def _presentation(data: dict[str, Any]) -> Presentation:
     lists = {"headers": tuple(data["headers"]), "diversion": tuple(data["diversion"])}
     return Presentation(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+
+
+def _guard(data: dict[str, Any]) -> Guard:
+    measures = {name: Threshold(*threshold) for name, threshold in data["measures"].items()}
+    return Guard(**{**data, "prefixes": tuple(data["prefixes"]), "measures": measures})
+
+
+def _quality(data: dict[str, Any]) -> Quality:
+    return Quality(**{**data, **{name: Bounds(**data[name]) for name in ("asr", "acd", "pdd")}})
 
 
 def _limits(data: dict[str, Any]) -> Limits | None:
