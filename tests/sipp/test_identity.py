@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from harness.digest_phone import DigestPhone
 from harness.dialog import from_callee, from_caller, header, headers, reply
+from harness.digest_phone import DigestPhone
 from harness.node import GB, Node
 from harness.raw import Endpoint, acknowledge, cancel, method_of, reply_to, status
 
@@ -53,7 +53,8 @@ class Site:
 
     def invite(
         self, caller: Endpoint, callee: str, *, sender: bytes = b'"Alice" <sip:+442079460123@pbx.example>',
-        more: Sequence[bytes] = LADEN, body: bytes = SDP, call_id: bytes = b"", contact: bytes = b'"Alice" <sip:+442079460123@%b:%d;x-own=yes>;+sip.instance="alice"',
+        more: Sequence[bytes] = LADEN, body: bytes = SDP, call_id: bytes = b"",
+        contact: bytes = b'"Alice" <sip:+442079460123@%b:%d;x-own=yes>;+sip.instance="alice"',
     ) -> bytes:  # fmt: skip
         number = next(self._numbers)
         host, port = caller.address.encode(), caller.port
@@ -205,7 +206,8 @@ def test_a_whole_call_withheld(site: Site) -> None:
         answered = caller.receive(b"SIP/2.0 200")
         assert header(answered, b"From") == header(sent, b"From")
         # The gateway's rule: the caller is not told who has answered.
-        assert not headers(answered, b"P-Asserted-Identity") and not headers(answered, b"Remote-Party-ID")
+        assert not headers(answered, b"P-Asserted-Identity")
+        assert not headers(answered, b"Remote-Party-ID")
         named = b'Contact: "Alice" <sip:+442079460123@%b:%d;x-own=yes>' % (TRUSTED.encode(), caller.port)
 
         def of_caller(method: bytes, number: int, **more: object) -> bytes:
@@ -385,7 +387,9 @@ def diversions(message: bytes) -> list[tuple[bytes, bytes]]:
     return [(one[1], one[2]) for one in found if one is not None]
 
 
-@pytest.mark.parametrize(("first", "by"), [("1003", ["1003"]), ("1002", ["1003", "1002"]), ("1001", ["1003", "1002", "1001"])])
+@pytest.mark.parametrize(
+    ("first", "by"), [("1003", ["1003"]), ("1002", ["1003", "1002"]), ("1001", ["1003", "1002", "1001"])]
+)
 def test_forwards_are_told_newest_first_and_as_a_history(site: Site, first: str, by: list[str]) -> None:
     with Endpoint(TRUSTED) as caller:
         _, got = site.place(caller, first, "careful", more=(), body=b"")
@@ -401,7 +405,10 @@ def test_forwards_are_told_newest_first_and_as_a_history(site: Site, first: str,
 
 
 def test_what_a_trusted_peer_tells_of_diversions_is_kept_and_what_others_tell_is_not(site: Site) -> None:
-    told = (b"Diversion: <sip:+442079460777@pbx.example>;reason=user-busy", b"History-Info: <sip:+442079460777@p>;index=1")
+    told = (
+        b"Diversion: <sip:+442079460777@pbx.example>;reason=user-busy",
+        b"History-Info: <sip:+442079460777@p>;index=1",
+    )
     for source, kept in ((TRUSTED, 1), (UNTRUSTED, 0)):
         with Endpoint(source) as caller:
             _, got = site.place(caller, "1003", "careful", more=told, body=b"")
