@@ -31,6 +31,8 @@ CALLBACKS = (
     "on_cancelled",
     "on_bye",
     "on_unknown_dialog",
+    "on_relayed",
+    "on_flood",
     "on_subscribe",
     "on_notified",
     "on_register",
