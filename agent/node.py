@@ -60,8 +60,9 @@ class NodeAgent:
         quality = QualityWriter(self.settings, self.stopped, writer, lambda: replica.windows, seen)
         # Beside this loop and on a connection of its own, so that no change waits for records.
         sys.setswitchinterval(TURN)
+        shipper = Shipper(self.settings, self.stopped, replica.policy_record, seen)
         beside = [
-            threading.Thread(target=Shipper(self.settings, self.stopped, seen).run, name="shipper"),
+            threading.Thread(target=shipper.run, name="shipper"),
             threading.Thread(target=quality.run, name="quality"),
             threading.Thread(target=LampService(self.settings, self.stopped).run, name="lamps"),
         ]

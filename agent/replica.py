@@ -99,9 +99,9 @@ class Replica:
     def _weigh(self) -> None:
         """Go by other nodes' breakers, or not any more, as it follows from what this node saw meanwhile."""
         trips = self._adopting.texts(time.time())
-        if trips != self._index.trips and self.meta.version:
+        if trips != self._index.breakers and self.meta.version:
             index = Index.decode(self._index.encode())
-            index.trips = trips
+            index.breakers = trips
             with self._writer.begin() as txn:
                 txn.put(layout.INDEX, index.encode())
             self._index = index
@@ -115,7 +115,7 @@ class Replica:
                     raise _GapError
                 version = self._change(txn, index, change)
                 meta = Meta(keys.SCHEMA, meta.generation, change.seq, version or meta.version)
-            index.trips = self._adopting.texts(time.time())
+            index.breakers = self._adopting.texts(time.time())
             _write_meta(txn, meta, index)
         self.meta, self._index = meta, index
 
@@ -136,6 +136,10 @@ class Replica:
                 index.drains[gateway] = text
             return 0
         if change.op == "trip":
+            name, text = json.loads(change.value)
+            _write_trip(txn, index, name, text)
+            return 0
+        if change.op == "breaker":
             self._adopting.change(*json.loads(change.value))
             return 0
         if change.op == "unrate":
@@ -221,9 +225,11 @@ class Replica:
             _write_prefixes(txn, index, self._reported(self._store.records(keys.PREFIXES)))
             for name, text in self._reported(self._store.records(keys.SUBSCRIBERS)):
                 _write_subscriber(txn, name, text)
+            for name, text in self._reported(self._store.records(keys.TRIPS)):
+                _write_trip(txn, index, name, text)
             index.drains = dict(self._store.records(keys.DRAINS))
             self._adopting.load()
-            index.trips = self._adopting.texts(time.time())
+            index.breakers = self._adopting.texts(time.time())
             for gateway, info in self._store.sheets().items():
                 number = rates.open_sheet(index, gateway, info.currency)
                 rates.write(txn, index, self._reported(self._store.records(keys.rates(gateway))), sheet=number)
@@ -246,6 +252,17 @@ def _write_subscriber(txn: Any, name: str, text: str) -> None:
         txn.put(key, text.encode())
     else:
         txn.delete(key)
+
+
+def _write_trip(txn: Any, index: Index, name: str, text: str) -> None:
+    key = layout.trip_key(name)
+    known = txn.get(key) is not None
+    if text:
+        txn.put(key, text.encode())
+    elif known:
+        txn.delete(key)
+    if known != bool(text):
+        index.count_trip(name, 1 if text else -1)
 
 
 def _write_entries(txn: Any, index: Index, records: Iterable[tuple[str, str]]) -> None:

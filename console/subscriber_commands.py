@@ -35,7 +35,8 @@ FORWARDS = {
     "forward_always": "always", "forward_busy": "busy", "forward_no_answer": "no_answer",
     "forward_unreachable": "unreachable",
 }  # fmt: skip
-FIELDS = ("enabled", "do_not_disturb", "numbers", "algorithms", *FORWARDS)
+FLAG_FIELDS = ("enabled", "do_not_disturb", "withhold", "reject_anonymous")
+FIELDS = (*FLAG_FIELDS, "numbers", "algorithms", "calls", "per_second", *FORWARDS)
 # What people type by hand into a phone: no two that look alike.
 _LETTERS = "".join(sorted(set(string.ascii_lowercase + string.digits) - set("l1o0")))
 _GENERATED = 16
@@ -224,10 +225,14 @@ def _with(one: Subscriber, name: str, text: str, dialling: Dialling) -> Subscrib
         if unknown := [word for word in words if word not in ALGORITHMS]:
             raise SubscriberError(f"{name}: {unknown[0]!r} is none of {', '.join(ALGORITHMS)}")
         return replace(one, algorithms=words)
+    if name == "calls":
+        return replace(one, calls=_limit(name, text))
+    if name == "per_second":
+        return replace(one, per_second=_limit(name, text))
     if text.lower() not in FLAGS:
         raise SubscriberError(f"{name}: {text!r} is neither yes nor no")
-    flag = FLAGS[text.lower()]
-    return replace(one, enabled=flag) if name == "enabled" else replace(one, do_not_disturb=flag)
+    flags: dict[str, Any] = {name: FLAGS[text.lower()]}
+    return replace(one, **flags)
 
 
 def _number(field: str, text: str, dialling: Dialling) -> str:
@@ -237,6 +242,15 @@ def _number(field: str, text: str, dialling: Dialling) -> str:
     return number
 
 
+def _limit(field: str, text: str) -> int | None:
+    """How many; None: as the policy says."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or int(text) > 1_000_000:
+        raise SubscriberError(f"{field}: {text[:40]!r} is no number from 0, as many as they like, to 1000000")
+    return int(text)
+
+
 def _value(one: Subscriber, field: str) -> Any:
     return getattr(one.forwards, FORWARDS[field]) if field in FORWARDS else getattr(one, field)
 
@@ -244,12 +258,14 @@ def _value(one: Subscriber, field: str) -> Any:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return " ".join(value) if isinstance(value, tuple) else str(value)
+    return "" if value is None else " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _state(one: Subscriber) -> str:
     words = [] if one.enabled else ["disabled"]
     words += ["do not disturb"] if one.do_not_disturb else []
+    words += ["withholds their number"] if one.withhold else []
+    words += ["refuses anonymous callers"] if one.reject_anonymous else []
     words += [f"{field} {_value(one, field)}" for field in FORWARDS if _value(one, field)]
     return ", ".join(words)
 

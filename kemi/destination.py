@@ -6,15 +6,17 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from kemi import limits, refusals
+from kemi import fraud, identity, limits, refusals
 from kemi.caller import check_lists
 from kemi.gateways import WEIGHTED, escaped, plan_of, planned
 from kemi.outcome import BRANCHES, Live, Numbers, Refused, Relay, Step, ToMedia
-from kemi.plan import Attempt, Forwarding, Limit, Media, Plan, Voicemail
+from kemi.plan import Attempt, Forwarding, Identity, Limit, Media, Plan, Voicemail
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Reason
+from model.diversion import UNCONDITIONAL
 from model.handover import HOPS_MAX
+from model.identity import Diverted
 from model.policy import MEDIA_RETRY, MediaApp, Refusal, RetryRule, Route, Trunk
 from model.subscriber import Subscriber
 
@@ -89,9 +91,14 @@ def _to_subscriber(
     if subscriber is None or not subscriber.enabled:
         steps.append(("subscriber", name, "is disabled" if subscriber else "there is none"))
         return _instead(route, numbers, facts.hops, Reason.UNALLOCATED, refusals.NO_SUBSCRIBER, view, live, now, steps)
+    if subscriber.reject_anonymous and identity.withheld(facts):
+        steps.append(("anonymous", name, "refuses callers who withhold their number"))
+        raise Refused(refusals.ANONYMOUS)
     if number := subscriber.forwards.always:
         steps.append(("forward", number, f"of every call to subscriber {name}"))
-        return forwarded_to(number, numbers, facts, forwards, view, live, now, steps)
+        fraud.check_forward(name, number, view, now, steps)
+        found = forwarded_to(number, numbers, facts, subscriber.name, forwards, view, live, now, steps)
+        return identity.diverted(found, numbers.callee, UNCONDITIONAL, number, hidden=subscriber.withhold)
     if subscriber.do_not_disturb:
         steps.append(("subscriber", name, "does not want to be disturbed"))
         reason, refusal = Reason.DO_NOT_DISTURB, refusals.DO_NOT_DISTURB
@@ -119,7 +126,7 @@ def _voicemail(route: Route, numbers: Numbers, hops: int) -> Voicemail | None:
 
 
 def forwarded_to(
-    number: str, numbers: Numbers, facts: CallFacts, forwards: int, view: View, live: Live, now: float,
+    number: str, numbers: Numbers, facts: CallFacts, subscriber: str, forwards: int, view: View, live: Live, now: float,
     steps: list[Step],
 ) -> Relay | ToMedia:  # fmt: skip
     """A call that a subscriber forwards: by the routes that are there for their own calls, to ``number``."""
@@ -130,8 +137,17 @@ def forwarded_to(
     numbers = structs.replace(numbers, callee=number)
     check_lists(facts, subscribers.trunk, numbers, view, now, steps)
     route = route_of(numbers, subscribers.trunk, view, now, steps)
+    prefix = steps[-1][1]
     outcome = along(route, numbers, facts, forwards + 1, view, live, now, steps)
-    return limited(outcome, limits.of_call(subscribers.trunk, route))
+    # Whoever forwards a call pays for it.
+    charged = charged_to(subscriber, view)
+    return limited(outcome, limits.of_call(subscribers.trunk, route, prefix, charged))
+
+
+def charged_to(name: str, view: View) -> tuple[Limit, ...]:
+    """What limits the calls of a subscriber."""
+    section, subscriber = view.policy.subscribers, view.subscriber(name)
+    return limits.of_subscriber(subscriber, section.limits) if section is not None and subscriber is not None else ()
 
 
 def limited(outcome: Relay | ToMedia, more: tuple[Limit, ...]) -> Relay | ToMedia:
@@ -184,7 +200,8 @@ def voicemail_plan(
         voicemail.app, voicemail.args, voicemail.caller, voicemail.callee, voicemail.hops + 1, reason=reason.value
     )
     left = plan.attempts[: BRANCHES - used]
-    return structs.replace(plan, attempts=left, used=used, media=told, original=original)
+    by = Identity(target=voicemail.callee, diverted=(Diverted(voicemail.callee, reason.value),))
+    return structs.replace(plan, attempts=left, used=used, media=told, original=original, identity=by)
 
 
 def _to_media(

@@ -148,7 +148,7 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
     usable: list[str] = []
     half_open: list[str] = []
     releases: list[float] = []
-    gateways, drains, trips = view.policy.gateways, view.drains, view.trips
+    gateways, drains, trips = view.policy.gateways, view.drains, view.breakers
     for name in names:
         gateway = gateways[name]
         if not gateway.enabled:
@@ -193,7 +193,7 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
 
 def _heard(gateway: Gateway, health: Health | None, view: View, live: Live, now: float) -> Health | None:
     """What is known of a gateway, with what another node says of it where this node goes by that."""
-    trip = view.trips.get(gateway.name)
+    trip = view.breakers.get(gateway.name)
     breaker = gateway.breaker
     if trip is None or breaker is None or not breaker.shared or not breakers.heeds(health, trip, now):
         return health

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
+from model.fraud import Trip
 from model.policy import Drain, Policy, Route, Trunk
 from model.quality import Figures
 from model.rates import UNIT
 from model.subscriber import Subscriber
-from model.trip import Trip
+from model.trip import Trip as OpenBreaker
 from state import codec, figures, layout
 from state.rates import RATES, Sheet
 
@@ -42,6 +43,10 @@ class _Compiled:
     "By IP version, prefix length and network address."
     trunk_lengths: tuple[tuple[int, int], ...]
     "IP version and prefix length, longest first."
+    presents: bool
+    "Whether some trunk or gateway has a rule of who is shown as the caller."
+    asks: frozenset[str]
+    "The trunks whose Remote-Party-ID is believed."
     ranks: dict[tuple[str, ...], tuple[_Index, Ranks]] = field(default_factory=dict)
     "Of the gateways of each least-cost route that had a call, by the index that it was made of."
 
@@ -61,7 +66,9 @@ class _Index:
     "Lengths of prefixes."
     sheets: dict[str, Sheet]
     "By gateway."
-    trips: dict[str, Trip]
+    trips: dict[str, int]
+    "Guard to how many it refuses."
+    breakers: dict[str, OpenBreaker]
     "By gateway, those over included."
 
 
@@ -96,14 +103,24 @@ class View:
         return self._compiled.policy
 
     @property
+    def presents(self) -> bool:
+        """Whether some trunk or gateway has a rule of who is shown as the caller."""
+        return self._compiled.presents
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """The trunks whose Remote-Party-ID is believed."""
+        return self._compiled.asks
+
+    @property
     def drains(self) -> dict[str, Drain]:
         """The gateways that operators drained, those whose drain is over included."""
         return self._index.drains
 
     @property
-    def trips(self) -> dict[str, Trip]:
+    def breakers(self) -> dict[str, OpenBreaker]:
         """Breakers of other nodes that this one goes by, those over included; nearly always there is none."""
-        return self._index.trips
+        return self._index.breakers
 
     def figures(self, window: float, now: float) -> Mapping[str, Figures]:
         """What was counted of each gateway in the last ``window`` seconds; nothing, if that was told too long ago."""
@@ -117,6 +134,17 @@ class View:
     def sheets(self) -> dict[str, Sheet]:
         """The rate sheets by gateway, those of gateways that the policy lacks included."""
         return self._index.sheets
+
+    @property
+    def trips(self) -> dict[str, int]:
+        """The guards that refuse somebody's calls, or did until lately, with how many they are."""
+        return self._index.trips
+
+    def trip(self, field: str) -> Trip | None:
+        """What a guard has of the name under which it counts a call (:meth:`model.fraud.Guard.field`)."""
+        key = layout.trip_key(field)
+        raw = self._get(key)
+        return Trip.decode(raw) if raw is not None else None
 
     def trunk(self, source: str) -> Trunk | None:
         """The trunk that the IP address ``source`` belongs to: the longest matching network."""
@@ -177,6 +205,11 @@ class View:
                     for route in _routes(raw):
                         yield prefix, route
 
+    def named(self, name: str) -> Route | None:
+        """The route of this name."""
+        raw = self._get(layout.NAMED + name.encode()) if 0 < len(name) <= NAME_MAX else None
+        return _routes(raw)[0] if raw is not None else None
+
     def rates(self, number: str) -> Iterator[tuple[bytes, bytes]]:
         """The records of rates whose prefix ``number`` begins with, longest first: key, and rows of all gateways."""
         get, wanted = self._get, RATES + number.encode()
@@ -215,7 +248,15 @@ def _compile(raw: bytes) -> _Compiled:
             shift = network.max_prefixlen - network.prefixlen
             trunks[network.version, network.prefixlen, int(network.network_address) >> shift] = trunk
     lengths = sorted({(family, length) for family, length, _ in trunks}, key=lambda pair: -pair[1])
-    return _Compiled(version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths))
+    presents = any(trunk.identity for trunk in policy.trunks) or any(one.identity for one in policy.gateways.values())
+    asks = frozenset(
+        trunk.name
+        for trunk in policy.trunks
+        if trunk.identity and trunk.trust_identity and "rpid" in trunk.identity.believe
+    )
+    return _Compiled(
+        version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths), presents=presents, asks=asks
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=4)
@@ -235,7 +276,8 @@ def _compile_index(raw: bytes) -> _Index:
         drains=drains,
         rates=lengths.get(layout.RATED, ()),
         sheets={gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()},
-        trips={gateway: Trip.decode(text) for gateway, text in data.get("trips", {}).items()},
+        trips=data.get("trips", {}),
+        breakers={gateway: OpenBreaker.decode(text) for gateway, text in data.get("breakers", {}).items()},
     )
 
 

@@ -9,6 +9,9 @@ from enum import StrEnum
 from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
+from model.fraud import Guard
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
@@ -107,6 +110,8 @@ class Trunk:
     "What routes may ask for."
     limits: Limits | None = None
     "Of its calls; None: none."
+    identity: TrunkIdentity | None = None
+    "None: any number may be shown, and P-Asserted-Identity is what is believed, if anything is."
 
 
 PENALTIES = {"transport": 2, "time-out": 2, "server-fault": 2, "capacity": 1}
@@ -161,6 +166,8 @@ class Gateway:
     "Of a media node: its share of the calls that go to voicemail."
     limits: Limits | None = None
     "Of calls to it; None: none."
+    identity: Presentation | None = None
+    "None: who calls is told as it came."
 
     @property
     def uri(self) -> str:
@@ -271,6 +278,8 @@ class Route:
     "Of calls that take it; None: none."
     quality: Quality | None = None
     "What its gateways' figures change in their order; None: nothing."
+    hook: str = ""
+    "Name of the hook that is asked what becomes of its calls; empty: none is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +315,8 @@ class Subscribers:
     expires_max: int = 3600
     guesses: int = 10
     "Wrong passwords from one address after which it is not listened to for this subscriber, for five minutes."
+    limits: Limits | None = None
+    "Of each one of them, where a subscriber has no others; None: none."
 
     @property
     def trunk(self) -> Trunk:
@@ -335,3 +346,6 @@ class Policy:
     "Other currency to what one of it is worth in that one (:mod:`model.rates`)."
     subscribers: Subscribers | None = None
     "None: nobody may register."
+    fraud: tuple[Guard, ...] = ()
+    hooks: dict[str, Hook] = field(default_factory=dict)
+    "Programs that routes may ask, by name."

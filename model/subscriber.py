@@ -56,9 +56,16 @@ class Subscriber:
     "Hash functions of challenges to this subscriber's phones, the preferred one first; empty: as the policy says."
     enabled: bool = True
     do_not_disturb: bool = False
+    withhold: bool = False
+    "Whether their number is withheld on all calls, and where they forward one."
+    reject_anonymous: bool = False
+    "Whether callers who withhold theirs are refused."
     forwards: Forwards = Forwards()
     created: float = 0.0
     "Unix time."
+    calls: int | None = None
+    "How many calls they may have at once; 0: as many as they like, None: as the policy says. So is the following."
+    per_second: int | None = None
 
     def owns(self, number: str) -> bool:
         """Whether a normalised number is the subscriber's."""

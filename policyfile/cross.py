@@ -8,7 +8,7 @@ import yaml
 
 from model.policy import SUBSCRIBERS
 from policyfile import resolve
-from policyfile.document import MAX_ATTEMPTS, RouteSection
+from policyfile.document import MAX_ATTEMPTS, RouteSection, TrunkSection
 from policyfile.problems import Finding, Path, did_you_mean, quoted
 from policyfile.shape import Shaped
 from policyfile.tree import Tree
@@ -25,9 +25,25 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     yield from _emergency(shaped, tree)
     yield from _weights(shaped)
     yield from _least_cost(shaped, tree)
+    yield from _guards(shaped, tree)
     yield from _quality(shaped)
     yield from _narrowings(shaped, tree)
+    yield from _hooks(shaped, tree)
     yield from _prefixes(shaped, tree)
+
+
+def _hooks(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    known, routes = _names(tree, "hooks"), tuple(route.name for _, route in _routes(shaped))
+    if shaped.document.hook:
+        yield from _unknown("hook", shaped.document.hook, known, ("hook",))
+    for number, route in _routes(shaped):
+        if route.hook:
+            yield from _unknown("hook", route.hook, known, ("routes", number, "hook"))
+    # A route with a mistake in it is not among them, and said to be unknown only once that is corrected.
+    whole = ("routes", len(routes)) not in tree.nodes
+    for name, hook in shaped.document.hooks.items():
+        if hook.fallback_route and whole:
+            yield from _unknown("route", hook.fallback_route, routes, ("hooks", name, "fallback_route"))
 
 
 def _routes(shaped: Shaped) -> Iterable[tuple[int, RouteSection]]:
@@ -52,6 +68,17 @@ def _diallings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     for name, trunk in document.trunks.items():
         if trunk.dialling:
             yield from _unknown("dialling plan", trunk.dialling, plans, ("trunks", name, "dialling"))
+        yield from _believed(name, trunk)
+    for name, gateway in document.gateways.items():
+        if gateway.identity and gateway.identity.dialling:
+            path = ("gateways", name, "identity", "dialling")
+            yield from _unknown("dialling plan", gateway.identity.dialling, plans, path)
+
+
+def _believed(name: str, trunk: TrunkSection) -> Iterator[Finding]:
+    section = trunk.identity
+    if section is not None and "believe" in section.model_fields_set and not trunk.trust_identity:
+        yield Finding(("trunks", name, "identity", "believe"), "nothing is believed without 'trust_identity: true'")
 
 
 def _media_nodes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
@@ -138,6 +165,15 @@ def _least_cost(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
         yield Finding(("exchange", document.currency), "is the file's own currency")
 
 
+def _guards(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    given = isinstance(tree.value, dict) and "currency" in tree.value
+    for name, guard in shaped.document.fraud.items():
+        if guard.cost is not None and not given:
+            yield Finding(("fraud", name, "cost"), "needs 'currency' at the top of the file")
+        if guard.per == "subscriber" and not _has_subscribers(tree):
+            yield Finding(("fraud", name, "per"), "there are no subscribers: write 'subscribers' at the top")
+
+
 def _quality(shaped: Shaped) -> Iterator[Finding]:
     for number, route in _routes(shaped):
         quality = route.quality
@@ -216,6 +252,12 @@ def _prefixes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
         # Without the plan there is no telling what the prefixes mean; what is wrong with it is said already.
         return
     plan = resolve.default_dialling(document)
+    for name, guard in document.fraud.items():
+        for index, text in enumerate(guard.prefixes):
+            try:
+                resolve.prefix(text, plan)
+            except ValueError as error:
+                yield Finding(("fraud", name, "prefixes", index), str(error))
     # Of each beginning, the route after which no other can be reached.
     seen: dict[str, tuple[str, Path]] = {}
     for number, route in _routes(shaped):

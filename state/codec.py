@@ -8,6 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from model.entries import Action, Entry, Kind
+from model.fraud import Guard, Threshold
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
@@ -54,9 +57,14 @@ def _policy(policy: Policy) -> dict[str, Any]:
             del data["gateways"][name]["media"], data["gateways"][name]["weight"]
     if policy.subscribers is None:
         del data["subscribers"]
-    for part in (*data["trunks"], *data["gateways"].values()):
-        if not part["limits"]:
-            del part["limits"]
+    if not policy.fraud:
+        del data["fraud"]
+    if not policy.hooks:
+        del data["hooks"]
+    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers") or {}):
+        for name in ("identity", "limits"):
+            if not part.get(name, True):
+                del part[name]
     return data
 
 
@@ -72,6 +80,8 @@ def decode_policy(text: str | bytes) -> Policy:
         currency=data.get("currency", ""),
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
+        fraud=tuple(map(_guard, data.get("fraud", ()))),
+        hooks={name: Hook(**hook) for name, hook in data.get("hooks", {}).items()},
     )
 
 
@@ -79,7 +89,9 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights"):
+    for name in (
+        "hook", "least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights",
+    ):  # fmt: skip
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -187,18 +199,36 @@ def _emergency(data: dict[str, Any]) -> Emergency:
 
 def _subscribers(data: dict[str, Any]) -> Subscribers:
     lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
-    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
-    return Trunk(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
+    identity = data.get("identity")
+    own = {"limits": _limits(data), "identity": _trunk_identity(identity) if identity else None}
+    return Trunk(**{**data, **lists, **own, "dialling": _dialling(data["dialling"])})
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
-    return Gateway(**{**data, **parts, "limits": _limits(data)})
+    identity = data.get("identity")
+    own = {"limits": _limits(data), "identity": _presentation(identity) if identity else None}
+    return Gateway(**{**data, **parts, **own})
+
+
+def _trunk_identity(data: dict[str, Any]) -> TrunkIdentity:
+    return TrunkIdentity(**{**data, "believe": tuple(data["believe"]), "numbers": tuple(data["numbers"])})
+
+
+def _presentation(data: dict[str, Any]) -> Presentation:
+    lists = {"headers": tuple(data["headers"]), "diversion": tuple(data["diversion"])}
+    return Presentation(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+
+
+def _guard(data: dict[str, Any]) -> Guard:
+    measures = {name: Threshold(*threshold) for name, threshold in data["measures"].items()}
+    return Guard(**{**data, "prefixes": tuple(data["prefixes"]), "measures": measures})
 
 
 def _quality(data: dict[str, Any]) -> Quality:

@@ -21,12 +21,12 @@ DRAINS = f"{_TAG}:drains"
 "Hash: gateway to its drain as JSON."
 SUBSCRIBERS = f"{_TAG}:subscribers"
 "Hash: subscriber to what is known of them as JSON (model/subscriber.py); no password, but hashes as good as one."
-TRIPS = f"{_TAG}:trips"
+BREAKERS = f"{_TAG}:breakers"
 "Hash: `node/gateway` to the breaker that opened there (JSON, see model/trip.py)."
-ADOPTED = f"{_TAG}:trips:adopted"
+ADOPTED = f"{_TAG}:breakers:adopted"
 "Hash: `node/gateway` to the breaker of another node that this one goes by (JSON)."
 CHANGES = f"{_TAG}:changes"
-"Stream of changes, their numbers as ids: op (put, del, import, policy, drain, unrate, subscriber, trip), field, value."
+"Stream of changes, their numbers as ids: op (see state.store.Change), field, value."
 PREFIXES = f"{_TAG}:prefixes"
 "Hash: imported route prefix to the name of a route of the policy."
 PREFIX_ROUTES = f"{_TAG}:prefix-routes"
@@ -51,6 +51,13 @@ APPLIED = f"{_TAG}:applied"
 RECORDS = f"{_TAG}:cdr"
 "Stream of the records of calls that are over, of all nodes: record (JSON, see model/record.py)."
 
+TRIPS = f"{_TAG}:fraud:trips"
+"Hash: guard/prefix/who (model/fraud.py) to the trip for which their calls are refused (JSON)."
+TRIPS_PAST = f"{_TAG}:fraud:past"
+"Stream of warnings, blocks and releases: kind, at (Unix time), data (the trip as JSON)."
+GUARDED = f"{_TAG}:fraud:known"
+"Sorted set: what guards count by the Unix time in milliseconds at which it is forgotten."
+
 LIMITS = f"{_TAG}:limits"
 "Hash: run (run_id of this Redis), since (Unix time in milliseconds at which a node first saw it)."
 LIMIT_NODES = f"{_TAG}:limits:nodes"
@@ -67,6 +74,21 @@ MWI_SENDER = f"{_TAG}:vm:mwi:sender"
 def rates(gateway: str) -> str:
     """Key of a hash, a gateway's rate sheet: prefix and beginning to the rate (see state/rates.py)."""
     return f"{_TAG}:rates:{gateway}"
+
+
+def fraud_counts(name: str) -> str:
+    """Key of a hash: what a guard counts of somebody in each stretch of its window (state/fraud.py); it expires."""
+    return f"{_TAG}:fraud:counts:{name}"
+
+
+def fraud_numbers(name: str) -> str:
+    """Key of a sorted set: the numbers that were called, by the Unix time in milliseconds; it expires."""
+    return f"{_TAG}:fraud:numbers:{name}"
+
+
+def fraud_until(node: str) -> str:
+    """Key of the Unix time up to which guards have counted a node's running calls."""
+    return f"{_TAG}:fraud:until:{node}"
 
 
 def limit_leases(name: str) -> str:

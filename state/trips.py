@@ -29,7 +29,7 @@ for _, field in ipairs(redis.call('HKEYS', KEYS[3])) do
 end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
 elseif redis.call('HDEL', KEYS[3], ARGV[2]) == 0 then return 0 end
-return append('trip', '', cjson.encode({ARGV[2], ARGV[3]}))
+return append('breaker', '', cjson.encode({ARGV[2], ARGV[3]}))
 """
 )
 
@@ -52,13 +52,13 @@ def closed(store: Store, node: str, gateway: str) -> None:
 
 def _tell(store: Store, node: str, gateway: str, text: str, kind: str, data: dict[str, object]) -> None:
     arguments = (field_of(node, gateway), text, f"{time.time():.3f}", kind, json.dumps(data), AFTER)
-    store._script(_TRIP, (keys.TRIPS, keys.EVENTS), arguments)
+    store._script(_TRIP, (keys.BREAKERS, keys.EVENTS), arguments)
 
 
 def told(store: Store) -> dict[str, Trip]:
     """All trips, those that are over included, by :func:`field_of`. Raises :class:`state.store.StoreError`."""
     found = {}
-    for field, text in store.records(keys.TRIPS):
+    for field, text in store.records(keys.BREAKERS):
         found[field] = Trip.decode(text)
     return found
 
@@ -87,7 +87,7 @@ def _event(store: Store, kind: str, node: str, trip: Trip) -> None:
 def by_node(store: Store, now: float) -> dict[str, dict[str, Trip]]:
     """Gateway to node to the trip that holds there at Unix time ``now``: its own, or another's that it goes by."""
     found: dict[str, dict[str, Trip]] = {}
-    for table in (keys.ADOPTED, keys.TRIPS):
+    for table in (keys.ADOPTED, keys.BREAKERS):
         for field, text in store.records(table):
             trip = Trip.decode(text)
             if trip.until + AFTER > now:
