@@ -878,8 +878,8 @@ class TestDocs:
         assert reference.updated(page) == page
 
     def test_every_key_is_described(self) -> None:
-        sections, tables = Section.__subclasses__(), reference.key_tables()
-        assert set(sections) == set(reference._SECTIONS.values())
+        sections, tables = set(reference._SECTIONS.values()), reference.key_tables()
+        assert set(Section.__subclasses__()) <= sections
         for section in sections:
             assert all(field.description for field in section.model_fields.values())
             assert all(f"| `{name}` |" in tables for name in keys_of(section))
