@@ -57,7 +57,7 @@ class Agent:
     def shipping(self) -> Iterator[None]:
         """Its shipper while the block runs."""
         stop = threading.Event()
-        thread = threading.Thread(target=Shipper(self.settings, stop.is_set, self.seen).run)
+        thread = threading.Thread(target=Shipper(self.settings, stop.is_set, seen=self.seen).run)
         thread.start()
         try:
             yield
@@ -70,7 +70,7 @@ class Agent:
         for _ in range(3):
             self.replica.advance(block=0)
         self.adopting.announce()
-        return dict(self.view.trips)
+        return dict(self.view.breakers)
 
     @property
     def view(self) -> View:

@@ -54,7 +54,7 @@ def told(both: Pair) -> dict[str, Trip]:
 def adopted(node: Node) -> dict[str, Trip]:
     """The trips that a node goes by."""
     with shared_reader(node.stack.settings.snapshot).read() as get:
-        return dict(View(get).trips)
+        return dict(View(get).breakers)
 
 
 def events(both: Pair, gateway: str, since: float) -> list[tuple[str, str]]:

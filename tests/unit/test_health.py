@@ -304,7 +304,7 @@ def view_with(trip: Trip, breaker: Breaker | None = DEFAULT_BREAKER) -> View:
     policy_of_two = Policy((Trunk("lab", ("192.0.2.0/24",)),), gateways)
     records = layout.build(policy_of_two, [Route("r", ("",), ("a", "b"))], ())
     index = layout.Index.decode(records[layout.INDEX])
-    index.trips = {"a": trip.encode()}
+    index.breakers = {"a": trip.encode()}
     return View({**records, layout.INDEX: index.encode()}.get)
 
 
