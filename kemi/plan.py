@@ -11,6 +11,7 @@ import msgspec
 from model.handover import DIRECT
 from model.identity import Diverted, Presentation
 from model.policy import DEFAULT_BREAKER, Breaker, Refusal, RetryRule
+from model.side import Side
 from model.subscriber import Forwards
 
 Rated = tuple[str, str, tuple[tuple[int, ...], ...]]
@@ -51,6 +52,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     "Of the gateway."
     identity: Presentation | None = None
     "How it is told who calls; None: as it came."
+    side: Side | None = None
+    "Set: what is to be known of the gateway's sound, or of the phones'."
 
     @property
     def breaker(self) -> Breaker | None:
@@ -175,6 +178,8 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "The subscriber who has proved to be the caller; empty: none has."
     identity: Identity | None = None
     "None: all attempts are told who calls as it came."
+    relay: bool = False
+    "Whether all its attempts go through the media relay."
 
     @property
     def attempt(self) -> Attempt:

@@ -22,8 +22,9 @@ from typing import Any
 import KSR
 from msgspec import structs
 
-from kemi import handover, health, lamps, limits, policy, presenting, records, refusals, route_token
+from kemi import handover, health, lamps, limits, policy, presenting, records, refusals, relay, route_token
 from kemi import hook as hooks
+from kemi.anchoring import Anchoring
 from kemi.asking import Asked, Asking, why_unasked
 from kemi.health import Health
 from kemi.leasing import Leasing
@@ -57,11 +58,12 @@ INVITE_ONE_BY_ONE = ("$si", "$hdr(P-Asserted-Identity)", "$rU", "$fU", "$fd", "$
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
 PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
-IDENTITY_ROUTE, SHOWN_OF_DIALOG, HIDDEN_OF_ROUTE = "IDENTITY", "$dlg_var(shown)", "shown=hidden"
+IDENTITY, SHOWN_OF_DIALOG, HIDDEN_OF_ROUTE = "$avp(identity)", "$dlg_var(shown)", "shown=hidden"
 OWN, UNCONNECTED = "$avp(own)", "$avp(unconnected)"
-HANDOVER, HANDOVER_ROUTE = "$avp(handover)", "HANDOVER"
+HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
 RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
+SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -241,6 +243,16 @@ class Handler:
             lamps.tell(_settings.agent_pipe, lamps.answered(_pv))
 
     @guarded
+    def on_relayed(self) -> bool:
+        """A request within a call whose sound goes through the media relay: what that is asked for now."""
+        return _anchoring.within_dialog(_relay_away())
+
+    @guarded
+    def on_flood(self) -> None:
+        """An address sends more than the guard lets pass: whether it is a trunk's."""
+        KSR.htable.sht_seti(SOURCES, _pv("$si"), OF_TRUNK if _is_from_trunk() else OF_NOBODY)
+
+    @guarded
     def on_unknown_dialog(self) -> bool:
         """A request of a dialog that this node does not remember: whether it once let that call in."""
         return _call_of_route() != ""
@@ -274,6 +286,20 @@ def _edit(edits: Edits) -> None:
     if edits.body is not None:
         kind, text = edits.body
         KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
+
+
+def _relay_away() -> str:
+    """What becomes of calls that need the media relay while it is away."""
+    try:
+        txn = _snapshot.begin()
+    except NoSnapshotError:
+        return "refuse"
+    try:
+        return _views.of(txn).policy.relay_away
+    except NoPolicyError:
+        return "refuse"
+    finally:
+        txn.abort()
 
 
 def _is_from_trunk() -> bool:
@@ -452,6 +478,10 @@ def _carry_out(
     else:
         if not managed:
             _manage(call, call_id)
+        if decision.side.nat != "no":
+            _phones.show_way(decision.side)
+        if facts.media:
+            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         plan = decision.outcome.plan
         if plan.identity is not None and plan.identity.unasserted:
             # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
@@ -499,7 +529,7 @@ def _rows(table: str) -> Iterator[tuple[str, str]]:
 
 def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
     now = time.time()
-    if not plan.attempt.subscriber:
+    if not plan.attempt.subscriber and not failure.relay:
         known = _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
         if trial or known.wait:
             _tell(plan.attempt, known, now, trial=trial)
@@ -523,7 +553,7 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
             _refuse(refusal)
         case policy.PassOn() if failure.status == NOTHING_SENT:
             # There is no reply to pass on.
-            _refuse(refusals.GATEWAYS_FAILED)
+            _refuse(refusals.RELAY_DOWN if failure.relay else refusals.GATEWAYS_FAILED)
 
 
 def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
@@ -583,9 +613,9 @@ def _relay(plan: Plan) -> None:
     KSR.pv.seti(ATTEMPT, number)
     if number > 1:
         KSR.pv.unset(RANG)
-        KSR.pv.unset(PHONES)
-        # Where a phone behind NAT was sent to.
-        KSR.pv.unset("$du")
+        if KSR.pv.get(PHONES) is not None:
+            KSR.pv.unset(PHONES)
+            _phones.forget()
     KSR.pv.sets("$ru", attempt.uri)
     KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
@@ -594,7 +624,11 @@ def _relay(plan: Plan) -> None:
     if plan.media is not None:
         lines = handover.lines(plan, KSR.pv.get(CALL_ID), _media_secret(), now)
         KSR.pv.sets(HANDOVER, lines + presenting.handed(plan))
-        KSR.tm.t_on_branch(HANDOVER_ROUTE)
+    elif number > 1:
+        KSR.pv.unset(HANDOVER)
+    anchored = _settings.rtpengine != "" and _anchoring.attempt(plan, _relay_away)
+    if anchored or plan.media is not None or attempt.subscriber or attempt.identity is not None:
+        KSR.tm.t_on_branch(BRANCH_ROUTE)
     trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
     KSR.tm.t_on_reply(TRIAL_REPLY_ROUTE if trial else REPLY_ROUTE)
     if attempt.subscriber and not _to_phones(attempt.subscriber, number):
@@ -609,6 +643,8 @@ def _relay(plan: Plan) -> None:
         if trial and _end_trial():
             _change(attempt.gateway, health.freed)
         _end_cancelled()
+    elif anchored and _anchoring.failed():
+        _after(plan, Failure(status=NOTHING_SENT, local=True, relay=True), trial=trial and _end_trial())
     else:
         _after(plan, Failure(status=NOTHING_SENT, local=True), trial=trial and _end_trial())
 
@@ -616,10 +652,10 @@ def _relay(plan: Plan) -> None:
 def _present(attempt: Attempt, number: int) -> None:
     """Have the attempt told who calls, by its rule; nothing of it is left of the attempt before."""
     if number > 1:
-        for name in (OWN, UNCONNECTED, SHOWN_OF_DIALOG):
+        for name in (OWN, UNCONNECTED, SHOWN_OF_DIALOG, IDENTITY):
             KSR.pv.unset(name)
     if attempt.identity is not None:
-        KSR.tm.t_on_branch(IDENTITY_ROUTE)
+        KSR.pv.seti(IDENTITY, 1)
 
 
 def _to_phones(subscriber: str, number: int) -> bool:
@@ -783,6 +819,7 @@ def _invite() -> tuple[CallFacts, str, str]:
         private=privacy != "" and _asks_for_privacy(privacy),
         caller_host=caller_host,
         claims=Claims(privacy=privacy) if privacy else None,
+        media=relay.media_of(_pv("$rb")) if _settings.rtpengine else "",
     )
     if asserted and not facts.asserted:
         # Nothing that anybody could have asserted (RFC 3325 section 9.1).
@@ -875,6 +912,7 @@ def _call_of_route() -> str:
 
 
 _phones = Phones(KSR, _pv, _settings.location)
+_anchoring = Anchoring(KSR, _pv)
 
 
 @cache

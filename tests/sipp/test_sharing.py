@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness.cli import Cli, fresh
+from harness.cli import Cli, Runner, forking
 from harness.limits import Pair, pair, policy_of, until
 from harness.node import Node, at
 
@@ -32,6 +32,12 @@ ROUTE = Route("r", ("",), ("a", "b"))
 def _both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     with pair(tmp_path_factory.mktemp("sharing")) as both:
         yield both
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    with forking(tmp_path_factory.mktemp("cli")) as runner:
+        yield runner
 
 
 @pytest.fixture
@@ -88,7 +94,7 @@ def tripped_at(node: Node) -> float:
     return max(line["at"] for line in lines if line["event"] == "tripped")
 
 
-def test_a_gateway_that_dies_for_one_node_is_left_out_by_the_other(both: Pair) -> None:
+def test_a_gateway_that_dies_for_one_node_is_left_out_by_the_other(both: Pair, runner: Runner) -> None:
     a, b = both.nodes
     began = time.time()
     both.apply(policy_of([dead(FIRM), at("b", a.answering())]), [ROUTE])
@@ -106,7 +112,7 @@ def test_a_gateway_that_dies_for_one_node_is_left_out_by_the_other(both: Pair) -
     assert "2 time-out on node a" in step
     until(lambda: ("breaker.adopted", "b") in events(both, "a", began), "nobody is told of it")
     assert events(both, "a", began) == [("breaker.opened", "a"), ("breaker.adopted", "b")]
-    here, there = (Cli(fresh, node.stack.settings.to_env()) for node in both.nodes)
+    here, there = (Cli(runner, node.stack.settings.to_env()) for node in both.nodes)
     rows = [cli("gateway", "list", "--json").data[0] for cli in (here, there)]
     assert [(row["state"], row["breaker"]["told_by"]) for row in rows] == [("open", None), ("open", "a")]
     assert {node: row["told_by"] for node, row in rows[0]["nodes"].items()} == {"a": None, "b": "a"}
@@ -165,7 +171,7 @@ def test_a_breaker_that_is_not_shared_is_this_nodes_business(both: Pair) -> None
     assert first_gateway(b) == "a"
 
 
-def test_what_one_node_sees_of_quality_orders_the_calls_of_all(both: Pair) -> None:
+def test_what_one_node_sees_of_quality_orders_the_calls_of_all(both: Pair, runner: Runner) -> None:
     a, b = both.nodes
     rule = Quality(window=600.0, min_samples=5, asr=Bounds(warn=50))
     gateways = [at("bad", a.refusing(503)), at("good", a.answering())]
@@ -184,7 +190,7 @@ def test_what_one_node_sees_of_quality_orders_the_calls_of_all(both: Pair) -> No
     assert decided["gateways"] == ["good", "bad"]
     why = "ASR 0 % of 5 attempts in 10 min, warn below 50 %: behind the others"
     assert ["quality", "bad", why] in decided["steps"]
-    cli = Cli(fresh, b.stack.settings.to_env())
+    cli = Cli(runner, b.stack.settings.to_env())
     assert ["bad", "0", "%", "5"] in [line.split() for line in cli("gateway", "quality").out.splitlines()]
     assert sum(row["attempts"] for row in cli("gateway", "quality", "bad", "--json").data["minutes"]) == 5
     assert why in " ".join(cli("explain", "--to", CALLEE).out.split())
