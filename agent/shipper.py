@@ -87,12 +87,13 @@ class Shipper:
             batch = spool_reader.read(self.settings.spool, position)
             # Before the events are taken in: a call is given up only after all that was there at that time.
             now = time.time()
-            assembly.feed(event for event in map(parse, batch.lines) if event is not None)
-            if batch.whole:
-                assembly.close(now)
+            # After the lines: whatever policy decided them is there by now. Before they are taken in: they count by it.
             if (record := self.policy_record()) != policy:
                 policy = record
                 counter.use(_decoded(policy), assembly, now)
+            assembly.feed(event for event in map(parse, batch.lines) if event is not None)
+            if batch.whole:
+                assembly.close(now)
             counted = counter.count(assembly, now)
             if assembly.changed or batch.position != position or counted:
                 self._ship(store, assembly, position, batch.position, counted)
@@ -101,7 +102,7 @@ class Shipper:
                 fraud.release_over(store, now)
                 released = time.monotonic()
             if batch.whole and time.monotonic() - discarded >= DISCARD_EVERY:
-                self._discard(position)
+                self._discard(store, position)
                 discarded = time.monotonic()
             time.sleep(POLL if batch.whole else PAUSE)
 
@@ -116,7 +117,9 @@ class Shipper:
             raise _MovedError
         assembly.taken()
 
-    def _discard(self, position: Position) -> None:
+    def _discard(self, store: Store, position: Position) -> None:
+        if self.settings.cdr_days:
+            records.forget(store, self.settings.cdr_days)
         before = time.time() - self.settings.spool_hours * 3600
         for path in spool.discard(self.settings.spool, before, position.done):
             log.info("removed the call records in %s", path)

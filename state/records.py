@@ -13,7 +13,8 @@ from state.store import Store, _away
 # Records read at a time.
 PAGE = 500
 
-# KEYS: 1 records, 2 spool of the node, 3 time up to which running calls are counted, then those of the guards.
+# KEYS: 1 records, 2 spool of the node, 3 time up to which running calls are counted, then those of the guards, the
+# number of the last record, and two of each item that guards count.
 # The position must be what the agent takes it for: so a batch whose answer was lost is not shipped twice, nor by two
 # agents of one node.
 _SHIP = f"""
@@ -22,7 +23,8 @@ local FRAUD = {{unpack(KEYS, 4, {3 + len(fraud.KEYS)})}}
 if (redis.call('HGET', KEYS[2], 'position') or '') ~= ARGV[1] then return 0 end
 local at, records = 7, tonumber(ARGV[4])
 for _ = 1, records do
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'record', ARGV[at])
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'record', ARGV[at],
+             'n', redis.call('INCR', KEYS[{len(fraud.KEYS) + 4}]))
   at = at + 1
 end
 while ARGV[at] do
@@ -32,7 +34,7 @@ while ARGV[at] do
 end
 redis.call('HSET', KEYS[2], 'position', ARGV[2])
 if ARGV[5] ~= '' then
-  count(cjson.decode(ARGV[5]), {4 + len(fraud.KEYS)})
+  count(cjson.decode(ARGV[5]), {5 + len(fraud.KEYS)})
   redis.call('SET', KEYS[3], ARGV[6])
 end
 return 1
@@ -52,7 +54,7 @@ def ship(
     pairs = [word for pair in calls.items() for word in pair]
     count = (counted.encode(), counted.until) if counted is not None else ("", 0)
     arguments = [before, after, keep, len(records), *count, *(record.encode() for record in records), *pairs]
-    names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS]
+    names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS, keys.RECORDS_COUNT]
     names += counted.keys() if counted is not None else []
     script: Any = store._redis.register_script(_SHIP)
     with _away():
@@ -89,6 +91,21 @@ def oldest(store: Store, since: float = 0.0) -> Iterator[CallRecord]:
         if len(page) < PAGE:
             return
         begin = f"({page[-1][0]}"
+
+
+# Whole nodes of the stream are not enough: what is to be gone by a time is.
+_FORGET = """
+local time = redis.call('TIME')
+local before = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1])
+return redis.call('XTRIM', KEYS[1], 'MINID', '=', before)
+"""
+
+
+def forget(store: Store, days: int) -> int:
+    """Remove the records that were shipped more than so many days ago; returns how many."""
+    script: Any = store._redis.register_script(_FORGET)
+    with _away():
+        return int(script(keys=[keys.RECORDS], args=(days * 86_400_000,)))
 
 
 def count(store: Store) -> int:
