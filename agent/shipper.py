@@ -9,18 +9,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from agent import spool_reader
-from agent.assembly import Assembly, parse
+from agent.assembly import Assembly, Event, parse
 from agent.fraud import Counter
+from agent.seen import Seen, counted
 from agent.spool_reader import Position
 from kemi import spool
 from model.policy import Policy
 from model.settings import Settings
-from state import fraud, layout, records
-from state.store import Store, StoreError
+from model.trip import Trip
+from state import fraud, layout, records, trips
+from state.store import Store, StoreAwayError, StoreError
 
 log = logging.getLogger("strowger.agent")
 
@@ -53,6 +55,7 @@ class Shipper:
     stopped: Callable[[], bool]
     policy_record: Callable[[], bytes | None] = lambda: None
     "The policy as the snapshot has it, for its guards against fraud."
+    seen: Seen = field(default_factory=Seen)
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within about a second."""
@@ -82,6 +85,7 @@ class Shipper:
         policy = self.policy_record()
         counter = Counter(_decoded(policy), fraud.counted_until(store, self.settings.node))
         counter.restore(assembly)
+        self.seen.shipped()
         discarded = released = 0.0
         while not self.stopped():
             batch = spool_reader.read(self.settings.spool, position)
@@ -92,30 +96,62 @@ class Shipper:
                 policy = record
                 counter.use(_decoded(policy), assembly, now)
             assembly.feed(event for event in map(parse, batch.lines) if event is not None)
+            self.seen.heard(assembly.samples)
             if batch.whole:
                 assembly.close(now)
-            counted = counter.count(assembly, now)
-            if assembly.changed or batch.position != position or counted:
-                self._ship(store, assembly, position, batch.position, counted)
-                position = batch.position
-            if time.monotonic() - released >= RELEASE_EVERY:
-                fraud.release_over(store, now)
-                released = time.monotonic()
-            if batch.whole and time.monotonic() - discarded >= DISCARD_EVERY:
-                self._discard(store, position)
-                discarded = time.monotonic()
+            guarded = counter.count(assembly, now)
+            try:
+                if assembly.changed or assembly.breakers or batch.position != position or guarded:
+                    self._ship(store, assembly, position, batch.position, guarded)
+                    position = batch.position
+                if time.monotonic() - released >= RELEASE_EVERY:
+                    fraud.release_over(store, now)
+                    released = time.monotonic()
+                if batch.whole and time.monotonic() - discarded >= DISCARD_EVERY:
+                    self._discard(store, position)
+                    discarded = time.monotonic()
+            except StoreAwayError:
+                self._count_alone(store, assembly, batch.position)
+                raise
             time.sleep(POLL if batch.whole else PAUSE)
 
     def _ship(
-        self, store: Store, assembly: Assembly, before: Position, after: Position, counted: fraud.Counted | None
+        self, store: Store, assembly: Assembly, before: Position, after: Position, guarded: fraud.Counted | None
     ) -> None:
+        for event in assembly.breakers:
+            # Before the position moves: told twice it changes nothing.
+            self._tell(store, event)
         calls = {call: assembly.stored(call) if call in assembly.calls else "" for call in assembly.changed}
         if not records.ship(
             store, self.settings.node, before.encode(), after.encode(), assembly.finished, calls,
-            self.settings.cdr_keep, counted,
+            self.settings.cdr_keep, guarded, counted(assembly.samples),
         ):  # fmt: skip
             raise _MovedError
         assembly.taken()
+
+    def _tell(self, store: Store, event: Event) -> None:
+        node, gateway, shared = self.settings.node, event["gateway"], event.get("shared", True)
+        if event["event"] == "restored":
+            trips.closed(store, node, gateway)
+        elif event["until"] > time.time():
+            trip = Trip(node, gateway, event["at"], event["until"], event["since"], event["failures"])
+            trips.opened(store, trip, shared=shared)
+
+    def _count_alone(self, store: Store, assembly: Assembly, position: Position) -> None:
+        """While Redis is away: what gateways do counts here. All of it is read again for Redis afterwards."""
+        while not self.stopped():
+            self.seen.keep(assembly.samples)
+            assembly.taken()
+            batch = spool_reader.read(self.settings.spool, position)
+            now = time.time()
+            assembly.feed(event for event in map(parse, batch.lines) if event is not None)
+            self.seen.heard(assembly.samples)
+            position = batch.position
+            if batch.whole:
+                assembly.close(now)
+                time.sleep(RETRY_EVERY)
+                if _answers(store):
+                    return
 
     def _discard(self, store: Store, position: Position) -> None:
         if self.settings.cdr_days:
@@ -123,3 +159,11 @@ class Shipper:
         before = time.time() - self.settings.spool_hours * 3600
         for path in spool.discard(self.settings.spool, before, position.done):
             log.info("removed the call records in %s", path)
+
+
+def _answers(store: Store) -> bool:
+    try:
+        store.ping()
+    except StoreError:
+        return False
+    return True

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from bench.sipp import Callers, flawless, kill_all
 from bench.variants import Variant
+from bench.world import REFUSED_SHARE
+
+# CPU of processes that are no Kamailio, in nanoseconds by name.
+Beside = Callable[[Sequence[Variant]], dict[str, int]]
 
 # Calls a second of each variant: low enough that none ever waits for another.
 RATE = 40.0
@@ -25,36 +29,48 @@ def idle(variants: Sequence[Variant], seconds: float) -> dict[str, float]:
     return {one.kind.name: (nanoseconds(one.pids()) - before[one.kind.name]) / 1000 / seconds for one in variants}
 
 
-def block(variants: Sequence[Variant], *, seconds: float, rate: float, first: int) -> dict[str, float]:
+def nothing(_variants: Sequence[Variant]) -> dict[str, int]:
+    """Nothing is measured beside."""
+    return {}
+
+
+def block(
+    variants: Sequence[Variant], *, seconds: float, rate: float, first: int, refused: float = REFUSED_SHARE,
+    beside: Beside = nothing,
+) -> dict[str, float]:  # fmt: skip
     """Microseconds of CPU for each call of each variant, over the same ``seconds``; beginning with the ``first``.
+
+    ``refused`` is the share of calls that a list refuses. What is measured ``beside`` is by as many calls.
 
     Raises :class:`bench.sipp.CallsFailedError` where any call went wrong.
     """
     turn = first % len(variants)
     order = [*variants[turn:], *variants[:turn]]
     calls = round(rate * seconds)
-    callers: dict[str, Callers] = {one.kind.name: one.callers(rate=rate, calls=calls) for one in order}
+    callers: dict[str, Callers] = {one.kind.name: one.callers(rate=rate, calls=calls, refused=refused) for one in order}
     pids = {one.kind.name: one.pids() for one in order}
-    before = {name: nanoseconds(own) for name, own in pids.items()}
+    before, others = {name: nanoseconds(own) for name, own in pids.items()}, beside(variants)
     try:
         for one in callers.values():
             one.start()
         outcomes = {name: flawless(name, one.wait()) for name, one in callers.items()}
     finally:
         kill_all(list(callers.values()))
-    return {name: (nanoseconds(pids[name]) - before[name]) / 1000 / outcomes[name].calls for name in before}
+    found = {name: (nanoseconds(pids[name]) - before[name]) / 1000 / outcomes[name].calls for name in before}
+    return found | {name: (value - others[name]) / 1000 / calls for name, value in beside(variants).items()}
 
 
 def blocks(
-    variants: Sequence[Variant], *, count: int, seconds: float, progress: Callable[[str], None], rate: float = RATE
-) -> dict[str, list[float]]:
+    variants: Sequence[Variant], *, count: int, seconds: float, progress: Callable[[str], None], rate: float = RATE,
+    refused: float = REFUSED_SHARE, beside: Beside = nothing,
+) -> dict[str, list[float]]:  # fmt: skip
     """Microseconds for each call, a list of blocks for each variant. The first block warms up and is left out."""
-    found: dict[str, list[float]] = {variant.kind.name: [] for variant in variants}
-    block(variants, seconds=min(5.0, seconds), rate=rate, first=0)
+    found: dict[str, list[float]] = {}
+    block(variants, seconds=min(5.0, seconds), rate=rate, first=0, refused=refused)
     for number in range(count):
-        values = block(variants, seconds=seconds, rate=rate, first=number)
+        values = block(variants, seconds=seconds, rate=rate, first=number, refused=refused, beside=beside)
         for name, value in values.items():
-            found[name].append(value)
+            found.setdefault(name, []).append(value)
         progress(
             f"block {number + 1} of {count}: " + ", ".join(f"{name} {value:.0f}" for name, value in values.items())
         )

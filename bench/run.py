@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import capacity, changes, cpu, decision, memory, report, sheets
+from bench import capacity, changes, cpu, decision, limits, memory, report, sheets
 from bench.figures import Figure, Goal, mean_interval, paired, percentile, percentile_interval
 from bench.variants import ALL_KEMI, BARE, CONTROL, NATIVE, STROWGER, SYNC_REDIS, Kind, Node, Variant
 from bench.world import REFUSED_SHARE, World, draw, policy
 
-ALL = ("import", "change", "decision", "memory", "cpu", "capacity", "rates")
+ALL = ("import", "change", "decision", "memory", "cpu", "capacity", "rates", "limits")
 KINDS = (NATIVE, STROWGER, CONTROL, BARE, SYNC_REDIS, ALL_KEMI)
 
 
@@ -58,8 +58,8 @@ class Bench:
 
     def run(self, only: Sequence[str]) -> list[Figure]:
         """The figures of the parts ``only``."""
-        if tuple(only) == ("rates",):
-            return self._rates()
+        if not set(only) - {"rates", "limits"}:
+            return self._apart(only)
         self.progress(f"drawing {self.sizes.entries:,} entries and {self.sizes.prefixes:,} prefixes")
         world = draw(self.sizes.entries, self.sizes.prefixes, self.sizes.calls)
         world.write(self.files)
@@ -80,7 +80,18 @@ class Bench:
                 figures += self._cpu(node, world)
             if "capacity" in only and self.sizes.searches:
                 figures += self._capacity(node, world)
-        return figures + (self._rates() if "rates" in only else [])
+        return figures + self._apart(only)
+
+    def _apart(self, only: Sequence[str]) -> list[Figure]:
+        """What needs no lists."""
+        return [*(self._rates() if "rates" in only else []), *(self._limits() if "limits" in only else [])]
+
+    def _limits(self) -> list[Figure]:
+        sizes = self.sizes
+        return limits.run(
+            self.directory, rates=sizes.rates, calls=sizes.calls, blocks=sizes.blocks, seconds=sizes.seconds,
+            rate=cpu.RATE, progress=self.progress,
+        )  # fmt: skip
 
     def _rates(self) -> list[Figure]:
         self.progress(f"rates: a sheet of {self.sizes.rates:,} rows, and {sheets.GATEWAYS - 1} small ones")

@@ -8,7 +8,6 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import redis
 
@@ -41,6 +40,8 @@ class Kind:
     "Asks a Redis of its own, in its namespace."
     tables: bool = False
     "Keeps the lists in htables."
+    leases: bool = False
+    "Keeps leases in an empty Redis of its own, in its namespace."
 
 
 STROWGER = Kind("strowger", serve.CONFIG, serve.MAIN)
@@ -132,13 +133,17 @@ class Variant:
                 ("gateway-refuses.xml", self.node.refusing_port),
             ):
                 self.processes.append(start_gateway(self.namespace, scenario, port, self.directory))
-        extra = self._start_redis() if self.kind.redis else {}
+        extra: dict[str, str] = {}
+        if self.kind.redis:
+            extra["BENCH_REDIS_URL"] = self._start_redis(self.node.save_redis())
+        if self.kind.leases:
+            self.settings = replace(self.settings, redis_url=self._start_redis(None))
         self._start_kamailio(extra)
 
     def callers(self, *, rate: float, calls: int, refused: float = REFUSED_SHARE) -> Callers:
         """Callers that are not started yet."""
         return Callers(
-            self.namespace, self._settings.sip_port, self.files, self.directory, rate=rate, calls=calls, refused=refused
+            self.namespace, self.settings.sip_port, self.files, self.directory, rate=rate, calls=calls, refused=refused
         )
 
     def pids(self) -> list[int]:
@@ -147,6 +152,10 @@ class Variant:
         assert self.kamailio.popen is not None
         main = self.kamailio.popen.pid
         return [main, *map(int, Path(f"/proc/{main}/task/{main}/children").read_text().split())]
+
+    def redis_pids(self) -> list[int]:
+        """Its own Redis, if it has one."""
+        return [one.popen.pid for one in self.processes if one.name == "redis" and one.popen is not None]
 
     def udp_workers(self) -> list[int]:
         """The processes that take calls over UDP."""
@@ -162,10 +171,10 @@ class Variant:
             self.processes.pop().kill()
         self.namespace.remove()
 
-    _settings: Settings = field(init=False)
+    settings: Settings = field(init=False)
 
     def __post_init__(self) -> None:
-        self._settings = replace(
+        self.settings = replace(
             self.node.settings,
             spool=self.directory / "spool",
             run=self.directory / "run",
@@ -175,7 +184,7 @@ class Variant:
         )
 
     def _start_kamailio(self, extra: dict[str, str]) -> None:
-        settings = self._settings
+        settings = self.settings
         serve.prepare(settings)
         shutil.copyfile(self.kind.main, settings.main_script)
         if self.kind.tables:
@@ -204,10 +213,12 @@ class Variant:
         lines = (f"1 {answering} 0 10", f"1 {answering} 0 5", f"2 {refusing} 0 10", f"2 {answering} 0 5")
         return "\n".join(lines) + "\n"
 
-    def _start_redis(self) -> dict[str, str]:
+    def _start_redis(self, dump: Path | None) -> str:
+        """Its URL; with the data of ``dump``."""
         data, port = self.directory / "redis", free_port()
         data.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.node.save_redis(), data / "dump.rdb")
+        if dump is not None:
+            shutil.copyfile(dump, data / "dump.rdb")
         command = [
             "/usr/bin/redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data), "--save", "",
             "--appendonly", "no", "--daemonize", "no",
@@ -221,7 +232,7 @@ class Variant:
             if not process.running or time.monotonic() > deadline:
                 raise StackError(f"redis did not start; see {log}")
             time.sleep(0.1)
-        return {"BENCH_REDIS_URL": urlsplit(f"redis://127.0.0.1:{port}/0").geturl()}
+        return f"redis://127.0.0.1:{port}/0"
 
     def _ready(self) -> bool:
         try:
@@ -235,7 +246,7 @@ class Variant:
         return sum(int(table["all"]) for table in tables if table["name"] in ("entries", "prefixes")) >= self.entries
 
     def _kamcmd(self) -> Kamcmd:
-        return Kamcmd(f"unix:{self._settings.rpc_socket}", timeout=5.0)
+        return Kamcmd(f"unix:{self.settings.rpc_socket}", timeout=5.0)
 
 
 def _listening(port: int) -> bool:

@@ -10,17 +10,22 @@ from console.output import Json, out, print_json, print_table
 from kemi import limits
 from kemi.plan import Limit
 from kemi.rpc import RpcError
+from model.limits import PREFIX
 from model.policy import Policy, Route
 from model.settings import Settings
-from state.limit_use import Use, usage
+from state.limit_use import Use, noted, usage
 from state.store import Store
 
 
 def command(json: Json = False) -> None:
-    """Limits of trunks, routes and gateways: what is in use over all nodes, and what they refused lately."""
+    """Limits: what is in use over all nodes, and what they refused lately.
+
+    Of those of subscribers and of single prefixes, the ones that have calls, or had some lately.
+    """
     settings = Settings.from_env()
     store = Store(settings.redis_url)
-    found = tuple(of_policy(*store.policy().decode()))
+    policy, routes = store.policy().decode()
+    found = (*of_policy(policy, routes), *of_single(store, policy, routes))
     use = usage(store, [limit.name for limit in found])
     counts = _counts(settings)
     rows = [_row(limit, use[limit.name]) for limit in found]
@@ -37,12 +42,24 @@ def command(json: Json = False) -> None:
 
 
 def of_policy(policy: Policy, routes: tuple[Route, ...]) -> Iterator[Limit]:
-    """Every limit of a policy."""
+    """Every limit of a policy, but those that each of many has."""
     owners = (("trunk", policy.trunks), ("route", routes), ("gateway", tuple(policy.gateways.values())))
     for scope, parts in owners:
         for part in parts:
-            if part.limits is not None:
+            if part.limits is not None and not part.limits.each:
                 yield limits.of(scope, part.name, part.limits)
+
+
+def of_single(store: Store, policy: Policy, routes: tuple[Route, ...]) -> Iterator[Limit]:
+    """The limits of subscribers, and of prefixes that are counted by themselves, as far as Redis knows of them."""
+    each = {route.name: route.limits for route in routes if route.limits is not None and route.limits.each}
+    for name in noted(store, ("subscriber", PREFIX)):
+        scope, _, rest = name.partition(":")
+        if scope == PREFIX:
+            if (own := each.get(rest.partition("/")[0])) is not None:
+                yield limits.of(scope, rest, own)
+        elif policy.subscribers is not None and (subscriber := store.subscriber(rest)) is not None:
+            yield from limits.of_subscriber(subscriber, policy.subscribers.limits)
 
 
 def _counts(settings: Settings) -> bool | None:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from agent.hook_service import HookService
 from agent.node import NodeAgent
 from agent.probing import DOWN, PROBED
 from model.secrets import read_secret
@@ -109,6 +110,12 @@ def serve_agent(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
     stop = _on_signals()
     NodeAgent(settings, lambda: bool(stop)).run()
+
+
+def serve_hook(settings: Settings) -> None:
+    """Be the hook process until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    asyncio.run(HookService(settings).run())
 
 
 def serve_media(settings: Settings, *, debug: bool = False) -> None:

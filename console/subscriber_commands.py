@@ -35,7 +35,7 @@ FORWARDS = {
     "forward_always": "always", "forward_busy": "busy", "forward_no_answer": "no_answer",
     "forward_unreachable": "unreachable",
 }  # fmt: skip
-FIELDS = ("enabled", "do_not_disturb", "numbers", "algorithms", *FORWARDS)
+FIELDS = ("enabled", "do_not_disturb", "numbers", "algorithms", "calls", "per_second", *FORWARDS)
 # What people type by hand into a phone: no two that look alike.
 _LETTERS = "".join(sorted(set(string.ascii_lowercase + string.digits) - set("l1o0")))
 _GENERATED = 16
@@ -224,6 +224,10 @@ def _with(one: Subscriber, name: str, text: str, dialling: Dialling) -> Subscrib
         if unknown := [word for word in words if word not in ALGORITHMS]:
             raise SubscriberError(f"{name}: {unknown[0]!r} is none of {', '.join(ALGORITHMS)}")
         return replace(one, algorithms=words)
+    if name == "calls":
+        return replace(one, calls=_limit(name, text))
+    if name == "per_second":
+        return replace(one, per_second=_limit(name, text))
     if text.lower() not in FLAGS:
         raise SubscriberError(f"{name}: {text!r} is neither yes nor no")
     flag = FLAGS[text.lower()]
@@ -237,6 +241,15 @@ def _number(field: str, text: str, dialling: Dialling) -> str:
     return number
 
 
+def _limit(field: str, text: str) -> int | None:
+    """How many; None: as the policy says."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or int(text) > 1_000_000:
+        raise SubscriberError(f"{field}: {text[:40]!r} is no number from 0, as many as they like, to 1000000")
+    return int(text)
+
+
 def _value(one: Subscriber, field: str) -> Any:
     return getattr(one.forwards, FORWARDS[field]) if field in FORWARDS else getattr(one, field)
 
@@ -244,7 +257,7 @@ def _value(one: Subscriber, field: str) -> Any:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return " ".join(value) if isinstance(value, tuple) else str(value)
+    return "" if value is None else " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _state(one: Subscriber) -> str:

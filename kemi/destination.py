@@ -92,7 +92,7 @@ def _to_subscriber(
     if number := subscriber.forwards.always:
         steps.append(("forward", number, f"of every call to subscriber {name}"))
         fraud.check_forward(name, number, view, now, steps)
-        return forwarded_to(number, numbers, facts, forwards, view, live, now, steps)
+        return forwarded_to(number, numbers, facts, subscriber.name, forwards, view, live, now, steps)
     if subscriber.do_not_disturb:
         steps.append(("subscriber", name, "does not want to be disturbed"))
         reason, refusal = Reason.DO_NOT_DISTURB, refusals.DO_NOT_DISTURB
@@ -120,7 +120,7 @@ def _voicemail(route: Route, numbers: Numbers, hops: int) -> Voicemail | None:
 
 
 def forwarded_to(
-    number: str, numbers: Numbers, facts: CallFacts, forwards: int, view: View, live: Live, now: float,
+    number: str, numbers: Numbers, facts: CallFacts, subscriber: str, forwards: int, view: View, live: Live, now: float,
     steps: list[Step],
 ) -> Relay | ToMedia:  # fmt: skip
     """A call that a subscriber forwards: by the routes that are there for their own calls, to ``number``."""
@@ -131,8 +131,17 @@ def forwarded_to(
     numbers = structs.replace(numbers, callee=number)
     check_lists(facts, subscribers.trunk, numbers, view, now, steps)
     route = route_of(numbers, subscribers.trunk, view, now, steps)
+    prefix = steps[-1][1]
     outcome = along(route, numbers, facts, forwards + 1, view, live, now, steps)
-    return limited(outcome, limits.of_call(subscribers.trunk, route))
+    # Whoever forwards a call pays for it.
+    charged = charged_to(subscriber, view)
+    return limited(outcome, limits.of_call(subscribers.trunk, route, prefix, charged))
+
+
+def charged_to(name: str, view: View) -> tuple[Limit, ...]:
+    """What limits the calls of a subscriber."""
+    section, subscriber = view.policy.subscribers, view.subscriber(name)
+    return limits.of_subscriber(subscriber, section.limits) if section is not None and subscriber is not None else ()
 
 
 def limited(outcome: Relay | ToMedia, more: tuple[Limit, ...]) -> Relay | ToMedia:

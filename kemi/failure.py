@@ -56,7 +56,7 @@ def forwarded(
     numbers = Numbers(caller=known.caller, asserted=known.asserted, callee=number)
     try:
         fraud.check_forward(known.subscriber, number, view, now, steps)
-        found = forwarded_to(number, numbers, facts, known.count, view, live, now, steps)
+        found = forwarded_to(number, numbers, facts, known.subscriber, known.count, view, live, now, steps)
     except Refused as refused:
         steps.append(("forward", number, f"is refused: {refused.refusal.id}"))
         return structs.replace(decision, steps=tuple(steps))

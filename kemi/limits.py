@@ -14,8 +14,9 @@ from msgspec import structs
 
 from kemi import refusals
 from kemi.plan import Limit, Plan
-from model.limits import Limits
+from model.limits import PREFIX, Limits
 from model.policy import Refusal, Route, Trunk
+from model.subscriber import Subscriber
 
 CALLS, RATE, AWAY = "calls", "rate", "away"
 "Why a limit has no room: the calls at once, the calls a second, or nobody knows as Redis is away."
@@ -66,10 +67,33 @@ def of(scope: str, name: str, limits: Limits) -> Limit:
     return Limit(f"{scope}:{name}", limits.calls, limits.per_second, limits.when_away)
 
 
-def of_call(trunk: Trunk, route: Route) -> tuple[Limit, ...]:
-    """The limits of a call, whichever gateway it goes to. What else may limit calls gets its line here."""
-    owners = (("trunk", trunk.name, trunk.limits), ("route", route.name, route.limits))
-    return tuple(of(scope, name, limits) for scope, name, limits in owners if limits is not None)
+def of_call(trunk: Trunk, route: Route, prefix: str, charged: tuple[Limit, ...] = ()) -> tuple[Limit, ...]:
+    """The limits of a call, whichever gateway it goes to. What else may limit calls gets its line here.
+
+    ``prefix`` is the one by which the call took the route, as the trace has it; ``charged`` is of the subscriber whose
+    call it is.
+    """
+    own = (of("trunk", trunk.name, trunk.limits),) if trunk.limits is not None else ()
+    return (*own, *charged) if route.limits is None else (*own, *charged, _of_route(route.name, prefix, route.limits))
+
+
+def _of_route(route: str, prefix: str, limits: Limits) -> Limit:
+    # Any number: without the blank, as leases of a call stand in one text.
+    each = limits.each == PREFIX
+    return of(PREFIX, f"{route}/{prefix.partition(' ')[0]}", limits) if each else of("route", route, limits)
+
+
+def of_subscriber(subscriber: Subscriber, each: Limits | None) -> tuple[Limit, ...]:
+    """What limits a subscriber's calls; ``each`` is what does so where they have no numbers of their own."""
+    each = each or _NONE
+    calls = each.calls if subscriber.calls is None else subscriber.calls
+    per_second = each.per_second if subscriber.per_second is None else subscriber.per_second
+    if not calls and not per_second:
+        return ()
+    return (Limit(f"subscriber:{subscriber.name}", calls, per_second, each.when_away),)
+
+
+_NONE = Limits()
 
 
 def limited(plan: Plan) -> bool:

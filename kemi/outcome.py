@@ -9,7 +9,9 @@ import msgspec
 from kemi.health import Health
 from kemi.plan import Plan
 from model.causes import Cause
+from model.hook import Hook
 from model.policy import Refusal
+from model.trip import Trip
 
 # What tm lets a transaction branch into (its parameter max_branches).
 BRANCHES = 12
@@ -26,6 +28,9 @@ class Live(Protocol):
 
     def probe(self, uri: str) -> int:
         """Unix time since which the gateway at ``uri`` answers no probe; below 0: since which it does again."""
+
+    def told(self, gateway: str, trip: Trip, now: float) -> Health:
+        """Take over another node's breaker, whose time is over, so that trial calls of this node decide."""
 
     def turn(self, route: str) -> int:
         """How many calls took ``route`` before this one."""
@@ -71,12 +76,24 @@ class Reject(msgspec.Struct, frozen=True):
     refusal: Refusal
 
 
+class Ask(msgspec.Struct, frozen=True):
+    """A route hook is to be asked, and the call decided anew with the answer in its facts."""
+
+    hook: Hook
+    route: str
+    trunk: str
+    tags: tuple[str, ...]
+    numbers: Numbers
+
+
 class Decision(msgspec.Struct, frozen=True):
     """What to do with a call, and why."""
 
     outcome: Relay | ToMedia | Reject
     steps: tuple[Step, ...]
     emergency: bool = False
+    ask: Ask | None = None
+    "Set: nothing of this holds before the hook has answered."
 
 
 class Retry(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from kemi import fraud, limits, refusals
 from kemi.caller import check_identity, check_lists, numbers_of, returned, trunk_of
-from kemi.destination import along, limited, route_of, to_gateways
+from kemi.destination import along, charged_to, limited, route_of, to_gateways
 from kemi.failure import (
     candidates,
     forwarded,
@@ -26,8 +26,10 @@ from kemi.failure import (
     voicemail_reason,
 )
 from kemi.gateways import emergency_plan
+from kemi.hook import consult
 from kemi.outcome import (
     BRANCHES,
+    Ask,
     Decision,
     FailureDecision,
     Live,
@@ -47,6 +49,7 @@ from model.numbers import as_dialled
 
 __all__ = [
     "BRANCHES",
+    "Ask",
     "Decision",
     "FailureDecision",
     "Live",
@@ -69,8 +72,11 @@ __all__ = [
 ]
 
 
-def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
-    """What happens to a new call at Unix time ``now``."""
+def decide(facts: CallFacts, view: View, live: Live, now: float, *, ask: bool = False) -> Decision:
+    """What happens to a new call at Unix time ``now``.
+
+    ``ask``: a route hook can be asked, which the decision says where it needs an answer. Otherwise its fallback holds.
+    """
     steps: list[Step] = []
     emergency, number = view.policy.emergency, ""
     outcome: Relay | ToMedia | Reject
@@ -90,12 +96,19 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
                 who = fraud.parties(facts.subscriber, trunk.name, numbers.callers[0])
                 fraud.check(who, numbers.callee, view, now, steps)
             route = route_of(numbers, trunk, view, now, steps)
+            prefix = steps[-1][1]
+            if route.hook:
+                found = consult(route, numbers, trunk, facts, view, steps, ask=ask)
+                if isinstance(found, Ask):
+                    return Decision(Reject(refusals.HOOK_FAILED), tuple(steps), ask=found)
+                route, numbers = found
             if route.media is None and not route.subscribers:
                 outcome = to_gateways(route, numbers, facts.hops, view, live, now, steps)
             else:
                 outcome = along(route, numbers, facts, 0, view, live, now, steps)
-            if trunk.limits is not None or route.limits is not None:
-                outcome = limited(outcome, limits.of_call(trunk, route))
+            if trunk.limits is not None or route.limits is not None or facts.subscriber:
+                charged = charged_to(facts.subscriber, view) if facts.subscriber else ()
+                outcome = limited(outcome, limits.of_call(trunk, route, prefix, charged))
         if facts.subscriber:
             outcome = structs.replace(outcome, plan=structs.replace(outcome.plan, caller=facts.subscriber))
     except Refused as refused:

@@ -7,6 +7,8 @@ Every line begins with its event, so that a reader finds it again behind one tha
 from __future__ import annotations
 
 from kemi import policy
+from kemi.asking import Asked
+from kemi.health import Health
 from kemi.plan import Plan
 from model.call import CallFacts
 from model.causes import Failure
@@ -45,6 +47,20 @@ def decided(
     if outcome.plan.rates:
         event["rates"] = outcome.plan.rates
     return event | _handed_over(outcome.plan) | ({"limits": limits} if limits else {})
+
+
+def asked(asked: Asked, decision: policy.Decision, version: int, now: float) -> Event:
+    """A route hook is asked what becomes of a new call; its decision follows."""
+    return {
+        "event": "asked",
+        "call": asked.call,
+        "call_id": asked.call_id,
+        "from_tag": asked.from_tag,
+        "at": now,
+        "facts": asked.facts,
+        "steps": decision.steps,
+        "version": version,
+    }
 
 
 def _handed_over(plan: Plan) -> Event:
@@ -88,6 +104,24 @@ def failed(
     if isinstance(outcome, policy.Reject):
         return event | {"refusal": outcome.refusal.id, "told": outcome.refusal.status}
     return event
+
+
+def tripped(gateway: str, health: Health, now: float, *, shared: bool) -> Event:
+    """A gateway's breaker opened; ``shared``: other nodes are to know."""
+    return {
+        "event": "tripped",
+        "gateway": gateway,
+        "at": now,
+        "until": health.until,
+        "since": health.since,
+        "failures": health.failures,
+        "shared": shared,
+    }
+
+
+def restored(gateway: str, now: float, *, shared: bool) -> Event:
+    """A gateway's breaker closed."""
+    return {"event": "restored", "gateway": gateway, "at": now, "shared": shared}
 
 
 def cancelled(call: str, rang: float | None, now: float) -> Event:

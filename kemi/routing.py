@@ -23,6 +23,8 @@ import KSR
 from msgspec import structs
 
 from kemi import handover, health, lamps, limits, policy, records, refusals, route_token
+from kemi import hook as hooks
+from kemi.asking import Asked, Asking, why_unasked
 from kemi.health import Health
 from kemi.leasing import Leasing
 from kemi.phones import Demand, Phones
@@ -37,6 +39,7 @@ from model.numbers import as_dialled
 from model.policy import Refusal
 from model.settings import Settings
 from model.subscriber import Subscriber
+from model.trip import Trip
 from state.snapshot import NoSnapshotError, shared_reader
 
 # What app_python3 takes for success and failure. Zero would end the cfg's route, None breaks the next message.
@@ -54,6 +57,7 @@ PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
 HANDOVER, HANDOVER_ROUTE = "$avp(handover)", "HANDOVER"
 RINGING_FLAG = 1
+ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -65,6 +69,7 @@ _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
 _leasing = Leasing(KSR.htable, _settings.node, _settings.redis_url, KSR.err)
+_asking = Asking(KSR.htable, _settings.hook_pipe)
 _calls = itertools.count()
 # The kernel's: workers are forks of one process, and must not draw the same numbers as one another.
 _random = random.SystemRandom()
@@ -122,12 +127,23 @@ class Handler:
         _after(plan, _failure(plan), trial=_end_trial())
 
     @guarded
+    def on_hook_answer(self) -> None:
+        """A route hook has answered, or is known not to: the call goes on."""
+        _go_on(hooks.heard(_pv(ANSWER)))
+
+    @guarded
+    def on_hook_timeout(self) -> None:
+        """Nothing came of a question in time, not even that it failed."""
+        _go_on(hooks.Heard("", "lost"))
+
+    @guarded
     def on_trial_passed(self) -> None:
         """The gateway of a trial call has let something ring, or answered."""
         plan = Plan.loads(KSR.pv.get(PLAN))
         breaker = plan.attempt.breaker
         if _end_trial() and breaker is not None:
-            _change(plan.attempt.gateway, lambda known: health.passed(known, breaker, time.time()))
+            known = _change(plan.attempt.gateway, lambda known: health.passed(known, breaker, time.time()))
+            _tell(plan.attempt, known, time.time(), trial=True)
 
     def on_record(self, _msg: Any, line: str) -> int:
         """A line of the spool, made by kamailio.cfg. Every answered call comes here twice, so this is not guarded."""
@@ -276,7 +292,7 @@ def _decide_proved(facts: CallFacts, now: float) -> tuple[CallFacts, int, policy
             facts = replace(facts, subscriber=name)
             # The answer to our challenge is nobody else's business.
             KSR.hdr.remove("Proxy-Authorization")
-            return facts, view.version, policy.decide(facts, view, _live, now)
+            return facts, view.version, policy.decide(facts, view, _live, now, ask=True)
         return None
     finally:
         txn.abort()
@@ -303,6 +319,66 @@ def _begin_call(marks: Mapping[str, str]) -> None:
         if proved is None:
             return
         facts, version, decision = proved
+    if decision.ask is not None:
+        _ask(decision.ask, Asked(call, call_id, from_tag, decision.ask.hook, facts), version, decision, now)
+    else:
+        _carry_out(call, call_id, from_tag, facts, version, decision, now, managed=False)
+
+
+def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision, now: float) -> None:
+    """Suspend the call and have its route hook asked; where that cannot be, go on without an answer."""
+    # As long as this is a request route: what is appended to a request in other routes is not safe with the dialog.
+    _manage(asked.call, asked.call_id)
+    if not _asking.may_ask(ask.hook, now):
+        _decide_anew(asked, hooks.Heard(ask.hook.name, "paused"), now)
+        return
+    try:
+        question = _asking.question(ask, asked, now)
+    except OSError as error:
+        _decide_anew(asked, hooks.Heard(ask.hook.name, why_unasked(error)), now)
+        return
+    with question:
+        patience = int((ask.hook.timeout + hooks.SECONDS_LATE) * 1000)
+        KSR.pv.sets(ASKED, asked.dumps())
+        KSR.tm.t_on_failure(TIMED_OUT_ROUTE)
+        KSR.tm.t_set_fr(patience, patience)
+        if KSR.tm.t_newtran() <= 0:
+            # Sent again, and taken by another worker first.
+            return
+        _spooled(records.asked(asked, decision, version, now))
+        # First this: the answer may come at any moment. From here on the call is another process's.
+        KSR.tmx.t_suspend()
+        question.send(int(KSR.pv.get("$T(id_index)")), int(KSR.pv.get("$T(id_label)")))
+
+
+def _go_on(found: hooks.Heard) -> None:
+    """A call that waited for its route hook."""
+    asked = Asked.loads(KSR.pv.get(ASKED))
+    _decide_anew(asked, found if found.hook else structs.replace(found, hook=asked.hook.name), time.time())
+
+
+def _decide_anew(asked: Asked, found: hooks.Heard, now: float) -> None:
+    _asking.settled(asked.hook, found, now)
+    facts, version = replace(asked.facts, hook=found.dumps()), 0
+    try:
+        version, decision = _decide(facts, now)
+    except (NoSnapshotError, NoPolicyError):
+        decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
+    _carry_out(asked.call, asked.call_id, asked.from_tag, facts, version, decision, now, managed=True)
+
+
+def _manage(call: str, call_id: str) -> None:
+    KSR.pv.sets(CALL_ID, call)
+    KSR.rr.add_rr_param(route_token.parameter(_secret(), call, call_id))
+    KSR.dialog.dlg_manage()
+    # For the BYE: no peer can alter it, unlike the id in our Record-Route.
+    KSR.pv.sets(CALL_OF_DIALOG, call)
+
+
+def _carry_out(
+    call: str, call_id: str, from_tag: str, facts: CallFacts, version: int, decision: policy.Decision, now: float, *,
+    managed: bool,
+) -> None:  # fmt: skip
     taken: tuple[str, ...] = ()
     if not isinstance(decision.outcome, policy.Reject) and limits.limited(decision.outcome.plan):
         decision, taken = _admitted(call, decision, decision.outcome, now)
@@ -310,11 +386,8 @@ def _begin_call(marks: Mapping[str, str]) -> None:
     if isinstance(decision.outcome, policy.Reject):
         _refuse(decision.outcome.refusal)
     else:
-        KSR.pv.sets(CALL_ID, call)
-        KSR.rr.add_rr_param(route_token.parameter(_secret(), call, call_id))
-        KSR.dialog.dlg_manage()
-        # For the BYE: no peer can alter it, unlike the id in our Record-Route.
-        KSR.pv.sets(CALL_OF_DIALOG, call)
+        if not managed:
+            _manage(call, call_id)
         _relay(decision.outcome.plan)
 
 
@@ -359,7 +432,9 @@ def _rows(table: str) -> Iterator[tuple[str, str]]:
 def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
     now = time.time()
     if not plan.attempt.subscriber:
-        _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
+        known = _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
+        if trial or known.wait:
+            _tell(plan.attempt, known, now, trial=trial)
     if plan.media is not None and failure.status // 100 == 3:
         decision = _redirected(plan, now)
     else:
@@ -509,6 +584,17 @@ def _change(gateway: str, change: Callable[[Health], Health | None]) -> Health:
         KSR.htable.sht_unlock(HEALTH, gateway)
 
 
+def _tell(attempt: Attempt, known: Health, now: float, *, trial: bool) -> None:
+    """Have the agent tell the other nodes, if what happened at Unix time ``now`` opened or closed a breaker."""
+    if attempt.breaker is None:
+        return
+    shared = attempt.breaker.shared
+    if health.opened(known, now):
+        _spooled(records.tripped(attempt.gateway, known, now, shared=shared))
+    elif trial and not known.tripped:
+        _spooled(records.restored(attempt.gateway, now, shared=shared))
+
+
 def _end_cancelled() -> None:
     """A CANCEL that another worker handled overtook this attempt, which therefore was sent nowhere."""
     _record_cancelled()
@@ -537,6 +623,9 @@ class _Live:
     def claim(self, gateway: str, now: float, until: float) -> bool:
         # Looked at again under the lock: no two calls get the same trial.
         return _change(gateway, lambda known: health.claimed(known, now, until)).trial == until
+
+    def told(self, gateway: str, trip: Trip, now: float) -> Health:
+        return _change(gateway, lambda known: health.told(known, trip, now))
 
     def probe(self, uri: str) -> int:
         return int(KSR.htable.sht_get(PROBED, uri) or 0)
@@ -574,7 +663,7 @@ def _decide(facts: CallFacts, now: float) -> tuple[int, policy.Decision]:
     txn = _snapshot.begin()
     try:
         view = _views.of(txn)
-        decision = policy.decide(facts, view, _live, now)
+        decision = policy.decide(facts, view, _live, now, ask=True)
         if isinstance(decision.outcome, policy.ToMedia):
             plan, steps = _diverted(decision.outcome.plan, facts.source, view)
             to_media = structs.replace(decision.outcome, plan=plan)
@@ -592,7 +681,7 @@ def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> tu
         facts, refusal, why = handover.returned(facts, marks, view.policy, _media_secret(), now)
         if refusal is not None:
             return facts, view.version, policy.Decision(policy.Reject(refusal), (("returned", facts.source, why),))
-        return facts, view.version, policy.decide(facts, view, _live, now)
+        return facts, view.version, policy.decide(facts, view, _live, now, ask=True)
     finally:
         txn.abort()
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.fraud import Trip
 from model.policy import Drain, Policy, Route, Trunk
+from model.quality import Figures
 from model.rates import UNIT
 from model.subscriber import Subscriber
-from state import codec, layout
+from model.trip import Trip as OpenBreaker
+from state import codec, figures, layout
 from state.rates import RATES, Sheet
 
 Get = Callable[[bytes], bytes | None]
@@ -62,6 +64,8 @@ class _Index:
     "By gateway."
     trips: dict[str, int]
     "Guard to how many it refuses."
+    breakers: dict[str, OpenBreaker]
+    "By gateway, those over included."
 
 
 class View:
@@ -98,6 +102,19 @@ class View:
     def drains(self) -> dict[str, Drain]:
         """The gateways that operators drained, those whose drain is over included."""
         return self._index.drains
+
+    @property
+    def breakers(self) -> dict[str, OpenBreaker]:
+        """Breakers of other nodes that this one goes by, those over included; nearly always there is none."""
+        return self._index.breakers
+
+    def figures(self, window: float, now: float) -> Mapping[str, Figures]:
+        """What was counted of each gateway in the last ``window`` seconds; nothing, if that was told too long ago."""
+        raw = self._get(layout.QUALITY)
+        if raw is None:
+            return {}
+        at, windows = figures.read(raw)
+        return windows.get(window, {}) if 0 <= now - at < window else {}
 
     @property
     def sheets(self) -> dict[str, Sheet]:
@@ -174,6 +191,11 @@ class View:
                     for route in _routes(raw):
                         yield prefix, route
 
+    def named(self, name: str) -> Route | None:
+        """The route of this name."""
+        raw = self._get(layout.NAMED + name.encode()) if 0 < len(name) <= NAME_MAX else None
+        return _routes(raw)[0] if raw is not None else None
+
     def rates(self, number: str) -> Iterator[tuple[bytes, bytes]]:
         """The records of rates whose prefix ``number`` begins with, longest first: key, and rows of all gateways."""
         get, wanted = self._get, RATES + number.encode()
@@ -233,6 +255,7 @@ def _compile_index(raw: bytes) -> _Index:
         rates=lengths.get(layout.RATED, ()),
         sheets={gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()},
         trips=data.get("trips", {}),
+        breakers={gateway: OpenBreaker.decode(text) for gateway, text in data.get("breakers", {}).items()},
     )
 
 

@@ -28,3 +28,5 @@ class CallFacts:
     "Id of the call that came back as this one."
     subscriber: str = ""
     "The subscriber who has proved to be the caller, maybe before the call was handed to media; empty: none has."
+    hook: str = ""
+    "What came of asking a route hook, as :class:`kemi.hook.Heard` writes it; empty: none was asked."

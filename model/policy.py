@@ -10,9 +10,11 @@ from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
 from model.fraud import Guard
+from model.hook import Hook
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
+from model.quality import Quality
 
 
 class Strategy(StrEnum):
@@ -26,6 +28,8 @@ class Strategy(StrEnum):
     "Drawn for each call, each gateway with the odds of its weight."
     LEAST_COST = "least_cost"
     "By the price of a minute in the gateways' rate sheets, the cheapest first."
+    QUALITY = "quality"
+    "By how well the gateways carry calls, the best first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,8 @@ class Breaker:
     "Seconds that are not exceeded by that."
     penalties: Mapping[str, int] = field(default_factory=lambda: dict(PENALTIES), hash=False)
     "Kind of failure to its points."
+    shared: bool = True
+    "Whether the other nodes are told that it opened here, and this one listens to them."
 
 
 DEFAULT_BREAKER = Breaker()
@@ -265,6 +271,10 @@ class Route:
     "Set: the rewritten number is a subscriber, whose phones are called; it has no gateways."
     limits: Limits | None = None
     "Of calls that take it; None: none."
+    quality: Quality | None = None
+    "What its gateways' figures change in their order; None: nothing."
+    hook: str = ""
+    "Name of the hook that is asked what becomes of its calls; empty: none is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +310,8 @@ class Subscribers:
     expires_max: int = 3600
     guesses: int = 10
     "Wrong passwords from one address after which it is not listened to for this subscriber, for five minutes."
+    limits: Limits | None = None
+    "Of each one of them, where a subscriber has no others; None: none."
 
     @property
     def trunk(self) -> Trunk:
@@ -330,3 +342,5 @@ class Policy:
     subscribers: Subscribers | None = None
     "None: nobody may register."
     fraud: tuple[Guard, ...] = ()
+    hooks: dict[str, Hook] = field(default_factory=dict)
+    "Programs that routes may ask, by name."

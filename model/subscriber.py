@@ -59,6 +59,9 @@ class Subscriber:
     forwards: Forwards = Forwards()
     created: float = 0.0
     "Unix time."
+    calls: int | None = None
+    "How many calls they may have at once; 0: as many as they like, None: as the policy says. So is the following."
+    per_second: int | None = None
 
     def owns(self, number: str) -> bool:
         """Whether a normalised number is the subscriber's."""

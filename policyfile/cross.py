@@ -26,8 +26,24 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     yield from _weights(shaped)
     yield from _least_cost(shaped, tree)
     yield from _guards(shaped, tree)
+    yield from _quality(shaped)
     yield from _narrowings(shaped, tree)
+    yield from _hooks(shaped, tree)
     yield from _prefixes(shaped, tree)
+
+
+def _hooks(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    known, routes = _names(tree, "hooks"), tuple(route.name for _, route in _routes(shaped))
+    if shaped.document.hook:
+        yield from _unknown("hook", shaped.document.hook, known, ("hook",))
+    for number, route in _routes(shaped):
+        if route.hook:
+            yield from _unknown("hook", route.hook, known, ("routes", number, "hook"))
+    # A route with a mistake in it is not among them, and said to be unknown only once that is corrected.
+    whole = ("routes", len(routes)) not in tree.nodes
+    for name, hook in shaped.document.hooks.items():
+        if hook.fallback_route and whole:
+            yield from _unknown("route", hook.fallback_route, routes, ("hooks", name, "fallback_route"))
 
 
 def _routes(shaped: Shaped) -> Iterable[tuple[int, RouteSection]]:
@@ -145,6 +161,15 @@ def _guards(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
             yield Finding(("fraud", name, "cost"), "needs 'currency' at the top of the file")
         if guard.per == "subscriber" and not _has_subscribers(tree):
             yield Finding(("fraud", name, "per"), "there are no subscribers: write 'subscribers' at the top")
+
+
+def _quality(shaped: Shaped) -> Iterator[Finding]:
+    for number, route in _routes(shaped):
+        quality = route.quality
+        if quality is None or route.strategy == "quality":
+            continue
+        if not (quality.asr or quality.acd or quality.pdd):
+            yield Finding(("routes", number, "quality"), "holds nobody back: give 'asr', 'acd' or 'pdd'")
 
 
 def _narrowings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:

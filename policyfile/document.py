@@ -23,10 +23,13 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from model.fraud import MEASURES
+from model.hook import Hook
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
 from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Subscribers, Voicemail
+from model.quality import SLOT, WINDOW_MAX, Quality
 from model.rates import CURRENCY
+from model.secrets import NAME as SECRET_NAME
 from policyfile import values
 from policyfile.patterns import check_replacement
 from policyfile.problems import Path
@@ -37,6 +40,7 @@ _ROUTE = Route(name="", prefixes=())
 _POLICY = Policy()
 _VOICEMAIL = Voicemail()
 _SUBSCRIBERS = Subscribers(realm="")
+_HOOK = Hook(name="", url="")
 
 # Gateways of a least-cost route, of which no call tries more than MAX_ATTEMPTS.
 MAX_COMPARED = 100
@@ -48,6 +52,7 @@ MAX_ATTEMPTS = 10
 NARROWING = ("callers", "trunks", "tags", "times")
 
 _WINDOW = Window(zone="")
+_QUALITY = Quality()
 
 T = TypeVar("T")
 Listed = Annotated[tuple[T, ...], Field(strict=False)]
@@ -205,6 +210,14 @@ class LimitsSection(Section):
         return self
 
 
+class RouteLimitsSection(LimitsSection):
+    """The same of a route's calls, all together or by the prefix that they match."""
+
+    each: Literal["route", "prefix"] = Field(
+        default="route", description="`prefix`: each of its prefixes, imported ones too, has as many by itself."
+    )
+
+
 class TrunkSection(Section):
     """Where calls come from. The most specific network that holds a call's source decides on its trunk."""
 
@@ -255,6 +268,11 @@ class SubscribersSection(Section):
     expires_max: Annotated[float, _duration(60, 86400)] = Field(
         default=_SUBSCRIBERS.expires_max, description="Who registers for more has this, or with no wish at all."
     )
+    limits: LimitsSection | None = Field(
+        default=None,
+        description="Of the calls of each subscriber, and the forwards of calls to them; a subscriber may have other "
+        "numbers (`calls` and `per_second` of `strowger subscriber set`).",
+    )
     guesses: int = Field(
         default=_SUBSCRIBERS.guesses,
         ge=1,
@@ -297,6 +315,11 @@ class BreakerSection(Section):
         default=dict(DEFAULT_BREAKER.penalties),
         description="Points of a kind of failure, where they are to be others: `transport` could not be sent, "
         "`time-out` nothing came in time, `server-fault` and `capacity` are causes.",
+    )
+    shared: bool = Field(
+        default=DEFAULT_BREAKER.shared,
+        description="Other nodes are told when it opens on one, and leave the gateway out as well, unless they see for "
+        "themselves that it is there ([gateways.md](gateways.md#one-node-tells-the-others)).",
     )
 
     @model_validator(mode="after")
@@ -410,6 +433,54 @@ class VoicemailSection(Section):
     )
 
 
+class HookSection(Section):
+    """A program that routes may ask over HTTP what becomes of a call ([route-hook.md](route-hook.md))."""
+
+    url: Annotated[str, PlainValidator(values.read_url), Shown("URL")] = Field(
+        description="Where it is asked, by POST: `http://` or `https://`."
+    )
+    timeout: Annotated[float, _duration(0.05, 30)] = Field(
+        default=_HOOK.timeout, description="How long its answer may take; the caller hears nothing meanwhile."
+    )
+    fallback: Literal["continue", "reject", "route"] = Field(
+        default="reject",
+        description="What happens to calls for which it gives no answer: `continue`: the route goes on as if it had no "
+        "hook; `reject`: 503 `hook-failed`; `route`: that of `fallback_route`.",
+    )
+    fallback_route: Name | None = Field(
+        default=None, description="With `fallback: route`, the name of the route that takes the calls."
+    )
+    secret: Annotated[str, _matching(SECRET_NAME, "a name of a secret"), Shown("secret")] | None = Field(
+        default=None, description="Name of the secret that questions are signed with."
+    )
+    signed_answers: bool = Field(
+        default=_HOOK.signed_answers, description="An answer counts only if it is signed with the secret, too."
+    )
+    at_most: int = Field(
+        default=_HOOK.at_most,
+        ge=1,
+        le=10_000,
+        description="So many questions of a node wait for an answer at once; beyond, the fallback holds.",
+    )
+    failures: int = Field(
+        default=_HOOK.failures,
+        ge=1,
+        le=1000,
+        description="After so many questions in a row without an answer, the fallback holds at once for a while.",
+    )
+    pause: Annotated[float, _duration(0.1, 3600)] = Field(
+        default=_HOOK.pause, description="How long that is, until one call at a time asks again on trial."
+    )
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Self:
+        if (self.fallback == "route") != (self.fallback_route is not None):
+            raise ValueError("'fallback: route' and 'fallback_route' need one another")
+        if self.signed_answers and self.secret is None:
+            raise ValueError("'signed_answers' needs 'secret'")
+        return self
+
+
 class WindowSection(Section):
     """A stretch of time that comes again, by the clock on the wall in its zone, summer time and all.
 
@@ -454,6 +525,88 @@ class WindowSection(Section):
         if self.first and self.last and self.last < self.first:
             raise ValueError("ends before it begins: 'last' is earlier than 'first'")
         return self
+
+
+class PercentBounds(Section):
+    """Shares in percent from which on a gateway is held back: a figure that is lower counts against it."""
+
+    warn: Annotated[float, PlainValidator(values.read_percent), Shown("percent")] = Field(
+        default=0.0, description="Below it, the gateway comes behind those without anything against them."
+    )
+    critical: Annotated[float, PlainValidator(values.read_percent), Shown("percent")] = Field(
+        default=0.0, description="Below it, the gateway comes last or is left out."
+    )
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        return _in_order(self, self.warn, self.critical, worse=-1)
+
+
+class ShortestBounds(Section):
+    """Durations from which on a gateway is held back: a figure that is shorter counts against it."""
+
+    warn: Annotated[float, _duration(0.1, 3600)] | None = Field(
+        default=None, description="Below it, the gateway comes behind those without anything against them."
+    )
+    critical: Annotated[float, _duration(0.1, 3600)] | None = Field(
+        default=None, description="Below it, the gateway comes last or is left out."
+    )
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        return _in_order(self, self.warn, self.critical, worse=-1)
+
+
+class LongestBounds(Section):
+    """Durations from which on a gateway is held back: a figure that is longer counts against it."""
+
+    warn: Annotated[float, _duration(0.1, 180)] | None = Field(
+        default=None, description="Above it, the gateway comes behind those without anything against them."
+    )
+    critical: Annotated[float, _duration(0.1, 180)] | None = Field(
+        default=None, description="Above it, the gateway comes last or is left out."
+    )
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        return _in_order(self, self.warn, self.critical, worse=1)
+
+
+B = TypeVar("B", bound=Section)
+
+
+def _in_order(bounds: B, warn: float | None, critical: float | None, *, worse: int) -> B:
+    if not warn and not critical:
+        raise ValueError("holds nobody back: give 'warn', 'critical' or both")
+    if warn and critical and (critical - warn) * worse <= 0:
+        raise ValueError(f"'critical' should be {'longer' if worse > 0 else 'less'} than 'warn'")
+    return bounds
+
+
+class QualitySection(Section):
+    """Which figures of a gateway hold it back ([gateways.md](gateways.md#quality)).
+
+    Each is judged once it has `min_samples`. The worst decides, and among gateways alike the strategy's order stands.
+    """
+
+    window: Annotated[float, _duration(SLOT, WINDOW_MAX)] = Field(
+        default=_QUALITY.window, description="The figures are those of the last so long, of all nodes together."
+    )
+    min_samples: int = Field(
+        default=_QUALITY.min_samples,
+        ge=1,
+        le=100_000,
+        description="With fewer attempts (of `acd`: calls that ended; of `pdd`: attempts that rang) nothing is held "
+        "against a gateway.",
+    )
+    asr: PercentBounds | None = Field(default=None, description="Share of the attempts that are answered.")
+    acd: ShortestBounds | None = Field(default=None, description="Average duration of the answered calls.")
+    pdd: LongestBounds | None = Field(default=None, description="Average time from the INVITE until something rings.")
+    critical: Literal["last", "left_out"] = Field(
+        default="last",
+        description="What becomes of a gateway with a critical figure. One that is `left_out` is tried after all where "
+        "nobody else may be called.",
+    )
 
 
 class RouteSection(Section):
@@ -501,11 +654,12 @@ class RouteSection(Section):
         default=(), min_length=1, description="Only for calls by a trunk that has every one of these tags."
     )
     times: Listed[WindowSection] = Field(default=(), min_length=1, description="Only at these times.")
-    strategy: Literal["priority", "alternate", "weighted", "least_cost"] = Field(
+    strategy: Literal["priority", "alternate", "weighted", "least_cost", "quality"] = Field(
         default="priority",
         description="`priority`: as listed; `alternate`: each call begins one gateway further than the last; "
         "`weighted`: drawn for each call, with the odds of `weights`; `least_cost`: the cheapest first, by their "
-        "[rate sheets](rates.md). With `media` it is `weighted` unless given.",
+        "[rate sheets](rates.md); `quality`: the best first, by [their figures](gateways.md#quality). With `media` it "
+        "is `weighted` unless given.",
     )
     weights: Annotated[
         dict[Name, Annotated[int, Field(ge=0, le=1000)]], Shown("mapping of gateway to number, 0 to 1000")
@@ -551,7 +705,14 @@ class RouteSection(Section):
         default=_ROUTE.ring,
         description="Ringing for this long, the call counts as unanswered: `20s` sends it to `voicemail` then.",
     )
-    limits: LimitsSection | None = Field(default=None, description="Of calls that take this route.")
+    limits: RouteLimitsSection | None = Field(default=None, description="Of calls that take this route.")
+    quality: QualitySection | None = Field(
+        default=None, description="Gateways that carry calls badly are held back, whatever the strategy."
+    )
+    hook: Annotated[Name | None, BeforeValidator(values.read_off)] = Field(
+        default=None,
+        description="Name of the hook that is asked what becomes of a call; otherwise the file's own. `off`: none.",
+    )
 
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:
@@ -562,7 +723,9 @@ class RouteSection(Section):
             raise ValueError(f"needs one of 'gateways', 'media', 'subscribers' and 'reject'{both}")
         if self.media is not None and self.strategy == "least_cost":
             raise ValueError("media nodes cost nothing, so 'least_cost' means nothing in a route with 'media'")
-        apart = {"strategy", "weights", "max_attempts", "retry"} & self.model_fields_set
+        if self.media is not None and (self.strategy == "quality" or self.quality is not None):
+            raise ValueError("media nodes have no figures, so 'quality' means nothing in a route with 'media'")
+        apart = {"strategy", "weights", "max_attempts", "retry", "quality"} & self.model_fields_set
         if self.subscribers and apart:
             raise ValueError(f"a subscriber's phones are called all at once, so '{min(apart)}' means nothing here")
         if self.media is not None and "weights" in self.model_fields_set:
@@ -714,6 +877,11 @@ class Document(Section):
         default={},
         description='What one of another currency is worth in `currency`: `{EUR: "1.0855"}`. Gateways whose sheets are '
         "in yet another one count as without a rate.",
+    )
+    hooks: dict[Name, HookSection] = Field(default={}, description="Programs that routes may ask, by name.")
+    hook: Name | None = Field(
+        default=None,
+        description="Name of the hook of all routes that do not name their own, but for those with `reject`.",
     )
     routes: Listed[RouteSection] = Field(
         default=(), description="Which called number goes where. Numbers that no route matches are refused."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from model.fraud import MEASURES, MINUTE, Guard, Threshold, amount
-from model.limits import Limits
+from model.hook import Hook
+from model.limits import PREFIX, Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
 from model.policy import (
@@ -27,6 +29,7 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.quality import Bounds, Quality
 from policyfile import document as written
 from policyfile.problems import quoted
 
@@ -53,6 +56,7 @@ def policy_of(document: written.Document) -> Policy:
         exchange=dict(document.exchange),
         subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
         fraud=tuple(_guard(name, guard, default) for name, guard in document.fraud.items()),
+        hooks={name: _hook(name, section) for name, section in document.hooks.items()},
     )
 
 
@@ -60,7 +64,28 @@ def routes_of(document: written.Document) -> tuple[Route, ...]:
     """The routes of a document that is in order, in its order."""
     default = default_dialling(document)
     weights = {name: node.weight for name, node in document.media.items()}
-    return tuple(_route(route, default, weights) for route in document.routes)
+    return tuple(_hooked(_route(route, default, weights), route, document.hook) for route in document.routes)
+
+
+def _hooked(route: Route, section: written.RouteSection, usual: str | None) -> Route:
+    """A route with its hook, or else that of all routes; one that refuses calls has nothing to ask."""
+    name = section.hook if "hook" in section.model_fields_set else usual
+    return replace(route, hook=name) if name and route.refusal is None else route
+
+
+def _hook(name: str, section: written.HookSection) -> Hook:
+    return Hook(
+        name=name,
+        url=section.url,
+        timeout=section.timeout,
+        fallback=section.fallback,
+        fallback_route=section.fallback_route or "",
+        secret=section.secret or "",
+        signed_answers=section.signed_answers,
+        at_most=section.at_most,
+        failures=section.failures,
+        pause=section.pause,
+    )
 
 
 def default_dialling(document: written.Document) -> Dialling:
@@ -108,6 +133,7 @@ def _subscribers(
         expires_min=int(section.expires_min),
         expires_max=int(section.expires_max),
         guesses=section.guesses,
+        limits=_limits(section.limits),
     )
 
 
@@ -180,6 +206,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
     weights = route.weights if media is None else media_weights
     given = route.model_fields_set
     strategy = Strategy.WEIGHTED if media is not None and "strategy" not in given else Strategy(route.strategy)
+    by_quality = strategy is Strategy.QUALITY
     return Route(
         name=route.name,
         prefixes=tuple(prefix(text, plan) for text in route.prefixes),
@@ -198,7 +225,16 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         least_cost=_least_cost(route) if strategy is Strategy.LEAST_COST else None,
         subscribers=route.subscribers,
         limits=_limits(route.limits),
+        quality=_quality(route.quality or written.QualitySection()) if route.quality or by_quality else None,
     )
+
+
+def _quality(quality: written.QualitySection) -> Quality:
+    asr, acd, pdd = (
+        Bounds(bounds.warn or 0.0, bounds.critical or 0.0) if bounds is not None else Bounds()
+        for bounds in (quality.asr, quality.acd, quality.pdd)
+    )
+    return Quality(quality.window, quality.min_samples, asr, acd, pdd, quality.critical)
 
 
 def _least_cost(route: written.RouteSection) -> LeastCost:
@@ -206,7 +242,10 @@ def _least_cost(route: written.RouteSection) -> LeastCost:
 
 
 def _limits(limits: written.LimitsSection | None) -> Limits | None:
-    return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away) if limits is not None else None
+    if limits is None:
+        return None
+    each = PREFIX if isinstance(limits, written.RouteLimitsSection) and limits.each == PREFIX else ""
+    return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away, each)
 
 
 def is_narrowed(route: written.RouteSection) -> bool:

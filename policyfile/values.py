@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic_core import PydanticCustomError
@@ -227,6 +228,21 @@ def read_pattern(value: object) -> str:
     return pattern
 
 
+def read_url(value: object) -> str:
+    """An absolute URL of HTTP, without a password in it."""
+    url = text(value)
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not re.fullmatch(r"[\x21-\x7e]{1,512}", url):
+        raise ValueError(f"{quoted(url)} is not a URL such as http://192.0.2.1:8080/calls")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise ValueError("should have no user, password or fragment in it: questions are signed by 'secret'")
+    return url
+
+
 def read_phrase(value: object) -> str:
     """A SIP reason phrase."""
     phrase = text(value)
@@ -256,6 +272,13 @@ def read_amount(value: object) -> int:
     if not amount:
         raise ValueError("should be more than 0")
     return amount
+
+
+def read_percent(value: object) -> float:
+    """A share in percent, above 0 and at most 100."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 100:
+        raise ValueError("should be a number of percent, above 0 and at most 100")
+    return float(value)
 
 
 def read_zone(value: object) -> str:

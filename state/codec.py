@@ -9,6 +9,7 @@ from typing import Any
 
 from model.entries import Action, Entry, Kind
 from model.fraud import Guard, Threshold
+from model.hook import Hook
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
@@ -30,6 +31,7 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.quality import Bounds, Quality
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -56,9 +58,11 @@ def _policy(policy: Policy) -> dict[str, Any]:
         del data["subscribers"]
     if not policy.fraud:
         del data["fraud"]
-    for part in (*data["trunks"], *data["gateways"].values()):
-        if not part["limits"]:
+    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers")):
+        if part is not None and not part["limits"]:
             del part["limits"]
+    if not policy.hooks:
+        del data["hooks"]
     return data
 
 
@@ -75,6 +79,7 @@ def decode_policy(text: str | bytes) -> Policy:
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
         fraud=tuple(map(_guard, data.get("fraud", ()))),
+        hooks={name: Hook(**hook) for name, hook in data.get("hooks", {}).items()},
     )
 
 
@@ -82,7 +87,9 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "limits", "media", "narrowing", "subscribers", "voicemail", "weights"):
+    for name in (
+        "hook", "least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights",
+    ):  # fmt: skip
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -123,6 +130,7 @@ def _route(data: dict[str, Any]) -> Route:
             "voicemail": Voicemail(**{**voicemail, "when": tuple(voicemail["when"])}) if voicemail else None,
             "least_cost": LeastCost(**least_cost) if least_cost else None,
             "limits": _limits(data),
+            "quality": _quality(data["quality"]) if data.get("quality") else None,
         }
     )
 
@@ -189,7 +197,7 @@ def _emergency(data: dict[str, Any]) -> Emergency:
 
 def _subscribers(data: dict[str, Any]) -> Subscribers:
     lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
-    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:
@@ -206,6 +214,10 @@ def _gateway(data: dict[str, Any]) -> Gateway:
 def _guard(data: dict[str, Any]) -> Guard:
     measures = {name: Threshold(*threshold) for name, threshold in data["measures"].items()}
     return Guard(**{**data, "prefixes": tuple(data["prefixes"]), "measures": measures})
+
+
+def _quality(data: dict[str, Any]) -> Quality:
+    return Quality(**{**data, **{name: Bounds(**data[name]) for name in ("asr", "acd", "pdd")}})
 
 
 def _limits(data: dict[str, Any]) -> Limits | None:

@@ -21,8 +21,12 @@ DRAINS = f"{_TAG}:drains"
 "Hash: gateway to its drain as JSON."
 SUBSCRIBERS = f"{_TAG}:subscribers"
 "Hash: subscriber to what is known of them as JSON (model/subscriber.py); no password, but hashes as good as one."
+BREAKERS = f"{_TAG}:breakers"
+"Hash: `node/gateway` to the breaker that opened there (JSON, see model/trip.py)."
+ADOPTED = f"{_TAG}:breakers:adopted"
+"Hash: `node/gateway` to the breaker of another node that this one goes by (JSON)."
 CHANGES = f"{_TAG}:changes"
-"Stream of changes, their numbers as ids: op (put, del, import, policy, drain, unrate, subscriber, trip), field, value."
+"Stream of changes, their numbers as ids: op (see state.store.Change), field, value."
 PREFIXES = f"{_TAG}:prefixes"
 "Hash: imported route prefix to the name of a route of the policy."
 PREFIX_ROUTES = f"{_TAG}:prefix-routes"
@@ -106,6 +110,11 @@ def limit_starts(name: str) -> str:
 def limit_refusals(minute: int) -> str:
     """Key of a hash: what each limit refused in a minute, counted from 1970, by the key of its leases; it expires."""
     return f"{_TAG}:limits:refused:{minute}"
+
+
+def quality(slot: int) -> str:
+    """Key of a hash: what was counted of gateways in a slot (see model/quality.py): `gateway:what`; it expires."""
+    return f"{_TAG}:quality:{slot}"
 
 
 def spool(node: str) -> str:

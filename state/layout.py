@@ -6,7 +6,7 @@ A snapshot is a sorted map of bytes. Four single records, then one record for ea
 ``meta``              schema, generation and seq of the Redis state that it copies (JSON)
 ``policy``            version and policy without routes (JSON)
 ``index``             lengths in use for each table of prefixes, the User-Agent entries, the drained gateways, the
-                      gateways with a rate sheet (JSON)
+                      gateways with a rate sheet, other nodes' breakers, the windows of routes that go by quality (JSON)
 ``r`` + prefix        the routes with that prefix, in the policy's order (JSON), or, where the prefix was imported,
                       ``@`` and the name of a route
 ``n`` + name          a route (JSON), for imported prefixes
@@ -14,6 +14,7 @@ A snapshot is a sorted map of bytes. Four single records, then one record for ea
 ``$`` + prefix        the rates of all gateways for that prefix (packed, see :mod:`state.rates`)
 ``subscriber:`` name  a subscriber (JSON)
 ``fraud:`` name       a guard that refuses somebody's calls (JSON)
+``quality``           figures of gateways for the windows of routes (JSON, see :mod:`state.figures`); it may be missing
 ====================  =====================================================================
 
 A longest-prefix search asks only for the lengths in use, longest first, so it costs as many look-ups as there are
@@ -27,6 +28,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from model.entries import Entry, Kind
 from model.policy import Policy, Route
@@ -40,6 +42,7 @@ ROUTE = b"r"
 "How the keys of routes begin."
 ENTRY = b"e"
 "How the keys of entries begin."
+QUALITY = b"quality"
 SUBSCRIBER = b"subscriber:"
 "How the keys of subscribers begin."
 TRIP = b"fraud:"
@@ -125,6 +128,10 @@ class Index:
     "By gateway."
     trips: Counter[str] = field(default_factory=Counter)
     "Guard to how many it refuses calls of."
+    breakers: dict[str, str] = field(default_factory=dict)
+    "Gateway to another node's breaker that this node goes by, as JSON text."
+    windows: list[float] = field(default_factory=list)
+    "Seconds: those of routes that go by quality."
 
     def add(self, kind: Kind, value: str) -> None:
         """Count an entry in that was not there before."""
@@ -175,11 +182,15 @@ class Index:
     def encode(self) -> bytes:
         """As stored."""
         lengths = {table: {str(length): n for length, n in count.items()} for table, count in self.lengths.items()}
-        data = {"lengths": lengths, "user_agents": sorted(self.user_agents), "drains": self.drains}
+        data: dict[str, Any] = {"lengths": lengths, "user_agents": sorted(self.user_agents), "drains": self.drains}
         if self.sheets:
             data["sheets"] = self.sheets
         if self.trips:
             data["trips"] = self.trips
+        if self.breakers:
+            data["breakers"] = self.breakers
+        if self.windows:
+            data["windows"] = self.windows
         return json.dumps(data).encode()
 
     @classmethod
@@ -190,7 +201,8 @@ class Index:
             table: Counter({int(length): n for length, n in count.items()}) for table, count in data["lengths"].items()
         }
         sheets = {gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()}
-        return cls(lengths, set(data["user_agents"]), data.get("drains", {}), sheets, Counter(data.get("trips", {})))
+        parts = Counter(data.get("trips", {})), data.get("breakers", {}), data.get("windows", [])
+        return cls(lengths, set(data["user_agents"]), data.get("drains", {}), sheets, *parts)
 
 
 def _place(kind: Kind, value: str) -> tuple[str, int] | None:

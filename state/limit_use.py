@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,21 @@ class Use:
     def calls(self) -> int:
         """At this moment."""
         return sum(self.nodes.values())
+
+
+def noted(store: Store, scopes: Iterable[str]) -> list[str]:
+    """Names of the limits of these ``scopes`` under which there are calls, or lately were; sorted.
+
+    Raises :class:`state.store.StoreError`.
+    """
+    beginnings = tuple(keys.limit_leases(f"{scope}:") for scope in scopes)
+    with _away():
+        found = {key for begin in beginnings for key in store._redis.scan_iter(f"{begin}*", count=1000)}
+        minute = int(time.time() // 60)
+        for ago in range(MINUTES):
+            refused: Any = store._redis.hkeys(keys.limit_refusals(minute - ago))
+            found.update(key for key in refused if key.startswith(beginnings))
+    return sorted(key.removeprefix(keys.limit_leases("")) for key in found)
 
 
 def usage(store: Store, names: Iterable[str]) -> dict[str, Use]:

@@ -98,7 +98,7 @@ def progress(store: Store) -> Progress:
     with _away():
         found = cast("dict[str, str]", store._redis.hgetall(keys.RECORDS_TOLD))
     kinds = {"number": int, "delivered": int, "lost": int, "tries": int, "at": float}
-    return Progress(**{name: kinds.get(name, str)(value) for name, value in found.items()})  # type: ignore[arg-type]
+    return Progress(**{name: kinds.get(name, str)(value) for name, value in found.items()})
 
 
 def waiting(store: Store, known: Progress) -> int | None:

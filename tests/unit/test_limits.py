@@ -13,12 +13,13 @@ from kemi import limits, policy
 from kemi.explain import Snapshot, explain
 from kemi.leasing import ANSWERED, HELD, LEASES, REDIS, SETUP, Leasing
 from kemi.limits import CALLS, RATE, Verdict
-from kemi.plan import Plan
+from kemi.plan import Limit, Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure
-from model.limits import CLOSED, LOCAL, OPEN, Limits
-from model.policy import Emergency, Gateway, Policy, Route, Trunk, Voicemail
+from model.limits import CLOSED, LOCAL, OPEN, PREFIX, Limits
+from model.policy import Emergency, Gateway, Policy, Route, Subscribers, Trunk, Voicemail
+from model.subscriber import Forwards, Subscriber
 from policyfile import PolicyFileError, load
 from state import codec, layout, wire
 
@@ -63,6 +64,65 @@ class TestPlan:
         assert [limit.name for limit in limits.named(plan)] == ["trunk:lab", "route:r", "gateway:a"]
         assert plan.limits[1] == limits.of("route", "r", Limits(2, 3, OPEN))
         assert limits.limited(plan)
+
+    def test_names_the_prefix_of_a_route_that_counts_each(self) -> None:
+        rules = Policy((Trunk("lab", ("192.0.2.0/24",)),), {"a": Gateway("a", "192.0.2.1")})
+        routes = [Route("far", ("+44909", "+44871", ""), ("a",), limits=Limits(2, each=PREFIX))]
+        view = View(layout.build(rules, routes, ()).get)
+        found = []
+        for callee in ("+449091", "+448711", "9"):
+            outcome = policy.decide(replace(CALL, callee=callee), view, Snapshot(), NOW).outcome
+            assert isinstance(outcome, policy.Relay)
+            found += outcome.plan.limits
+        assert [limit.name for limit in found] == ["prefix:far/+44909", "prefix:far/+44871", "prefix:far/any"]
+        assert {limit.calls for limit in found} == {2}
+
+    @pytest.mark.parametrize(
+        ("own", "each", "expected"),
+        [
+            ({}, None, ()),
+            ({}, Limits(2, when_away=CLOSED), (2, 0, CLOSED)),
+            ({"calls": 0}, Limits(2), ()),
+            ({"calls": 0}, Limits(2, 1), (0, 1, LOCAL)),
+            ({"calls": 5, "per_second": 3}, Limits(2, when_away=OPEN), (5, 3, OPEN)),
+            ({"per_second": 3}, None, (0, 3, LOCAL)),
+        ],
+    )
+    def test_a_subscribers_own_numbers_come_first(
+        self, own: dict[str, int], each: Limits | None, expected: tuple[object, ...]
+    ) -> None:
+        found = limits.of_subscriber(Subscriber(name="1001", ha1={}, **own), each)  # type: ignore[arg-type]
+        assert found == ((Limit("subscriber:1001", *expected),) if expected else ())  # type: ignore[arg-type]
+
+    def test_names_the_subscriber_who_calls_and_who_forwards(self) -> None:
+        rules = Policy(
+            gateways={"a": Gateway("a", "192.0.2.1")}, subscribers=Subscribers("example", limits=Limits(2))
+        )  # fmt: skip
+        routes = [Route("inside", ("10",), subscribers=True), Route("out", ("2",), ("a",))]
+        people = [
+            Subscriber(name="1001", ha1={}, calls=7),
+            Subscriber(name="1002", ha1={}, forwards=Forwards(always="200")),
+            Subscriber(name="1003", ha1={}, forwards=Forwards(busy="200")),
+        ]
+        records = dict(layout.build(rules, routes, ()))
+        records.update((layout.subscriber_key(one.name), one.encode().encode()) for one in people)
+        view = View(records.get)
+        own = Limit("subscriber:1001", 7, 0, LOCAL)
+
+        def plan(callee: str) -> Plan:
+            facts = CallFacts("1001", callee, "198.51.100.9", subscriber="1001")
+            outcome = policy.decide(facts, view, Snapshot(), NOW).outcome
+            assert isinstance(outcome, policy.Relay)
+            return outcome.plan
+
+        assert plan("200").limits == (own,)
+        assert set(plan("1002").limits) == {own, Limit("subscriber:1002", 2, 0, LOCAL)}
+        at_phones = plan("1003")
+        assert at_phones.limits == (own,)
+        ended = policy.next_attempt(at_phones, Failure(486), Snapshot(), NOW)
+        after = policy.forwarded(at_phones, Failure(486), ended, "198.51.100.9", view, Snapshot(), NOW).outcome
+        assert isinstance(after, policy.Retry)
+        assert set(after.plan.limits) == {own, Limit("subscriber:1003", 2, 0, LOCAL)}
 
     def test_has_none_where_the_policy_has_none(self) -> None:
         plan = plan_of()
@@ -248,6 +308,8 @@ gateways:
   carrier: {address: 198.51.100.1, limits: {calls: 30, per_second: 5, when_away: open}}
 routes:
   - {name: r, prefixes: [default], gateways: [carrier], limits: {calls: 2, when_away: closed}}
+  - {name: each, prefixes: ["9"], gateways: [carrier], limits: {calls: 2, each: prefix}}
+subscribers: {realm: example, limits: {calls: 3}}
 """
 
 
@@ -257,10 +319,13 @@ class TestPolicyFile:
         assert loaded.policy.trunks[0].limits == Limits(0, 3, LOCAL)
         assert loaded.policy.gateways["carrier"].limits == Limits(30, 5, OPEN)
         assert loaded.routes[0].limits == Limits(2, 0, CLOSED)
+        assert loaded.routes[1].limits == Limits(2, each=PREFIX)
+        assert loaded.policy.subscribers is not None
+        assert loaded.policy.subscribers.limits == Limits(3)
         assert codec.decode_document(codec.encode_document(loaded.policy, loaded.routes)) == (
             loaded.policy, loaded.routes,
         )  # fmt: skip
-        assert codec.decode_route(codec.encode_route(loaded.routes[0])) == loaded.routes[0]
+        assert [codec.decode_route(codec.encode_route(route)) for route in loaded.routes] == list(loaded.routes)
 
     @pytest.mark.parametrize(
         ("written", "said"),

@@ -19,6 +19,7 @@ NAMES = [setting.name for setting in SETTINGS]
 NUMBERS = {
     "STROWGER_SPOOL_HOURS": (1, 87600),
     "STROWGER_CDR_KEEP": (1, 100_000_000),
+    "STROWGER_CDR_DAYS": (0, 36500),
     "STROWGER_SIP_PORT": (1, 65535),
     "STROWGER_SIP_WORKERS": (1, 256),
     "STROWGER_RPC_PORT": (1, 65535),
@@ -137,6 +138,7 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         transcribe_limit=st.integers(1, 86400),
         transcribe_memory=st.integers(64, 1_000_000),
         transcript_wait=st.integers(0, 86400),
+        cdr_webhook=st.sampled_from(["", "http://127.0.0.1:8080/", "https://u:p@[2001:db8::1]/told?by=us"]),
     )
 )
 def test_settings_come_back_from_their_variables(settings: Settings) -> None:
@@ -224,3 +226,9 @@ def test_what_is_no_address_is_refused(value: str, message: str) -> None:
 def test_scripts_are_run_over_http_from_this_machine_only(host: str) -> None:
     with pytest.raises(SettingError, match="STROWGER_WORKER_HTTP: '.*' is not a loopback address"):
         Settings.from_env({"STROWGER_WORKER_HTTP": f"{host}:8085"})
+
+
+@pytest.mark.parametrize("url", ["ftp://host/", "host/path", "http://", "http://host:0/", "http://[::1/", "http://h:x/"])
+def test_a_webhook_is_a_url_that_is_not_repeated(url: str) -> None:
+    with pytest.raises(SettingError, match=r"^STROWGER_CDR_WEBHOOK: not a URL such as https://HOST/PATH$"):
+        Settings.from_env({"STROWGER_CDR_WEBHOOK": url})
