@@ -44,7 +44,14 @@ def kamailio_command(settings: Settings) -> list[str]:
         # A call takes some 40 kB for a few seconds; the default of 64 MB is used up at 400 calls a second.
         "-m",
         str(settings.sip_memory),
+        *(word for name in _switched_on(settings) for word in ("-A", name)),
     ]
+
+
+def _switched_on(settings: Settings) -> list[str]:
+    """What kamailio.cfg has between #!ifdef and #!endif, and no node pays for that does not want it."""
+    wanted = {"WITH_RTPENGINE": settings.rtpengine, "WITH_HEP": settings.hep, "WITH_FLOOD_GUARD": settings.flood}
+    return [name for name, value in wanted.items() if value]
 
 
 def kamailio_environment(settings: Settings) -> dict[str, str]:
@@ -56,6 +63,9 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
         "STROWGER_CTL_SOCKET": f"unixs:{settings.run / 'kamailio_ctl'}",
         "STROWGER_MAIN_SCRIPT": str(settings.main_script),
         "STROWGER_DISPATCHER_LIST": str(settings.dispatcher_list),
+        "STROWGER_HEP_URI": settings.hep.replace("udp:", "sip:", 1),
+        # Over two seconds.
+        "STROWGER_FLOOD_DENSITY": str(2 * settings.flood),
         "STROWGER_LOCATION_URL": f"text://{settings.location_table}",
         "PATH": CLEAN_PATH,
         "PYTHONPATH": os.pathsep.join((str(ROOT), sysconfig.get_path("platlib"))),

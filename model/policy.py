@@ -11,10 +11,12 @@ from functools import lru_cache
 from model.causes import Failure, Reason, classify, hangup_cause
 from model.fraud import Guard
 from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
 from model.quality import Quality
+from model.side import PLAIN, Side
 
 
 class Strategy(StrEnum):
@@ -109,6 +111,9 @@ class Trunk:
     "What routes may ask for."
     limits: Limits | None = None
     "Of its calls; None: none."
+    identity: TrunkIdentity | None = None
+    "None: any number may be shown, and P-Asserted-Identity is what is believed, if anything is."
+    side: Side = PLAIN
 
 
 PENALTIES = {"transport": 2, "time-out": 2, "server-fault": 2, "capacity": 1}
@@ -163,6 +168,9 @@ class Gateway:
     "Of a media node: its share of the calls that go to voicemail."
     limits: Limits | None = None
     "Of calls to it; None: none."
+    identity: Presentation | None = None
+    "None: who calls is told as it came."
+    side: Side = PLAIN
 
     @property
     def uri(self) -> str:
@@ -275,6 +283,8 @@ class Route:
     "What its gateways' figures change in their order; None: nothing."
     hook: str = ""
     "Name of the hook that is asked what becomes of its calls; empty: none is."
+    relay: bool = False
+    "Whether the sound of all its calls goes through the media relay."
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,11 +322,14 @@ class Subscribers:
     "Wrong passwords from one address after which it is not listened to for this subscriber, for five minutes."
     limits: Limits | None = None
     "Of each one of them, where a subscriber has no others; None: none."
+    side: Side = Side(nat="auto")
+    edges: tuple[str, ...] = ()
+    "Networks of proxies by which phones may register (RFC 3327)."
 
     @property
     def trunk(self) -> Trunk:
         """The trunk that their calls come by."""
-        return Trunk(SUBSCRIBERS, (), self.dialling, tags=self.tags)
+        return Trunk(SUBSCRIBERS, (), self.dialling, tags=self.tags, side=self.side)
 
 
 SUBSCRIBERS = "subscribers"
@@ -344,3 +357,5 @@ class Policy:
     fraud: tuple[Guard, ...] = ()
     hooks: dict[str, Hook] = field(default_factory=dict)
     "Programs that routes may ask, by name."
+    relay_away: str = "refuse"
+    "What becomes of calls that need the media relay while it is away: ``refuse`` or ``pass``."

@@ -50,6 +50,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_RPC_PORT", "5059", "TCP port of JSON-RPC over HTTP, on 127.0.0.1 only."),
     Setting("STROWGER_SIP_MEMORY", "512", "Megabytes for the calls under way, shared by Kamailio's processes."),
     Setting("STROWGER_PROBE_INTERVAL", "10", "Seconds between two OPTIONS to a gateway that is probed."),
+    Setting("STROWGER_NAT_PING", "30", "Seconds between two OPTIONS to a phone behind NAT; 0: none."),
+    Setting("STROWGER_RTPENGINE", "", "Control address of the media relay, `udp:127.0.0.1:2223`; empty: none."),
+    Setting("STROWGER_HEP", "", "Where all SIP is copied to, `udp:192.0.2.9:9060`; empty: nowhere."),
+    Setting("STROWGER_HEP_ID", "1", "Number by which that collector tells this node from others."),
+    Setting("STROWGER_FLOOD", "0", "Requests a second from an address of no trunk above which it is dropped; 0: none."),
     Setting("STROWGER_LOG_LEVEL", "1", "Kamailio's debug level: -1 errors, 0 warnings, 1 notices, 2 info, 3 debug."),
     Setting("STROWGER_SCRIPTS", "(scripts/ of this checkout)", "Folder of the call scripts."),
     Setting("STROWGER_WORKER_ADDRESS", "127.0.0.1:8084", "Where a media worker takes calls from FreeSWITCH; private."),
@@ -134,6 +139,13 @@ class Settings:
     rpc_port: int
     sip_memory: int
     probe_interval: int
+    nat_ping: int
+    rtpengine: str
+    "``udp:HOST:PORT``; empty: none. So is the following."
+    hep: str
+    hep_id: int
+    flood: int
+    "Requests a second; 0: no guard."
     log_level: int
     scripts: Path
     worker_address: Address
@@ -185,6 +197,11 @@ class Settings:
             rpc_port=_number(env, "STROWGER_RPC_PORT", 1, 65535),
             sip_memory=_number(env, "STROWGER_SIP_MEMORY", 64, 65536),
             probe_interval=_number(env, "STROWGER_PROBE_INTERVAL", 1, 3600),
+            nat_ping=_number(env, "STROWGER_NAT_PING", 0, 3600),
+            rtpengine=_datagrams(env, "STROWGER_RTPENGINE"),
+            hep=_datagrams(env, "STROWGER_HEP"),
+            hep_id=_number(env, "STROWGER_HEP_ID", 0, 2**31 - 1),
+            flood=_number(env, "STROWGER_FLOOD", 0, 100_000),
             log_level=_number(env, "STROWGER_LOG_LEVEL", -5, 3),
             scripts=Path(env["STROWGER_SCRIPTS"]),
             worker_address=_address(env, "STROWGER_WORKER_ADDRESS"),
@@ -230,6 +247,11 @@ class Settings:
             "STROWGER_RPC_PORT": str(self.rpc_port),
             "STROWGER_SIP_MEMORY": str(self.sip_memory),
             "STROWGER_PROBE_INTERVAL": str(self.probe_interval),
+            "STROWGER_NAT_PING": str(self.nat_ping),
+            "STROWGER_RTPENGINE": self.rtpengine,
+            "STROWGER_HEP": self.hep,
+            "STROWGER_HEP_ID": str(self.hep_id),
+            "STROWGER_FLOOD": str(self.flood),
             "STROWGER_LOG_LEVEL": str(self.log_level),
             "STROWGER_SCRIPTS": str(self.scripts),
             "STROWGER_WORKER_ADDRESS": str(self.worker_address),
@@ -360,6 +382,22 @@ def _address(env: Mapping[str, str], name: str) -> Address:
     if not 1 <= int(port) <= 65535:
         raise SettingError(f"{name}: {port} is not between 1 and 65535")
     return Address(bare, int(port))
+
+
+def _datagrams(env: Mapping[str, str], name: str) -> str:
+    """``udp:IP:PORT``, an IPv6 address in brackets; or empty."""
+    if not env[name]:
+        return ""
+    transport, _, rest = env[name].partition(":")
+    address = _address({name: rest}, name)
+    try:
+        # A name would be looked up by SIP workers.
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        raise SettingError(f"{name}: {address.host!r} is not an IP address") from None
+    if transport != "udp":
+        raise SettingError(f"{name}: {env[name]!r} does not begin with udp:")
+    return f"udp:{address}"
 
 
 def _loopback(env: Mapping[str, str], name: str) -> Address:

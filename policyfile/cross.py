@@ -8,7 +8,7 @@ import yaml
 
 from model.policy import SUBSCRIBERS
 from policyfile import resolve
-from policyfile.document import MAX_ATTEMPTS, RouteSection
+from policyfile.document import MAX_ATTEMPTS, RouteSection, TrunkSection
 from policyfile.problems import Finding, Path, did_you_mean, quoted
 from policyfile.shape import Shaped
 from policyfile.tree import Tree
@@ -68,6 +68,17 @@ def _diallings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     for name, trunk in document.trunks.items():
         if trunk.dialling:
             yield from _unknown("dialling plan", trunk.dialling, plans, ("trunks", name, "dialling"))
+        yield from _believed(name, trunk)
+    for name, gateway in document.gateways.items():
+        if gateway.identity and gateway.identity.dialling:
+            path = ("gateways", name, "identity", "dialling")
+            yield from _unknown("dialling plan", gateway.identity.dialling, plans, path)
+
+
+def _believed(name: str, trunk: TrunkSection) -> Iterator[Finding]:
+    section = trunk.identity
+    if section is not None and "believe" in section.model_fields_set and not trunk.trust_identity:
+        yield Finding(("trunks", name, "identity", "believe"), "nothing is believed without 'trust_identity: true'")
 
 
 def _media_nodes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 
 from model.fraud import MEASURES
 from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
 from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Subscribers, Voicemail
@@ -41,6 +42,8 @@ _POLICY = Policy()
 _VOICEMAIL = Voicemail()
 _SUBSCRIBERS = Subscribers(realm="")
 _HOOK = Hook(name="", url="")
+_PRESENTATION = Presentation()
+_TRUNK_IDENTITY = TrunkIdentity()
 
 # Gateways of a least-cost route, of which no call tries more than MAX_ATTEMPTS.
 MAX_COMPARED = 100
@@ -83,6 +86,7 @@ Network = Annotated[str, PlainValidator(values.read_network), Shown("network or 
 RetryItem = Annotated[str, PlainValidator(values.read_retry_item), Shown("cause")]
 Clock = Annotated[int, PlainValidator(values.read_clock), Shown("time of day")]
 Date = Annotated[str, PlainValidator(values.read_date), Shown("date")]
+Nat = Annotated[bool | Literal["auto"], Shown("`true`, `false` or `auto`")]
 UserPart = Annotated[str, _matching(values.USER_PART, "at most 32 of letters, digits and + * # . _ -"), Shown("text")]
 
 
@@ -210,6 +214,26 @@ class LimitsSection(Section):
         return self
 
 
+class TrunkIdentitySection(Section):
+    """Who is believed to call by a trunk, and what it may show ([identity.md](identity.md))."""
+
+    believe: Listed[Literal["pai", "rpid"]] = Field(
+        default=("pai",),
+        min_length=1,
+        description="With `trust_identity`, the headers that name the caller; the first that is there counts.",
+    )
+    numbers: Listed[Annotated[str, PlainValidator(values.read_caller), Shown("beginning of a number")]] = Field(
+        default=_TRUNK_IDENTITY.numbers,
+        min_length=1,
+        description="Beginnings of the numbers that calls may show; otherwise any. Others are replaced by `default`.",
+    )
+    default: Annotated[str, PlainValidator(values.read_caller), Shown("number")] = Field(
+        default=_TRUNK_IDENTITY.default,
+        description="Number shown in place of one that may not be, or that is none. Without it, calls that show a "
+        "number not among `numbers` are refused.",
+    )
+
+
 class RouteLimitsSection(LimitsSection):
     """The same of a route's calls, all together or by the prefix that they match."""
 
@@ -235,6 +259,24 @@ class TrunkSection(Section):
     )
     tags: Listed[Name] = Field(default=(), description="What a route's own `tags` may ask for.")
     limits: LimitsSection | None = Field(default=None, description="Of calls from here.")
+    identity: TrunkIdentitySection | None = Field(
+        default=None, description="Who is believed to call, and which numbers may be shown."
+    )
+    nat: Nat = Field(
+        default=False,
+        description="Whether it is behind NAT ([nat.md](nat.md)), so that what goes to it goes to where it sends from; "
+        "`auto`: where its messages show that.",
+    )
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
+    )
+    srtp: Literal["require", "no"] | None = Field(
+        default=None,
+        description="`require`: it speaks SRTP alone, `no`: RTP alone, and the media relay makes one of the other. "
+        "Otherwise it speaks whatever the other side does.",
+    )
 
 
 class SubscribersSection(Section):
@@ -279,6 +321,26 @@ class SubscribersSection(Section):
         le=1000,
         description="After so many wrong passwords from one address, it is not listened to for this subscriber, for "
         "five minutes.",
+    )
+    nat: Nat = Field(
+        default="auto",
+        description="Whether phones are behind NAT ([nat.md](nat.md)), so that what goes to one goes to where it sends "
+        "from; `auto`: where its messages show that.",
+    )
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
+    )
+    srtp: Literal["require", "no"] | None = Field(
+        default=None,
+        description="`require`: it speaks SRTP alone, `no`: RTP alone, and the media relay makes one of the other. "
+        "Otherwise it speaks whatever the other side does.",
+    )
+    edges: Listed[Network] = Field(
+        default=(),
+        description="Networks of proxies by which phones may register (RFC 3327, `Path`): calls to such a phone go by "
+        "them.",
     )
 
     @model_validator(mode="after")
@@ -329,6 +391,40 @@ class BreakerSection(Section):
         return self
 
 
+class PresentationSection(Section):
+    """How a gateway is told who calls ([identity.md](identity.md)). Without it, all passes as it came."""
+
+    privacy: Literal["pass", "withhold"] = Field(
+        default="withhold",
+        description="Of callers who withhold their number. `pass`: it is told, with the wish (RFC 3325), to a gateway "
+        "that is trusted to heed it. `withhold`: whatever names the caller is taken out.",
+    )
+    headers: Listed[Literal["pai", "ppi", "rpid"]] = Field(
+        default=("pai",),
+        description="Headers besides From that tell the number: P-Asserted-Identity, P-Preferred-Identity, "
+        "Remote-Party-ID. All others of these are removed.",
+    )
+    number: Literal["as_it_came", "e164", "e164_without_plus", "national"] = Field(
+        default="as_it_came", description="How the number is written."
+    )
+    dialling: Name | None = Field(
+        default=None, description="Name of the dialling plan of `number: national`; else the default."
+    )
+    domain: Annotated[str, PlainValidator(values.read_domain), Shown("host or `gateway`")] = Field(
+        default=_PRESENTATION.domain,
+        description="Host of these addresses: a name of ours, or `gateway` for its own address. Otherwise as it came.",
+    )
+    diversion: Listed[Literal["diversion", "history-info"]] = Field(
+        default=(),
+        description="What tells of forwards: Diversion (RFC 5806), History-Info (RFC 7044), both, or nothing.",
+    )
+    connected: bool = Field(
+        default=_PRESENTATION.connected,
+        description="Whether the caller is told who has answered, by P-Asserted-Identity and Remote-Party-ID of "
+        "replies.",
+    )
+
+
 class GatewaySection(Section):
     """Where calls go to."""
 
@@ -358,6 +454,17 @@ class GatewaySection(Section):
     limits: LimitsSection | None = Field(
         default=None, description="Of calls to it. One that has no room is skipped, and not taken for failed."
     )
+    identity: PresentationSection | None = Field(default=None, description="How it is told who calls.")
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
+    )
+    srtp: Literal["require", "no"] | None = Field(
+        default=None,
+        description="`require`: it speaks SRTP alone, `no`: RTP alone, and the media relay makes one of the other. "
+        "Otherwise it speaks whatever the other side does.",
+    )
 
 
 class MediaNodeSection(Section):
@@ -374,6 +481,11 @@ class MediaNodeSection(Section):
     transport: Literal["udp", "tcp"] = Field(default="udp", description="How it is reached.")
     weight: int = Field(
         default=1, ge=0, le=1000, description="Its share of the calls. One of weight 0 is tried only after all others."
+    )
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
     )
     enabled: bool = Field(default=_GATEWAY.enabled, description="`false`: no call is handed over to it.")
     no_reply: Annotated[float, _duration(0.1, 30)] = Field(
@@ -713,6 +825,9 @@ class RouteSection(Section):
         default=None,
         description="Name of the hook that is asked what becomes of a call; otherwise the file's own. `off`: none.",
     )
+    media_relay: Literal["auto", "always"] = Field(
+        default="auto", description="`always`: the sound of its calls goes through the media relay ([nat.md](nat.md))."
+    )
 
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:
@@ -858,6 +973,11 @@ class Document(Section):
     retry_after_max: Annotated[float, _duration(0, 3600)] = Field(
         default=_POLICY.retry_after_max,
         description="The longest that a gateway's own Retry-After keeps it out of use.",
+    )
+    relay_away: Literal["refuse", "pass"] = Field(
+        default="refuse",
+        description="While the media relay is away, calls that need it are refused with 503, or `pass` without it. "
+        "Emergency calls always pass.",
     )
     emergency: EmergencySection | None = Field(
         default=None, description="Which calls are emergency calls, and where they go."

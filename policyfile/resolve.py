@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from model.fraud import MEASURES, MINUTE, Guard, Threshold, amount
 from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import PREFIX, Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
-from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
+from model.numbers import E164_MAX_DIGITS, Dialling, normalise, normalise_beginning
 from model.policy import (
     MEDIA_RETRY,
     PENALTIES,
@@ -30,6 +31,7 @@ from model.policy import (
     Voicemail,
 )
 from model.quality import Bounds, Quality
+from model.side import Side
 from policyfile import document as written
 from policyfile.problems import quoted
 
@@ -42,11 +44,11 @@ def policy_of(document: written.Document) -> Policy:
     default = default_dialling(document)
     return Policy(
         trunks=tuple(
-            _trunk(name, trunk, plans[trunk.dialling] if trunk.dialling else default)
+            _trunk(name, trunk, plans[trunk.dialling] if trunk.dialling else default, default)
             for name, trunk in document.trunks.items()
         ),
         gateways={
-            **{name: _gateway(name, gateway) for name, gateway in document.gateways.items()},
+            **{name: _gateway(name, gateway, plans, default) for name, gateway in document.gateways.items()},
             **{name: _media_node(name, node) for name, node in document.media.items()},
         },
         dialling=default,
@@ -57,6 +59,7 @@ def policy_of(document: written.Document) -> Policy:
         subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
         fraud=tuple(_guard(name, guard, default) for name, guard in document.fraud.items()),
         hooks={name: _hook(name, section) for name, section in document.hooks.items()},
+        relay_away=document.relay_away,
     )
 
 
@@ -109,7 +112,7 @@ def prefix(text: str, plan: Dialling) -> str:
     return beginning
 
 
-def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
+def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling, default: Dialling) -> Trunk:
     return Trunk(
         name=name,
         sources=trunk.sources,
@@ -118,6 +121,30 @@ def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
         trust_identity=trunk.trust_identity,
         tags=trunk.tags,
         limits=_limits(trunk.limits),
+        identity=_trunk_identity(trunk.identity, default) if trunk.identity else None,
+        side=_side(trunk, trunk.nat),
+    )
+
+
+def _trunk_identity(section: written.TrunkIdentitySection, default: Dialling) -> TrunkIdentity:
+    return TrunkIdentity(
+        believe=section.believe,
+        numbers=tuple(prefix(number, default) for number in section.numbers),
+        default=normalise(section.default, default) if section.default else "",
+    )
+
+
+def _presentation(
+    section: written.PresentationSection, plans: Mapping[str, Dialling], default: Dialling
+) -> Presentation:  # fmt: skip
+    return Presentation(
+        privacy=section.privacy,
+        headers=section.headers,
+        number=section.number,
+        domain=section.domain,
+        diversion=section.diversion,
+        connected=section.connected,
+        dialling=plans[section.dialling] if section.dialling else default,
     )
 
 
@@ -134,6 +161,8 @@ def _subscribers(
         expires_max=int(section.expires_max),
         guesses=section.guesses,
         limits=_limits(section.limits),
+        side=_side(section, section.nat),
+        edges=section.edges,
     )
 
 
@@ -161,7 +190,9 @@ def _emergency(emergency: written.EmergencySection) -> Emergency:
     return Emergency(emergency.numbers, emergency.gateways, _rewrite(emergency.rewrite))
 
 
-def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
+def _gateway(
+    name: str, gateway: written.GatewaySection, plans: Mapping[str, Dialling], default: Dialling
+) -> Gateway:  # fmt: skip
     return Gateway(
         name=name,
         address=gateway.address.host,
@@ -175,6 +206,8 @@ def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
         breaker=_breaker(gateway.breaker),
         probe=gateway.probe,
         limits=_limits(gateway.limits),
+        identity=_presentation(gateway.identity, plans, default) if gateway.identity else None,
+        side=_side(gateway),
     )
 
 
@@ -191,6 +224,7 @@ def _media_node(name: str, node: written.MediaNodeSection) -> Gateway:
         probe=node.probe,
         media=True,
         weight=node.weight,
+        side=Side(relay=node.media_relay),
     )
 
 
@@ -226,6 +260,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         subscribers=route.subscribers,
         limits=_limits(route.limits),
         quality=_quality(route.quality or written.QualitySection()) if route.quality or by_quality else None,
+        relay=route.media_relay == "always",
     )
 
 
@@ -246,6 +281,12 @@ def _limits(limits: written.LimitsSection | None) -> Limits | None:
         return None
     each = PREFIX if isinstance(limits, written.RouteLimitsSection) and limits.each == PREFIX else ""
     return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away, each)
+
+
+def _side(
+    section: written.TrunkSection | written.SubscribersSection | written.GatewaySection, nat: bool | str = False
+) -> Side:  # fmt: skip
+    return Side(nat if isinstance(nat, str) else "yes" if nat else "no", section.media_relay, section.srtp or "")
 
 
 def is_narrowed(route: written.RouteSection) -> bool:

@@ -25,6 +25,7 @@ from policyfile.patterns import check_pattern
 from policyfile.problems import did_you_mean, quoted
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]")
 REALM = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
 REFUSAL_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # The phrase stands in the status line, and quoted in the Reason header (RFC 3326).
@@ -263,6 +264,14 @@ def read_caller(value: object) -> str:
     if prefix in ("", "default"):
         raise ValueError("every caller matches: leave 'callers' out")
     return prefix
+
+
+def read_domain(value: object) -> str:
+    """The host of addresses: a name, an IP address, or the word ``gateway``."""
+    host = text(value)
+    if not HOST.fullmatch(host):
+        raise ValueError(f"{quoted(host)} is no host: a name or IPv4 address, or [IPv6]")
+    return host
 
 
 def read_amount(value: object) -> int:
