@@ -46,6 +46,12 @@ SETTINGS: tuple[Setting, ...] = (
         "STROWGER_SIP_ADDRESS", "127.0.0.1", "What Kamailio listens on: an IPv4 address, an IPv6 address, or both."
     ),
     Setting("STROWGER_SIP_PORT", "5060", "Port that Kamailio listens on, UDP and TCP."),
+    Setting(
+        "STROWGER_DNS",
+        "",
+        "DNS servers that the agent asks for names in the policy, as IP or IP:PORT, divided by commas; empty: those of "
+        "/etc/resolv.conf.",
+    ),
     Setting("STROWGER_SIP_WORKERS", "4", "SIP worker processes for each transport."),
     Setting("STROWGER_RPC_PORT", "5059", "TCP port of JSON-RPC over HTTP, on 127.0.0.1 only."),
     Setting("STROWGER_SIP_MEMORY", "512", "Megabytes for the calls under way, shared by Kamailio's processes."),
@@ -135,6 +141,8 @@ class Settings:
     sip_addresses: tuple[str, ...]
     "One for each family at most, IPv6 without brackets."
     sip_port: int
+    dns: tuple[Address, ...]
+    "Empty: those of /etc/resolv.conf."
     sip_workers: int
     rpc_port: int
     sip_memory: int
@@ -193,6 +201,7 @@ class Settings:
             run=Path(env["STROWGER_RUN"]),
             sip_addresses=_addresses(env, "STROWGER_SIP_ADDRESS"),
             sip_port=_number(env, "STROWGER_SIP_PORT", 1, 65535),
+            dns=_dns_servers(env, "STROWGER_DNS"),
             sip_workers=_number(env, "STROWGER_SIP_WORKERS", 1, 256),
             rpc_port=_number(env, "STROWGER_RPC_PORT", 1, 65535),
             sip_memory=_number(env, "STROWGER_SIP_MEMORY", 64, 65536),
@@ -243,6 +252,7 @@ class Settings:
             "STROWGER_RUN": str(self.run),
             "STROWGER_SIP_ADDRESS": ",".join(self.sip_addresses),
             "STROWGER_SIP_PORT": str(self.sip_port),
+            "STROWGER_DNS": ",".join(map(str, self.dns)),
             "STROWGER_SIP_WORKERS": str(self.sip_workers),
             "STROWGER_RPC_PORT": str(self.rpc_port),
             "STROWGER_SIP_MEMORY": str(self.sip_memory),
@@ -398,6 +408,24 @@ def _datagrams(env: Mapping[str, str], name: str) -> str:
     if transport != "udp":
         raise SettingError(f"{name}: {env[name]!r} does not begin with udp:")
     return f"udp:{address}"
+
+
+def _dns_servers(env: Mapping[str, str], name: str) -> tuple[Address, ...]:
+    found = []
+    for word in env[name].replace(",", " ").split():
+        bare = word.removeprefix("[").removesuffix("]")
+        address = Address(bare, 53) if _is_ip(bare) else _address({name: word}, name)
+        if not _is_ip(address.host):
+            raise SettingError(f"{name}: {word!r} is not the IP address of a server")
+        found.append(address)
+    return tuple(found)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
 
 
 def _loopback(env: Mapping[str, str], name: str) -> Address:

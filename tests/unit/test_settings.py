@@ -127,6 +127,7 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         cdr_keep=st.integers(1, 100_000_000),
         cdr_days=st.integers(0, 36500),
         cdr_webhook=st.sampled_from(["", "http://127.0.0.1:8080/", "https://u:p@[2001:db8::1]/told?by=us"]),
+        dns=st.lists(st.builds(Address, st.sampled_from(["192.0.2.1", "::1"]), st.integers(1, 65535))).map(tuple),
         sip_port=st.integers(1, 65535),
         sip_workers=st.integers(1, 256),
         rpc_port=st.integers(1, 65535),
