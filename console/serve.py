@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from agent.hook_service import HookService
 from agent.node import NodeAgent
 from agent.probing import DOWN, PROBED
 from model.settings import SettingError, Settings
@@ -123,6 +124,12 @@ def serve_agent(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     NodeAgent(settings, lambda: bool(stop)).run()
+
+
+def serve_hook(settings: Settings) -> None:
+    """Be the hook process until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    asyncio.run(HookService(settings).run())
 
 
 def serve_media(settings: Settings, *, debug: bool = False) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from kemi import fraud, refusals
+from kemi import fraud, identity, refusals
 from kemi import health as breakers
 from kemi.destination import forwarded_to, voicemail_plan
 from kemi.health import Health
@@ -52,21 +52,26 @@ def forwarded(
     if known is None or not number:
         return decision
     steps: list[Step] = [("forward", number, f"of calls to subscriber {known.subscriber} with reason {reason}")]
-    facts = CallFacts(caller=known.caller, callee=number, source=source, hops=known.hops, subscriber=plan.caller)
+    hidden = plan.identity is not None and plan.identity.withheld
+    facts = CallFacts(
+        caller=known.caller, callee=number, source=source, hops=known.hops, subscriber=plan.caller, private=hidden
+    )  # fmt: skip
     numbers = Numbers(caller=known.caller, asserted=known.asserted, callee=number)
     try:
         fraud.check_forward(known.subscriber, number, view, now, steps)
-        found = forwarded_to(number, numbers, facts, known.subscriber, known.count, view, live, now, steps)
+        found = forwarded_to(number, numbers, facts, known.subscriber, known.count, view, live, now, steps).plan
+        assert reason is not None
+        found = identity.forwarded(plan, found, number, reason, view, steps)
     except Refused as refused:
         steps.append(("forward", number, f"is refused: {refused.refusal.id}"))
         return structs.replace(decision, steps=tuple(steps))
     used = plan.number
     if used >= BRANCHES:
         return structs.replace(decision, steps=tuple(steps))
-    left = found.plan.attempts[: BRANCHES - used]
+    left = found.attempts[: BRANCHES - used]
     # The caller's trunk and the route are taken until the call is over.
-    both = tuple(dict.fromkeys((*plan.limits, *found.plan.limits)))
-    following = structs.replace(found.plan, attempts=left, used=used, limits=both, caller=plan.caller)
+    both = tuple(dict.fromkeys((*plan.limits, *found.limits)))
+    following = structs.replace(found, attempts=left, used=used, limits=both, caller=plan.caller)
     return FailureDecision(Retry(following), decision.cause, f"forwarded to {number}", tuple(steps))
 
 
@@ -89,7 +94,8 @@ def to_voicemail(
     if following is None:
         return structs.replace(decision, steps=tuple(steps))
     # The caller's trunk and the route are taken until the call is over.
-    following = structs.replace(following, limits=plan.limits, caller=plan.caller)
+    known = identity.to_voicemail(plan, following)
+    following = structs.replace(following, identity=known, limits=plan.limits, caller=plan.caller)
     why = f"{reason}: to app {plan.voicemail.app}"
     return FailureDecision(Retry(following), decision.cause, why, tuple(steps))
 

@@ -38,6 +38,8 @@ CALLBACKS = (
     "on_register",
     "on_call_over",
     "on_limits_timer",
+    "on_hook_answer",
+    "on_hook_timeout",
 )
 
 _handler = globals().get("_handler")

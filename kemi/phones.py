@@ -148,14 +148,16 @@ class Phones:
             self._ksr.htable.sht_unlock(REGISTRAR, subscriber.name)
 
     def show_way(self, side: Side) -> None:
-        """Let the Contact of an INVITE say where its sender is reached, if that is behind NAT; for later requests, too.
+        """Let our Record-Route say where the sender of an INVITE is reached, if that is behind NAT.
 
-        Not where a proxy stands between: who sends from there has told it the same.
+        Its Contact stays as it is, which is what the phone knows itself by. Not where a proxy stands between, which
+        knows the way by itself.
         """
         if self._pv("$(hdr(Via)[1])") or not self._elsewhere(side):
             return
-        self._ksr.nathelper.set_contact_alias()
-        self._ksr.rr.add_rr_param(";na=1")
+        source = self._pv("$si")
+        host = f"[{source}]" if ":" in source else source
+        self._ksr.rr.add_rr_param(f";na={host}:{self._pv('$sp')}/{self._pv('$proto').lower()}")
 
     def forget(self) -> None:
         """Forget where the phones of an attempt are that has failed: where they were sent to, and by which proxies."""

@@ -43,6 +43,10 @@ class _Compiled:
     "By IP version, prefix length and network address."
     trunk_lengths: tuple[tuple[int, int], ...]
     "IP version and prefix length, longest first."
+    presents: bool
+    "Whether some trunk or gateway has a rule of who is shown as the caller."
+    asks: frozenset[str]
+    "The trunks whose Remote-Party-ID is believed."
     ranks: dict[tuple[str, ...], tuple[_Index, Ranks]] = field(default_factory=dict)
     "Of the gateways of each least-cost route that had a call, by the index that it was made of."
 
@@ -97,6 +101,16 @@ class View:
     def policy(self) -> Policy:
         """The policy."""
         return self._compiled.policy
+
+    @property
+    def presents(self) -> bool:
+        """Whether some trunk or gateway has a rule of who is shown as the caller."""
+        return self._compiled.presents
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """The trunks whose Remote-Party-ID is believed."""
+        return self._compiled.asks
 
     @property
     def drains(self) -> dict[str, Drain]:
@@ -191,6 +205,11 @@ class View:
                     for route in _routes(raw):
                         yield prefix, route
 
+    def named(self, name: str) -> Route | None:
+        """The route of this name."""
+        raw = self._get(layout.NAMED + name.encode()) if 0 < len(name) <= NAME_MAX else None
+        return _routes(raw)[0] if raw is not None else None
+
     def rates(self, number: str) -> Iterator[tuple[bytes, bytes]]:
         """The records of rates whose prefix ``number`` begins with, longest first: key, and rows of all gateways."""
         get, wanted = self._get, RATES + number.encode()
@@ -229,7 +248,15 @@ def _compile(raw: bytes) -> _Compiled:
             shift = network.max_prefixlen - network.prefixlen
             trunks[network.version, network.prefixlen, int(network.network_address) >> shift] = trunk
     lengths = sorted({(family, length) for family, length, _ in trunks}, key=lambda pair: -pair[1])
-    return _Compiled(version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths))
+    presents = any(trunk.identity for trunk in policy.trunks) or any(one.identity for one in policy.gateways.values())
+    asks = frozenset(
+        trunk.name
+        for trunk in policy.trunks
+        if trunk.identity and trunk.trust_identity and "rpid" in trunk.identity.believe
+    )
+    return _Compiled(
+        version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths), presents=presents, asks=asks
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=4)

@@ -10,6 +10,8 @@ from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
 from model.fraud import Guard
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
@@ -109,6 +111,8 @@ class Trunk:
     "What routes may ask for."
     limits: Limits | None = None
     "Of its calls; None: none."
+    identity: TrunkIdentity | None = None
+    "None: any number may be shown, and P-Asserted-Identity is what is believed, if anything is."
     side: Side = PLAIN
 
 
@@ -164,6 +168,8 @@ class Gateway:
     "Of a media node: its share of the calls that go to voicemail."
     limits: Limits | None = None
     "Of calls to it; None: none."
+    identity: Presentation | None = None
+    "None: who calls is told as it came."
     side: Side = PLAIN
 
     @property
@@ -275,6 +281,8 @@ class Route:
     "Of calls that take it; None: none."
     quality: Quality | None = None
     "What its gateways' figures change in their order; None: nothing."
+    hook: str = ""
+    "Name of the hook that is asked what becomes of its calls; empty: none is."
     relay: bool = False
     "Whether the sound of all its calls goes through the media relay."
 
@@ -347,5 +355,7 @@ class Policy:
     subscribers: Subscribers | None = None
     "None: nobody may register."
     fraud: tuple[Guard, ...] = ()
+    hooks: dict[str, Hook] = field(default_factory=dict)
+    "Programs that routes may ask, by name."
     relay_away: str = "refuse"
     "What becomes of calls that need the media relay while it is away: ``refuse`` or ``pass``."

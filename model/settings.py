@@ -278,6 +278,16 @@ class Settings:
         return self.run / "agent.pipe"
 
     @property
+    def hook_pipe(self) -> Path:
+        """Pipe by which Kamailio's workers hand questions over to the hook process."""
+        return self.run / "hook.pipe"
+
+    @property
+    def hook_report(self) -> Path:
+        """What the hook process says of itself, each second, as JSON."""
+        return self.run / "hook.json"
+
+    @property
     def watchers(self) -> Path:
         """Who is told of which mailbox: the agent's file, on a local disk, so beside the snapshot."""
         return self.snapshot / "watchers.sqlite"

@@ -23,11 +23,14 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from model.fraud import MEASURES
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
 from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Subscribers, Voicemail
 from model.quality import SLOT, WINDOW_MAX, Quality
 from model.rates import CURRENCY
+from model.secrets import NAME as SECRET_NAME
 from policyfile import values
 from policyfile.patterns import check_replacement
 from policyfile.problems import Path
@@ -38,6 +41,9 @@ _ROUTE = Route(name="", prefixes=())
 _POLICY = Policy()
 _VOICEMAIL = Voicemail()
 _SUBSCRIBERS = Subscribers(realm="")
+_HOOK = Hook(name="", url="")
+_PRESENTATION = Presentation()
+_TRUNK_IDENTITY = TrunkIdentity()
 
 # Gateways of a least-cost route, of which no call tries more than MAX_ATTEMPTS.
 MAX_COMPARED = 100
@@ -208,6 +214,26 @@ class LimitsSection(Section):
         return self
 
 
+class TrunkIdentitySection(Section):
+    """Who is believed to call by a trunk, and what it may show ([identity.md](identity.md))."""
+
+    believe: Listed[Literal["pai", "rpid"]] = Field(
+        default=("pai",),
+        min_length=1,
+        description="With `trust_identity`, the headers that name the caller; the first that is there counts.",
+    )
+    numbers: Listed[Annotated[str, PlainValidator(values.read_caller), Shown("beginning of a number")]] = Field(
+        default=_TRUNK_IDENTITY.numbers,
+        min_length=1,
+        description="Beginnings of the numbers that calls may show; otherwise any. Others are replaced by `default`.",
+    )
+    default: Annotated[str, PlainValidator(values.read_caller), Shown("number")] = Field(
+        default=_TRUNK_IDENTITY.default,
+        description="Number shown in place of one that may not be, or that is none. Without it, calls that show a "
+        "number not among `numbers` are refused.",
+    )
+
+
 class RouteLimitsSection(LimitsSection):
     """The same of a route's calls, all together or by the prefix that they match."""
 
@@ -233,6 +259,9 @@ class TrunkSection(Section):
     )
     tags: Listed[Name] = Field(default=(), description="What a route's own `tags` may ask for.")
     limits: LimitsSection | None = Field(default=None, description="Of calls from here.")
+    identity: TrunkIdentitySection | None = Field(
+        default=None, description="Who is believed to call, and which numbers may be shown."
+    )
     nat: Nat = Field(
         default=False,
         description="Whether it is behind NAT ([nat.md](nat.md)), so that what goes to it goes to where it sends from; "
@@ -362,6 +391,40 @@ class BreakerSection(Section):
         return self
 
 
+class PresentationSection(Section):
+    """How a gateway is told who calls ([identity.md](identity.md)). Without it, all passes as it came."""
+
+    privacy: Literal["pass", "withhold"] = Field(
+        default="withhold",
+        description="Of callers who withhold their number. `pass`: it is told, with the wish (RFC 3325), to a gateway "
+        "that is trusted to heed it. `withhold`: whatever names the caller is taken out.",
+    )
+    headers: Listed[Literal["pai", "ppi", "rpid"]] = Field(
+        default=("pai",),
+        description="Headers besides From that tell the number: P-Asserted-Identity, P-Preferred-Identity, "
+        "Remote-Party-ID. All others of these are removed.",
+    )
+    number: Literal["as_it_came", "e164", "e164_without_plus", "national"] = Field(
+        default="as_it_came", description="How the number is written."
+    )
+    dialling: Name | None = Field(
+        default=None, description="Name of the dialling plan of `number: national`; else the default."
+    )
+    domain: Annotated[str, PlainValidator(values.read_domain), Shown("host or `gateway`")] = Field(
+        default=_PRESENTATION.domain,
+        description="Host of these addresses: a name of ours, or `gateway` for its own address. Otherwise as it came.",
+    )
+    diversion: Listed[Literal["diversion", "history-info"]] = Field(
+        default=(),
+        description="What tells of forwards: Diversion (RFC 5806), History-Info (RFC 7044), both, or nothing.",
+    )
+    connected: bool = Field(
+        default=_PRESENTATION.connected,
+        description="Whether the caller is told who has answered, by P-Asserted-Identity and Remote-Party-ID of "
+        "replies.",
+    )
+
+
 class GatewaySection(Section):
     """Where calls go to."""
 
@@ -391,6 +454,7 @@ class GatewaySection(Section):
     limits: LimitsSection | None = Field(
         default=None, description="Of calls to it. One that has no room is skipped, and not taken for failed."
     )
+    identity: PresentationSection | None = Field(default=None, description="How it is told who calls.")
     media_relay: Literal["auto", "always", "never"] = Field(
         default="auto",
         description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
@@ -479,6 +543,54 @@ class VoicemailSection(Section):
         description="For which reasons: `no-answer`, `busy`, `unreachable`, `do-not-disturb`, `rejected`, "
         "`unallocated`.",
     )
+
+
+class HookSection(Section):
+    """A program that routes may ask over HTTP what becomes of a call ([route-hook.md](route-hook.md))."""
+
+    url: Annotated[str, PlainValidator(values.read_url), Shown("URL")] = Field(
+        description="Where it is asked, by POST: `http://` or `https://`."
+    )
+    timeout: Annotated[float, _duration(0.05, 30)] = Field(
+        default=_HOOK.timeout, description="How long its answer may take; the caller hears nothing meanwhile."
+    )
+    fallback: Literal["continue", "reject", "route"] = Field(
+        default="reject",
+        description="What happens to calls for which it gives no answer: `continue`: the route goes on as if it had no "
+        "hook; `reject`: 503 `hook-failed`; `route`: that of `fallback_route`.",
+    )
+    fallback_route: Name | None = Field(
+        default=None, description="With `fallback: route`, the name of the route that takes the calls."
+    )
+    secret: Annotated[str, _matching(SECRET_NAME, "a name of a secret"), Shown("secret")] | None = Field(
+        default=None, description="Name of the secret that questions are signed with."
+    )
+    signed_answers: bool = Field(
+        default=_HOOK.signed_answers, description="An answer counts only if it is signed with the secret, too."
+    )
+    at_most: int = Field(
+        default=_HOOK.at_most,
+        ge=1,
+        le=10_000,
+        description="So many questions of a node wait for an answer at once; beyond, the fallback holds.",
+    )
+    failures: int = Field(
+        default=_HOOK.failures,
+        ge=1,
+        le=1000,
+        description="After so many questions in a row without an answer, the fallback holds at once for a while.",
+    )
+    pause: Annotated[float, _duration(0.1, 3600)] = Field(
+        default=_HOOK.pause, description="How long that is, until one call at a time asks again on trial."
+    )
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Self:
+        if (self.fallback == "route") != (self.fallback_route is not None):
+            raise ValueError("'fallback: route' and 'fallback_route' need one another")
+        if self.signed_answers and self.secret is None:
+            raise ValueError("'signed_answers' needs 'secret'")
+        return self
 
 
 class WindowSection(Section):
@@ -709,6 +821,10 @@ class RouteSection(Section):
     quality: QualitySection | None = Field(
         default=None, description="Gateways that carry calls badly are held back, whatever the strategy."
     )
+    hook: Annotated[Name | None, BeforeValidator(values.read_off)] = Field(
+        default=None,
+        description="Name of the hook that is asked what becomes of a call; otherwise the file's own. `off`: none.",
+    )
     media_relay: Literal["auto", "always"] = Field(
         default="auto", description="`always`: the sound of its calls goes through the media relay ([nat.md](nat.md))."
     )
@@ -881,6 +997,11 @@ class Document(Section):
         default={},
         description='What one of another currency is worth in `currency`: `{EUR: "1.0855"}`. Gateways whose sheets are '
         "in yet another one count as without a rate.",
+    )
+    hooks: dict[Name, HookSection] = Field(default={}, description="Programs that routes may ask, by name.")
+    hook: Name | None = Field(
+        default=None,
+        description="Name of the hook of all routes that do not name their own, but for those with `reject`.",
     )
     routes: Listed[RouteSection] = Field(
         default=(), description="Which called number goes where. Numbers that no route matches are refused."

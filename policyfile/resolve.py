@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from model.fraud import MEASURES, MINUTE, Guard, Threshold, amount
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import PREFIX, Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
-from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
+from model.numbers import E164_MAX_DIGITS, Dialling, normalise, normalise_beginning
 from model.policy import (
     MEDIA_RETRY,
     PENALTIES,
@@ -41,11 +44,11 @@ def policy_of(document: written.Document) -> Policy:
     default = default_dialling(document)
     return Policy(
         trunks=tuple(
-            _trunk(name, trunk, plans[trunk.dialling] if trunk.dialling else default)
+            _trunk(name, trunk, plans[trunk.dialling] if trunk.dialling else default, default)
             for name, trunk in document.trunks.items()
         ),
         gateways={
-            **{name: _gateway(name, gateway) for name, gateway in document.gateways.items()},
+            **{name: _gateway(name, gateway, plans, default) for name, gateway in document.gateways.items()},
             **{name: _media_node(name, node) for name, node in document.media.items()},
         },
         dialling=default,
@@ -55,6 +58,7 @@ def policy_of(document: written.Document) -> Policy:
         exchange=dict(document.exchange),
         subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
         fraud=tuple(_guard(name, guard, default) for name, guard in document.fraud.items()),
+        hooks={name: _hook(name, section) for name, section in document.hooks.items()},
         relay_away=document.relay_away,
     )
 
@@ -63,7 +67,28 @@ def routes_of(document: written.Document) -> tuple[Route, ...]:
     """The routes of a document that is in order, in its order."""
     default = default_dialling(document)
     weights = {name: node.weight for name, node in document.media.items()}
-    return tuple(_route(route, default, weights) for route in document.routes)
+    return tuple(_hooked(_route(route, default, weights), route, document.hook) for route in document.routes)
+
+
+def _hooked(route: Route, section: written.RouteSection, usual: str | None) -> Route:
+    """A route with its hook, or else that of all routes; one that refuses calls has nothing to ask."""
+    name = section.hook if "hook" in section.model_fields_set else usual
+    return replace(route, hook=name) if name and route.refusal is None else route
+
+
+def _hook(name: str, section: written.HookSection) -> Hook:
+    return Hook(
+        name=name,
+        url=section.url,
+        timeout=section.timeout,
+        fallback=section.fallback,
+        fallback_route=section.fallback_route or "",
+        secret=section.secret or "",
+        signed_answers=section.signed_answers,
+        at_most=section.at_most,
+        failures=section.failures,
+        pause=section.pause,
+    )
 
 
 def default_dialling(document: written.Document) -> Dialling:
@@ -87,7 +112,7 @@ def prefix(text: str, plan: Dialling) -> str:
     return beginning
 
 
-def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
+def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling, default: Dialling) -> Trunk:
     return Trunk(
         name=name,
         sources=trunk.sources,
@@ -96,7 +121,30 @@ def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
         trust_identity=trunk.trust_identity,
         tags=trunk.tags,
         limits=_limits(trunk.limits),
+        identity=_trunk_identity(trunk.identity, default) if trunk.identity else None,
         side=_side(trunk, trunk.nat),
+    )
+
+
+def _trunk_identity(section: written.TrunkIdentitySection, default: Dialling) -> TrunkIdentity:
+    return TrunkIdentity(
+        believe=section.believe,
+        numbers=tuple(prefix(number, default) for number in section.numbers),
+        default=normalise(section.default, default) if section.default else "",
+    )
+
+
+def _presentation(
+    section: written.PresentationSection, plans: Mapping[str, Dialling], default: Dialling
+) -> Presentation:  # fmt: skip
+    return Presentation(
+        privacy=section.privacy,
+        headers=section.headers,
+        number=section.number,
+        domain=section.domain,
+        diversion=section.diversion,
+        connected=section.connected,
+        dialling=plans[section.dialling] if section.dialling else default,
     )
 
 
@@ -142,7 +190,9 @@ def _emergency(emergency: written.EmergencySection) -> Emergency:
     return Emergency(emergency.numbers, emergency.gateways, _rewrite(emergency.rewrite))
 
 
-def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
+def _gateway(
+    name: str, gateway: written.GatewaySection, plans: Mapping[str, Dialling], default: Dialling
+) -> Gateway:  # fmt: skip
     return Gateway(
         name=name,
         address=gateway.address.host,
@@ -156,6 +206,7 @@ def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
         breaker=_breaker(gateway.breaker),
         probe=gateway.probe,
         limits=_limits(gateway.limits),
+        identity=_presentation(gateway.identity, plans, default) if gateway.identity else None,
         side=_side(gateway),
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic_core import PydanticCustomError
@@ -24,6 +25,7 @@ from policyfile.patterns import check_pattern
 from policyfile.problems import did_you_mean, quoted
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]")
 REALM = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
 REFUSAL_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # The phrase stands in the status line, and quoted in the Reason header (RFC 3326).
@@ -227,6 +229,21 @@ def read_pattern(value: object) -> str:
     return pattern
 
 
+def read_url(value: object) -> str:
+    """An absolute URL of HTTP, without a password in it."""
+    url = text(value)
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not re.fullmatch(r"[\x21-\x7e]{1,512}", url):
+        raise ValueError(f"{quoted(url)} is not a URL such as http://192.0.2.1:8080/calls")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise ValueError("should have no user, password or fragment in it: questions are signed by 'secret'")
+    return url
+
+
 def read_phrase(value: object) -> str:
     """A SIP reason phrase."""
     phrase = text(value)
@@ -247,6 +264,14 @@ def read_caller(value: object) -> str:
     if prefix in ("", "default"):
         raise ValueError("every caller matches: leave 'callers' out")
     return prefix
+
+
+def read_domain(value: object) -> str:
+    """The host of addresses: a name, an IP address, or the word ``gateway``."""
+    host = text(value)
+    if not HOST.fullmatch(host):
+        raise ValueError(f"{quoted(host)} is no host: a name or IPv4 address, or [IPv6]")
+    return host
 
 
 def read_amount(value: object) -> int:

@@ -9,6 +9,8 @@ from typing import Any
 
 from model.entries import Action, Entry, Kind
 from model.fraud import Guard, Threshold
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
@@ -34,7 +36,7 @@ from model.quality import Bounds, Quality
 from model.side import PLAIN, Side
 
 _OF_FEW = (
-    "least_cost", "limits", "media", "narrowing", "quality", "relay", "subscribers", "voicemail", "weights",
+    "hook", "least_cost", "limits", "media", "narrowing", "quality", "relay", "subscribers", "voicemail", "weights",
 )  # fmt: skip
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
@@ -62,9 +64,12 @@ def _policy(policy: Policy) -> dict[str, Any]:
         del data["subscribers"]
     if not policy.fraud:
         del data["fraud"]
-    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers")):
-        if part is not None and not part["limits"]:
-            del part["limits"]
+    if not policy.hooks:
+        del data["hooks"]
+    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers") or {}):
+        for name in ("identity", "limits"):
+            if not part.get(name, True):
+                del part[name]
     plain = asdict(PLAIN)
     for part in (*data["trunks"], *data["gateways"].values()):
         if part["side"] == plain:
@@ -85,6 +90,7 @@ def decode_policy(text: str | bytes) -> Policy:
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
         fraud=tuple(map(_guard, data.get("fraud", ()))),
+        hooks={name: Hook(**hook) for name, hook in data.get("hooks", {}).items()},
         relay_away=data.get("relay_away", "refuse"),
     )
 
@@ -208,14 +214,26 @@ def _subscribers(data: dict[str, Any]) -> Subscribers:
 
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
-    parts = {"dialling": _dialling(data["dialling"]), "limits": _limits(data), "side": _side(data)}
-    return Trunk(**{**data, **lists, **parts})
+    identity = data.get("identity")
+    own = {"limits": _limits(data), "side": _side(data), "identity": _trunk_identity(identity) if identity else None}
+    return Trunk(**{**data, **lists, **own, "dialling": _dialling(data["dialling"])})
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
-    return Gateway(**{**data, **parts, "limits": _limits(data), "side": _side(data)})
+    identity = data.get("identity")
+    own = {"limits": _limits(data), "side": _side(data), "identity": _presentation(identity) if identity else None}
+    return Gateway(**{**data, **parts, **own})
+
+
+def _trunk_identity(data: dict[str, Any]) -> TrunkIdentity:
+    return TrunkIdentity(**{**data, "believe": tuple(data["believe"]), "numbers": tuple(data["numbers"])})
+
+
+def _presentation(data: dict[str, Any]) -> Presentation:
+    lists = {"headers": tuple(data["headers"]), "diversion": tuple(data["diversion"])}
+    return Presentation(**{**data, **lists, "dialling": _dialling(data["dialling"])})
 
 
 def _side(data: dict[str, Any]) -> Side:
