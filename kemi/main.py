@@ -40,6 +40,9 @@ CALLBACKS = (
     "on_limits_timer",
     "on_hook_answer",
     "on_hook_timeout",
+    "on_branch",
+    "on_shown",
+    "on_shown_reply",
 )
 
 _handler = globals().get("_handler")
