@@ -548,6 +548,8 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
     if (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
         decision = _to_voicemail(plan, failure, reason, decision, now)
         decision, taken = _admitted_next(call, plan, failure, decision, now)
+    if failure.relay and not isinstance(decision.outcome, policy.Retry):
+        decision = structs.replace(decision, outcome=policy.Reject(refusals.RELAY_DOWN))
     _spooled(records.failed(call, plan, failure, decision, _rang(), now, taken))
     match decision.outcome:
         case policy.Retry(plan=following):
@@ -556,7 +558,7 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
             _refuse(refusal)
         case policy.PassOn() if failure.status == NOTHING_SENT:
             # There is no reply to pass on.
-            _refuse(refusals.RELAY_DOWN if failure.relay else refusals.GATEWAYS_FAILED)
+            _refuse(refusals.GATEWAYS_FAILED)
 
 
 def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
