@@ -116,7 +116,7 @@ class Phones:
             self._ksr.sl.send_reply(423, "Interval Too Brief")
             return []
         self._ksr.pvx.xavp_child_seti(REGISTRAR, "max_contacts", section.max_contacts)
-        path = self._pv("$hdr(Path)") != ""
+        path = self._pv("$(hdr(Path)[*])")
         if path and not self._is_edge(section):
             # RFC 3327 section 5.3, RFC 3261 section 21.4.15: without the path the phone would not be reached.
             self._ksr.hdr.append_to_reply("Unsupported: path\r\n")
@@ -135,6 +135,9 @@ class Phones:
             if self._ksr.registrar.save_uri(TABLE, NO_REPLY, uri) <= 0:
                 self._ksr.registrar.reg_send_reply()
                 return []
+            if path:
+                # RFC 3327 section 5.3.
+                self._ksr.hdr.append_to_reply(f"Path: {path}\r\n")
             before = {(one.uri, one.call_id) for one in location.read(self._directory, subscriber.name, now)}
             contacts = self._contacts(uri)
             try:

@@ -66,7 +66,8 @@ ROUTES = (
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, relay: Rtpengine, policy: Policy) -> Iterator[Node]:
-    own = Node.create(tmp_path_factory.mktemp("anchoring"), name="anchoring", workers=2, STROWGER_RTPENGINE=relay.address)
+    directory = tmp_path_factory.mktemp("anchoring")
+    own = Node.create(directory, name="anchoring", workers=2, STROWGER_RTPENGINE=relay.address)
     try:
         own.stack.start()
         own.put_in_force(policy, ROUTES)
@@ -97,7 +98,9 @@ def is_relayed(relay: Rtpengine, text: bytes, profile: bytes = b"RTP/AVP") -> bo
     )
 
 
-def answered(caller: Endpoint, gateway: Endpoint, node: Node, offer: bytes, answer: bytes) -> tuple[bytes, bytes, bytes]:
+def answered(
+    caller: Endpoint, gateway: Endpoint, node: Node, offer: bytes, answer: bytes
+) -> tuple[bytes, bytes, bytes]:  # fmt: skip
     """An INVITE and its answer: as the gateway got the one, as it answered, and as the caller got that."""
     caller.send(offer, node.sip)
     got, sender = gateway.next_invite()
@@ -225,7 +228,8 @@ def test_a_caller_who_is_hidden_is_hidden_in_what_is_relayed(
 ) -> None:
     gateway = gateways["hiding"]
     with Endpoint() as caller:
-        got, _, ok = answered(caller, gateway, node, invite(caller, "+447", CALLER, b"Privacy: id; user; header"), CALLEE)
+        offer = invite(caller, "+447", CALLER, b"Privacy: id; user; header")
+        got, _, ok = answered(caller, gateway, node, offer, CALLEE)
         assert is_relayed(relay, body(got))
         assert b"1001" not in got
         assert is_relayed(relay, body(ok))
