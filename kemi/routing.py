@@ -58,13 +58,13 @@ INVITE_ONE_BY_ONE = ("$si", "$hdr(P-Asserted-Identity)", "$rU", "$fU", "$fd", "$
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
 PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
-SHOWN_OF_DIALOG, HIDDEN_OF_ROUTE = "$dlg_var(shown)", "shown=hidden"
-OWN, UNCONNECTED, PRESENTED = "$avp(own)", "$avp(unconnected)", "$avp(presented)"
+IDENTITY, SHOWN_OF_DIALOG, HIDDEN_OF_ROUTE = "$avp(identity)", "$dlg_var(shown)", "shown=hidden"
+OWN, UNCONNECTED = "$avp(own)", "$avp(unconnected)"
 HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
 RINGING_FLAG = 1
+ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
 RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
-ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -291,6 +291,8 @@ def _edit(edits: Edits) -> None:
             KSR.pv.sets(SDP, text)
         else:
             KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
+
+
 def _relay_away() -> str:
     """What becomes of calls that need the media relay while it is away."""
     try:
@@ -481,6 +483,10 @@ def _carry_out(
     else:
         if not managed:
             _manage(call, call_id)
+        if decision.side.nat != "no":
+            _phones.show_way(decision.side)
+        if facts.media:
+            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         plan = decision.outcome.plan
         if plan.identity is not None and plan.identity.unasserted:
             # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
@@ -657,10 +663,10 @@ def _relay(plan: Plan) -> None:
 def _present(attempt: Attempt, number: int) -> None:
     """Have the attempt told who calls, by its rule; nothing of it is left of the attempt before."""
     if number > 1:
-        for name in (OWN, UNCONNECTED, SHOWN_OF_DIALOG, PRESENTED):
+        for name in (OWN, UNCONNECTED, SHOWN_OF_DIALOG, IDENTITY):
             KSR.pv.unset(name)
     if attempt.identity is not None:
-        KSR.pv.seti(PRESENTED, 1)
+        KSR.pv.seti(IDENTITY, 1)
 
 
 def _to_phones(subscriber: str, number: int) -> bool:

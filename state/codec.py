@@ -215,7 +215,7 @@ def _subscribers(data: dict[str, Any]) -> Subscribers:
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
     identity = data.get("identity")
-    own = {"limits": _limits(data), "side": _side(data), "identity": _trunk_identity(identity) if identity else None}
+    own = {"limits": _limits(data), "identity": _trunk_identity(identity) if identity else None, "side": _side(data)}
     return Trunk(**{**data, **lists, **own, "dialling": _dialling(data["dialling"])})
 
 
@@ -223,7 +223,9 @@ def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
     identity = data.get("identity")
-    own = {"limits": _limits(data), "side": _side(data), "identity": _presentation(identity) if identity else None}
+    own = {
+        "limits": _limits(data), "identity": _presentation(identity) if identity else None, "side": _side(data),
+    }  # fmt: skip
     return Gateway(**{**data, **parts, **own})
 
 
