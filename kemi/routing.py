@@ -36,11 +36,11 @@ from kemi import (
     route_token,
 )
 from kemi import hook as hooks
-from kemi.anchoring import RELAY, RELAY_NAT, Anchoring
+from kemi.anchoring import Anchoring
 from kemi.asking import Asked, Asking, why_unasked
 from kemi.health import Health
 from kemi.leasing import Leasing
-from kemi.phones import WAY, WAY_LEFT, WAY_SHOWN, Demand, Phones
+from kemi.phones import Demand, Phones
 from kemi.plan import Attempt, Plan
 from kemi.spool import shared_spool
 from kemi.view import NoPolicyError, View
@@ -73,7 +73,6 @@ PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
 IDENTITY, SHOWN_OF_DIALOG = "$avp(identity)", "$dlg_var(shown)"
 OWN, UNCONNECTED = "$avp(own)", "$avp(unconnected)"
-MASK_REQUEST, MASK_REPLY, BEHIND_NAT = "$avp(mask_request)", "$avp(mask_reply)", "nat"
 HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
 CREDENTIALS = "$avp(credentials)"
 CSEQ, CSEQ_OF_CALLER, CHALLENGES_OF_DIALOG = "$avp(cseq)", "$avp(cseq_own)", "$dlg_var(challenges)"
@@ -82,6 +81,7 @@ CHALLENGES = 4
 RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
+RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -214,14 +214,8 @@ class Handler:
     def on_branch(self) -> None:
         """An INVITE is on its way to somebody who has a rule of how they are told who calls."""
         plan = Plan.loads(KSR.pv.get(PLAN))
-        relayed = KSR.pv.get(RELAY) is not None or KSR.pv.get(RELAY_NAT) is not None
-        way = KSR.pv.get(WAY)
-        edits, shown = presenting.invite(_message(), plan, _phones.alias() if way else "", relayed=relayed)
-        if shown.hidden and way == WAY_SHOWN:
-            raise ValueError("the Contact was changed for all attempts")
+        edits, shown = presenting.invite(_message(), plan)
         _edit(edits)
-        if way == WAY_LEFT and not shown.hidden:
-            KSR.nathelper.set_contact_alias()
         if not shown.plain:
             KSR.rr.add_rr_param(f";shown={'hidden' if shown.hidden else 'other'}")
             KSR.pv.sets(SHOWN_OF_DIALOG, shown.dumps())
@@ -232,23 +226,19 @@ class Handler:
     @guarded
     def on_shown(self) -> None:
         """A request within a dialog whose caller is shown as somebody else than they say."""
-        shown, route = _shown(), _pv("$route_uri")
+        shown = _shown()
         if KSR.rr.is_direction("upstream") > 0:
             _edit(presenting.to_caller(_message(), shown))
             if shown.contact:
                 KSR.pv.sets("$ru", shown.contact)
-            if shown.hidden:
-                KSR.pv.sets(MASK_REPLY, _alias_by(route))
             return
         KSR.pv.sets(OWN, _pv("$hdr(From)"))
-        if shown.hidden:
-            KSR.pv.seti(MASK_REQUEST, 1)
-        _of_caller(shown, _alias_by(route), relayed=";mr=" in route)
+        _of_caller(shown)
 
     @guarded
     def on_shown_reply(self) -> None:
         """A reply of that caller."""
-        _of_caller(_shown(), _pv(MASK_REPLY), relayed=KSR.pv.get(RELAY) is not None)
+        _of_caller(_shown())
 
     @guarded
     def on_register(self) -> None:
@@ -304,17 +294,12 @@ def _shown() -> presenting.Shown:
     return presenting.Shown.loads(known) if known else presenting.FORGOTTEN
 
 
-def _of_caller(shown: presenting.Shown, where: str, *, relayed: bool) -> None:
-    alias = _phones.alias() if where == BEHIND_NAT else ""
-    edits, contact = presenting.of_caller(_message(), shown, alias, relayed=relayed)
+def _of_caller(shown: presenting.Shown) -> None:
+    edits, contact = presenting.of_caller(_message(), shown)
     _edit(edits)
     if contact and contact != shown.contact and shown is not presenting.FORGOTTEN:
         # RFC 3261 section 12.2: a new remote target.
         KSR.pv.sets(SHOWN_OF_DIALOG, replace(shown, contact=contact).dumps())
-
-
-def _alias_by(route: str) -> str:
-    return BEHIND_NAT if ";na=1" in route else "elsewhere"
 
 
 def _edit(edits: Edits) -> None:
@@ -324,7 +309,11 @@ def _edit(edits: Edits) -> None:
         KSR.hdr.append(f"{line}\r\n")
     if edits.body is not None:
         kind, text = edits.body
-        KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
+        if _settings.rtpengine and _pv(RELAY_WANTED):
+            # The media relay makes its own of it.
+            KSR.pv.sets(SDP, text)
+        else:
+            KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
 
 
 def _relay_away() -> str:
@@ -518,13 +507,13 @@ def _carry_out(
         if not managed:
             _manage(call, call_id)
         plan = decision.outcome.plan
-        if decision.side.nat != "no":
-            _phones.show_way(decision.side, masked=plan.identity is not None and plan.identity.withheld)
-        if facts.media:
-            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         if plan.identity is not None and plan.identity.unasserted:
             # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
             KSR.hdr.remove("P-Asserted-Identity")
+        if decision.side.nat != "no":
+            _phones.show_way(decision.side)
+        if facts.media:
+            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         _relay(plan)
 
 
@@ -605,6 +594,8 @@ def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
     if (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
         decision = _to_voicemail(plan, failure, reason, decision, now)
         decision, taken = _admitted_next(call, plan, failure, decision, now)
+    if failure.relay and not isinstance(decision.outcome, policy.Retry):
+        decision = structs.replace(decision, outcome=policy.Reject(refusals.RELAY_DOWN))
     _spooled(records.failed(call, plan, failure, decision, _rang(), now, taken))
     match decision.outcome:
         case policy.Retry(plan=following):
@@ -613,7 +604,7 @@ def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
             _refuse(refusal)
         case policy.PassOn() if failure.status == NOTHING_SENT:
             # There is no reply to pass on.
-            _refuse(refusals.RELAY_DOWN if failure.relay else refusals.GATEWAYS_FAILED)
+            _refuse(refusals.GATEWAYS_FAILED)
 
 
 def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
@@ -703,7 +694,7 @@ def _relay(plan: Plan, *, again: bool = False) -> None:
     elif number > 1:
         KSR.pv.unset(HANDOVER)
     anchored = _settings.rtpengine != "" and _anchoring.attempt(plan, _relay_away)
-    if anchored or plan.media is not None or attempt.subscriber or _presented(plan) or plan.challenges:
+    if anchored or plan.media is not None or attempt.subscriber or attempt.identity is not None or plan.challenges:
         KSR.tm.t_on_branch(BRANCH_ROUTE)
     if again:
         trial = KSR.pv.get(TRIAL) is not None
@@ -735,10 +726,6 @@ def _present(attempt: Attempt, number: int) -> None:
             KSR.pv.unset(name)
     if attempt.identity is not None:
         KSR.pv.seti(IDENTITY, 1)
-
-
-def _presented(plan: Plan) -> bool:
-    return plan.attempt.identity is not None or (plan.identity is not None and KSR.pv.get(WAY) == WAY_LEFT)
 
 
 def _to_phones(subscriber: str, number: int) -> bool:
