@@ -24,7 +24,7 @@ from kemi.view import View
 from model.policy import Gateway, Policy, Route
 from model.quality import NOTHING, SLOT, Bounds, Figures, Quality, slot_of, slots, summed
 from model.settings import Settings
-from model.trip import Trip
+from model.trip import AFTER, Trip
 from state import keys, quality, records, trips
 from state.snapshot import SnapshotWriter
 from state.store import Store
@@ -235,7 +235,7 @@ def test_a_trip_ends_when_its_node_closes_it_and_with_its_time(agents: tuple[Age
     assert set(two.follow()) == {"a"}
     trips.closed(one.store, "one", "a")
     assert two.follow() == {}
-    trips.opened(one.store, trip("one", now, until=now - trips.AFTER - 1), shared=True)
+    trips.opened(one.store, trip("one", now, until=now - AFTER - 1), shared=True)
     assert two.follow() == {}
 
 

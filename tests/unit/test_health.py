@@ -18,7 +18,7 @@ from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure, classify
 from model.policy import DEFAULT_BREAKER, PENALTIES, Breaker, Drain, Gateway, Policy, RetryRule, Route, Trunk
-from model.trip import Trip
+from model.trip import AFTER, Trip
 from state import codec, layout
 
 NOW = 1_000_000.0
@@ -342,6 +342,10 @@ def test_whose_word_is_not_gone_by() -> None:
     assert begins_with(Snapshot(), NOW, view_with(TOLD, None)) == ["a", "b"]
     # A past call that is decided anew knew nothing of it.
     assert begins_with(Snapshot(), NOW - 4, view_with(TOLD)) == ["a", "b"]
+    # Without the agent nobody takes it out of the snapshot.
+    known = Snapshot()
+    assert begins_with(known, TOLD.until + AFTER, view_with(TOLD)) == ["a", "b"]
+    assert known.known == {}
 
 
 def test_the_streak_that_opens_a_breaker_begins_with_the_first_failure_that_was_not_made_good() -> None:

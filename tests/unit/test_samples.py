@@ -11,8 +11,7 @@ from agent.assembly import Assembly, parse
 from agent.samples import Sample
 from agent.seen import counted
 from model.quality import Figures, slot_of
-from model.trip import Trip
-from state.trips import AFTER
+from model.trip import AFTER, Trip
 
 Event = dict[str, Any]
 ASKED = {
