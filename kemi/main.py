@@ -34,7 +34,7 @@ CALLBACKS = (
     "on_subscribe",
     "on_notified",
     "on_register",
-    "on_call_over",
+    "on_calls_over",
     "on_limits_timer",
 )
 

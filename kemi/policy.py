@@ -93,7 +93,8 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
             else:
                 outcome = along(route, numbers, facts, 0, view, live, now, steps)
             if trunk.limits is not None or route.limits is not None or facts.subscriber:
-                charged = charged_to(facts.subscriber, view) if facts.subscriber else ()
+                # What comes back from media is part of a call that counts already.
+                charged = charged_to(facts.subscriber, view) if facts.subscriber and not facts.hops else ()
                 outcome = limited(outcome, limits.of_call(trunk, route, prefix, charged))
     except Refused as refused:
         outcome = Reject(refused.refusal)
@@ -115,7 +116,8 @@ def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: 
     elif used < BRANCHES:
         following = decision.outcome.plan
         left = following.attempts[: BRANCHES - used]
-        outcome = Retry(structs.replace(following, attempts=left, used=used))
+        known = tuple(dict.fromkeys((*following.limits, *limits.of_people(plan.limits))))
+        outcome = Retry(structs.replace(following, attempts=left, used=used, limits=known))
     if plan.original is not None and isinstance(outcome, Reject):
         outcome = Reject(plan.original)
     return FailureDecision(outcome, Cause.REDIRECT, f"sent on to {user or 'nobody'}", decision.steps)
