@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.cost import cost_of, is_rates
+from agent.samples import Sample, sample
+from model.fraud import RELEASED
 from model.record import AttemptRecord, CallRecord, Outcome
 
 Event = dict[str, Any]
@@ -53,6 +55,8 @@ _NEEDED: Mapping[str, Mapping[str, Any]] = {
     "answered": {"call": str, "status": int},
     "cancelled": {"call": str},
     "ended": {"call": str, "by": str},
+    "tripped": {"gateway": str, "until": (int, float), "since": (int, float), "failures": dict, "shared": bool},
+    "restored": {"gateway": str},
 }
 
 
@@ -99,6 +103,12 @@ class Assembly:
     "Records made since :meth:`taken`."
     changed: set[str] = field(default_factory=set)
     "Ids of calls that are not as they were at :meth:`taken`, over or not."
+    over: dict[str, list[Event]] = field(default_factory=dict)
+    "The events of the calls that were finished since then."
+    samples: list[Sample] = field(default_factory=list)
+    "What the events since :meth:`taken` tell of gateways."
+    breakers: list[Event] = field(default_factory=list)
+    "Those since :meth:`taken` that opened or closed."
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
     _pending: dict[Key, str] = field(default_factory=dict)
@@ -119,7 +129,10 @@ class Assembly:
     def taken(self) -> None:
         """What was finished and changed is stored."""
         self.finished.clear()
+        self.over.clear()
         self.changed.clear()
+        self.samples.clear()
+        self.breakers.clear()
 
     def feed(self, events: Iterable[Event]) -> None:
         """Go on with events that follow in the spool."""
@@ -128,6 +141,8 @@ class Assembly:
                 self._break_off(event)
             elif event["event"] == "decided":
                 self._begin(event)
+            elif event["event"] in ("tripped", "restored"):
+                self.breakers.append(event)
             else:
                 self._go_on(event)
 
@@ -162,6 +177,8 @@ class Assembly:
         events = self.calls[call]
         events.append(event)
         self.changed.add(call)
+        if (found := sample(events)) is not None:
+            self.samples.append(found)
         if _is_over(events):
             self._finish(call)
 
@@ -177,6 +194,7 @@ class Assembly:
                 self._ids.pop(event["call"], None)
                 self._pending.pop(_key(event), None)
         self.changed.add(call)
+        self.over[call] = events
         self.finished.append(record(self.node, call, events))
 
 
@@ -274,8 +292,15 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         reason=handed.get("reason", ""),
         cost=cost,
         currency=currency,
+        fraud=_fraud(decided, further),
         limits=tuple(dict.fromkeys(name for event in events for name in event.get("limits", ()))),
     )
+
+
+def _fraud(decided: Event, further: list[list[list[str]]]) -> str:
+    """What a guard against fraud counts, by which the call was refused."""
+    steps = [step for steps in (decided["steps"], *further) for step in steps]
+    return next((subject for what, subject, text in steps if what == "fraud" and text != RELEASED), "")
 
 
 def _outcome(

@@ -15,9 +15,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from agent.adopting import Adopting
 from agent.lamp_service import LampService
 from agent.probing import Probing
+from agent.quality import QualityWriter
 from agent.replica import Replica
+from agent.seen import Seen
 from agent.shipper import Shipper
 from model.settings import Settings
 from state.snapshot import SnapshotWriter
@@ -27,6 +30,8 @@ log = logging.getLogger("strowger.agent")
 
 # Seconds between two reports; a third of the time after which a node counts as gone.
 REPORT_EVERY = 1.0
+# Seconds between two looks at whether this node goes by breakers of others that are open.
+WEIGH_EVERY = 0.1
 # Seconds between two sweeps of expired entries. They are out of force at once; this only frees their room.
 SWEEP_EVERY = 30.0
 # Seconds for which one of this process's threads may keep the others waiting: the shipper has work for minutes after
@@ -49,11 +54,16 @@ class NodeAgent:
         writer = SnapshotWriter(self.settings.snapshot)
         store = Store(self.settings.redis_url)
         started, away = time.time(), False
-        replica = Replica(store, writer, lambda: self._report_busy(store, replica, started))
+        seen = Seen()
+        adopting = Adopting(store, self.settings.node, seen)
+        replica = Replica(store, writer, lambda: self._report_busy(store, replica, started), adopting)
+        quality = QualityWriter(self.settings, self.stopped, writer, lambda: replica.windows, seen)
         # Beside this loop and on a connection of its own, so that no change waits for records.
         sys.setswitchinterval(TURN)
+        shipper = Shipper(self.settings, self.stopped, replica.policy_record, seen)
         beside = [
-            threading.Thread(target=Shipper(self.settings, self.stopped).run, name="shipper"),
+            threading.Thread(target=shipper.run, name="shipper"),
+            threading.Thread(target=quality.run, name="quality"),
             threading.Thread(target=LampService(self.settings, self.stopped).run, name="lamps"),
         ]
         for thread in beside:
@@ -61,7 +71,7 @@ class NodeAgent:
         try:
             while not self.stopped():
                 try:
-                    self._follow(store, replica, started)
+                    self._follow(store, replica, adopting, started)
                 except StoreError as error:
                     if not away:
                         log.warning("%s; calls are decided from policy version %d", error, replica.meta.version)
@@ -76,7 +86,7 @@ class NodeAgent:
             store.close()
             writer.close()
 
-    def _follow(self, store: Store, replica: Replica, started: float) -> None:
+    def _follow(self, store: Store, replica: Replica, adopting: Adopting, started: float) -> None:
         replica.synchronise()
         log.info("following Redis from change %d, policy version %d", replica.meta.seq, replica.meta.version)
         probing, reported, swept = Probing(self.settings), 0.0, 0.0
@@ -90,7 +100,8 @@ class NodeAgent:
                 store.sweep(time.time())
                 swept = now
             probing.follow(replica.meta.version, replica.policy_record)
-            replica.advance(block=REPORT_EVERY / 2)
+            replica.advance(block=WEIGH_EVERY if adopting.pending else REPORT_EVERY / 2)
+            adopting.announce()
 
     def _report_busy(self, store: Store, replica: Replica, started: float) -> None:
         # Often enough not to count as gone; a command that waits for a change is told that it will take a while.

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from agent import rates
+from agent.adopting import Adopting
+from agent.seen import Seen
 from model.entries import Kind
 from state import bulk, keys, layout
 from state.layout import Index, Meta
@@ -30,8 +33,12 @@ class _GapError(Exception):
 class Replica:
     """The snapshot as a follower of Redis."""
 
-    def __init__(self, store: Store, writer: SnapshotWriter, busy: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, store: Store, writer: SnapshotWriter, busy: Callable[[], None] = lambda: None,
+        adopting: Adopting | None = None,
+    ) -> None:  # fmt: skip
         """``busy`` is called again and again while many records are written."""
+        self._adopting = adopting or Adopting(store, "", Seen())
         self._store = store
         self._busy = busy
         self._writer = writer
@@ -40,6 +47,11 @@ class Replica:
         "What the snapshot holds."
         self._index = Index.decode(index) if index else Index()
         self._warned = False
+
+    @property
+    def windows(self) -> list[float]:
+        """Seconds: the windows of the routes that go by quality."""
+        return self._index.windows
 
     def policy_record(self) -> bytes | None:
         """The policy as the snapshot has it."""
@@ -76,12 +88,23 @@ class Replica:
         # Asked afterwards: a Redis that was emptied and filled again since has other changes of the same numbers.
         if not batch or self._store.position()[0] != self.meta.generation:
             self.synchronise()
+            self._weigh()
             return
         try:
             self._apply(batch)
         except _GapError:
             log.warning("changes are missing after %d; reading everything anew", self.meta.seq)
             self._copy()
+
+    def _weigh(self) -> None:
+        """Go by other nodes' breakers, or not any more, as it follows from what this node saw meanwhile."""
+        trips = self._adopting.texts(time.time())
+        if trips != self._index.breakers and self.meta.version:
+            index = Index.decode(self._index.encode())
+            index.breakers = trips
+            with self._writer.begin() as txn:
+                txn.put(layout.INDEX, index.encode())
+            self._index = index
 
     def _apply(self, changes: list[Change]) -> None:
         # Work on a copy of what is remembered, so that a failed transaction leaves it as the file is.
@@ -92,6 +115,7 @@ class Replica:
                     raise _GapError
                 version = self._change(txn, index, change)
                 meta = Meta(keys.SCHEMA, meta.generation, change.seq, version or meta.version)
+            index.breakers = self._adopting.texts(time.time())
             _write_meta(txn, meta, index)
         self.meta, self._index = meta, index
 
@@ -110,6 +134,13 @@ class Replica:
             index.drains.pop(gateway, None)
             if text:
                 index.drains[gateway] = text
+            return 0
+        if change.op == "trip":
+            name, text = json.loads(change.value)
+            _write_trip(txn, index, name, text)
+            return 0
+        if change.op == "breaker":
+            self._adopting.change(*json.loads(change.value))
             return 0
         if change.op == "unrate":
             if change.value in index.sheets:
@@ -177,6 +208,7 @@ class Replica:
                 index.count_imported(key[len(layout.ROUTE) :].decode(), -1)
                 txn.put(key, value)
         index.set_routes(prefix for route in routes for prefix in route.prefixes)
+        index.windows = sorted({route.quality.window for route in routes if route.quality is not None})
         txn.put(layout.POLICY, layout.policy_record(policy, applied.version))
         return applied.version
 
@@ -193,7 +225,11 @@ class Replica:
             _write_prefixes(txn, index, self._reported(self._store.records(keys.PREFIXES)))
             for name, text in self._reported(self._store.records(keys.SUBSCRIBERS)):
                 _write_subscriber(txn, name, text)
+            for name, text in self._reported(self._store.records(keys.TRIPS)):
+                _write_trip(txn, index, name, text)
             index.drains = dict(self._store.records(keys.DRAINS))
+            self._adopting.load()
+            index.breakers = self._adopting.texts(time.time())
             for gateway, info in self._store.sheets().items():
                 number = rates.open_sheet(index, gateway, info.currency)
                 rates.write(txn, index, self._reported(self._store.records(keys.rates(gateway))), sheet=number)
@@ -216,6 +252,17 @@ def _write_subscriber(txn: Any, name: str, text: str) -> None:
         txn.put(key, text.encode())
     else:
         txn.delete(key)
+
+
+def _write_trip(txn: Any, index: Index, name: str, text: str) -> None:
+    key = layout.trip_key(name)
+    known = txn.get(key) is not None
+    if text:
+        txn.put(key, text.encode())
+    elif known:
+        txn.delete(key)
+    if known != bool(text):
+        index.count_trip(name, 1 if text else -1)
 
 
 def _write_entries(txn: Any, index: Index, records: Iterable[tuple[str, str]]) -> None:

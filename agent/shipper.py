@@ -9,15 +9,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from agent import spool_reader
-from agent.assembly import Assembly, parse
+from agent.assembly import Assembly, Event, parse
+from agent.fraud import Counter
+from agent.seen import Seen, counted
 from agent.spool_reader import Position
 from kemi import spool
+from model.policy import Policy
 from model.settings import Settings
-from state import records
-from state.store import Store, StoreError
+from model.trip import Trip
+from state import fraud, layout, records, trips
+from state.store import Store, StoreAwayError, StoreError
 
 log = logging.getLogger("strowger.agent")
 
@@ -29,6 +34,13 @@ PAUSE = 0.001
 RETRY_EVERY = 0.5
 # Seconds between two looks for old files.
 DISCARD_EVERY = 30.0
+# Seconds between two looks for guards that time has released; calls pass from that moment in any case.
+RELEASE_EVERY = 1.0
+
+
+@lru_cache(maxsize=2)
+def _decoded(record: bytes | None) -> Policy:
+    return layout.decode_policy_record(record)[1] if record is not None else Policy()
 
 
 class _MovedError(Exception):
@@ -41,6 +53,9 @@ class Shipper:
 
     settings: Settings
     stopped: Callable[[], bool]
+    policy_record: Callable[[], bytes | None] = lambda: None
+    "The policy as the snapshot has it, for its guards against fraud."
+    seen: Seen = field(default_factory=Seen)
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within about a second."""
@@ -67,31 +82,85 @@ class Shipper:
     def _follow(self, store: Store) -> None:
         text, calls = records.shipped(store, self.settings.node)
         position, assembly = Position.decode(text), Assembly.restored(self.settings.node, calls)
-        discarded = 0.0
+        policy = self.policy_record()
+        counter = Counter(_decoded(policy), fraud.counted_until(store, self.settings.node))
+        counter.restore(assembly)
+        self.seen.shipped()
+        discarded = released = 0.0
         while not self.stopped():
             batch = spool_reader.read(self.settings.spool, position)
             # Before the events are taken in: a call is given up only after all that was there at that time.
             now = time.time()
             assembly.feed(event for event in map(parse, batch.lines) if event is not None)
+            self.seen.heard(assembly.samples)
             if batch.whole:
                 assembly.close(now)
-            if assembly.changed or batch.position != position:
-                self._ship(store, assembly, position, batch.position)
+            if (record := self.policy_record()) != policy:
+                policy = record
+                counter.use(_decoded(policy), assembly, now)
+            guarded = counter.count(assembly, now)
+            if assembly.changed or assembly.breakers or batch.position != position or guarded:
+                try:
+                    self._ship(store, assembly, position, batch.position, guarded)
+                except StoreAwayError:
+                    self._count_alone(store, assembly, batch.position)
+                    raise
                 position = batch.position
+            if time.monotonic() - released >= RELEASE_EVERY:
+                fraud.release_over(store, now)
+                released = time.monotonic()
             if batch.whole and time.monotonic() - discarded >= DISCARD_EVERY:
                 self._discard(position)
                 discarded = time.monotonic()
             time.sleep(POLL if batch.whole else PAUSE)
 
-    def _ship(self, store: Store, assembly: Assembly, before: Position, after: Position) -> None:
+    def _ship(
+        self, store: Store, assembly: Assembly, before: Position, after: Position, guarded: fraud.Counted | None
+    ) -> None:
+        for event in assembly.breakers:
+            # Before the position moves: told twice it changes nothing.
+            self._tell(store, event)
         calls = {call: assembly.stored(call) if call in assembly.calls else "" for call in assembly.changed}
         if not records.ship(
-            store, self.settings.node, before.encode(), after.encode(), assembly.finished, calls, self.settings.cdr_keep
-        ):
+            store, self.settings.node, before.encode(), after.encode(), assembly.finished, calls,
+            self.settings.cdr_keep, guarded, counted(assembly.samples),
+        ):  # fmt: skip
             raise _MovedError
         assembly.taken()
+
+    def _tell(self, store: Store, event: Event) -> None:
+        node, gateway, shared = self.settings.node, event["gateway"], event.get("shared", True)
+        if event["event"] == "restored":
+            trips.closed(store, node, gateway)
+        elif event["until"] > time.time():
+            trip = Trip(node, gateway, event["at"], event["until"], event["since"], event["failures"])
+            trips.opened(store, trip, shared=shared)
+
+    def _count_alone(self, store: Store, assembly: Assembly, position: Position) -> None:
+        """While Redis is away: what gateways do counts here. All of it is read again for Redis afterwards."""
+        while not self.stopped():
+            self.seen.keep(assembly.samples)
+            assembly.taken()
+            batch = spool_reader.read(self.settings.spool, position)
+            now = time.time()
+            assembly.feed(event for event in map(parse, batch.lines) if event is not None)
+            self.seen.heard(assembly.samples)
+            position = batch.position
+            if batch.whole:
+                assembly.close(now)
+                time.sleep(RETRY_EVERY)
+                if _answers(store):
+                    return
 
     def _discard(self, position: Position) -> None:
         before = time.time() - self.settings.spool_hours * 3600
         for path in spool.discard(self.settings.spool, before, position.done):
             log.info("removed the call records in %s", path)
+
+
+def _answers(store: Store) -> bool:
+    try:
+        store.ping()
+    except StoreError:
+        return False
+    return True

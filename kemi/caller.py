@@ -67,18 +67,31 @@ def numbers_of(facts: CallFacts, trunk: Trunk, steps: list[Step]) -> Numbers:
 def returned(facts: CallFacts, view: View, steps: list[Step]) -> tuple[Trunk, Numbers]:
     """Whence and for whom is a call that comes back from media: of who called before, to a number of the script's."""
     dialling = view.policy.dialling
-    node = handover.node_at(view.policy, facts.source)
-    trunk = view.trunk(facts.source) or (Trunk(node, (), dialling) if node else None)
     steps.append(("returned", facts.origin, f"handed to media {facts.hops} times"))
-    steps.append(("trunk", facts.source, trunk.name if trunk else "none"))
-    if trunk is None:
-        raise Refused(refusals.UNKNOWN_SOURCE)
+    trunk = _back_from_media(facts, view, steps)
     numbers = Numbers(caller=facts.caller, asserted="", callee=normalise(facts.callee, dialling))
     steps.append(("caller", facts.caller, numbers.caller))
     steps.append(("callee", facts.callee, numbers.callee))
     if not is_dialable(numbers.callee):
         raise Refused(refusals.INVALID_NUMBER)
     return trunk, numbers
+
+
+def _back_from_media(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
+    subscribers, subscriber = view.policy.subscribers, view.subscriber(facts.subscriber)
+    if facts.subscriber:
+        # Who proved it before the call was handed over need not do so again.
+        if subscribers is None or subscriber is None or not subscriber.enabled:
+            raise Refused(refusals.NO_SUBSCRIBER)
+        steps.append(("trunk", facts.source, subscribers.trunk.name))
+        steps.append(("subscriber", facts.subscriber, "has proved to be the caller"))
+        return subscribers.trunk
+    node = handover.node_at(view.policy, facts.source)
+    trunk = view.trunk(facts.source) or (Trunk(node, (), view.policy.dialling) if node else None)
+    steps.append(("trunk", facts.source, trunk.name if trunk else "none"))
+    if trunk is None:
+        raise Refused(refusals.UNKNOWN_SOURCE)
+    return trunk
 
 
 def check_lists(facts: CallFacts, trunk: Trunk, numbers: Numbers, view: View, now: float, steps: list[Step]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from kemi import limits, refusals
+from kemi import fraud, limits, refusals
 from kemi.caller import check_lists
 from kemi.gateways import WEIGHTED, escaped, plan_of, planned
 from kemi.outcome import BRANCHES, Live, Numbers, Refused, Relay, Step, ToMedia
@@ -91,6 +91,7 @@ def _to_subscriber(
         return _instead(route, numbers, facts.hops, Reason.UNALLOCATED, refusals.NO_SUBSCRIBER, view, live, now, steps)
     if number := subscriber.forwards.always:
         steps.append(("forward", number, f"of every call to subscriber {name}"))
+        fraud.check_forward(name, number, view, now, steps)
         return forwarded_to(number, numbers, facts, subscriber.name, forwards, view, live, now, steps)
     if subscriber.do_not_disturb:
         steps.append(("subscriber", name, "does not want to be disturbed"))

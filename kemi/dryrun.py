@@ -209,12 +209,9 @@ def _check_address(text: str) -> None:
     ipaddress.ip_address(text)
 
 
-_NOTHING_KNOWN = Snapshot()
-
-
 def outcome(call: PastCall, view: View) -> Outcome:
     """Where ``call`` goes under a policy. Raises ValueError where its text cannot be looked up."""
-    decided = policy.decide(call.facts, view, _NOTHING_KNOWN, call.at).outcome
+    decided = policy.decide(call.facts, view, Snapshot(), call.at).outcome
     if isinstance(decided, policy.Reject):
         return Outcome(f"{decided.refusal.status} {decided.refusal.id}", ())
     app = decided.app if isinstance(decided, policy.ToMedia) else ""

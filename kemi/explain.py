@@ -15,6 +15,7 @@ from kemi.plan import Attempt, Limit, Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Cause, Failure, reason_of
+from model.trip import Trip
 
 # A failure of each class as gateways show it, to tell what it would lead to.
 TYPICAL: dict[str, Failure] = {
@@ -123,6 +124,11 @@ class Snapshot:
     def probe(self, uri: str) -> int:
         """See :class:`kemi.policy.Live`."""
         return self.probed.get(uri, 0)
+
+    def told(self, gateway: str, trip: Trip, now: float) -> Health:
+        """See :class:`kemi.policy.Live`."""
+        self.known[gateway] = breakers.told(self.known.get(gateway, breakers.UNKNOWN), trip, now)
+        return self.known[gateway]
 
     def fail(self, plan: Plan, failure: Failure, began: float, now: float) -> None:
         """Let the plan's attempt, which began at Unix time ``began``, fail at ``now``."""

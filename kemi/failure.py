@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from msgspec import structs
 
+from kemi import fraud, refusals
 from kemi import health as breakers
-from kemi import refusals
 from kemi.destination import forwarded_to, voicemail_plan
 from kemi.health import Health
 from kemi.outcome import BRANCHES, FailureDecision, Live, Numbers, PassOn, Refused, Reject, Retry, Step
@@ -52,9 +52,10 @@ def forwarded(
     if known is None or not number:
         return decision
     steps: list[Step] = [("forward", number, f"of calls to subscriber {known.subscriber} with reason {reason}")]
-    facts = CallFacts(caller=known.caller, callee=number, source=source, hops=known.hops)
+    facts = CallFacts(caller=known.caller, callee=number, source=source, hops=known.hops, subscriber=plan.caller)
     numbers = Numbers(caller=known.caller, asserted=known.asserted, callee=number)
     try:
+        fraud.check_forward(known.subscriber, number, view, now, steps)
         found = forwarded_to(number, numbers, facts, known.subscriber, known.count, view, live, now, steps)
     except Refused as refused:
         steps.append(("forward", number, f"is refused: {refused.refusal.id}"))
@@ -65,7 +66,7 @@ def forwarded(
     left = found.plan.attempts[: BRANCHES - used]
     # The caller's trunk and the route are taken until the call is over.
     both = tuple(dict.fromkeys((*plan.limits, *found.plan.limits)))
-    following = structs.replace(found.plan, attempts=left, used=used, limits=both)
+    following = structs.replace(found.plan, attempts=left, used=used, limits=both, caller=plan.caller)
     return FailureDecision(Retry(following), decision.cause, f"forwarded to {number}", tuple(steps))
 
 
@@ -88,7 +89,7 @@ def to_voicemail(
     if following is None:
         return structs.replace(decision, steps=tuple(steps))
     # The caller's trunk and the route are taken until the call is over.
-    following = structs.replace(following, limits=plan.limits)
+    following = structs.replace(following, limits=plan.limits, caller=plan.caller)
     why = f"{reason}: to app {plan.voicemail.app}"
     return FailureDecision(Retry(following), decision.cause, why, tuple(steps))
 

@@ -9,11 +9,13 @@ from urllib.parse import quote
 
 from msgspec import structs
 
+from kemi import health as breakers
 from kemi import limits, refusals
 from kemi.health import Health
 from kemi.least_cost import Ranking, rated
 from kemi.outcome import Live, Refused, Step
 from kemi.plan import Attempt, Plan, Rated
+from kemi.quality import QUALITY, Judged, rule_of
 from kemi.view import View
 from kemi.weighting import weighted_order
 from model.policy import DEFAULT_BREAKER, Emergency, Gateway, LeastCost, Policy, RetryRule, Route, Strategy
@@ -40,7 +42,7 @@ HALF_OPEN = -1.0
 def plan_of(route: Route, callee: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
     policy, rates = view.policy, NO_RATES
     if route.least_cost is None:
-        gateways = _usable(_ordered(route, live, steps), view, live, now, steps)
+        gateways = _chosen(route, _ordered(route, view, live, now, steps), view, live, now, steps)
     else:
         gateways, rates = _cheapest(route, route.least_cost, callee, view, live, now, steps)
     attempts = _attempts(gateways, route, callee, policy, steps)
@@ -59,7 +61,7 @@ def _cheapest(
         steps += ranking.rest()
         raise Refused(refusals.NO_RATE)
     # Asked for one by one: of the dearer ones behind those that are tried, nobody needs to know how they are.
-    gateways = _usable(ranking.order(steps), view, live, now, steps, least.at_most)
+    gateways = _chosen(route, ranking.order(steps), view, live, now, steps, least.at_most)
     steps += ranking.rest()
     return gateways, rated(ranking, route.gateways, callee, view, now)
 
@@ -101,14 +103,15 @@ def _reachable(names: Iterable[str], view: View, live: Live, now: float, steps: 
         if not gateway.enabled:
             steps.append(("gateway", name, "disabled"))
             continue
-        why, _ = _unusable(gateway, live.health(name), view, live, now)
+        health = _heard(gateway, live.health(name), view, live, now)
+        why, _ = _unusable(gateway, health, view, live, now)
         if why:
             steps.append(("gateway", name, f"{why}, so it comes last"))
         (last if why else free).append(name)
     return free + last
 
 
-def _ordered(route: Route, live: Live, steps: list[Step]) -> tuple[str, ...]:
+def _ordered(route: Route, view: View, live: Live, now: float, steps: list[Step]) -> Iterable[str]:
     if route.strategy is PRIORITY:
         return route.gateways
     if route.strategy is WEIGHTED:
@@ -117,9 +120,27 @@ def _ordered(route: Route, live: Live, steps: list[Step]) -> tuple[str, ...]:
         # In full: the same number leads to the same order when the call is explained.
         steps.append(("draw", repr(draw), f"begins with {order[0]}"))
         return order
+    if route.strategy is QUALITY:
+        return Judged(rule_of(route), view, now, steps).best_first(route.gateways)
     first = live.turn(route.name) % len(route.gateways)
     steps.append(("turn", route.name, f"begins with {route.gateways[first]}"))
     return route.gateways[first:] + route.gateways[:first]
+
+
+def _chosen(
+    route: Route, names: Iterable[str], view: View, live: Live, now: float, steps: list[Step], at_most: int = 0
+) -> list[str]:
+    """Those of ``names`` that may be called, the well before those that are not; see :func:`_usable`."""
+    if route.quality is None:
+        return _usable(names, view, live, now, steps, at_most)
+    judged = Judged(route.quality, view, now, steps)
+    try:
+        return _usable(judged.order(names), view, live, now, steps, at_most)
+    except Refused:
+        if not judged.left_out:
+            raise
+        steps.append(("quality", "left out", f"nobody else is to be called: {', '.join(judged.left_out)}"))
+        return _usable(judged.left_out, view, live, now, steps, at_most)
 
 
 def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: list[Step], at_most: int = 0) -> list[str]:
@@ -127,19 +148,20 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
     usable: list[str] = []
     half_open: list[str] = []
     releases: list[float] = []
-    gateways, drains = view.policy.gateways, view.drains
+    gateways, drains, trips = view.policy.gateways, view.drains, view.breakers
     for name in names:
         gateway = gateways[name]
         if not gateway.enabled:
             steps.append(("gateway", name, "disabled"))
             continue
         health = live.health(name)
-        if health is None and not drains and not gateway.probe:
+        if health is None and not drains and not gateway.probe and not trips:
             # As nearly always.
             usable.append(name)
             if len(usable) == at_most:
                 break
             continue
+        health = _heard(gateway, health, view, live, now)
         why, until = _unusable(gateway, health, view, live, now)
         if until == HALF_OPEN and health is not None:
             # One call at a time begins with it; all others come to it only where everybody else has failed them.
@@ -167,6 +189,18 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
         wait = int(min(releases)) + 1 if releases else refusals.GATEWAYS_DOWN.retry_after
         raise Refused(replace(refusals.GATEWAYS_DOWN, retry_after=wait))
     return usable
+
+
+def _heard(gateway: Gateway, health: Health | None, view: View, live: Live, now: float) -> Health | None:
+    """What is known of a gateway, with what another node says of it where this node goes by that."""
+    trip = view.breakers.get(gateway.name)
+    breaker = gateway.breaker
+    if trip is None or breaker is None or not breaker.shared or not breakers.heeds(health, trip, now):
+        return health
+    if trip.live(now):
+        # Not taken over yet: until then this node may see for itself that the gateway is well.
+        return breakers.told(health or breakers.UNKNOWN, trip, now)
+    return live.told(gateway.name, trip, now)
 
 
 def _unusable(gateway: Gateway, health: Health | None, view: View, live: Live, now: float) -> tuple[str, float]:

@@ -32,7 +32,7 @@ def lines(plan: Plan, call: str, secret: bytes, now: float) -> str:
     assert media is not None
     handed = Handover(
         call=call, app=media.app, args=media.args, caller=media.caller, callee=media.callee, diverted=media.diverted,
-        reason=media.reason, hops=media.hops,
+        reason=media.reason, subscriber=plan.caller, hops=media.hops,
     )  # fmt: skip
     return "".join(f"{name}: {value}\r\n" for name, value in handed.fresh(now).headers(secret))
 
@@ -59,7 +59,8 @@ def returned(
         return facts, refusals.MEDIA_LOOP, str(error)
     except HandoverError as error:
         return facts, refusals.MEDIA_TOKEN, str(error)
-    return replace(facts, caller=proven.caller, asserted="", hops=proven.hops, origin=proven.call), None, ""
+    known = replace(facts, caller=proven.caller, asserted="", hops=proven.hops, origin=proven.call)
+    return replace(known, subscriber=proven.subscriber), None, ""
 
 
 def diverted(plan: Plan, found: Diversion | None, dialling: Dialling) -> tuple[Plan, tuple[tuple[str, str, str], ...]]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from model.causes import Cause, Failure
 from model.policy import Breaker
+from model.trip import Trip
 
 # Seconds after the last failure in which a gateway must be in use and well for it to be forgotten.
 REMEMBERED = 300.0
@@ -45,6 +46,12 @@ class Health:
     "Unix time of the last failure that counted."
     failures: Mapping[str, int] = field(default_factory=dict)
     "Kind of failure to how many there were since the gateway was last healthy."
+    since: float = 0.0
+    "Unix time of the first failure of those that make its score, or that opened the breaker."
+    told: float = 0.0
+    "Unix time of the trip of another node that was taken over last; no trip is taken over twice."
+    teller: str = ""
+    "That node, while the breaker is half-open for its sake."
 
     @property
     def tripped(self) -> bool:
@@ -66,25 +73,29 @@ class Health:
     def expires(self, now: float) -> float:
         """Seconds for which this is worth remembering."""
         failed = max(self.last, self.until) if self.wait else self.last
-        return max(failed + REMEMBERED if failed else 0.0, self.held + 1, self.trial) - now
+        told = max(self.told, self.until) + REMEMBERED if self.told else 0.0
+        return max(failed + REMEMBERED if failed else 0.0, told, self.held + 1, self.trial) - now
 
     def reasons(self) -> str:
         """The failures in words: ``5 time-out, 1 capacity``."""
-        return ", ".join(f"{count} {kind}" for kind, count in self.failures.items()) or "no failure"
+        where = f" on node {self.teller}" if self.teller else ""
+        return (", ".join(f"{count} {kind}" for kind, count in self.failures.items()) or "no failure") + where
 
     def dumps(self) -> str:
         """As text for Kamailio's shared memory."""
         numbers = (self.score, self.wait, self.until, self.passed, self.trial, self.held, self.last)
-        return _encode([*numbers, dict(self.failures)])
+        more = (self.since, self.told, self.teller) if self.since or self.told else ()
+        return _encode([*numbers, dict(self.failures), *more])
 
     @classmethod
     def loads(cls, text: object) -> Health | None:
         """From the text that :meth:`dumps` made; None, which is healthy, for what another version may have left."""
         try:
-            score, wait, until, passed, trial, held, last, failures = json.loads(str(text))
+            score, wait, until, passed, trial, held, last, failures, *more = json.loads(str(text))
+            since, told, teller = more or (0.0, 0.0, "")
             return cls(
                 int(score), float(wait), float(until), int(passed), float(trial), float(held), float(last),
-                {str(kind): int(count) for kind, count in failures.items()},
+                {str(kind): int(count) for kind, count in failures.items()}, float(since), float(told), str(teller),
             )  # fmt: skip
         except (ValueError, TypeError, AttributeError):
             return None
@@ -116,8 +127,10 @@ def failed(health: Health, breaker: Breaker, kind: str, now: float, *, trial: bo
     if health.tripped and not (trial and health.half_open(now)):
         # Of an attempt that began before the breaker opened.
         return health
-    failures = {**health.failures, kind: health.failures.get(kind, 0) + 1}
-    health = replace(health, last=now, failures=failures)
+    before = {} if health.teller else health.failures
+    failures = {**before, kind: before.get(kind, 0) + 1}
+    since = health.since if health.score or health.tripped else now
+    health = replace(health, last=now, failures=failures, since=since, teller="")
     if trial:
         return _opened(health, min(health.wait * 2, breaker.open_max), now) if health.tripped else health
     score = health.score + points
@@ -134,7 +147,8 @@ def passed(health: Health, breaker: Breaker, now: float) -> Health:
         # Another trial has failed or been the last meanwhile.
         return health
     if health.passed + 1 >= breaker.restore:
-        return Health(held=health.held)
+        # What another node told is over, and not to be taken over again.
+        return Health(held=health.held, until=health.until if health.told else 0.0, told=health.told)
     return replace(health, passed=health.passed + 1, trial=0.0)
 
 
@@ -151,3 +165,25 @@ def freed(health: Health) -> Health:
 def held(health: Health, until: float) -> Health:
     """Left alone until Unix time ``until``."""
     return replace(health, held=until)
+
+
+def opened(health: Health, now: float) -> bool:
+    """Whether the failure at Unix time ``now`` has opened the breaker."""
+    return health.wait > 0 and health.last == now and health.until == now + health.wait
+
+
+def heeds(health: Health | None, trip: Trip, now: float) -> bool:
+    """Whether a trip of another node counts: this one has no open breaker of its own, and did not try that out yet."""
+    # A past call that is explained or decided anew knew nothing of what came later.
+    return trip.since <= now and (health is None or (not health.tripped and health.told < trip.at))
+
+
+def told(health: Health, trip: Trip, now: float) -> Health:
+    """With the breaker of another node taken over."""
+    if not heeds(health, trip, now):
+        return health
+    wait = max(trip.until - trip.at, 0.1)
+    return replace(
+        health, score=0, wait=wait, until=trip.until, passed=0, trial=0.0, last=trip.at, failures=trip.failures,
+        since=trip.since, told=trip.at, teller=trip.node,
+    )  # fmt: skip

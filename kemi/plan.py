@@ -140,6 +140,8 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "Set: where the call goes, depending on why these attempts failed; before voicemail."
     limits: tuple[Limit, ...] = ()
     "Those of the call, whichever gateway it goes to."
+    caller: str = ""
+    "The subscriber who has proved to be the caller; empty: none has."
 
     @property
     def attempt(self) -> Attempt:

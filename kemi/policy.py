@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from kemi import limits, refusals
+from kemi import fraud, limits, refusals
 from kemi.caller import check_identity, check_lists, numbers_of, returned, trunk_of
 from kemi.destination import along, charged_to, limited, route_of, to_gateways
 from kemi.failure import (
@@ -86,6 +86,9 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
             outcome = Relay(emergency_plan(emergency, number, view, live, now, steps))
         else:
             check_lists(facts, trunk, numbers, view, now, steps)
+            if view.trips:
+                who = fraud.parties(facts.subscriber, trunk.name, numbers.callers[0])
+                fraud.check(who, numbers.callee, view, now, steps)
             route = route_of(numbers, trunk, view, now, steps)
             prefix = steps[-1][1]
             if route.media is None and not route.subscribers:
@@ -96,6 +99,8 @@ def decide(facts: CallFacts, view: View, live: Live, now: float) -> Decision:
                 # What comes back from media is part of a call that counts already.
                 charged = charged_to(facts.subscriber, view) if facts.subscriber and not facts.hops else ()
                 outcome = limited(outcome, limits.of_call(trunk, route, prefix, charged))
+        if facts.subscriber:
+            outcome = structs.replace(outcome, plan=structs.replace(outcome.plan, caller=facts.subscriber))
     except Refused as refused:
         outcome = Reject(refused.refusal)
     return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "")
@@ -108,7 +113,9 @@ def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: 
     """
     media, used = plan.media, plan.number
     assert media is not None
-    facts = CallFacts(caller=media.caller, callee=user, source=source, hops=media.hops, origin=call)
+    facts = CallFacts(
+        caller=media.caller, callee=user, source=source, hops=media.hops, origin=call, subscriber=plan.caller
+    )
     decision = decide(facts, view, live, now)
     outcome: Retry | Reject = Reject(refusals.GATEWAYS_FAILED)
     if isinstance(decision.outcome, Reject):

@@ -7,6 +7,7 @@ Every line begins with its event, so that a reader finds it again behind one tha
 from __future__ import annotations
 
 from kemi import policy
+from kemi.health import Health
 from kemi.plan import Plan
 from model.call import CallFacts
 from model.causes import Failure
@@ -88,6 +89,24 @@ def failed(
     if isinstance(outcome, policy.Reject):
         return event | {"refusal": outcome.refusal.id, "told": outcome.refusal.status}
     return event
+
+
+def tripped(gateway: str, health: Health, now: float, *, shared: bool) -> Event:
+    """A gateway's breaker opened; ``shared``: other nodes are to know."""
+    return {
+        "event": "tripped",
+        "gateway": gateway,
+        "at": now,
+        "until": health.until,
+        "since": health.since,
+        "failures": health.failures,
+        "shared": shared,
+    }
+
+
+def restored(gateway: str, now: float, *, shared: bool) -> Event:
+    """A gateway's breaker closed."""
+    return {"event": "restored", "gateway": gateway, "at": now, "shared": shared}
 
 
 def cancelled(call: str, rang: float | None, now: float) -> Event:

@@ -22,6 +22,8 @@ NO_SUBSCRIBER = Refusal("no-subscriber", 404, "No Such Subscriber", cause=1)
 SUBSCRIBER_AWAY = Refusal("subscriber-away", 480, "Subscriber Away", cause=20)
 DO_NOT_DISTURB = Refusal("do-not-disturb", 480, "Do Not Disturb", cause=19)
 FORWARD_LOOP = Refusal("forward-loop", 482, "Forwarding Loop", cause=25)
+# RFC 3261 section 21.4.4: not to be repeated. A 503 would have a peer look for another way.
+FRAUD_BLOCKED = Refusal("fraud-blocked", 403, "Call Blocked", cause=21)
 NO_ROUTE = Refusal("no-route", 404, "No Route", cause=3)
 # The number is known, and may be called again when a sheet says otherwise.
 NO_RATE = Refusal("no-rate", 503, "No Rate", cause=3)

@@ -37,6 +37,7 @@ from model.numbers import as_dialled
 from model.policy import Refusal
 from model.settings import Settings
 from model.subscriber import Subscriber
+from model.trip import Trip
 from state.snapshot import NoSnapshotError, shared_reader
 
 # What app_python3 takes for success and failure. Zero would end the cfg's route, None breaks the next message.
@@ -126,7 +127,8 @@ class Handler:
         plan = Plan.loads(KSR.pv.get(PLAN))
         breaker = plan.attempt.breaker
         if _end_trial() and breaker is not None:
-            _change(plan.attempt.gateway, lambda known: health.passed(known, breaker, time.time()))
+            known = _change(plan.attempt.gateway, lambda known: health.passed(known, breaker, time.time()))
+            _tell(plan.attempt, known, time.time(), trial=True)
 
     def on_record(self, _msg: Any, line: str) -> int:
         """A line of the spool, made by kamailio.cfg. Every answered call comes here twice, so this is not guarded."""
@@ -357,7 +359,9 @@ def _rows(table: str) -> Iterator[tuple[str, str]]:
 def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
     now = time.time()
     if not plan.attempt.subscriber:
-        _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
+        known = _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
+        if trial or known.wait:
+            _tell(plan.attempt, known, now, trial=trial)
     if plan.media is not None and failure.status // 100 == 3:
         decision = _redirected(plan, now)
     else:
@@ -507,6 +511,17 @@ def _change(gateway: str, change: Callable[[Health], Health | None]) -> Health:
         KSR.htable.sht_unlock(HEALTH, gateway)
 
 
+def _tell(attempt: Attempt, known: Health, now: float, *, trial: bool) -> None:
+    """Have the agent tell the other nodes, if what happened at Unix time ``now`` opened or closed a breaker."""
+    if attempt.breaker is None:
+        return
+    shared = attempt.breaker.shared
+    if health.opened(known, now):
+        _spooled(records.tripped(attempt.gateway, known, now, shared=shared))
+    elif trial and not known.tripped:
+        _spooled(records.restored(attempt.gateway, now, shared=shared))
+
+
 def _end_cancelled() -> None:
     """A CANCEL that another worker handled overtook this attempt, which therefore was sent nowhere."""
     _record_cancelled()
@@ -535,6 +550,9 @@ class _Live:
     def claim(self, gateway: str, now: float, until: float) -> bool:
         # Looked at again under the lock: no two calls get the same trial.
         return _change(gateway, lambda known: health.claimed(known, now, until)).trial == until
+
+    def told(self, gateway: str, trip: Trip, now: float) -> Health:
+        return _change(gateway, lambda known: health.told(known, trip, now))
 
     def probe(self, uri: str) -> int:
         return int(KSR.htable.sht_get(PROBED, uri) or 0)

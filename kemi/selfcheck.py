@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kemi import handover, policy
+from kemi.health import UNKNOWN, Health
 from kemi.plan import Plan
 from kemi.view import View
 from model.call import CallFacts
@@ -10,6 +11,7 @@ from model.causes import Failure
 from model.entries import Entry, Kind
 from model.policy import Gateway, LeastCost, MediaApp, Policy, Route, Strategy, Trunk, Voicemail
 from model.rates import Rate, Row
+from model.trip import Trip
 from state import layout
 
 
@@ -26,6 +28,9 @@ class _Idle:
 
     def probe(self, uri: str) -> int:
         return 0
+
+    def told(self, gateway: str, trip: Trip, now: float) -> Health:
+        return UNKNOWN
 
     def turn(self, route: str) -> int:
         return 0

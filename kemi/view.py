@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
+from model.fraud import Trip
 from model.policy import Drain, Policy, Route, Trunk
+from model.quality import Figures
 from model.rates import UNIT
 from model.subscriber import Subscriber
-from state import codec, layout
+from model.trip import Trip as OpenBreaker
+from state import codec, figures, layout
 from state.rates import RATES, Sheet
 
 Get = Callable[[bytes], bytes | None]
@@ -59,6 +62,10 @@ class _Index:
     "Lengths of prefixes."
     sheets: dict[str, Sheet]
     "By gateway."
+    trips: dict[str, int]
+    "Guard to how many it refuses."
+    breakers: dict[str, OpenBreaker]
+    "By gateway, those over included."
 
 
 class View:
@@ -97,9 +104,33 @@ class View:
         return self._index.drains
 
     @property
+    def breakers(self) -> dict[str, OpenBreaker]:
+        """Breakers of other nodes that this one goes by, those over included; nearly always there is none."""
+        return self._index.breakers
+
+    def figures(self, window: float, now: float) -> Mapping[str, Figures]:
+        """What was counted of each gateway in the last ``window`` seconds; nothing, if that was told too long ago."""
+        raw = self._get(layout.QUALITY)
+        if raw is None:
+            return {}
+        at, windows = figures.read(raw)
+        return windows.get(window, {}) if 0 <= now - at < window else {}
+
+    @property
     def sheets(self) -> dict[str, Sheet]:
         """The rate sheets by gateway, those of gateways that the policy lacks included."""
         return self._index.sheets
+
+    @property
+    def trips(self) -> dict[str, int]:
+        """The guards that refuse somebody's calls, or did until lately, with how many they are."""
+        return self._index.trips
+
+    def trip(self, field: str) -> Trip | None:
+        """What a guard has of the name under which it counts a call (:meth:`model.fraud.Guard.field`)."""
+        key = layout.trip_key(field)
+        raw = self._get(key)
+        return Trip.decode(raw) if raw is not None else None
 
     def trunk(self, source: str) -> Trunk | None:
         """The trunk that the IP address ``source`` belongs to: the longest matching network."""
@@ -218,6 +249,8 @@ def _compile_index(raw: bytes) -> _Index:
         drains=drains,
         rates=lengths.get(layout.RATED, ()),
         sheets={gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()},
+        trips=data.get("trips", {}),
+        breakers={gateway: OpenBreaker.decode(text) for gateway, text in data.get("breakers", {}).items()},
     )
 
 

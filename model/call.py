@@ -27,4 +27,4 @@ class CallFacts:
     origin: str = ""
     "Id of the call that came back as this one."
     subscriber: str = ""
-    "The subscriber who has proved to be the caller; empty: none has."
+    "The subscriber who has proved to be the caller, maybe before the call was handed to media; empty: none has."

@@ -56,6 +56,8 @@ class Handover:
     "Whom the caller wanted before anybody diverted the call, normalised, as a trusted trunk says; empty: nobody did."
     reason: str = ""
     "Why the call comes to media: :data:`DIRECT`, ``unconditional``, or a value of :class:`model.causes.Reason`."
+    subscriber: str = ""
+    "The subscriber who has proved to be the caller; empty: the call is none's."
     hops: int = 1
     "How often this call has been handed to media, this time included."
     expires: int = 0
@@ -82,6 +84,7 @@ class Handover:
             ("Callee", self.callee),
             ("Diverted", self.diverted),
             ("Reason", self.reason),
+            ("Subscriber", self.subscriber),
             ("Hops", str(self.hops)),
             ("Expires", str(self.expires)),
         )
@@ -99,10 +102,10 @@ class Handover:
         if not hmac.compare_digest(headers[TOKEN].strip().encode(), _mac(secret, fields).encode()):
             raise HandoverForged("the token does not fit the headers: forged, or made with another key")
         *texts, hops, expires = (unquote(value) for _, value in fields)
-        call, app, args, caller, callee, diverted, reason = texts
+        call, app, args, caller, callee, diverted, reason, subscriber = texts
         found = cls(
             call=call, app=app, args=args, caller=caller, callee=callee, diverted=diverted, reason=reason,
-            hops=int(hops), expires=int(expires),
+            subscriber=subscriber, hops=int(hops), expires=int(expires),
         )  # fmt: skip
         if now > found.expires:
             raise HandoverError("the token has expired: the call came late, or the clocks differ")

@@ -9,9 +9,11 @@ from enum import StrEnum
 from functools import lru_cache
 
 from model.causes import Failure, Reason, classify, hangup_cause
+from model.fraud import Guard
 from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
+from model.quality import Quality
 
 
 class Strategy(StrEnum):
@@ -25,6 +27,8 @@ class Strategy(StrEnum):
     "Drawn for each call, each gateway with the odds of its weight."
     LEAST_COST = "least_cost"
     "By the price of a minute in the gateways' rate sheets, the cheapest first."
+    QUALITY = "quality"
+    "By how well the gateways carry calls, the best first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ class Breaker:
     "Seconds that are not exceeded by that."
     penalties: Mapping[str, int] = field(default_factory=lambda: dict(PENALTIES), hash=False)
     "Kind of failure to its points."
+    shared: bool = True
+    "Whether the other nodes are told that it opened here, and this one listens to them."
 
 
 DEFAULT_BREAKER = Breaker()
@@ -264,6 +270,8 @@ class Route:
     "Set: the rewritten number is a subscriber, whose phones are called; it has no gateways."
     limits: Limits | None = None
     "Of calls that take it; None: none."
+    quality: Quality | None = None
+    "What its gateways' figures change in their order; None: nothing."
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,3 +338,4 @@ class Policy:
     "Other currency to what one of it is worth in that one (:mod:`model.rates`)."
     subscribers: Subscribers | None = None
     "None: nobody may register."
+    fraud: tuple[Guard, ...] = ()

@@ -91,6 +91,9 @@ class CallRecord:
     limits: tuple[str, ...] = ()
     "Those under which it counted at some time: ``trunk:office``, ``gateway:carrier-a``."
 
+    fraud: str = ""
+    "By which guard it was refused, as :class:`model.fraud.Guard` names what it counts; empty: by none."
+
     @property
     def gateway(self) -> str:
         """The last one tried; empty where none was."""

@@ -25,6 +25,8 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     yield from _emergency(shaped, tree)
     yield from _weights(shaped)
     yield from _least_cost(shaped, tree)
+    yield from _guards(shaped, tree)
+    yield from _quality(shaped)
     yield from _narrowings(shaped, tree)
     yield from _prefixes(shaped, tree)
 
@@ -137,6 +139,24 @@ def _least_cost(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
         yield Finding(("exchange", document.currency), "is the file's own currency")
 
 
+def _guards(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    given = isinstance(tree.value, dict) and "currency" in tree.value
+    for name, guard in shaped.document.fraud.items():
+        if guard.cost is not None and not given:
+            yield Finding(("fraud", name, "cost"), "needs 'currency' at the top of the file")
+        if guard.per == "subscriber" and not _has_subscribers(tree):
+            yield Finding(("fraud", name, "per"), "there are no subscribers: write 'subscribers' at the top")
+
+
+def _quality(shaped: Shaped) -> Iterator[Finding]:
+    for number, route in _routes(shaped):
+        quality = route.quality
+        if quality is None or route.strategy == "quality":
+            continue
+        if not (quality.asr or quality.acd or quality.pdd):
+            yield Finding(("routes", number, "quality"), "holds nobody back: give 'asr', 'acd' or 'pdd'")
+
+
 def _narrowings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     known, tags = _names(tree, "trunks"), _tags(tree)
     known += (SUBSCRIBERS,) if _has_subscribers(tree) else ()
@@ -206,6 +226,12 @@ def _prefixes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
         # Without the plan there is no telling what the prefixes mean; what is wrong with it is said already.
         return
     plan = resolve.default_dialling(document)
+    for name, guard in document.fraud.items():
+        for index, text in enumerate(guard.prefixes):
+            try:
+                resolve.prefix(text, plan)
+            except ValueError as error:
+                yield Finding(("fraud", name, "prefixes", index), str(error))
     # Of each beginning, the route after which no other can be reached.
     seen: dict[str, tuple[str, Path]] = {}
     for number, route in _routes(shaped):

@@ -122,6 +122,7 @@ def _written(value: Policy | Part) -> dict[str, Any]:
             # Those are parts of their own.
             del data["trunks"], data["gateways"]
             data["default_dialling"] = data.pop("dialling")
+            data["fraud"] = {guard.pop("name"): guard for guard in data["fraud"]}
             data["exchange"] = {currency: amount_text(worth) for currency, worth in value.exchange.items()}
         case Trunk():
             data["anonymous"] = "accept" if value.anonymous else "reject"

@@ -22,9 +22,11 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from model.fraud import MEASURES
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
 from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Subscribers, Voicemail
+from model.quality import SLOT, WINDOW_MAX, Quality
 from model.rates import CURRENCY
 from policyfile import values
 from policyfile.patterns import check_replacement
@@ -47,6 +49,7 @@ MAX_ATTEMPTS = 10
 NARROWING = ("callers", "trunks", "tags", "times")
 
 _WINDOW = Window(zone="")
+_QUALITY = Quality()
 
 T = TypeVar("T")
 Listed = Annotated[tuple[T, ...], Field(strict=False)]
@@ -310,6 +313,11 @@ class BreakerSection(Section):
         description="Points of a kind of failure, where they are to be others: `transport` could not be sent, "
         "`time-out` nothing came in time, `server-fault` and `capacity` are causes.",
     )
+    shared: bool = Field(
+        default=DEFAULT_BREAKER.shared,
+        description="Other nodes are told when it opens on one, and leave the gateway out as well, unless they see for "
+        "themselves that it is there ([gateways.md](gateways.md#one-node-tells-the-others)).",
+    )
 
     @model_validator(mode="after")
     def _can_trip(self) -> Self:
@@ -468,6 +476,88 @@ class WindowSection(Section):
         return self
 
 
+class PercentBounds(Section):
+    """Shares in percent from which on a gateway is held back: a figure that is lower counts against it."""
+
+    warn: Annotated[float, PlainValidator(values.read_percent), Shown("percent")] = Field(
+        default=0.0, description="Below it, the gateway comes behind those without anything against them."
+    )
+    critical: Annotated[float, PlainValidator(values.read_percent), Shown("percent")] = Field(
+        default=0.0, description="Below it, the gateway comes last or is left out."
+    )
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        return _in_order(self, self.warn, self.critical, worse=-1)
+
+
+class ShortestBounds(Section):
+    """Durations from which on a gateway is held back: a figure that is shorter counts against it."""
+
+    warn: Annotated[float, _duration(0.1, 3600)] | None = Field(
+        default=None, description="Below it, the gateway comes behind those without anything against them."
+    )
+    critical: Annotated[float, _duration(0.1, 3600)] | None = Field(
+        default=None, description="Below it, the gateway comes last or is left out."
+    )
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        return _in_order(self, self.warn, self.critical, worse=-1)
+
+
+class LongestBounds(Section):
+    """Durations from which on a gateway is held back: a figure that is longer counts against it."""
+
+    warn: Annotated[float, _duration(0.1, 180)] | None = Field(
+        default=None, description="Above it, the gateway comes behind those without anything against them."
+    )
+    critical: Annotated[float, _duration(0.1, 180)] | None = Field(
+        default=None, description="Above it, the gateway comes last or is left out."
+    )
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        return _in_order(self, self.warn, self.critical, worse=1)
+
+
+B = TypeVar("B", bound=Section)
+
+
+def _in_order(bounds: B, warn: float | None, critical: float | None, *, worse: int) -> B:
+    if not warn and not critical:
+        raise ValueError("holds nobody back: give 'warn', 'critical' or both")
+    if warn and critical and (critical - warn) * worse <= 0:
+        raise ValueError(f"'critical' should be {'longer' if worse > 0 else 'less'} than 'warn'")
+    return bounds
+
+
+class QualitySection(Section):
+    """Which figures of a gateway hold it back ([gateways.md](gateways.md#quality)).
+
+    Each is judged once it has `min_samples`. The worst decides, and among gateways alike the strategy's order stands.
+    """
+
+    window: Annotated[float, _duration(SLOT, WINDOW_MAX)] = Field(
+        default=_QUALITY.window, description="The figures are those of the last so long, of all nodes together."
+    )
+    min_samples: int = Field(
+        default=_QUALITY.min_samples,
+        ge=1,
+        le=100_000,
+        description="With fewer attempts (of `acd`: calls that ended; of `pdd`: attempts that rang) nothing is held "
+        "against a gateway.",
+    )
+    asr: PercentBounds | None = Field(default=None, description="Share of the attempts that are answered.")
+    acd: ShortestBounds | None = Field(default=None, description="Average duration of the answered calls.")
+    pdd: LongestBounds | None = Field(default=None, description="Average time from the INVITE until something rings.")
+    critical: Literal["last", "left_out"] = Field(
+        default="last",
+        description="What becomes of a gateway with a critical figure. One that is `left_out` is tried after all where "
+        "nobody else may be called.",
+    )
+
+
 class RouteSection(Section):
     """What happens to the numbers that begin with one of its prefixes. The longest prefix of all wins.
 
@@ -513,11 +603,12 @@ class RouteSection(Section):
         default=(), min_length=1, description="Only for calls by a trunk that has every one of these tags."
     )
     times: Listed[WindowSection] = Field(default=(), min_length=1, description="Only at these times.")
-    strategy: Literal["priority", "alternate", "weighted", "least_cost"] = Field(
+    strategy: Literal["priority", "alternate", "weighted", "least_cost", "quality"] = Field(
         default="priority",
         description="`priority`: as listed; `alternate`: each call begins one gateway further than the last; "
         "`weighted`: drawn for each call, with the odds of `weights`; `least_cost`: the cheapest first, by their "
-        "[rate sheets](rates.md). With `media` it is `weighted` unless given.",
+        "[rate sheets](rates.md); `quality`: the best first, by [their figures](gateways.md#quality). With `media` it "
+        "is `weighted` unless given.",
     )
     weights: Annotated[
         dict[Name, Annotated[int, Field(ge=0, le=1000)]], Shown("mapping of gateway to number, 0 to 1000")
@@ -564,6 +655,9 @@ class RouteSection(Section):
         description="Ringing for this long, the call counts as unanswered: `20s` sends it to `voicemail` then.",
     )
     limits: RouteLimitsSection | None = Field(default=None, description="Of calls that take this route.")
+    quality: QualitySection | None = Field(
+        default=None, description="Gateways that carry calls badly are held back, whatever the strategy."
+    )
 
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:
@@ -574,7 +668,9 @@ class RouteSection(Section):
             raise ValueError(f"needs one of 'gateways', 'media', 'subscribers' and 'reject'{both}")
         if self.media is not None and self.strategy == "least_cost":
             raise ValueError("media nodes cost nothing, so 'least_cost' means nothing in a route with 'media'")
-        apart = {"strategy", "weights", "max_attempts", "retry"} & self.model_fields_set
+        if self.media is not None and (self.strategy == "quality" or self.quality is not None):
+            raise ValueError("media nodes have no figures, so 'quality' means nothing in a route with 'media'")
+        apart = {"strategy", "weights", "max_attempts", "retry", "quality"} & self.model_fields_set
         if self.subscribers and apart:
             raise ValueError(f"a subscriber's phones are called all at once, so '{min(apart)}' means nothing here")
         if self.media is not None and "weights" in self.model_fields_set:
@@ -599,6 +695,86 @@ class EmergencySection(Section):
     rewrite: Rewrite = Field(
         default=Rewrite(), description="Change of the number. That of the gateway is not made for these calls."
     )
+
+
+class ThresholdSection(Section):
+    """Counts within the guard's time at which something happens."""
+
+    warn: int | None = Field(default=None, ge=1, le=1_000_000, description="An event tells of it, once in that time.")
+    block: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Calls that the guard counts are refused from then on."
+    )
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        return _rising(self, self.warn, self.block)
+
+
+class CostSection(Section):
+    """What calls cost within the guard's time, in the file's `currency`, at which something happens."""
+
+    warn: Annotated[int | None, PlainValidator(values.read_amount), Shown("amount")] = Field(
+        default=None, description="An event tells of it, once in that time."
+    )
+    block: Annotated[int | None, PlainValidator(values.read_amount), Shown("amount")] = Field(
+        default=None, description="Calls that the guard counts are refused from then on."
+    )
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        return _rising(self, self.warn, self.block)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def _rising(section: S, warn: int | None, block: int | None) -> S:
+    if warn is None and block is None:
+        raise ValueError("guards nothing: give 'warn', 'block' or both")
+    if warn is not None and block is not None and warn >= block:
+        raise ValueError("'warn' is not lower than 'block'")
+    return section
+
+
+class GuardSection(Section):
+    """Who calls how much, and when that is too much ([fraud.md](fraud.md)). Emergency calls are never counted."""
+
+    per: Literal["subscriber", "trunk", "caller"] = Field(
+        description="Who is counted, each by themselves: subscribers who proved who they are, trunks, or the numbers "
+        "of callers."
+    )
+    prefixes: Listed[Annotated[str, PlainValidator(values.read_prefix), Shown("beginning of a number")]] = Field(
+        default=("",), min_length=1, max_length=1000,
+        description="Beginnings of the called numbers that count, as in a route. Otherwise all do.",
+    )  # fmt: skip
+    each: Literal["prefix"] | None = Field(
+        default=None, description="`prefix`: each of `prefixes` is counted, and blocked, by itself; the longest counts."
+    )
+    within: Annotated[float, _duration(60, 7 * 86400)] = Field(
+        default=86400.0, description="How long what was counted counts: a window that slides."
+    )
+    block_for: Annotated[float, _duration(0, 30 * 86400)] = Field(
+        default=0.0, description="How long calls are refused; `0`: until somebody releases them."
+    )
+    calls: ThresholdSection | None = Field(default=None, description="Calls, answered or not.")
+    minutes: ThresholdSection | None = Field(
+        default=None, description="Minutes from answers on, those of calls that still run included."
+    )
+    destinations: ThresholdSection | None = Field(default=None, description="Different numbers that were called.")
+    sequential: ThresholdSection | None = Field(
+        default=None, description="Numbers that follow upon one another: the longest run of those that were called."
+    )
+    cost: CostSection | None = Field(
+        default=None, description="What calls cost, where gateways have [rates](rates.md), running calls included."
+    )
+
+    @model_validator(mode="after")
+    def _guards_something(self) -> Self:
+        if not any(getattr(self, measure) for measure in MEASURES):
+            raise ValueError(f"guards nothing: give one of {', '.join(MEASURES)}")
+        if self.each and "" in self.prefixes:
+            raise ValueError("'each: prefix' needs 'prefixes', without 'default'")
+        return self
 
 
 class Document(Section):
@@ -631,6 +807,7 @@ class Document(Section):
     emergency: EmergencySection | None = Field(
         default=None, description="Which calls are emergency calls, and where they go."
     )
+    fraud: dict[Name, GuardSection] = Field(default={}, description="Guards against toll fraud, by name.")
     currency: Annotated[str, _matching(CURRENCY, "a currency: three capital letters"), Shown("currency")] = Field(
         default=_POLICY.currency,
         description="In which prices are compared, as in `USD`. Needed where a route has `strategy: least_cost`.",

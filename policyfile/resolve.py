@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from model.fraud import MEASURES, MINUTE, Guard, Threshold, amount
 from model.limits import PREFIX, Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
 from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
@@ -26,6 +27,7 @@ from model.policy import (
     Trunk,
     Voicemail,
 )
+from model.quality import Bounds, Quality
 from policyfile import document as written
 from policyfile.problems import quoted
 
@@ -51,6 +53,7 @@ def policy_of(document: written.Document) -> Policy:
         currency=document.currency,
         exchange=dict(document.exchange),
         subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
+        fraud=tuple(_guard(name, guard, default) for name, guard in document.fraud.items()),
     )
 
 
@@ -110,6 +113,26 @@ def _subscribers(
     )
 
 
+def _guard(name: str, guard: written.GuardSection, plan: Dialling) -> Guard:
+    sections = {measure: section for measure in MEASURES if (section := getattr(guard, measure)) is not None}
+    return Guard(
+        name=name,
+        per=guard.per,
+        measures={measure: _threshold(measure, section) for measure, section in sections.items()},
+        prefixes=tuple(dict.fromkeys(prefix(text, plan) for text in guard.prefixes)),
+        each=guard.each is not None,
+        within=int(guard.within),
+        block_for=int(guard.block_for),
+    )
+
+
+def _threshold(measure: str, section: written.ThresholdSection | written.CostSection) -> Threshold:
+    counts = (section.warn or 0, section.block or 0)
+    if measure == "cost":
+        return Threshold(*map(amount, counts))
+    return Threshold(*(count * (MINUTE if measure == "minutes" else 1) for count in counts))
+
+
 def _emergency(emergency: written.EmergencySection) -> Emergency:
     return Emergency(emergency.numbers, emergency.gateways, _rewrite(emergency.rewrite))
 
@@ -159,6 +182,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
     weights = route.weights if media is None else media_weights
     given = route.model_fields_set
     strategy = Strategy.WEIGHTED if media is not None and "strategy" not in given else Strategy(route.strategy)
+    by_quality = strategy is Strategy.QUALITY
     return Route(
         name=route.name,
         prefixes=tuple(prefix(text, plan) for text in route.prefixes),
@@ -177,7 +201,16 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         least_cost=_least_cost(route) if strategy is Strategy.LEAST_COST else None,
         subscribers=route.subscribers,
         limits=_limits(route.limits),
+        quality=_quality(route.quality or written.QualitySection()) if route.quality or by_quality else None,
     )
+
+
+def _quality(quality: written.QualitySection) -> Quality:
+    asr, acd, pdd = (
+        Bounds(bounds.warn or 0.0, bounds.critical or 0.0) if bounds is not None else Bounds()
+        for bounds in (quality.asr, quality.acd, quality.pdd)
+    )
+    return Quality(quality.window, quality.min_samples, asr, acd, pdd, quality.critical)
 
 
 def _least_cost(route: written.RouteSection) -> LeastCost:

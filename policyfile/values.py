@@ -258,6 +258,13 @@ def read_amount(value: object) -> int:
     return amount
 
 
+def read_percent(value: object) -> float:
+    """A share in percent, above 0 and at most 100."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 100:
+        raise ValueError("should be a number of percent, above 0 and at most 100")
+    return float(value)
+
+
 def read_zone(value: object) -> str:
     """The name of a time zone that this machine knows."""
     name = text(value)

@@ -21,8 +21,12 @@ DRAINS = f"{_TAG}:drains"
 "Hash: gateway to its drain as JSON."
 SUBSCRIBERS = f"{_TAG}:subscribers"
 "Hash: subscriber to what is known of them as JSON (model/subscriber.py); no password, but hashes as good as one."
+BREAKERS = f"{_TAG}:breakers"
+"Hash: `node/gateway` to the breaker that opened there (JSON, see model/trip.py)."
+ADOPTED = f"{_TAG}:breakers:adopted"
+"Hash: `node/gateway` to the breaker of another node that this one goes by (JSON)."
 CHANGES = f"{_TAG}:changes"
-"Stream of changes, their numbers as ids: op (put, del, import, policy, drain, unrate, subscriber), field, value."
+"Stream of changes, their numbers as ids: op (see state.store.Change), field, value."
 PREFIXES = f"{_TAG}:prefixes"
 "Hash: imported route prefix to the name of a route of the policy."
 PREFIX_ROUTES = f"{_TAG}:prefix-routes"
@@ -47,6 +51,13 @@ APPLIED = f"{_TAG}:applied"
 RECORDS = f"{_TAG}:cdr"
 "Stream of the records of calls that are over, of all nodes: record (JSON, see model/record.py)."
 
+TRIPS = f"{_TAG}:fraud:trips"
+"Hash: guard/prefix/who (model/fraud.py) to the trip for which their calls are refused (JSON)."
+TRIPS_PAST = f"{_TAG}:fraud:past"
+"Stream of warnings, blocks and releases: kind, at (Unix time), data (the trip as JSON)."
+GUARDED = f"{_TAG}:fraud:known"
+"Sorted set: what guards count by the Unix time in milliseconds at which it is forgotten."
+
 LIMITS = f"{_TAG}:limits"
 "Hash: run (run_id of this Redis), since (Unix time in milliseconds at which a node first saw it)."
 LIMIT_NODES = f"{_TAG}:limits:nodes"
@@ -65,6 +76,21 @@ def rates(gateway: str) -> str:
     return f"{_TAG}:rates:{gateway}"
 
 
+def fraud_counts(name: str) -> str:
+    """Key of a hash: what a guard counts of somebody in each stretch of its window (state/fraud.py); it expires."""
+    return f"{_TAG}:fraud:counts:{name}"
+
+
+def fraud_numbers(name: str) -> str:
+    """Key of a sorted set: the numbers that were called, by the Unix time in milliseconds; it expires."""
+    return f"{_TAG}:fraud:numbers:{name}"
+
+
+def fraud_until(node: str) -> str:
+    """Key of the Unix time up to which guards have counted a node's running calls."""
+    return f"{_TAG}:fraud:until:{node}"
+
+
 def limit_leases(name: str) -> str:
     """Key of a sorted set: `node/call` of each call under a limit, by the Unix time in ms at which that ends."""
     return f"{_TAG}:limits:calls:{name}"
@@ -78,6 +104,11 @@ def limit_starts(name: str) -> str:
 def limit_refusals(minute: int) -> str:
     """Key of a hash: what each limit refused in a minute, counted from 1970, by the key of its leases; it expires."""
     return f"{_TAG}:limits:refused:{minute}"
+
+
+def quality(slot: int) -> str:
+    """Key of a hash: what was counted of gateways in a slot (see model/quality.py): `gateway:what`; it expires."""
+    return f"{_TAG}:quality:{slot}"
 
 
 def spool(node: str) -> str:

@@ -6,13 +6,15 @@ A snapshot is a sorted map of bytes. Four single records, then one record for ea
 ``meta``              schema, generation and seq of the Redis state that it copies (JSON)
 ``policy``            version and policy without routes (JSON)
 ``index``             lengths in use for each table of prefixes, the User-Agent entries, the drained gateways, the
-                      gateways with a rate sheet (JSON)
+                      gateways with a rate sheet, other nodes' breakers, the windows of routes that go by quality (JSON)
 ``r`` + prefix        the routes with that prefix, in the policy's order (JSON), or, where the prefix was imported,
                       ``@`` and the name of a route
 ``n`` + name          a route (JSON), for imported prefixes
 ``e`` + kind:value    an entry (JSON)
 ``$`` + prefix        the rates of all gateways for that prefix (packed, see :mod:`state.rates`)
 ``subscriber:`` name  a subscriber (JSON)
+``fraud:`` name       a guard that refuses somebody's calls (JSON)
+``quality``           figures of gateways for the windows of routes (JSON, see :mod:`state.figures`); it may be missing
 ====================  =====================================================================
 
 A longest-prefix search asks only for the lengths in use, longest first, so it costs as many look-ups as there are
@@ -26,6 +28,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from model.entries import Entry, Kind
 from model.policy import Policy, Route
@@ -39,8 +42,11 @@ ROUTE = b"r"
 "How the keys of routes begin."
 ENTRY = b"e"
 "How the keys of entries begin."
+QUALITY = b"quality"
 SUBSCRIBER = b"subscriber:"
 "How the keys of subscribers begin."
+TRIP = b"fraud:"
+"How the keys of guards begin that refuse somebody's calls."
 NAMED = b"n"
 "How the keys begin under which routes stand by name."
 REFERENCE = b"@"
@@ -99,6 +105,11 @@ def subscriber_key(name: str) -> bytes:
     return SUBSCRIBER + name.encode()
 
 
+def trip_key(field: str) -> bytes:
+    """The key of a guard that refuses somebody's calls, by the name of what it counts."""
+    return TRIP + field.encode()
+
+
 def network_table(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
     """The table of prefix lengths that a source network belongs to; the two families are kept apart."""
     return f"source{network.version}"
@@ -115,6 +126,12 @@ class Index:
     "Gateway to its drain as JSON text; here, as each call reads the index anyway."
     sheets: dict[str, Sheet] = field(default_factory=dict)
     "By gateway."
+    trips: Counter[str] = field(default_factory=Counter)
+    "Guard to how many it refuses calls of."
+    breakers: dict[str, str] = field(default_factory=dict)
+    "Gateway to another node's breaker that this node goes by, as JSON text."
+    windows: list[float] = field(default_factory=list)
+    "Seconds: those of routes that go by quality."
 
     def add(self, kind: Kind, value: str) -> None:
         """Count an entry in that was not there before."""
@@ -147,6 +164,13 @@ class Index:
         """Count the record of rates under ``key`` in or out."""
         self._count(RATED, len(key) - len(RATES), by)
 
+    def count_trip(self, field: str, by: int = 1) -> None:
+        """Count in or out that a guard refuses somebody's calls."""
+        guard = field.partition("/")[0]
+        self.trips[guard] += by
+        if not self.trips[guard]:
+            del self.trips[guard]
+
     def _count(self, name: str, length: int, by: int) -> None:
         table = self.lengths.setdefault(name, Counter())
         table[length] += by
@@ -158,9 +182,15 @@ class Index:
     def encode(self) -> bytes:
         """As stored."""
         lengths = {table: {str(length): n for length, n in count.items()} for table, count in self.lengths.items()}
-        data = {"lengths": lengths, "user_agents": sorted(self.user_agents), "drains": self.drains}
+        data: dict[str, Any] = {"lengths": lengths, "user_agents": sorted(self.user_agents), "drains": self.drains}
         if self.sheets:
             data["sheets"] = self.sheets
+        if self.trips:
+            data["trips"] = self.trips
+        if self.breakers:
+            data["breakers"] = self.breakers
+        if self.windows:
+            data["windows"] = self.windows
         return json.dumps(data).encode()
 
     @classmethod
@@ -171,7 +201,8 @@ class Index:
             table: Counter({int(length): n for length, n in count.items()}) for table, count in data["lengths"].items()
         }
         sheets = {gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()}
-        return cls(lengths, set(data["user_agents"]), data.get("drains", {}), sheets)
+        parts = Counter(data.get("trips", {})), data.get("breakers", {}), data.get("windows", [])
+        return cls(lengths, set(data["user_agents"]), data.get("drains", {}), sheets, *parts)
 
 
 def _place(kind: Kind, value: str) -> tuple[str, int] | None:

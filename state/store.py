@@ -75,12 +75,13 @@ class Change:
 
     seq: int
     op: str
-    "``put``, ``del``, ``import``, ``policy``, ``drain``, ``unrate`` or ``subscriber``."
+    "``put``, ``del``, ``import``, ``policy``, ``drain``, ``unrate``, ``subscriber`` or ``trip``."
     field: str = ""
     "Of an entry; or the id of an import."
     value: str = ""
     """Of an entry; what an import does (JSON, see :mod:`state.bulk`); a gateway and its drain, empty if it ends (JSON);
-    a gateway whose rate sheet goes; a subscriber's name and the subscriber, empty if there is none any more (JSON)."""
+    a gateway whose rate sheet goes; a subscriber's name and the subscriber, empty if there is none any more (JSON); the
+    name of what a guard counts and its trip, empty if it is released (JSON)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from devswitch.rtp.clock import Ticker
 from devswitch.rtp.dtmf import DIGITS, DigitReceiver, DigitSender
 from devswitch.rtp.jitter import JitterBuffer
 from devswitch.rtp.parameters import StreamParameters
+from devswitch.rtp.peer import Peer
 
 _HEADER = struct.Struct("!BBHII")
 VERSION = 0x80
@@ -41,7 +42,7 @@ class RtpStream:
         self._socket, self._ticker = sock, ticker
         self._pull, self._push, self._on_digit = pull, push, on_digit
         self._stream: StreamParameters | None = None
-        self._remote = ("", 0)
+        self._peer = Peer(("", 0))
         self._jitter, self._receiver = JitterBuffer(), DigitReceiver()
         self._ssrc, self._sequence = random.getrandbits(32), random.getrandbits(16)
         self._timestamp = random.getrandbits(31)
@@ -56,7 +57,7 @@ class RtpStream:
             asyncio.get_running_loop().add_reader(self._socket, self._readable)
             self._ticker.add(self)
         if self._stream is None or (self._stream.host, self._stream.port) != (stream.host, stream.port):
-            self._remote = (stream.host, stream.port)
+            self._peer = Peer((stream.host, stream.port))
         self._stream = stream
 
     def close(self) -> None:
@@ -111,7 +112,7 @@ class RtpStream:
         header = _HEADER.pack(VERSION, payload_type | marker, self._sequence, timestamp, self._ssrc)
         # A full buffer or a peer that is gone (ICMP): as good as a lost packet.
         with contextlib.suppress(OSError):
-            self._socket.sendto(header + payload, self._remote)
+            self._socket.sendto(header + payload, self._peer.address)
 
     def _readable(self) -> None:
         for _ in range(BURST):
@@ -130,10 +131,8 @@ class RtpStream:
             return
         _, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
         payload_type = second & 0x7F
-        if payload_type not in (stream.events, *g711.SILENCE):
+        if payload_type not in (stream.events, *g711.SILENCE) or not self._peer.takes(source):
             return
-        # Symmetric RTP: who is behind NAT is where its packets come from, not where its SDP says.
-        self._remote = source
         if ssrc != self._heard_ssrc:
             self._jitter.restart()
             self._heard_ssrc = ssrc

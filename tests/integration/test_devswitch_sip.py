@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from console.sipp import CallResult, SippGateway, place_calls, render
 from devswitch.audio import g711, tones, wav
 from devswitch.audio.recorder import Recorder
 from devswitch.audio.sources import Player
-from devswitch.leg import FRAME_SECONDS, Frame, Leg, LegEnded
+from devswitch.leg import FRAME, FRAME_SECONDS, Frame, Leg, LegEnded
 from devswitch.sip import sdp
 from devswitch.sip.endpoint import Endpoint
 from devswitch.sip.incoming import IncomingCall
@@ -613,6 +614,11 @@ def replied(raw: Raw, request: Request, status: int, *, tag: str = "b", body: st
     raw.send(bytes(reply))
 
 
+def rtp(payload_type: int, number: int, ssrc: bytes, payload: bytes) -> bytes:
+    """The packet of that number, 20 ms after the one before."""
+    return struct.pack("!BBHI4s", 0x80, payload_type, number, number * FRAME, ssrc) + payload
+
+
 async def next_request(raw: Raw, method: str) -> Request:
     found = await raw.receive()
     assert isinstance(found, Request), found
@@ -682,6 +688,35 @@ class TestCallsToRawSip:
                 nat.sendto(bytes([0x80, 0]) + bytes(10) + b"\xff" * 160, ("127.0.0.1", port))
                 data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(nat, 2048), TIMEOUT)
             assert (len(data), data[0], data[1] & 0x7F) == (172, 0x80, 0)
+
+        with_raw(test)
+
+    def test_who_sends_to_a_port_of_a_call_that_is_forgotten_is_not_heard(self) -> None:
+        async def test(switch: Switch, raw: Raw) -> None:
+            call, invite = await invited(raw, switch)
+            ear, digits = Ear(), list[str]()
+            call.sinks.append(ear)
+            call.on_digit = lambda digit, _: digits.append(digit)
+            offers = SDP.format("0 101") + "a=rtpmap:101 telephone-event/8000\r\n"
+            with (
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as forgotten,
+            ):
+                peer.bind(("127.0.0.1", 0))
+                replied(raw, invite, 200, body=offers.replace("4000", str(peer.getsockname()[1])))
+                await call.answered()
+                to = ("127.0.0.1", sdp.parse(invite.body).audio().port)
+                sound = g711.encode(tones.render("%(1000,0,440)"), g711.ULAW)
+                for at in range(500):
+                    peer.sendto(rtp(0, at, b"peer", sound[at % 50 * FRAME :][:FRAME]), to)
+                    forgotten.sendto(rtp(0, at, b"gone", b"\x80" * FRAME), to)
+                    # The # that ends what its caller says.
+                    forgotten.sendto(rtp(101, at, b"gone", b"\x0b\x8a\x03\x20"), to)
+                    await asyncio.sleep(FRAME_SECONDS)
+                    if ear.hears(440):
+                        break
+            assert ear.hears(440)
+            assert digits == []
 
         with_raw(test)
 

@@ -206,7 +206,7 @@ def unsettled(place: Site, phone: Callers, mailbox: Mailbox) -> list[str]:
     store, found = place.store, []
     messages = all_messages(store)
     times = Counter(stored.message.caller for stored in messages)
-    found += [f"{call.number} has no message: {call.why}, {call.hits}" for call in phone.calls
+    found += [f"{call.number} has no message: {call.why}, heard {call.heard}, {call.hits}" for call in phone.calls
               if call.is_owed(SURELY) and not times[call.number]]  # fmt: skip
     for name in ("incoming", "pending"):
         found += [f"in {name}: {entry}" for entry in os.listdir(store.folder / name)]
@@ -341,8 +341,8 @@ def test_no_message_is_lost_whatever_dies(
         found = [] if left else wrong(place, phone, mailbox)
     with capsys.disabled():
         print(report(place, phone, kills, mailbox, seconds))
-    assert not left, f"{len(left)} things are not settled:\n" + "\n".join(left[:40]) + place.logs()
-    assert not found, f"{len(found)} things are wrong:\n" + "\n".join(found[:40])
+    assert not left, f"seed {seed}: {len(left)} things are not settled:\n" + "\n".join([*left[:40], place.logs()])
+    assert not found, f"seed {seed}: {len(found)} things are wrong:\n" + "\n".join(found[:40])
     assert phone.left >= MESSAGES
     for kind in KINDS:
         assert sum(1 for kill in kills if kill.kind == kind and kill.calls) >= TIMES, f"{kind} was not killed in a call"

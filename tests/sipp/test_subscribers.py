@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ from harness.load import until
 from harness.node import GB, Node, at
 from harness.raw import Endpoint, reply_to, status
 
-from model.policy import Emergency, Policy, Route, Subscribers, Trunk
+from model.handover import Handover
+from model.narrowing import Narrowing
+from model.policy import MEDIA_RETRY, Emergency, Gateway, MediaApp, Policy, Route, Subscribers, Trunk
 from model.subscriber import Forwards, Subscriber, hashes
 from state import mwi
 from state.mwi import Lamp
@@ -32,8 +36,16 @@ def put(node: Node, one: Subscriber) -> None:
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def media() -> Iterator[Endpoint]:
+    """A media node that the test plays."""
+    with Endpoint("127.0.0.9") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, media: Endpoint) -> Iterator[Node]:
     """A node with phones at 127.0.0.1, and a trunk at another address."""
+    fs = Gateway("fs", media.address, media.port, no_reply=15.0, progress=15.0, breaker=None, media=True)
     own = Node.create(tmp_path_factory.mktemp("subscribers"), name="subscribers", workers=2)
     try:
         own.stack.start()
@@ -41,12 +53,17 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         own.put_in_force(
             Policy(
                 trunks=(Trunk("office", (f"{OFFICE}/32",), GB),),
-                gateways={"carrier": at("carrier", gateway)},
+                gateways={"carrier": at("carrier", gateway), "fs": fs},
                 dialling=GB,
                 subscribers=Subscribers(REALM, GB, algorithms=("SHA-256", "MD5"), guesses=3),
                 emergency=Emergency(("112",), ("carrier",)),
             ),
-            (Route("phones", ("1",), subscribers=True, ring=5.0), Route("world", ("+44",), ("carrier",))),
+            (
+                Route("phones", ("1",), subscribers=True, ring=5.0),
+                Route("world", ("+44",), ("carrier",)),
+                Route("app", ("5",), ("fs",), media=MediaApp("welcome"), retry=MEDIA_RETRY),
+                Route("own", ("7",), ("carrier",), narrowing=Narrowing(trunks=("subscribers",))),
+            ),
         )
         for name in ("1001", "1002", "1003", "1004", "1005"):
             put(own, subscriber(name))
@@ -337,3 +354,23 @@ def subscribe(client: DigestPhone, own: LampPhone) -> bytes:
     challenge = own.subscribe(0)
     own.new_dialog()
     return own.subscribe(0, headers=[client.answer(challenge, "SUBSCRIBE", "1002")])
+
+
+def test_who_is_redirected_by_media_stays_who_they_are(node: Node, media: Endpoint) -> None:
+    with phone(node) as own, ThreadPoolExecutor(1) as beside:
+        redirecting = beside.submit(media.refuse_next, b"302 Moved", [b"Contact: <sip:7001@example.org>"])
+        assert status(own.invite("5000")) == 200
+        marks = redirecting.result()
+        assert header(marks, b"X-Strowger-Subscriber") == b"1001"
+    # And so is who comes back in a call of the media node's own.
+    key = node.stack.settings.media_secret_file.read_bytes()
+    told = Handover(call="1a-2b-3c", app="welcome", caller="1001", subscriber="1001", expires=int(time.time()) + 30)
+    proof = [f"{name}: {value}".encode() for name, value in told.headers(key)]
+    back = media.invite(uri=b"sip:7001@127.0.0.1", headers=proof)
+    media.send(back, node.sip)
+    assert status(media.final_reply(back, node.sip)) == 200
+    # Whose name nobody proved, is nobody.
+    forged = [line.replace(b"Subscriber: 1001", b"Subscriber: 1002") for line in proof]
+    back = media.invite(uri=b"sip:7001@127.0.0.1", headers=forged)
+    media.send(back, node.sip)
+    assert status(media.final_reply(back, node.sip)) == 403

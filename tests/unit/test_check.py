@@ -81,8 +81,8 @@ def test_an_attribute_that_cannot_be_called_is_no_callback(root: Path, check: Ch
         ("kemi/policy.py", "def decide(", "def decide((", "policy.py:"),
         (
             "kemi/policy.py",
-            "from kemi import limits, refusals",
-            "from kemi import handover, limits, refusal",
+            "refusals\nfrom kemi.caller",
+            "refusal\nfrom kemi.caller",
             "ImportError",
         ),
         ("kemi/routing.py", "def on_failure(", "def on_fail(", "lacks on_failure"),

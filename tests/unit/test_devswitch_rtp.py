@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from devswitch.leg import FRAME, Frame
 from devswitch.rtp.dtmf import END_BIT, ENDS, GAP_FRAMES, LOST_FRAMES, DigitReceiver, DigitSender
 from devswitch.rtp.jitter import LONGEST, PRIMED, Decode, JitterBuffer
+from devswitch.rtp.peer import THRESHOLD, Peer
 from devswitch.rtp.stream import payload_of
 
 
@@ -179,6 +180,34 @@ class TestDigitSender:
     def test_other_characters_are_refused(self, digits: str) -> None:
         with pytest.raises(ValueError, match="no digits"):
             self.send(digits, 100)
+
+
+class TestPeer:
+    DESCRIBED, NAT, FORGOTTEN = ("192.0.2.1", 4000), ("192.0.2.2", 5000), ("192.0.2.3", 6000)
+
+    def test_where_it_says_nobody_else_is_heard(self) -> None:
+        peer = Peer(self.DESCRIBED)
+        assert peer.address == self.DESCRIBED
+        assert peer.takes(self.DESCRIBED)
+        assert not any(peer.takes(self.FORGOTTEN) for _ in range(2 * THRESHOLD))
+        assert peer.takes(self.DESCRIBED)
+        assert peer.address == self.DESCRIBED
+
+    def test_behind_nat_it_is_where_it_sends_from(self) -> None:
+        peer = Peer(self.DESCRIBED)
+        assert peer.takes(self.NAT)
+        assert peer.address == self.NAT
+        assert all(peer.takes(self.NAT) for _ in range(THRESHOLD))
+        assert not peer.takes(self.FORGOTTEN)
+        assert peer.address == self.NAT
+
+    @pytest.mark.parametrize("before", [1, THRESHOLD, 2 * THRESHOLD])
+    def test_others_who_send_before_it_do_not_keep_it_away(self, before: int) -> None:
+        peer = Peer(self.DESCRIBED)
+        assert all(peer.takes(self.FORGOTTEN) for _ in range(before))
+        assert peer.takes(self.DESCRIBED)
+        assert not peer.takes(self.FORGOTTEN)
+        assert peer.address == self.DESCRIBED
 
 
 def rtp(first: int, rest: bytes) -> bytes:

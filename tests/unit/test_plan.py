@@ -161,7 +161,7 @@ def test_no_attempt_begins_when_the_budget_is_nearly_used_up(plan: Plan, ways: l
 
 @given(plans, endings)
 def test_a_gateway_that_asked_to_be_left_alone_is_not_tried_again(plan: Plan, ways: list[Failure]) -> None:
-    live, plan = Live(), replace(plan, emergency=False)
+    live, plan = Live(), replace(plan, emergency=False, media=None)
     seen = walk(plan, ways, live)
     for number, failure in enumerate(ways[: len(seen.causes)]):
         if failure.status in (500, 503) and failure.retry_after:

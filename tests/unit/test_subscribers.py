@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from kemi import digest, policy, records
 from kemi.digest import Verdict
@@ -14,7 +15,8 @@ from kemi.plan import Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure, Reason
-from model.policy import Gateway, LeastCost, Policy, Route, Strategy, Subscribers, Trunk, Voicemail
+from model.narrowing import Narrowing
+from model.policy import Gateway, LeastCost, MediaApp, Policy, Route, Strategy, Subscribers, Trunk, Voicemail
 from model.rates import UNIT, Rate, Row
 from model.subscriber import Forwards, Subscriber, SubscriberError, check_name, hashes
 from policyfile import PolicyFileError, load
@@ -304,3 +306,19 @@ def test_phones_that_are_gone_are_the_subscribers_absence() -> None:
 def test_mistakes_in_a_policy_are_told(text: str, problem: str) -> None:
     with pytest.raises(PolicyFileError, match=problem):
         load(f"strowger: 1\n{text}\n", name="policy")
+
+
+def test_a_subscriber_is_still_one_when_media_sends_the_call_on() -> None:
+    app = Route("app", ("5",), ("m",), media=MediaApp("welcome"))
+    own = Route("own", ("7",), ("a",), narrowing=Narrowing(trunks=("subscribers",)))
+    at = view(subscriber("1001"), routes=(app, own))
+    plan = planned(CallFacts("1001", "5000", "203.0.113.99", subscriber="1001"), at)
+    assert plan.caller == "1001"
+    found = policy.redirected(plan, "7001", "203.0.113.99", "9f-1-0", at, Snapshot(), NOW)
+    assert isinstance(found.outcome, policy.Retry), found
+    assert (found.outcome.plan.caller, found.outcome.plan.route) == ("1001", "own")
+    assert ("trunk", "203.0.113.99", "subscribers") in found.steps
+    gone = structs.replace(plan, caller="1009")
+    refused = policy.redirected(gone, "7001", "203.0.113.99", "9f-1-0", at, Snapshot(), NOW).outcome
+    assert isinstance(refused, policy.Reject)
+    assert refused.refusal.id == "no-subscriber"
