@@ -55,7 +55,9 @@ class Leasing:
         self._run = ""
         self._away = False
         self._owed: list[bytes] = []
-        self._known, self._target = "", Target("")
+        self._known = ""
+        self._calls: Link | None = None
+        self._kept_until = 0.0
         self._minute = 0
         self._claims: dict[tuple[tuple[Limit, ...], tuple[tuple[Limit, ...], ...]], tuple[Claim, bytes]] = {}
 
@@ -74,7 +76,9 @@ class Leasing:
             held, dropped = [name for name in before if name in own], [name for name in before if name not in own]
             base = tuple([limit for limit in base if limit.name not in before])
             self._count(dropped, -1)
-        asked, request = self._claim(base, groups, now)
+        if now >= self._kept_until:
+            self._forget_claims(now)
+        asked, request = self._claims.get((base, groups)) or self._claim(base, groups)
         found = limits.admission(plan, candidates, asked, self._asked(call, asked, request, dropped, now))
         if found.grant.names or held or dropped:
             self._table.sht_sets(LEASES, call, " ".join((str(since or int(now)), *held, *found.grant.names)))
@@ -95,11 +99,12 @@ class Leasing:
 
     def release_ended(self) -> None:
         """Kamailio has noted calls that are over."""
-        self.release(*self._ended())
+        if self._waiting():
+            self.release(*self._ended())
 
     def _ended(self) -> list[str]:
         # Whoever comes here first takes them, mostly a call that needs leases of its own.
-        return [call for call, _ in self._rows(ENDED)] if self._waiting() else []
+        return [call for call, _ in self._rows(ENDED)]
 
     def _over(self, calls: Iterable[str]) -> list[bytes]:
         """Forget calls; what Redis is to be told of that."""
@@ -133,19 +138,19 @@ class Leasing:
         for name in names:
             change(HELD, name)
 
-    def _claim(
-        self, base: tuple[Limit, ...], groups: tuple[tuple[Limit, ...], ...], now: float
-    ) -> tuple[Claim, bytes]:  # fmt: skip
+    def _claim(self, base: tuple[Limit, ...], groups: tuple[tuple[Limit, ...], ...]) -> tuple[Claim, bytes]:
         """The claim of these limits and how Redis is asked for it, kept for calls that have the same."""
-        minute = int(now) // 60
-        if minute != self._minute or len(self._claims) > CLAIMS:
-            # The request names the minute.
-            self._minute, self._claims = minute, {}
-        found = self._claims.get((base, groups))
-        if found is None:
-            request = leases.request(base, groups, minute, whole=False)
-            found = self._claims[base, groups] = limits.claim(base, groups), request
+        if len(self._claims) >= CLAIMS:
+            self._claims.clear()
+        request = leases.request(base, groups, self._minute, whole=False)
+        found = self._claims[base, groups] = limits.claim(base, groups), request
         return found
+
+    def _forget_claims(self, now: float) -> None:
+        # Each request names its minute.
+        self._minute = int(now) // 60
+        self._kept_until = (self._minute + 1) * 60.0
+        self._claims.clear()
 
     # With Redis.
 
@@ -156,20 +161,27 @@ class Leasing:
         if known != self._known:
             run, host, port = known.split(" ")
             # By address: no worker waits for a name.
-            self._known, self._target = known, _at(Target.parse(self._url), run, host, int(port))
-        return shared_link("calls", self._target)
+            self._calls = shared_link("calls", _at(Target.parse(self._url), run, host, int(port)))
+            self._known = known
+        return self._calls
 
     def _asked(self, call: str, asked: Claim, request: bytes, dropped: Sequence[str], now: float) -> Verdict:
         link = self._link()
         if link is None:
             return self._alone(asked, now, late=False)
-        member = self._member(call)
-        before = [*self._owed, *leases.release(member, dropped), *self._over(self._ended())]
-        self._owed, last = [], bulk(member)
+        member = f"{self._node}/{call}"
+        before = leases.release(member, dropped) if dropped else []
+        if self._waiting():
+            before += self._over(self._ended())
+        if self._owed:
+            before, self._owed = self._owed + before, []
+        last = bulk(member)
         try:
             reply = link.lines(b"".join([*before, request, last]), len(before) + 1, TIMEOUT)[-1]
             if reply == FIRST:
-                self._count(asked.grants[0].names, 1)
+                # As nearly always.
+                for name in asked.grants[0].names:
+                    self._table.sht_inc(HELD, name)
                 return TAKEN
             if reply.startswith(b"-NOSCRIPT"):
                 request = leases.request(asked.base, asked.groups, self._minute, whole=True)

@@ -22,7 +22,7 @@ SETUP = 900.0
 
 Step = tuple[str, str, str]
 # Price and fee in the policy's currency, the gateway's rank, key of the record, row, and what was told of it before. A
-# plain tuple, as each call sorts one for every gateway of its route: by price, then by fee, then as the route lists them.
+# plain tuple, as each call sorts one for every gateway: by price, then by fee, then as the route lists them.
 Priced = tuple[int, int, Rank, bytes, PackedRow, list[tuple[Step, Rated]]]
 # A record, its rows, and from which time on each gateway has one alone that has no end; infinity: never.
 Kept = tuple[bytes, list[Priced], float]

@@ -205,7 +205,7 @@ class View:
                     yield key, raw
 
     def ranks(self, gateways: tuple[str, ...]) -> tuple[Ranks, Memory]:
-        """The sheets of ``gateways`` whose prices can be compared, not to be changed; and what is kept of their rates."""
+        """The sheets of ``gateways`` whose prices can be compared, not to be changed; and what is kept of rates."""
         found = self._compiled.ranks.get(gateways)
         if found is None or found[0] is not self._index:
             found = self._compiled.ranks[gateways] = self._index, (self._ranks(gateways), {})

@@ -149,15 +149,16 @@ class Link:
 
         What a call waits for: two system calls and little else. Raises :class:`LinkError`.
         """
-        fresh = self._socket is None
+        sock = self._socket
+        if sock is None:
+            return self._lines(self._connected(time.monotonic() + timeout), data, count, timeout)
         try:
-            return self._lines(data, count, timeout)
+            return self._lines(sock, data, count, timeout)
         except LateError:
             raise
         except LinkError:
-            if fresh:
-                raise
-            return self._lines(data, count, timeout)
+            # A connection that Redis had closed while it was idle.
+            return self._lines(self._connected(time.monotonic() + timeout), data, count, timeout)
 
     def close(self) -> None:
         """Close the connection; the next use makes another."""
@@ -214,10 +215,10 @@ class Link:
             sock.close()
             raise LinkError("Redis was restarted")
 
-    def _lines(self, data: bytes, count: int, timeout: float) -> list[bytes]:
-        sock = self._socket or self._connected(time.monotonic() + timeout)
+    def _lines(self, sock: socket.socket, data: bytes, count: int, timeout: float) -> list[bytes]:
         try:
-            self._wait_for(sock, timeout)
+            if timeout != self._timeout:
+                self._wait_for(sock, timeout)
             sock.sendall(data)
             found = sock.recv(_LINES)
             if found.count(b"\r\n") < count:

@@ -114,6 +114,19 @@ class TestLink:
         # The late answer is not taken for this one's.
         assert link.ask([packed("ECHO", "x")], 5) == ["x"]
 
+    def test_lines_are_waited_for_no_longer_and_not_mistaken(self, redis: RedisServer, link: Link) -> None:
+        ping = packed("PING")
+        assert link.lines(ping + ping, 2, 5) == [b"+PONG", b"+PONG"]
+        with redis.hanging():
+            began = time.monotonic()
+            with pytest.raises(LateError):
+                link.lines(packed("INCR", "late"), 1, 0.05)
+            assert 0.04 < time.monotonic() - began < 5
+        assert link.lines(ping, 1, 5) == [b"+PONG"]
+        with redis.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+        assert link.lines(ping, 1, 5) == [b"+PONG"]
+
     def test_a_connection_that_was_closed_is_made_anew(self, redis: RedisServer, link: Link) -> None:
         link.ask([packed("PING")], 5)
         with redis.client() as client:
