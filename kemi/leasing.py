@@ -103,7 +103,7 @@ class Leasing:
             self.release(*self._ended())
 
     def _ended(self) -> list[str]:
-        # Whoever comes here first takes them, mostly a call that needs leases of its own.
+        # The timer takes them, or sooner a call that would be refused.
         return [call for call, _ in self._rows(ENDED)]
 
     def _over(self, calls: Iterable[str]) -> list[bytes]:
@@ -171,8 +171,6 @@ class Leasing:
             return self._alone(asked, now, late=False)
         member = f"{self._node}/{call}"
         before = leases.release(member, dropped) if dropped else []
-        if self._waiting():
-            before += self._over(self._ended())
         if self._owed:
             before, self._owed = self._owed + before, []
         last = bulk(member)
@@ -187,6 +185,11 @@ class Leasing:
                 request = leases.request(asked.base, asked.groups, self._minute, whole=True)
                 (reply,) = link.lines(request + last, 1, TIMEOUT)
             answer = leases.taken(reply, asked.base, asked.groups)
+            if answer.chosen is None and self._waiting():
+                before += (ended := self._over(self._ended()))
+                commands = [*ended, *leases.forgiven(answer.full, self._minute), request, last]
+                reply = link.lines(b"".join(commands), len(commands) - 1, TIMEOUT)[-1]
+                answer = leases.taken(reply, asked.base, asked.groups)
         except LateError:
             if self._table.sht_inc(STARTS, "late") >= LATE:
                 self._lost("answers come too late")

@@ -172,6 +172,12 @@ def taken(reply: bytes, base: Sequence[Wanted], groups: Sequence[Sequence[Wanted
     return Answer(group - 1 if group > 0 else None, full, group == 0)
 
 
+def forgiven(full: Iterable[Full], minute: int) -> list[bytes]:
+    """Commands that take refusals back which were counted in a ``minute``; each is answered by one line."""
+    key = keys.limit_refusals(minute)
+    return [packed("HINCRBY", key, keys.limit_leases(limit.name), -1) for limit in full]
+
+
 def release(member: str, names: Iterable[str]) -> list[bytes]:
     """Commands that end the leases of a call; each is answered by one line."""
     last = bulk(member)

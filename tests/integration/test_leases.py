@@ -210,7 +210,9 @@ class TestLeasing:
             assert leasing.admit(call, plan(2), [0], time.time(), fresh=True).plan is not None
         tables.sht_seti(ENDED, "1", 1)
         assert leasing.admit("3", plan(2), [0], time.time(), fresh=True).plan is not None
+        assert usage(store, ["trunk:lab"])["trunk:lab"].refused == 0
         assert leasing.admit("4", plan(2), [0], time.time(), fresh=True).plan is None
+        assert usage(store, ["trunk:lab"])["trunk:lab"].refused == 1
         assert (set(tables.rows[LEASES]), tables.rows[ENDED], tables.rows[HELD]) == ({"2", "3"}, {}, {"trunk:lab": 2})
         # Where no call comes, it is the timer.
         for call in "23":
