@@ -14,6 +14,7 @@ from typing import Any
 from agent.cost import cost_of, is_rates
 from agent.samples import Sample, sample
 from model.fraud import RELEASED
+from model.policy import owner
 from model.record import AttemptRecord, CallRecord, Outcome
 
 Event = dict[str, Any]
@@ -28,6 +29,9 @@ SETUP = 900.0
 ANSWER_LATE = 5.0
 # Seconds after which an answered call counts as over though no BYE was seen: a caller and a gateway that both died.
 LONGEST = 24 * 3600.0
+
+BEGINNINGS = ("asked", "decided")
+"The events that a call may begin with; it is decided once its route hook was asked."
 
 _START = '{"event":"'
 
@@ -50,9 +54,11 @@ def parse(line: bytes) -> Event | None:
 
 _NEEDED: Mapping[str, Mapping[str, Any]] = {
     "started": {},
+    "asked": {"call": str, "call_id": str, "facts": dict, "steps": list},
     "decided": {"call": str, "call_id": str, "facts": dict, "steps": list},
     "failed": {"call": str, "gateway": str, "status": int, "cause": str, "why": str},
     "answered": {"call": str, "status": int},
+    "relayed": {"call": str, "why": str},
     "cancelled": {"call": str},
     "ended": {"call": str, "by": str},
     "tripped": {"gateway": str, "until": (int, float), "since": (int, float), "failures": dict, "shared": bool},
@@ -67,7 +73,7 @@ def _sound(event: Event) -> bool:
         needed is not None
         and isinstance(at, int | float)
         and all(isinstance(event.get(name), kind) for name, kind in needed.items())
-        and (event["event"] != "failed" or _sound_steps(event.get("steps", [])))
+        and (event["event"] not in ("failed", "asked") or _sound_steps(event.get("steps", [])))
         and _sound_names(event.get("limits", []))
         and (event["event"] != "decided" or _sound_decision(event))
         and ("rates" not in event or is_rates(event["rates"]))
@@ -139,7 +145,7 @@ class Assembly:
         for event in events:
             if event["event"] == "started":
                 self._break_off(event)
-            elif event["event"] == "decided":
+            elif event["event"] in BEGINNINGS:
                 self._begin(event)
             elif event["event"] in ("tripped", "restored"):
                 self.breakers.append(event)
@@ -184,13 +190,13 @@ class Assembly:
 
     def _index(self, call: str, events: list[Event]) -> None:
         for event in events:
-            if event["event"] == "decided":
+            if event["event"] in BEGINNINGS:
                 self._ids[event["call"]] = self._pending[_key(event)] = call
 
     def _finish(self, call: str) -> None:
         events = self.calls.pop(call)
         for event in events:
-            if event["event"] == "decided":
+            if event["event"] in BEGINNINGS:
                 self._ids.pop(event["call"], None)
                 self._pending.pop(_key(event), None)
         self.changed.add(call)
@@ -208,7 +214,7 @@ def _is_over(events: list[Event]) -> bool:
     match last["event"]:
         case "decided":
             # Of an INVITE that came twice, the first decision was carried out, unless Kamailio ended meanwhile.
-            return "refusal" in last and (len(events) == 1 or events[-2]["event"] == "started")
+            return "refusal" in last and (len(events) == 1 or events[-2]["event"] in ("started", "asked"))
         case "failed":
             return "next" not in last
         case "cancelled":
@@ -241,7 +247,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         match event["event"]:
             case "started":
                 broken = True
-            case "decided" if event is first or broken:
+            case "decided" if event is first or broken or decided["event"] == "asked":
                 decided, broken = event, False
                 rates = event.get("rates", [])
                 if "refusal" not in event:
@@ -255,6 +261,9 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
             case "answered" if answered is None:
                 answered = event
                 _complete(attempts, event, status=event["status"])
+            case "cancelled" if decided["event"] == "asked":
+                # While its route hook was asked: nobody was called.
+                end = event
             case "cancelled":
                 _complete(attempts, event, status=487, cause="cancelled", why="the caller hung up")
                 end = event
@@ -266,7 +275,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     duration = max(0.0, round(ended["at"] - answered["at"], 3)) if answered and ended else 0.0
     cost, currency = "", ""
     if answered and ended and attempts:
-        cost, currency = cost_of(rates, attempts[-1].gateway, answered["at"], duration)
+        cost, currency = cost_of(rates, owner(attempts[-1].gateway), answered["at"], duration)
     return CallRecord(
         call=call,
         node=node,
@@ -293,6 +302,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         cost=cost,
         currency=currency,
         fraud=_fraud(decided, further),
+        relay=next((event["why"] for event in events if event["event"] == "relayed"), ""),
         limits=tuple(dict.fromkeys(name for event in events for name in event.get("limits", ()))),
     )
 

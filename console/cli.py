@@ -94,6 +94,12 @@ def serve_agent() -> None:
     serve.serve_agent(Settings.from_env())
 
 
+@serve_app.command("hook")
+def serve_hook() -> None:
+    """Ask route hooks for this node's Kamailio."""
+    serve.serve_hook(Settings.from_env())
+
+
 @serve_app.command("media")
 def serve_media(debug: Annotated[bool, typer.Option(help="Log what scripts raise, whatever it says.")] = False) -> None:
     """Take calls from FreeSWITCH and run call scripts for them; SIGTERM lets calls under way end first."""

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from agent.hook_service import HookService
 from agent.node import NodeAgent
 from agent.probing import DOWN, PROBED
 from model.settings import SettingError, Settings
@@ -41,7 +42,14 @@ def kamailio_command(settings: Settings) -> list[str]:
         # A call takes some 40 kB for a few seconds; the default of 64 MB is used up at 400 calls a second.
         "-m",
         str(settings.sip_memory),
+        *(word for name in _switched_on(settings) for word in ("-A", name)),
     ]
+
+
+def _switched_on(settings: Settings) -> list[str]:
+    """What kamailio.cfg has between #!ifdef and #!endif, and no node pays for that does not want it."""
+    wanted = {"WITH_RTPENGINE": settings.rtpengine, "WITH_HEP": settings.hep, "WITH_FLOOD_GUARD": settings.flood}
+    return [name for name, value in wanted.items() if value]
 
 
 def kamailio_environment(settings: Settings) -> dict[str, str]:
@@ -53,6 +61,9 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
         "STROWGER_CTL_SOCKET": f"unixs:{settings.run / 'kamailio_ctl'}",
         "STROWGER_MAIN_SCRIPT": str(settings.main_script),
         "STROWGER_DISPATCHER_LIST": str(settings.dispatcher_list),
+        "STROWGER_HEP_URI": settings.hep.replace("udp:", "sip:", 1),
+        # Over two seconds.
+        "STROWGER_FLOOD_DENSITY": str(2 * settings.flood),
         "STROWGER_LOCATION_URL": f"text://{settings.location_table}",
         "PATH": CLEAN_PATH,
         "PYTHONPATH": os.pathsep.join((str(ROOT), sysconfig.get_path("platlib"))),
@@ -113,6 +124,12 @@ def serve_agent(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     NodeAgent(settings, lambda: bool(stop)).run()
+
+
+def serve_hook(settings: Settings) -> None:
+    """Be the hook process until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    asyncio.run(HookService(settings).run())
 
 
 def serve_media(settings: Settings, *, debug: bool = False) -> None:

@@ -41,6 +41,8 @@ class Stack:
     "Holds Redis's data and the logs."
     switch: Switch | None = None
     "With it, a media worker runs as well."
+    hook: bool = False
+    "Whether route hooks can be asked."
     processes: dict[str, Process] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -83,6 +85,13 @@ class Stack:
         self._start("agent", command, {**os.environ, **self.settings.to_env(), "PYTHONPATH": str(serve.ROOT)})
         if self._redis_answers():
             self._until("agent", self._node_is_live)
+
+    def start_hook(self) -> None:
+        """Start the hook process, and wait until it takes questions."""
+        self.settings.hook_report.unlink(missing_ok=True)
+        command = [sys.executable, "-P", "-m", "console.main", "serve", "hook"]
+        self._start("hook", command, {**os.environ, **self.settings.to_env(), "PYTHONPATH": str(serve.ROOT)})
+        self._until("hook", self.settings.hook_report.exists)
 
     def start_kamailio(self) -> None:
         """Start Kamailio and wait until its RPC answers."""
@@ -127,7 +136,8 @@ class Stack:
         return self.processes[name].log.read_text(errors="replace")
 
     def _names(self) -> list[str]:
-        return ["redis", "agent", *(["switch", "media", "voicemail"] if self.switch else []), "kamailio"]
+        hook = ["hook"] if self.hook else []
+        return ["redis", "agent", *hook, *(["switch", "media", "voicemail"] if self.switch else []), "kamailio"]
 
     def _switch(self) -> Switch:
         if self.switch is None:

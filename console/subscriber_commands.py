@@ -35,7 +35,8 @@ FORWARDS = {
     "forward_always": "always", "forward_busy": "busy", "forward_no_answer": "no_answer",
     "forward_unreachable": "unreachable",
 }  # fmt: skip
-FIELDS = ("enabled", "do_not_disturb", "numbers", "algorithms", "calls", "per_second", *FORWARDS)
+FLAG_FIELDS = ("enabled", "do_not_disturb", "withhold", "reject_anonymous")
+FIELDS = (*FLAG_FIELDS, "numbers", "algorithms", "calls", "per_second", *FORWARDS)
 # What people type by hand into a phone: no two that look alike.
 _LETTERS = "".join(sorted(set(string.ascii_lowercase + string.digits) - set("l1o0")))
 _GENERATED = 16
@@ -230,8 +231,8 @@ def _with(one: Subscriber, name: str, text: str, dialling: Dialling) -> Subscrib
         return replace(one, per_second=_limit(name, text))
     if text.lower() not in FLAGS:
         raise SubscriberError(f"{name}: {text!r} is neither yes nor no")
-    flag = FLAGS[text.lower()]
-    return replace(one, enabled=flag) if name == "enabled" else replace(one, do_not_disturb=flag)
+    flags: dict[str, Any] = {name: FLAGS[text.lower()]}
+    return replace(one, **flags)
 
 
 def _number(field: str, text: str, dialling: Dialling) -> str:
@@ -263,6 +264,8 @@ def _text(value: Any) -> str:
 def _state(one: Subscriber) -> str:
     words = [] if one.enabled else ["disabled"]
     words += ["do not disturb"] if one.do_not_disturb else []
+    words += ["withholds their number"] if one.withhold else []
+    words += ["refuses anonymous callers"] if one.reject_anonymous else []
     words += [f"{field} {_value(one, field)}" for field in FORWARDS if _value(one, field)]
     return ", ".join(words)
 

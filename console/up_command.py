@@ -69,7 +69,7 @@ def show_demo(directory: Directory = DIRECTORY, switch: WhichSwitch = EMBEDDED) 
 def _node(directory: Path, kind: switches.Kind) -> Iterator[Stack]:
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    with _only_one(directory), Stack(_settings(directory), directory, _switch(directory, kind)) as stack:
+    with _only_one(directory), Stack(_settings(directory), directory, _switch(directory, kind), hook=True) as stack:
         signal.signal(signal.SIGTERM, _interrupt)
         began = time.monotonic()
         try:

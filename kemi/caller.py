@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from kemi import handover, refusals
+from kemi import handover, identity, refusals
 from kemi.outcome import Numbers, Refused, Step
 from kemi.view import View
 from model.call import CallFacts
 from model.entries import Action, Entry
+from model.identity import is_withheld
 from model.numbers import is_dialable, normalise
 from model.policy import Trunk
 
@@ -17,7 +18,7 @@ ALLOW = Action.ALLOW
 
 
 def trunk_of(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
-    trunk = view.trunk(facts.source)
+    trunk = view.trunk(facts.source, facts.callee)
     steps.append(("trunk", facts.source, trunk.name if trunk else "none"))
     return trunk or _of_subscribers(facts, view, steps)
 
@@ -39,8 +40,9 @@ def check_identity(facts: CallFacts, numbers: Numbers, trunk: Trunk, view: View,
     if subscriber is None or not subscriber.enabled:
         raise Refused(refusals.NO_SUBSCRIBER)
     # From may be anonymous, while P-Asserted-Identity still names somebody to the gateway.
-    withheld = facts.caller.lower() in ("", "anonymous") or facts.caller_host.lower() == "anonymous.invalid"
+    withheld = is_withheld(facts.caller, facts.caller_host)
     said = ([] if withheld else [facts.caller]) + ([facts.asserted] if facts.asserted else [])
+    said += facts.claims.asserted if facts.claims is not None else ()
     for number in said:
         if not subscriber.owns(normalise(number, trunk.dialling)):
             steps.append(("identity", number, f"is no number of subscriber {subscriber.name}"))
@@ -49,7 +51,7 @@ def check_identity(facts: CallFacts, numbers: Numbers, trunk: Trunk, view: View,
 
 
 def numbers_of(facts: CallFacts, trunk: Trunk, steps: list[Step]) -> Numbers:
-    asserted = facts.asserted if trunk.trust_identity else ""
+    asserted = identity.asserted(facts, trunk) if trunk.trust_identity else ""
     numbers = Numbers(
         caller=normalise(facts.caller, trunk.dialling),
         asserted=normalise(asserted, trunk.dialling) if asserted else "",
@@ -86,7 +88,7 @@ def _back_from_media(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
         steps.append(("trunk", facts.source, subscribers.trunk.name))
         steps.append(("subscriber", facts.subscriber, "has proved to be the caller"))
         return subscribers.trunk
-    node = handover.node_at(view.policy, facts.source)
+    node = handover.node_at(view, facts.source)
     trunk = view.trunk(facts.source) or (Trunk(node, (), view.policy.dialling) if node else None)
     steps.append(("trunk", facts.source, trunk.name if trunk else "none"))
     if trunk is None:
@@ -107,12 +109,6 @@ def check_lists(facts: CallFacts, trunk: Trunk, numbers: Numbers, view: View, no
     if block is not None:
         raise Refused(refusals.BLOCKED[block.kind])
     steps.append(("lists", "every kind", "no entry in force"))
-    if not trunk.anonymous and _is_anonymous(facts):
+    if not trunk.anonymous and identity.withheld(facts):
         steps.append(("anonymous", trunk.name, "refused on this trunk"))
         raise Refused(refusals.ANONYMOUS)
-
-
-def _is_anonymous(facts: CallFacts) -> bool:
-    return (
-        facts.private or facts.caller.lower() in ("", "anonymous") or facts.caller_host.lower() == "anonymous.invalid"
-    )

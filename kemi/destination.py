@@ -6,15 +6,17 @@ from dataclasses import replace
 
 from msgspec import structs
 
-from kemi import fraud, limits, refusals
+from kemi import fraud, identity, limits, refusals
 from kemi.caller import check_lists
 from kemi.gateways import WEIGHTED, escaped, plan_of, planned
 from kemi.outcome import BRANCHES, Live, Numbers, Refused, Relay, Step, ToMedia
-from kemi.plan import Attempt, Forwarding, Limit, Media, Plan, Voicemail
+from kemi.plan import Attempt, Forwarding, Identity, Limit, Media, Plan, Voicemail
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Reason
+from model.diversion import UNCONDITIONAL
 from model.handover import HOPS_MAX
+from model.identity import Diverted
 from model.policy import MEDIA_RETRY, MediaApp, Refusal, RetryRule, Route, Trunk
 from model.subscriber import Subscriber
 
@@ -89,10 +91,14 @@ def _to_subscriber(
     if subscriber is None or not subscriber.enabled:
         steps.append(("subscriber", name, "is disabled" if subscriber else "there is none"))
         return _instead(route, numbers, facts.hops, Reason.UNALLOCATED, refusals.NO_SUBSCRIBER, view, live, now, steps)
+    if subscriber.reject_anonymous and identity.withheld(facts):
+        steps.append(("anonymous", name, "refuses callers who withhold their number"))
+        raise Refused(refusals.ANONYMOUS)
     if number := subscriber.forwards.always:
         steps.append(("forward", number, f"of every call to subscriber {name}"))
         fraud.check_forward(name, number, view, now, steps)
-        return forwarded_to(number, numbers, facts, subscriber.name, forwards, view, live, now, steps)
+        found = forwarded_to(number, numbers, facts, subscriber.name, forwards, view, live, now, steps)
+        return identity.diverted(found, numbers.callee, UNCONDITIONAL, number, hidden=subscriber.withhold)
     if subscriber.do_not_disturb:
         steps.append(("subscriber", name, "does not want to be disturbed"))
         reason, refusal = Reason.DO_NOT_DISTURB, refusals.DO_NOT_DISTURB
@@ -163,6 +169,7 @@ def _phones_plan(
         progress=PHONE_PROGRESS,
         own_breaker=False,
         subscriber=subscriber.name,
+        side=view.policy.subscribers.side,
     )
     forwarding = Forwarding(
         subscriber.name, subscriber.forwards, numbers.caller, numbers.asserted, hops, forwards
@@ -194,7 +201,8 @@ def voicemail_plan(
         voicemail.app, voicemail.args, voicemail.caller, voicemail.callee, voicemail.hops + 1, reason=reason.value
     )
     left = plan.attempts[: BRANCHES - used]
-    return structs.replace(plan, attempts=left, used=used, media=told, original=original)
+    by = Identity(target=voicemail.callee, diverted=(Diverted(voicemail.callee, reason.value),))
+    return structs.replace(plan, attempts=left, used=used, media=told, original=original, identity=by)
 
 
 def _to_media(

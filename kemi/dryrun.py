@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import msgspec
+
 from kemi import policy
 from kemi.explain import Snapshot
 from kemi.view import View
 from model.call import CallFacts
+from model.identity import Claims
 from model.policy import Policy, Route
 from state import layout
 from state.rates import RATES
@@ -196,11 +199,18 @@ def _facts(data: Any) -> CallFacts:
     if any(not isinstance(value, _FACTS[name]) for name, value in known.items()):
         raise ValueError("facts of another kind")
     try:
-        facts = CallFacts(**known)
+        facts = CallFacts(**{**known, "claims": _claims(known["claims"])} if known.get("claims") else known)
     except TypeError:
         raise ValueError("facts are missing") from None
     _check_address(facts.source)
     return facts
+
+
+def _claims(data: Any) -> Claims:
+    try:
+        return msgspec.convert(data, Claims)
+    except msgspec.ValidationError:
+        raise ValueError("claims of another kind") from None
 
 
 # A node hears from few addresses, again and again.

@@ -9,11 +9,15 @@ import msgspec
 from kemi.health import Health
 from kemi.plan import Plan
 from model.causes import Cause
+from model.hook import Hook
 from model.policy import Refusal
+from model.side import PLAIN, Side
 from model.trip import Trip
 
 # What tm lets a transaction branch into (its parameter max_branches).
 BRANCHES = 12
+# Of one plan.
+ATTEMPTS = 10
 
 
 class Live(Protocol):
@@ -75,12 +79,26 @@ class Reject(msgspec.Struct, frozen=True):
     refusal: Refusal
 
 
+class Ask(msgspec.Struct, frozen=True):
+    """A route hook is to be asked, and the call decided anew with the answer in its facts."""
+
+    hook: Hook
+    route: str
+    trunk: str
+    tags: tuple[str, ...]
+    numbers: Numbers
+
+
 class Decision(msgspec.Struct, frozen=True):
     """What to do with a call, and why."""
 
     outcome: Relay | ToMedia | Reject
     steps: tuple[Step, ...]
     emergency: bool = False
+    ask: Ask | None = None
+    "Set: nothing of this holds before the hook has answered."
+    side: Side = PLAIN
+    "What is to be known of the caller's."
 
 
 class Retry(msgspec.Struct, frozen=True):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from model.handover import DIRECT
-from model.policy import DEFAULT_BREAKER, Breaker, Refusal, RetryRule
+from model.identity import Diverted, Presentation
+from model.policy import DEFAULT_BREAKER, Auth, Breaker, Refusal, RetryRule
+from model.side import Side
 from model.subscriber import Forwards
 
 Rated = tuple[str, str, tuple[tuple[int, ...], ...]]
@@ -48,6 +50,12 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     "Set: no gateway is called but the phones of this subscriber, all at once; where they are is looked up then."
     limits: tuple[Limit, ...] = ()
     "Of the gateway."
+    identity: Presentation | None = None
+    "How it is told who calls; None: as it came."
+    side: Side | None = None
+    "Set: what is to be known of the gateway's sound, or of the phones'."
+    auth: Auth | None = None
+    "What the gateway is told when it asks who calls; the name of a secret, and not what is in it."
 
     @property
     def breaker(self) -> Breaker | None:
@@ -101,6 +109,34 @@ class Forwarding(msgspec.Struct, frozen=True, array_like=True):
     "How often it was forwarded before."
 
 
+class Identity(msgspec.Struct, frozen=True, array_like=True):
+    """Who calls, as far as attempts have a rule of how they are told so."""
+
+    target: str
+    "Whom the call goes to now, normalised as the following."
+    number: str = ""
+    "What From shows; empty: nobody, or as it came."
+    network: str = ""
+    "What P-Asserted-Identity and its like say; empty: nothing."
+    replaced: bool = False
+    "Whether the number is not the one that came."
+    withheld: bool = False
+    privacy: str = ""
+    "The Privacy header as it came."
+    trusted: bool = False
+    "Whether what the call says of earlier diversions is passed on."
+    unasserted: bool = False
+    "Whether the P-Asserted-Identity that came is nobody's to pass on (RFC 3325 section 5)."
+    by_setting: bool = False
+    "Whether it is the subscriber's setting that the number is withheld."
+    users: tuple[str, ...] = ()
+    "Spellings of the caller's numbers, where they are withheld."
+    impossible: str = ""
+    "Why they cannot be; empty: they can."
+    diverted: tuple[Diverted, ...] = ()
+    "By whom here, the first comes first."
+
+
 class Plan(msgspec.Struct, frozen=True, array_like=True):
     """The attempts of a call and how far they have come.
 
@@ -142,6 +178,14 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "Those of the call, whichever gateway it goes to."
     caller: str = ""
     "The subscriber who has proved to be the caller; empty: none has."
+    identity: Identity | None = None
+    "None: all attempts are told who calls as it came."
+    relay: bool = False
+    "Whether all its attempts go through the media relay."
+    challenges: int = 0
+    "Answered so far: each has made the CSeq of what is sent one higher (RFC 3261 section 22.2)."
+    answered: int = 0
+    "Number of the attempt that was sent again with an answer to its gateway's challenge; 0: none was yet."
 
     @property
     def attempt(self) -> Attempt:

@@ -7,6 +7,7 @@ Every line begins with its event, so that a reader finds it again behind one tha
 from __future__ import annotations
 
 from kemi import policy
+from kemi.asking import Asked
 from kemi.health import Health
 from kemi.plan import Plan
 from model.call import CallFacts
@@ -46,6 +47,20 @@ def decided(
     if outcome.plan.rates:
         event["rates"] = outcome.plan.rates
     return event | _handed_over(outcome.plan) | ({"limits": limits} if limits else {})
+
+
+def asked(asked: Asked, decision: policy.Decision, version: int, now: float) -> Event:
+    """A route hook is asked what becomes of a new call; its decision follows."""
+    return {
+        "event": "asked",
+        "call": asked.call,
+        "call_id": asked.call_id,
+        "from_tag": asked.from_tag,
+        "at": now,
+        "facts": asked.facts,
+        "steps": decision.steps,
+        "version": version,
+    }
 
 
 def _handed_over(plan: Plan) -> Event:

@@ -17,6 +17,8 @@ UNAUTHENTICATED = Refusal("unauthenticated", 407, "Proxy Authentication Required
 # Of a subscriber, whoever guesses at their password.
 GUESSES = Refusal("too-many-guesses", 403, "Too Many Wrong Passwords", cause=21, retry_after=300)
 NOT_YOUR_NUMBER = Refusal("not-your-number", 403, "Not Your Number", cause=21)
+# RFC 3323 section 5: what the caller asked for cannot be granted.
+NOT_WITHHELD = Refusal("not-withheld", 500, "Number Cannot Be Withheld", cause=79)
 NO_SUBSCRIBER = Refusal("no-subscriber", 404, "No Such Subscriber", cause=1)
 # ITU-T Q.850: 20, subscriber absent.
 SUBSCRIBER_AWAY = Refusal("subscriber-away", 480, "Subscriber Away", cause=20)
@@ -27,6 +29,8 @@ FRAUD_BLOCKED = Refusal("fraud-blocked", 403, "Call Blocked", cause=21)
 NO_ROUTE = Refusal("no-route", 404, "No Route", cause=3)
 # The number is known, and may be called again when a sheet says otherwise.
 NO_RATE = Refusal("no-rate", 503, "No Rate", cause=3)
+# Whoever was to say what becomes of the call has not.
+HOOK_FAILED = Refusal("hook-failed", 503, "Not Decided", cause=41)
 GATEWAYS_DOWN = Refusal("gateways-down", 503, "Gateways Down", cause=38, retry_after=10)
 # Told apart from gateways, as somebody else is to be called out of bed.
 MEDIA_DOWN = Refusal("media-down", 503, "Media Down", cause=38, retry_after=10)
@@ -43,6 +47,7 @@ LIMITS = {
     "rate": Refusal("rate-limit", 503, "Too Many Calls A Second", cause=42, retry_after=1),
 }
 GATEWAYS_FULL = Refusal("gateways-full", 503, "Gateways Full", cause=34)
+RELAY_DOWN = Refusal("relay-down", 503, "Media Relay Down", cause=38, retry_after=10)
 LIMITS_AWAY = Refusal("limits-away", 503, "Limits Not Known", cause=41, retry_after=5)
 
 BLOCKED = {kind: Refusal(f"blocked-{kind.value}", 403, "Call Blocked", cause=21) for kind in Kind}

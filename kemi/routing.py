@@ -22,7 +22,22 @@ from typing import Any
 import KSR
 from msgspec import structs
 
-from kemi import handover, health, lamps, limits, policy, records, refusals, route_token
+from kemi import (
+    credentials,
+    handover,
+    health,
+    lamps,
+    limits,
+    policy,
+    presenting,
+    records,
+    refusals,
+    relay,
+    route_token,
+)
+from kemi import hook as hooks
+from kemi.anchoring import Anchoring
+from kemi.asking import Asked, Asking, why_unasked
 from kemi.health import Health
 from kemi.leasing import Leasing
 from kemi.phones import Demand, Phones
@@ -33,8 +48,11 @@ from model.call import CallFacts
 from model.causes import Failure, Reason, parse_reason, says_do_not_disturb
 from model.diversion import first_diversion
 from model.handover import HEADERS
+from model.identity import NO_CLAIMS, Claims, asserted_users, calling_party, is_withheld
+from model.message import Edits
 from model.numbers import as_dialled
-from model.policy import Refusal
+from model.policy import Auth, Refusal
+from model.secrets import SecretError, Secrets
 from model.settings import Settings
 from model.subscriber import Subscriber
 from model.trip import Trip
@@ -49,12 +67,20 @@ CALL_OF_DIALOG = "$dlg_var(call)"
 ATTEMPT, RANG, TRIAL = "$avp(attempt)", "$avp(rang)", "$avp(trial)"
 # The cfg puts all of these into one text, a line each; a null is written as in any text of the cfg.
 INVITE, NULL = "$var(invite)", "<null>"
-INVITE_ONE_BY_ONE = ("$si", "$ai", "$rU", "$fU", "$fd", "$hdr(Privacy)", "$ua", "$ft", "$ci")
+INVITE_ONE_BY_ONE = ("$si", "$hdr(P-Asserted-Identity)", "$rU", "$fU", "$fd", "$hdr(Privacy)", "$ua", "$ft", "$ci")
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
 PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
-HANDOVER, HANDOVER_ROUTE = "$avp(handover)", "HANDOVER"
+IDENTITY, SHOWN_OF_DIALOG, HIDDEN_OF_ROUTE = "$avp(identity)", "$dlg_var(shown)", "shown=hidden"
+OWN, UNCONNECTED = "$avp(own)", "$avp(unconnected)"
+HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
+CREDENTIALS = "$avp(credentials)"
+CSEQ, CSEQ_OF_CALLER, CHALLENGES_OF_DIALOG = "$avp(cseq)", "$avp(cseq_own)", "$dlg_var(challenges)"
+# Challenges of one reply that are looked at.
+CHALLENGES = 4
 RINGING_FLAG = 1
+ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
+SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -65,6 +91,8 @@ MAIN_PROCESS = 0
 _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
+_secrets = Secrets(_settings.secrets)
+_asking = Asking(KSR.htable, _settings.hook_pipe)
 _calls = itertools.count()
 # The kernel's: workers are forks of one process, and must not draw the same numbers as one another.
 _random = random.SystemRandom()
@@ -119,7 +147,22 @@ class Handler:
     def on_failure(self) -> None:
         """All branches of a call have failed: the next attempt, or the final reply."""
         plan = Plan.loads(KSR.pv.get(PLAN))
-        _after(plan, _failure(plan), trial=_end_trial())
+        failure, why = _failure(plan), ""
+        if plan.attempt.auth is not None and failure.status in (401, 407) and not failure.local:
+            why = _challenged(plan, plan.attempt.auth, failure.status)
+            if not why:
+                return
+        _after(plan, failure, trial=_end_trial(), why=why)
+
+    @guarded
+    def on_hook_answer(self) -> None:
+        """A route hook has answered, or is known not to: the call goes on."""
+        _go_on(hooks.heard(_pv(ANSWER)))
+
+    @guarded
+    def on_hook_timeout(self) -> None:
+        """Nothing came of a question in time, not even that it failed."""
+        _go_on(hooks.Heard("", "lost"))
 
     @guarded
     def on_trial_passed(self) -> None:
@@ -163,6 +206,36 @@ class Handler:
             _spooled(records.ended(call, _pv("$ci"), by, time.time()))
 
     @guarded
+    def on_branch(self) -> None:
+        """An INVITE is on its way to somebody who has a rule of how they are told who calls."""
+        plan = Plan.loads(KSR.pv.get(PLAN))
+        edits, shown = presenting.invite(_message(), plan)
+        _edit(edits)
+        if not shown.plain:
+            KSR.rr.add_rr_param(f";shown={'hidden' if shown.hidden else 'other'}")
+            KSR.pv.sets(SHOWN_OF_DIALOG, shown.dumps())
+            KSR.pv.sets(OWN, _pv("$hdr(From)"))
+        if plan.attempt.identity is not None and not plan.attempt.identity.connected:
+            KSR.pv.seti(UNCONNECTED, 1)
+
+    @guarded
+    def on_shown(self) -> None:
+        """A request within a dialog whose caller is shown as somebody else than they say."""
+        shown = _shown()
+        if KSR.rr.is_direction("upstream") > 0:
+            _edit(presenting.to_caller(_message(), shown))
+            if shown.contact:
+                KSR.pv.sets("$ru", shown.contact)
+            return
+        KSR.pv.sets(OWN, _pv("$hdr(From)"))
+        _of_caller(shown)
+
+    @guarded
+    def on_shown_reply(self) -> None:
+        """A reply of that caller."""
+        _of_caller(_shown())
+
+    @guarded
     def on_register(self) -> None:
         """A REGISTER: of a subscriber's phone, if it proves that."""
         _register(time.time())
@@ -189,9 +262,63 @@ class Handler:
             lamps.tell(_settings.agent_pipe, lamps.answered(_pv))
 
     @guarded
+    def on_relayed(self) -> bool:
+        """A request within a call whose sound goes through the media relay: what that is asked for now."""
+        return _anchoring.within_dialog(_relay_away())
+
+    @guarded
+    def on_flood(self) -> None:
+        """An address sends more than the guard lets pass: whether it is a trunk's."""
+        KSR.htable.sht_seti(SOURCES, _pv("$si"), OF_TRUNK if _is_from_trunk() else OF_NOBODY)
+
+    @guarded
     def on_unknown_dialog(self) -> bool:
         """A request of a dialog that this node does not remember: whether it once let that call in."""
         return _call_of_route() != ""
+
+
+def _message() -> str:
+    """The message as it came. Raises ValueError where it cannot be read, so that nothing of it goes out unchanged."""
+    if text := _pv("$mb"):
+        return text
+    raise ValueError("the message cannot be read")
+
+
+def _shown() -> presenting.Shown:
+    known = _pv(SHOWN_OF_DIALOG)
+    return presenting.Shown.loads(known) if known else presenting.FORGOTTEN
+
+
+def _of_caller(shown: presenting.Shown) -> None:
+    edits, contact = presenting.of_caller(_message(), shown)
+    _edit(edits)
+    if contact and contact != shown.contact and shown is not presenting.FORGOTTEN:
+        # RFC 3261 section 12.2: a new remote target.
+        KSR.pv.sets(SHOWN_OF_DIALOG, replace(shown, contact=contact).dumps())
+
+
+def _edit(edits: Edits) -> None:
+    for name in edits.remove:
+        KSR.hdr.remove(name)
+    for line in edits.append:
+        KSR.hdr.append(f"{line}\r\n")
+    if edits.body is not None:
+        kind, text = edits.body
+        KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
+
+
+def _relay_away() -> str:
+    """What becomes of calls that need the media relay while it is away."""
+    try:
+        txn = _snapshot.begin()
+    except NoSnapshotError:
+        return "refuse"
+    try:
+        return _views.of(txn).policy.relay_away
+    except NoPolicyError:
+        return "refuse"
+    finally:
+        txn.abort()
 
 
 def _is_from_trunk() -> bool:
@@ -271,10 +398,10 @@ def _decide_proved(facts: CallFacts, now: float) -> tuple[CallFacts, int, policy
         if (name := _calls_for_help(facts, view, now)) or (
             (subscriber := _proved(view, "Proxy-Authorization", 407, now)) and (name := subscriber.name)
         ):
-            facts = replace(facts, subscriber=name)
+            facts = _with_claims(replace(facts, subscriber=name))
             # The answer to our challenge is nobody else's business.
             KSR.hdr.remove("Proxy-Authorization")
-            return facts, view.version, policy.decide(facts, view, _live, now)
+            return facts, view.version, policy.decide(facts, view, _live, now, ask=True)
         return None
     finally:
         txn.abort()
@@ -293,7 +420,7 @@ def _begin_call(marks: Mapping[str, str]) -> None:
     call = _new_id(now)
     (facts, from_tag, call_id), version = _invite(), 0
     try:
-        facts, version, decision = _decide_marked(facts, marks, now) if marks else (facts, *_decide(facts, now))
+        facts, version, decision = _decide_marked(facts, marks, now) if marks else _decide(facts, now)
     except (NoSnapshotError, NoPolicyError):
         decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
     if isinstance(decision.outcome, policy.Reject) and decision.outcome.refusal is refusals.UNAUTHENTICATED:
@@ -301,6 +428,66 @@ def _begin_call(marks: Mapping[str, str]) -> None:
         if proved is None:
             return
         facts, version, decision = proved
+    if decision.ask is not None:
+        _ask(decision.ask, Asked(call, call_id, from_tag, decision.ask.hook, facts), version, decision, now)
+    else:
+        _carry_out(call, call_id, from_tag, facts, version, decision, now, managed=False)
+
+
+def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision, now: float) -> None:
+    """Suspend the call and have its route hook asked; where that cannot be, go on without an answer."""
+    # As long as this is a request route: what is appended to a request in other routes is not safe with the dialog.
+    _manage(asked.call, asked.call_id)
+    if not _asking.may_ask(ask.hook, now):
+        _decide_anew(asked, hooks.Heard(ask.hook.name, "paused"), now)
+        return
+    try:
+        question = _asking.question(ask, asked, now)
+    except OSError as error:
+        _decide_anew(asked, hooks.Heard(ask.hook.name, why_unasked(error)), now)
+        return
+    with question:
+        patience = int((ask.hook.timeout + hooks.SECONDS_LATE) * 1000)
+        KSR.pv.sets(ASKED, asked.dumps())
+        KSR.tm.t_on_failure(TIMED_OUT_ROUTE)
+        KSR.tm.t_set_fr(patience, patience)
+        if KSR.tm.t_newtran() <= 0:
+            # Sent again, and taken by another worker first.
+            return
+        _spooled(records.asked(asked, decision, version, now))
+        # First this: the answer may come at any moment. From here on the call is another process's.
+        KSR.tmx.t_suspend()
+        question.send(int(KSR.pv.get("$T(id_index)")), int(KSR.pv.get("$T(id_label)")))
+
+
+def _go_on(found: hooks.Heard) -> None:
+    """A call that waited for its route hook."""
+    asked = Asked.loads(KSR.pv.get(ASKED))
+    _decide_anew(asked, found if found.hook else structs.replace(found, hook=asked.hook.name), time.time())
+
+
+def _decide_anew(asked: Asked, found: hooks.Heard, now: float) -> None:
+    _asking.settled(asked.hook, found, now)
+    facts, version = replace(asked.facts, hook=found.dumps()), 0
+    try:
+        facts, version, decision = _decide(facts, now)
+    except (NoSnapshotError, NoPolicyError):
+        decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
+    _carry_out(asked.call, asked.call_id, asked.from_tag, facts, version, decision, now, managed=True)
+
+
+def _manage(call: str, call_id: str) -> None:
+    KSR.pv.sets(CALL_ID, call)
+    KSR.rr.add_rr_param(route_token.parameter(_secret(), call, call_id))
+    KSR.dialog.dlg_manage()
+    # For the BYE: no peer can alter it, unlike the id in our Record-Route.
+    KSR.pv.sets(CALL_OF_DIALOG, call)
+
+
+def _carry_out(
+    call: str, call_id: str, from_tag: str, facts: CallFacts, version: int, decision: policy.Decision, now: float, *,
+    managed: bool,
+) -> None:  # fmt: skip
     taken: tuple[str, ...] = ()
     if not isinstance(decision.outcome, policy.Reject) and limits.limited(decision.outcome.plan):
         decision, taken = _admitted(call, decision, decision.outcome, now)
@@ -308,12 +495,17 @@ def _begin_call(marks: Mapping[str, str]) -> None:
     if isinstance(decision.outcome, policy.Reject):
         _refuse(decision.outcome.refusal)
     else:
-        KSR.pv.sets(CALL_ID, call)
-        KSR.rr.add_rr_param(route_token.parameter(_secret(), call, call_id))
-        KSR.dialog.dlg_manage()
-        # For the BYE: no peer can alter it, unlike the id in our Record-Route.
-        KSR.pv.sets(CALL_OF_DIALOG, call)
-        _relay(decision.outcome.plan)
+        if not managed:
+            _manage(call, call_id)
+        if decision.side.nat != "no":
+            _phones.show_way(decision.side)
+        if facts.media:
+            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
+        plan = decision.outcome.plan
+        if plan.identity is not None and plan.identity.unasserted:
+            # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
+            KSR.hdr.remove("P-Asserted-Identity")
+        _relay(plan)
 
 
 def _admitted(
@@ -356,9 +548,28 @@ def _rows(table: str) -> Iterator[tuple[str, str]]:
         KSR.htable.sht_iterator_end("rows")
 
 
-def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
+def _challenged(plan: Plan, auth: Auth, status: int) -> str:
+    """Tell a gateway that asks who calls, once; why not, or an empty text: the attempt is under way again."""
+    if plan.answered == plan.number:
+        return f"it does not believe that we are {auth.user}: user or secret {auth.secret} is wrong"
+    header = credentials.header_of(status)
+    challenges = [_pv(f"$T_rpl($(hdr({header})[{index}]))") for index in range(CHALLENGES)]
+    try:
+        line = credentials.answer(
+            challenges, auth, _secrets.read(auth.secret), status=status, method="INVITE", uri=plan.attempt.uri,
+            cnonce=f"{_random.getrandbits(64):x}",
+        )  # fmt: skip
+    except (credentials.CannotAnswer, SecretError) as error:
+        KSR.warn(f"gateway {plan.attempt.gateway} asks who calls: {error}\n")
+        return str(error)
+    KSR.pv.sets(CREDENTIALS, line)
+    _relay(structs.replace(plan, answered=plan.number, challenges=plan.challenges + 1), again=True)
+    return ""
+
+
+def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
     now = time.time()
-    if not plan.attempt.subscriber:
+    if not plan.attempt.subscriber and not failure.relay:
         known = _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
         if trial or known.wait:
             _tell(plan.attempt, known, now, trial=trial)
@@ -366,6 +577,8 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
         decision = _redirected(plan, now)
     else:
         decision = policy.next_attempt(plan, failure, _live, now)
+    if why:
+        decision = structs.replace(decision, why=why, steps=(("auth", plan.attempt.gateway, why), *decision.steps))
     call: str = KSR.pv.get(CALL_ID)
     decision, taken = _admitted_next(call, plan, failure, decision, now)
     if plan.forwarding is not None and not isinstance(decision.outcome, policy.Retry):
@@ -382,7 +595,7 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
             _refuse(refusal)
         case policy.PassOn() if failure.status == NOTHING_SENT:
             # There is no reply to pass on.
-            _refuse(refusals.GATEWAYS_FAILED)
+            _refuse(refusals.RELAY_DOWN if failure.relay else refusals.GATEWAYS_FAILED)
 
 
 def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
@@ -433,7 +646,22 @@ def _diverted(plan: Plan, source: str, view: View) -> tuple[Plan, tuple[policy.S
     return handover.diverted(plan, found, trunk.dialling)
 
 
-def _relay(plan: Plan) -> None:
+def _count_challenges(plan: Plan, number: int) -> None:
+    """Have what is sent of this call counted on by the challenges that were answered (RFC 3261 section 22.2)."""
+    if plan.challenges:
+        own = _pv("$cs")
+        KSR.pv.sets(CSEQ, str(int(own) + plan.challenges))
+        KSR.pv.sets(CSEQ_OF_CALLER, own)
+        KSR.pv.sets(CHALLENGES_OF_DIALOG, str(plan.challenges))
+        if plan.answered != number:
+            KSR.pv.sets(CREDENTIALS, "")
+    elif number > 1 and KSR.pv.get(CSEQ) is not None:
+        KSR.pv.unset(CSEQ)
+        KSR.pv.unset(CHALLENGES_OF_DIALOG)
+
+
+def _relay(plan: Plan, *, again: bool = False) -> None:
+    """Begin the plan's attempt; ``again``: with an answer to its gateway's challenge."""
     now = time.time()
     attempt = plan.attempt
     KSR.pv.sets(PLAN, plan.dumps())
@@ -442,16 +670,27 @@ def _relay(plan: Plan) -> None:
     KSR.pv.seti(ATTEMPT, number)
     if number > 1:
         KSR.pv.unset(RANG)
-        KSR.pv.unset(PHONES)
-        # Where a phone behind NAT was sent to.
-        KSR.pv.unset("$du")
+        if KSR.pv.get(PHONES) is not None:
+            KSR.pv.unset(PHONES)
+            _phones.forget()
     KSR.pv.sets("$ru", attempt.uri)
     KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
+    _count_challenges(plan, number)
+    if plan.identity is not None:
+        _present(attempt, number)
     if plan.media is not None:
-        KSR.pv.sets(HANDOVER, handover.lines(plan, KSR.pv.get(CALL_ID), _media_secret(), now))
-        KSR.tm.t_on_branch(HANDOVER_ROUTE)
-    trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
+        lines = handover.lines(plan, KSR.pv.get(CALL_ID), _media_secret(), now)
+        KSR.pv.sets(HANDOVER, lines + presenting.handed(plan))
+    elif number > 1:
+        KSR.pv.unset(HANDOVER)
+    anchored = _settings.rtpengine != "" and _anchoring.attempt(plan, _relay_away)
+    if anchored or plan.media is not None or attempt.subscriber or attempt.identity is not None or plan.challenges:
+        KSR.tm.t_on_branch(BRANCH_ROUTE)
+    if again:
+        trial = KSR.pv.get(TRIAL) is not None
+    else:
+        trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
     KSR.tm.t_on_reply(TRIAL_REPLY_ROUTE if trial else REPLY_ROUTE)
     if attempt.subscriber and not _to_phones(attempt.subscriber, number):
         _after(plan, Failure(status=NOTHING_SENT, local=True), trial=False)
@@ -465,8 +704,19 @@ def _relay(plan: Plan) -> None:
         if trial and _end_trial():
             _change(attempt.gateway, health.freed)
         _end_cancelled()
+    elif anchored and _anchoring.failed():
+        _after(plan, Failure(status=NOTHING_SENT, local=True, relay=True), trial=trial and _end_trial())
     else:
         _after(plan, Failure(status=NOTHING_SENT, local=True), trial=trial and _end_trial())
+
+
+def _present(attempt: Attempt, number: int) -> None:
+    """Have the attempt told who calls, by its rule; nothing of it is left of the attempt before."""
+    if number > 1:
+        for name in (OWN, UNCONNECTED, SHOWN_OF_DIALOG, IDENTITY):
+            KSR.pv.unset(name)
+    if attempt.identity is not None:
+        KSR.pv.seti(IDENTITY, 1)
 
 
 def _to_phones(subscriber: str, number: int) -> bool:
@@ -585,17 +835,19 @@ class _Views:
 _views = _Views()
 
 
-def _decide(facts: CallFacts, now: float) -> tuple[int, policy.Decision]:
-    """The policy's version, and what it makes of a call."""
+def _decide(facts: CallFacts, now: float) -> tuple[CallFacts, int, policy.Decision]:
+    """What is known of a call, the policy's version, and what it makes of it."""
     txn = _snapshot.begin()
     try:
         view = _views.of(txn)
-        decision = policy.decide(facts, view, _live, now)
+        if view.asks and (trunk := view.trunk(facts.source)) is not None and trunk.name in view.asks:
+            facts = _with_remote(facts)
+        decision = policy.decide(facts, view, _live, now, ask=True)
         if isinstance(decision.outcome, policy.ToMedia):
             plan, steps = _diverted(decision.outcome.plan, facts.source, view)
             to_media = structs.replace(decision.outcome, plan=plan)
             decision = structs.replace(decision, outcome=to_media, steps=(*decision.steps, *steps))
-        return view.version, decision
+        return facts, view.version, decision
     finally:
         txn.abort()
 
@@ -605,10 +857,10 @@ def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> tu
     txn = _snapshot.begin()
     try:
         view = _views.of(txn)
-        facts, refusal, why = handover.returned(facts, marks, view.policy, _media_secret(), now)
+        facts, refusal, why = handover.returned(facts, marks, view, _media_secret(), now)
         if refusal is not None:
             return facts, view.version, policy.Decision(policy.Reject(refusal), (("returned", facts.source, why),))
-        return facts, view.version, policy.decide(facts, view, _live, now)
+        return facts, view.version, policy.decide(facts, view, _live, now, ask=True)
     finally:
         txn.abort()
 
@@ -623,12 +875,40 @@ def _invite() -> tuple[CallFacts, str, str]:
         caller=caller,
         callee=callee,
         source=source,
-        asserted=_user(asserted) if asserted else "",
+        asserted=next(iter(asserted_users(asserted)), "") if asserted else "",
         user_agent=user_agent,
         private=privacy != "" and _asks_for_privacy(privacy),
         caller_host=caller_host,
+        claims=Claims(privacy=privacy) if privacy else None,
+        media=relay.media_of(_pv("$rb")) if _settings.rtpengine else "",
     )
+    if asserted and not facts.asserted:
+        # Nothing that anybody could have asserted (RFC 3325 section 9.1).
+        KSR.hdr.remove("P-Asserted-Identity")
+    if facts.private or ((len(caller) in (0, 9) or len(caller_host) == 17) and is_withheld(caller, caller_host)):
+        facts = replace(facts, claims=replace(facts.claims or NO_CLAIMS, marks=_marks()))
     return facts, from_tag, call_id
+
+
+def _marks() -> str:
+    return "\n".join(map(_pv, ("$ci", "$ft", "$(hdr(Via)[*])", "$(hdr(Record-Route)[*])")))
+
+
+def _with_remote(facts: CallFacts) -> CallFacts:
+    """The same with what Remote-Party-ID says."""
+    user, private = calling_party(_pv("$(hdr(Remote-Party-ID)[*])"))
+    if not user:
+        return facts
+    claims = replace(facts.claims or NO_CLAIMS, remote=user, marks=_marks() if private else "")
+    return replace(facts, claims=claims, private=facts.private or private)
+
+
+def _with_claims(facts: CallFacts) -> CallFacts:
+    """The same with all that a subscriber's phone says of who is calling."""
+    asserted = asserted_users(_pv("$(hdr(P-Asserted-Identity)[*])"))[1:]
+    preferred = next(iter(asserted_users(_pv("$hdr(P-Preferred-Identity)"))), "")
+    claims = replace(facts.claims or NO_CLAIMS, asserted=asserted, preferred=preferred, marks=_marks())
+    return replace(facts, claims=claims)
 
 
 def _values() -> list[str]:
@@ -671,11 +951,6 @@ def _reply_header(name: str) -> str:
     return ",".join(value for value in values if value)
 
 
-def _user(uri: str) -> str:
-    scheme, _, rest = uri.partition(":")
-    return rest if scheme == "tel" else rest.rpartition("@")[0].partition(":")[0]
-
-
 def _seconds(header: str) -> float:
     # RFC 3261 section 20.33: delta-seconds, then maybe a comment and parameters.
     digits = "".join(itertools.takewhile("0123456789".__contains__, header.strip()))
@@ -701,6 +976,7 @@ _leasing = Leasing(
     KSR.htable, _rows, lambda: KSR.pv.get("$shtcn(ended=>**)"), _settings.node, _settings.redis_url, KSR.err
 )  # fmt: skip
 _phones = Phones(KSR, _pv, _settings.location)
+_anchoring = Anchoring(KSR, _pv)
 
 
 @cache

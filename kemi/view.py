@@ -11,12 +11,12 @@ from typing import Any
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.fraud import Trip
-from model.policy import Drain, Policy, Route, Trunk
+from model.policy import Drain, Gateway, Policy, Route, Trunk
 from model.quality import Figures
 from model.rates import UNIT
 from model.subscriber import Subscriber
 from model.trip import Trip as OpenBreaker
-from state import codec, figures, layout
+from state import codec, figures, layout, names
 from state.rates import RATES, Sheet
 
 Get = Callable[[bytes], bytes | None]
@@ -46,6 +46,13 @@ class _Compiled:
     "By IP version, prefix length and network address."
     trunk_lengths: tuple[tuple[int, int], ...]
     "IP version and prefix length, longest first."
+    expanded: names.Expanded
+    registered: dict[tuple[int, int, str], Trunk]
+    "By IP version, address of the registrar and user of our Contact."
+    presents: bool
+    "Whether some trunk or gateway has a rule of who is shown as the caller."
+    asks: frozenset[str]
+    "The trunks whose Remote-Party-ID is believed."
     ranks: dict[tuple[str, ...], tuple[_Index, tuple[Ranks, Memory]]] = field(default_factory=dict)
     "Of the gateways of each least-cost route that had a call, by the index that it was made of."
 
@@ -82,7 +89,7 @@ class View:
         if policy is None or index is None:
             raise NoPolicyError
         self._get = get
-        self._compiled = _compile(policy)
+        self._compiled = _compile(policy, get(names.NAMES))
         self._index = _compile_index(index)
 
     def at(self, get: Get) -> View:
@@ -100,6 +107,16 @@ class View:
     def policy(self) -> Policy:
         """The policy."""
         return self._compiled.policy
+
+    @property
+    def presents(self) -> bool:
+        """Whether some trunk or gateway has a rule of who is shown as the caller."""
+        return self._compiled.presents
+
+    @property
+    def asks(self) -> frozenset[str]:
+        """The trunks whose Remote-Party-ID is believed."""
+        return self._compiled.asks
 
     @property
     def drains(self) -> dict[str, Drain]:
@@ -135,9 +152,25 @@ class View:
         raw = self._get(key)
         return Trip.decode(raw) if raw is not None else None
 
-    def trunk(self, source: str) -> Trunk | None:
-        """The trunk that the IP address ``source`` belongs to: the longest matching network."""
+    @property
+    def gateways(self) -> dict[str, Gateway]:
+        """Every gateway by name, and the members of those that have several addresses."""
+        return self._compiled.expanded.gateways
+
+    @property
+    def expanded(self) -> names.Expanded:
+        """The gateways that have names or several addresses."""
+        return self._compiled.expanded
+
+    def trunk(self, source: str, callee: str = "") -> Trunk | None:
+        """The trunk that the IP address ``source`` belongs to: the longest matching network.
+
+        Before all, calls for a contact that was registered there belong to the trunk that did.
+        """
         version, width, number = _address(source)
+        registered = self._compiled.registered
+        if registered and (known := registered.get((version, number, callee))) is not None:
+            return known
         for family, length in self._compiled.trunk_lengths:
             if family == version:
                 found = self._compiled.trunks.get((version, length, number >> (width - length)))
@@ -194,6 +227,11 @@ class View:
                     for route in _routes(raw):
                         yield prefix, route
 
+    def named(self, name: str) -> Route | None:
+        """The route of this name."""
+        raw = self._get(layout.NAMED + name.encode()) if 0 < len(name) <= NAME_MAX else None
+        return _routes(raw)[0] if raw is not None else None
+
     def rates(self, number: str) -> Iterator[tuple[bytes, bytes]]:
         """The records of rates whose prefix ``number`` begins with, longest first: key, and rows of all gateways."""
         get, wanted = self._get, RATES + number.encode()
@@ -223,16 +261,33 @@ class View:
 
 
 @lru_cache(maxsize=4)
-def _compile(raw: bytes) -> _Compiled:
+def _compile(raw: bytes, resolved: bytes | None) -> _Compiled:
     version, policy = layout.decode_policy_record(raw)
+    answers = names.decode(resolved)
     trunks: dict[tuple[int, int, int], Trunk] = {}
+    registered: dict[tuple[int, int, str], Trunk] = {}
+    for trunk, address in names.sources(policy, answers):
+        # Of two trunks with one address, the first in the policy has it; but an address that is written counts more.
+        trunks.setdefault(_address(address), trunk)
+    for trunk, told, address in names.registrars(policy, answers):
+        family, _, number = _address(address)
+        registered.setdefault((family, number, told.contact_user), trunk)
     for trunk in policy.trunks:
         for source in trunk.sources:
             network = ipaddress.ip_network(source)
             shift = network.max_prefixlen - network.prefixlen
             trunks[network.version, network.prefixlen, int(network.network_address) >> shift] = trunk
     lengths = sorted({(family, length) for family, length, _ in trunks}, key=lambda pair: -pair[1])
-    return _Compiled(version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths))
+    presents = any(trunk.identity for trunk in policy.trunks) or any(one.identity for one in policy.gateways.values())
+    asks = frozenset(
+        trunk.name
+        for trunk in policy.trunks
+        if trunk.identity and trunk.trust_identity and "rpid" in trunk.identity.believe
+    )
+    return _Compiled(
+        version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths), presents=presents, asks=asks,
+        expanded=names.expanded(policy, answers), registered=registered,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=4)

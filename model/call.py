@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model.identity import Claims
+
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
@@ -28,3 +30,10 @@ class CallFacts:
     "Id of the call that came back as this one."
     subscriber: str = ""
     "The subscriber who has proved to be the caller, maybe before the call was handed to media; empty: none has."
+    hook: str = ""
+    "What came of asking a route hook, as :class:`kemi.hook.Heard` writes it; empty: none was asked."
+    claims: Claims | None = None
+    "None: the call says no more of who is calling."
+    media: str = ""
+    """Address and profile of the first stream that it offers, ``10.0.0.7 RTP/AVP``; ``-``: it offers none; empty:
+    nobody looked, as the node has no media relay."""

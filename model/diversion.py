@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from model.causes import Reason
+from model.nameaddr import split, unquoted_at
 
 UNCONDITIONAL = "unconditional"
 "Diverted for no reason that the called user's phone gave."
@@ -123,12 +124,12 @@ def _index(text: str) -> tuple[int, ...]:
 
 def _entries(header: str) -> Iterator[_Entry]:
     """The entries of a header, but for those that cannot be read."""
-    for number, value in enumerate(_split(header[:_MAX_LENGTH], ",")):
+    for number, value in enumerate(split(header[:_MAX_LENGTH], ",")):
         if number >= _MAX_ENTRIES:
             return
         # Between angle brackets all is the URI's; without them, the parameters are the header's (RFC 3261 section 20).
-        _, bracket, rest = _unquoted_at(value, "<")
-        uri, closed, after = rest.partition(">") if bracket else _unquoted_at(value, ";")
+        _, bracket, rest = unquoted_at(value, "<")
+        uri, closed, after = rest.partition(">") if bracket else unquoted_at(value, ";")
         found = _URI.match(uri)
         if found is None or (bracket and not closed):
             continue
@@ -156,29 +157,5 @@ def _entry(found: re.Match[str], params: Mapping[str, str]) -> _Entry:
 
 
 def _params(text: str) -> dict[str, str]:
-    parts = (part.partition("=") for part in _split(text, ";"))
+    parts = (part.partition("=") for part in split(text, ";"))
     return {name.strip().lower(): value.strip().strip('"') for name, _, value in parts if name.strip()}
-
-
-def _split(text: str, separator: str) -> Iterator[str]:
-    """What lies between separators that are neither quoted nor between angle brackets."""
-    while text:
-        part, _, text = _unquoted_at(text, separator)
-        yield part
-
-
-def _unquoted_at(text: str, wanted: str) -> tuple[str, str, str]:
-    """``text`` parted like :meth:`str.partition` at the first ``wanted`` outside quotes and angle brackets."""
-    quoted = bracketed = escaped = False
-    for place, char in enumerate(text):
-        if escaped:
-            escaped = False
-        elif quoted:
-            quoted, escaped = char != '"', char == "\\"
-        elif char == wanted and not bracketed:
-            return text[:place], wanted, text[place + 1 :]
-        elif char == '"' and not bracketed:
-            quoted = True
-        elif char in "<>":
-            bracketed = char == "<"
-    return text, "", ""

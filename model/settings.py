@@ -42,10 +42,21 @@ SETTINGS: tuple[Setting, ...] = (
         "STROWGER_SIP_ADDRESS", "127.0.0.1", "What Kamailio listens on: an IPv4 address, an IPv6 address, or both."
     ),
     Setting("STROWGER_SIP_PORT", "5060", "Port that Kamailio listens on, UDP and TCP."),
+    Setting(
+        "STROWGER_DNS",
+        "",
+        "DNS servers that the agent asks for names in the policy, as IP or IP:PORT, divided by commas; empty: those of "
+        "/etc/resolv.conf.",
+    ),
     Setting("STROWGER_SIP_WORKERS", "4", "SIP worker processes for each transport."),
     Setting("STROWGER_RPC_PORT", "5059", "TCP port of JSON-RPC over HTTP, on 127.0.0.1 only."),
     Setting("STROWGER_SIP_MEMORY", "512", "Megabytes for the calls under way, shared by Kamailio's processes."),
     Setting("STROWGER_PROBE_INTERVAL", "10", "Seconds between two OPTIONS to a gateway that is probed."),
+    Setting("STROWGER_NAT_PING", "30", "Seconds between two OPTIONS to a phone behind NAT; 0: none."),
+    Setting("STROWGER_RTPENGINE", "", "Control address of the media relay, `udp:127.0.0.1:2223`; empty: none."),
+    Setting("STROWGER_HEP", "", "Where all SIP is copied to, `udp:192.0.2.9:9060`; empty: nowhere."),
+    Setting("STROWGER_HEP_ID", "1", "Number by which that collector tells this node from others."),
+    Setting("STROWGER_FLOOD", "0", "Requests a second from an address of no trunk above which it is dropped; 0: none."),
     Setting("STROWGER_LOG_LEVEL", "1", "Kamailio's debug level: -1 errors, 0 warnings, 1 notices, 2 info, 3 debug."),
     Setting("STROWGER_SCRIPTS", "(scripts/ of this checkout)", "Folder of the call scripts."),
     Setting("STROWGER_WORKER_ADDRESS", "127.0.0.1:8084", "Where a media worker takes calls from FreeSWITCH; private."),
@@ -122,10 +133,19 @@ class Settings:
     sip_addresses: tuple[str, ...]
     "One for each family at most, IPv6 without brackets."
     sip_port: int
+    dns: tuple[Address, ...]
+    "Empty: those of /etc/resolv.conf."
     sip_workers: int
     rpc_port: int
     sip_memory: int
     probe_interval: int
+    nat_ping: int
+    rtpengine: str
+    "``udp:HOST:PORT``; empty: none. So is the following."
+    hep: str
+    hep_id: int
+    flood: int
+    "Requests a second; 0: no guard."
     log_level: int
     scripts: Path
     worker_address: Address
@@ -170,10 +190,16 @@ class Settings:
             run=Path(env["STROWGER_RUN"]),
             sip_addresses=_addresses(env, "STROWGER_SIP_ADDRESS"),
             sip_port=_number(env, "STROWGER_SIP_PORT", 1, 65535),
+            dns=_dns_servers(env, "STROWGER_DNS"),
             sip_workers=_number(env, "STROWGER_SIP_WORKERS", 1, 256),
             rpc_port=_number(env, "STROWGER_RPC_PORT", 1, 65535),
             sip_memory=_number(env, "STROWGER_SIP_MEMORY", 64, 65536),
             probe_interval=_number(env, "STROWGER_PROBE_INTERVAL", 1, 3600),
+            nat_ping=_number(env, "STROWGER_NAT_PING", 0, 3600),
+            rtpengine=_datagrams(env, "STROWGER_RTPENGINE"),
+            hep=_datagrams(env, "STROWGER_HEP"),
+            hep_id=_number(env, "STROWGER_HEP_ID", 0, 2**31 - 1),
+            flood=_number(env, "STROWGER_FLOOD", 0, 100_000),
             log_level=_number(env, "STROWGER_LOG_LEVEL", -5, 3),
             scripts=Path(env["STROWGER_SCRIPTS"]),
             worker_address=_address(env, "STROWGER_WORKER_ADDRESS"),
@@ -212,10 +238,16 @@ class Settings:
             "STROWGER_RUN": str(self.run),
             "STROWGER_SIP_ADDRESS": ",".join(self.sip_addresses),
             "STROWGER_SIP_PORT": str(self.sip_port),
+            "STROWGER_DNS": ",".join(map(str, self.dns)),
             "STROWGER_SIP_WORKERS": str(self.sip_workers),
             "STROWGER_RPC_PORT": str(self.rpc_port),
             "STROWGER_SIP_MEMORY": str(self.sip_memory),
             "STROWGER_PROBE_INTERVAL": str(self.probe_interval),
+            "STROWGER_NAT_PING": str(self.nat_ping),
+            "STROWGER_RTPENGINE": self.rtpengine,
+            "STROWGER_HEP": self.hep,
+            "STROWGER_HEP_ID": str(self.hep_id),
+            "STROWGER_FLOOD": str(self.flood),
             "STROWGER_LOG_LEVEL": str(self.log_level),
             "STROWGER_SCRIPTS": str(self.scripts),
             "STROWGER_WORKER_ADDRESS": str(self.worker_address),
@@ -254,6 +286,16 @@ class Settings:
     def agent_pipe(self) -> Path:
         """Pipe by which Kamailio's workers hand over what the agent answers."""
         return self.run / "agent.pipe"
+
+    @property
+    def hook_pipe(self) -> Path:
+        """Pipe by which Kamailio's workers hand questions over to the hook process."""
+        return self.run / "hook.pipe"
+
+    @property
+    def hook_report(self) -> Path:
+        """What the hook process says of itself, each second, as JSON."""
+        return self.run / "hook.json"
 
     @property
     def watchers(self) -> Path:
@@ -323,6 +365,40 @@ def _address(env: Mapping[str, str], name: str) -> Address:
     if not 1 <= int(port) <= 65535:
         raise SettingError(f"{name}: {port} is not between 1 and 65535")
     return Address(bare, int(port))
+
+
+def _datagrams(env: Mapping[str, str], name: str) -> str:
+    """``udp:IP:PORT``, an IPv6 address in brackets; or empty."""
+    if not env[name]:
+        return ""
+    transport, _, rest = env[name].partition(":")
+    address = _address({name: rest}, name)
+    try:
+        # A name would be looked up by SIP workers.
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        raise SettingError(f"{name}: {address.host!r} is not an IP address") from None
+    if transport != "udp":
+        raise SettingError(f"{name}: {env[name]!r} does not begin with udp:")
+    return f"udp:{address}"
+
+
+def _dns_servers(env: Mapping[str, str], name: str) -> tuple[Address, ...]:
+    found = []
+    for word in env[name].replace(",", " ").split():
+        bare = word.removeprefix("[").removesuffix("]")
+        address = Address(bare, 53) if _is_ip(bare) else _address({name: word}, name)
+        if not _is_ip(address.host):
+            raise SettingError(f"{name}: {word!r} is not the IP address of a server")
+        found.append(address)
+    return tuple(found)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
 
 
 def _loopback(env: Mapping[str, str], name: str) -> Address:

@@ -56,6 +56,10 @@ class Subscriber:
     "Hash functions of challenges to this subscriber's phones, the preferred one first; empty: as the policy says."
     enabled: bool = True
     do_not_disturb: bool = False
+    withhold: bool = False
+    "Whether their number is withheld on all calls, and where they forward one."
+    reject_anonymous: bool = False
+    "Whether callers who withhold theirs are refused."
     forwards: Forwards = Forwards()
     created: float = 0.0
     "Unix time."

@@ -8,7 +8,7 @@ import yaml
 
 from model.policy import SUBSCRIBERS
 from policyfile import resolve
-from policyfile.document import MAX_ATTEMPTS, RouteSection
+from policyfile.document import MAX_ATTEMPTS, RouteSection, TrunkSection
 from policyfile.problems import Finding, Path, did_you_mean, quoted
 from policyfile.shape import Shaped
 from policyfile.tree import Tree
@@ -18,6 +18,7 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     """What is wrong between the parts of a document that are in order each for itself."""
     yield from _diallings(shaped, tree)
     yield from _sources(shaped, tree)
+    yield from _registrations(shaped, tree)
     yield from _subscribers(shaped, tree)
     yield from _media_nodes(shaped, tree)
     yield from _gateways(shaped, tree)
@@ -28,7 +29,22 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     yield from _guards(shaped, tree)
     yield from _quality(shaped)
     yield from _narrowings(shaped, tree)
+    yield from _hooks(shaped, tree)
     yield from _prefixes(shaped, tree)
+
+
+def _hooks(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    known, routes = _names(tree, "hooks"), tuple(route.name for _, route in _routes(shaped))
+    if shaped.document.hook:
+        yield from _unknown("hook", shaped.document.hook, known, ("hook",))
+    for number, route in _routes(shaped):
+        if route.hook:
+            yield from _unknown("hook", route.hook, known, ("routes", number, "hook"))
+    # A route with a mistake in it is not among them, and said to be unknown only once that is corrected.
+    whole = ("routes", len(routes)) not in tree.nodes
+    for name, hook in shaped.document.hooks.items():
+        if hook.fallback_route and whole:
+            yield from _unknown("route", hook.fallback_route, routes, ("hooks", name, "fallback_route"))
 
 
 def _routes(shaped: Shaped) -> Iterable[tuple[int, RouteSection]]:
@@ -53,6 +69,17 @@ def _diallings(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     for name, trunk in document.trunks.items():
         if trunk.dialling:
             yield from _unknown("dialling plan", trunk.dialling, plans, ("trunks", name, "dialling"))
+        yield from _believed(name, trunk)
+    for name, gateway in document.gateways.items():
+        if gateway.identity and gateway.identity.dialling:
+            path = ("gateways", name, "identity", "dialling")
+            yield from _unknown("dialling plan", gateway.identity.dialling, plans, path)
+
+
+def _believed(name: str, trunk: TrunkSection) -> Iterator[Finding]:
+    section = trunk.identity
+    if section is not None and "believe" in section.model_fields_set and not trunk.trust_identity:
+        yield Finding(("trunks", name, "identity", "believe"), "nothing is believed without 'trust_identity: true'")
 
 
 def _media_nodes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
@@ -203,12 +230,24 @@ def _subscribers(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
 def _sources(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     seen: dict[str, tuple[str, Path]] = {}
     for name, trunk in shaped.document.trunks.items():
-        for index, network in enumerate(trunk.sources):
+        for index, network in enumerate(trunk.sources or ()):
             path = ("trunks", name, "sources", index)
             if network in seen:
                 owner, first = seen[network]
                 yield Finding(path, f"{network} belongs to trunk '{owner}' already (line {tree.line(first)})")
             seen.setdefault(network, (name, path))
+
+
+def _registrations(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    seen: dict[tuple[str, str], tuple[str, Path]] = {}
+    for name, trunk in shaped.document.trunks.items():
+        if (told := trunk.registration) is not None:
+            path, key = ("trunks", name, "registration"), (told.registrar.host, told.contact or told.user)
+            if key in seen:
+                owner, first = seen[key]
+                said = f"trunk '{owner}' has the same contact at this registrar (line {tree.line(first)})"
+                yield Finding(path, f"{said}: give one of them another 'contact'")
+            seen.setdefault(key, (name, path))
 
 
 def _route_names(shaped: Shaped, tree: Tree) -> Iterator[Finding]:

@@ -23,11 +23,14 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from model.fraud import MEASURES
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
-from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Subscribers, Voicemail
+from model.policy import DEFAULT_BREAKER, Gateway, Place, Policy, Route, Subscribers, Voicemail
 from model.quality import SLOT, WINDOW_MAX, Quality
 from model.rates import CURRENCY
+from model.secrets import NAME as SECRET_NAME
 from policyfile import values
 from policyfile.patterns import check_replacement
 from policyfile.problems import Path
@@ -38,6 +41,9 @@ _ROUTE = Route(name="", prefixes=())
 _POLICY = Policy()
 _VOICEMAIL = Voicemail()
 _SUBSCRIBERS = Subscribers(realm="")
+_HOOK = Hook(name="", url="")
+_PRESENTATION = Presentation()
+_TRUNK_IDENTITY = TrunkIdentity()
 
 # Gateways of a least-cost route, of which no call tries more than MAX_ATTEMPTS.
 MAX_COMPARED = 100
@@ -76,10 +82,21 @@ Name = Annotated[
     Shown("name"),
 ]
 Digits = Annotated[str, _matching(values.DIGITS, "1 to 8 digits"), Shown("digits")]
+Source = Annotated[str, PlainValidator(values.read_source), Shown("network, IP address or host name")]
 Network = Annotated[str, PlainValidator(values.read_network), Shown("network or IP address")]
+ONE_PLACE = "IP[:port], [IPv6]:port or NAME[:port]"
+Secret = Annotated[
+    str, _matching(SECRET_NAME, "the name of a secret: letters, digits, and _.- behind the first"), Shown("secret")
+]
+SipUser = Annotated[
+    str,
+    _matching(values.SIP_USER, "a user: 1 to 64 of letters, digits and + * . _ - ! ~ ' ( )"),
+    Shown("text, 64 characters at most"),
+]
 RetryItem = Annotated[str, PlainValidator(values.read_retry_item), Shown("cause")]
 Clock = Annotated[int, PlainValidator(values.read_clock), Shown("time of day")]
 Date = Annotated[str, PlainValidator(values.read_date), Shown("date")]
+Nat = Annotated[bool | Literal["auto"], Shown("`true`, `false` or `auto`")]
 UserPart = Annotated[str, _matching(values.USER_PART, "at most 32 of letters, digits and + * # . _ -"), Shown("text")]
 
 
@@ -207,6 +224,26 @@ class LimitsSection(Section):
         return self
 
 
+class TrunkIdentitySection(Section):
+    """Who is believed to call by a trunk, and what it may show ([identity.md](identity.md))."""
+
+    believe: Listed[Literal["pai", "rpid"]] = Field(
+        default=("pai",),
+        min_length=1,
+        description="With `trust_identity`, the headers that name the caller; the first that is there counts.",
+    )
+    numbers: Listed[Annotated[str, PlainValidator(values.read_caller), Shown("beginning of a number")]] = Field(
+        default=_TRUNK_IDENTITY.numbers,
+        min_length=1,
+        description="Beginnings of the numbers that calls may show; otherwise any. Others are replaced by `default`.",
+    )
+    default: Annotated[str, PlainValidator(values.read_caller), Shown("number")] = Field(
+        default=_TRUNK_IDENTITY.default,
+        description="Number shown in place of one that may not be, or that is none. Without it, calls that show a "
+        "number not among `numbers` are refused.",
+    )
+
+
 class RouteLimitsSection(LimitsSection):
     """The same of a route's calls, all together or by the prefix that they match."""
 
@@ -215,10 +252,76 @@ class RouteLimitsSection(LimitsSection):
     )
 
 
+class AuthSection(Section):
+    """How Strowger answers when a server asks who calls (401, 407): by digest, with SHA-256 or MD5.
+
+    The policy names a secret, and no policy holds one: what is in it is the first line of a file of that name in
+    `STROWGER_SECRETS`, on each node.
+    """
+
+    user: SipUser = Field(description="As whom.")
+    secret: Secret | None = Field(default=None, description="Name of the secret that holds the password.")
+    ha1_secret: Secret | None = Field(
+        default=None,
+        description="Instead: name of the secret that holds the hash of `USER:REALM:PASSWORD` in hexadecimal, by MD5 "
+        "or SHA-256. Servers that ask for the other are not answered.",
+    )
+    realm: str = Field(
+        default="", max_length=255, description="Answer only who asks for this realm; otherwise, whoever asks."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_secret(self) -> Self:
+        if (self.secret is None) == (self.ha1_secret is None):
+            raise ValueError("needs one of 'secret' and 'ha1_secret'")
+        return self
+
+
+class RegistrationSection(Section):
+    """Where a carrier is told by REGISTER where this node is. One node registers for all that have this policy.
+
+    Calls for the registered contact that come from an address of the registrar belong to the trunk.
+    """
+
+    registrar: Annotated[Place, PlainValidator(values.read_place), Shown(ONE_PLACE)] = Field(
+        description="Where it listens."
+    )
+    transport: Literal["udp", "tcp"] = Field(default="udp", description="How it is reached.")
+    user: SipUser = Field(description="The account: user of the address that is registered.")
+    domain: Annotated[str, _matching(values.HOST, "a host name or IP address"), Shown("host name")] = Field(
+        default="", description="Domain of that address; otherwise the registrar's host."
+    )
+    auth_user: SipUser | None = Field(default=None, description="As whom to authenticate, where that is not `user`.")
+    secret: Secret | None = Field(default=None, description="As in a gateway's `auth`.")
+    ha1_secret: Secret | None = Field(default=None, description="As in a gateway's `auth`.")
+    realm: str = Field(default="", max_length=255, description="As in a gateway's `auth`.")
+    expires: Annotated[float, _duration(60, 86400)] = Field(
+        default=600, description="For how long to register; the registrar's word counts. Renewed in time."
+    )
+    contact: SipUser | None = Field(
+        default=None, description="User of the contact: for whom calls come in. Otherwise `user`."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_secret(self) -> Self:
+        if (self.secret is None) == (self.ha1_secret is None):
+            raise ValueError("needs one of 'secret' and 'ha1_secret'")
+        return self
+
+
 class TrunkSection(Section):
     """Where calls come from. The most specific network that holds a call's source decides on its trunk."""
 
-    sources: Listed[Network] = Field(min_length=1, description="Networks in CIDR notation, or single IP addresses.")
+    registration: RegistrationSection | None = Field(
+        default=None, description="Register there, and take calls that come for it ([trunks.md](trunks.md))."
+    )
+    sources: Listed[Source] | None = Field(
+        default=None,
+        min_length=1,
+        validate_default=True,
+        description="Networks in CIDR notation, single IP addresses, or host names: all addresses that a name or its "
+        "SRV records have. May be left out where there is a `registration`.",
+    )
     dialling: Name | None = Field(
         default=None,
         description="Name of the dialling plan by which this side writes numbers; else the default.",
@@ -232,6 +335,31 @@ class TrunkSection(Section):
     )
     tags: Listed[Name] = Field(default=(), description="What a route's own `tags` may ask for.")
     limits: LimitsSection | None = Field(default=None, description="Of calls from here.")
+    identity: TrunkIdentitySection | None = Field(
+        default=None, description="Who is believed to call, and which numbers may be shown."
+    )
+    nat: Nat = Field(
+        default=False,
+        description="Whether it is behind NAT ([nat.md](nat.md)), so that what goes to it goes to where it sends from; "
+        "`auto`: where its messages show that.",
+    )
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
+    )
+    srtp: Literal["require", "no"] | None = Field(
+        default=None,
+        description="`require`: it speaks SRTP alone, `no`: RTP alone, and the media relay makes one of the other. "
+        "Otherwise it speaks whatever the other side does.",
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _comes_from_somewhere(cls, sources: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        if sources is None and info.data.get("registration", True) is None:
+            raise ValueError("is missing")
+        return sources
 
 
 class SubscribersSection(Section):
@@ -276,6 +404,26 @@ class SubscribersSection(Section):
         le=1000,
         description="After so many wrong passwords from one address, it is not listened to for this subscriber, for "
         "five minutes.",
+    )
+    nat: Nat = Field(
+        default="auto",
+        description="Whether phones are behind NAT ([nat.md](nat.md)), so that what goes to one goes to where it sends "
+        "from; `auto`: where its messages show that.",
+    )
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
+    )
+    srtp: Literal["require", "no"] | None = Field(
+        default=None,
+        description="`require`: it speaks SRTP alone, `no`: RTP alone, and the media relay makes one of the other. "
+        "Otherwise it speaks whatever the other side does.",
+    )
+    edges: Listed[Network] = Field(
+        default=(),
+        description="Networks of proxies by which phones may register (RFC 3327, `Path`): calls to such a phone go by "
+        "them.",
     )
 
     @model_validator(mode="after")
@@ -326,12 +474,48 @@ class BreakerSection(Section):
         return self
 
 
+class PresentationSection(Section):
+    """How a gateway is told who calls ([identity.md](identity.md)). Without it, all passes as it came."""
+
+    privacy: Literal["pass", "withhold"] = Field(
+        default="withhold",
+        description="Of callers who withhold their number. `pass`: it is told, with the wish (RFC 3325), to a gateway "
+        "that is trusted to heed it. `withhold`: whatever names the caller is taken out.",
+    )
+    headers: Listed[Literal["pai", "ppi", "rpid"]] = Field(
+        default=("pai",),
+        description="Headers besides From that tell the number: P-Asserted-Identity, P-Preferred-Identity, "
+        "Remote-Party-ID. All others of these are removed.",
+    )
+    number: Literal["as_it_came", "e164", "e164_without_plus", "national"] = Field(
+        default="as_it_came", description="How the number is written."
+    )
+    dialling: Name | None = Field(
+        default=None, description="Name of the dialling plan of `number: national`; else the default."
+    )
+    domain: Annotated[str, PlainValidator(values.read_domain), Shown("host or `gateway`")] = Field(
+        default=_PRESENTATION.domain,
+        description="Host of these addresses: a name of ours, or `gateway` for its own address. Otherwise as it came.",
+    )
+    diversion: Listed[Literal["diversion", "history-info"]] = Field(
+        default=(),
+        description="What tells of forwards: Diversion (RFC 5806), History-Info (RFC 7044), both, or nothing.",
+    )
+    connected: bool = Field(
+        default=_PRESENTATION.connected,
+        description="Whether the caller is told who has answered, by P-Asserted-Identity and Remote-Party-ID of "
+        "replies.",
+    )
+
+
 class GatewaySection(Section):
     """Where calls go to."""
 
-    address: Annotated[values.Address, PlainValidator(values.read_address), Shown("IP[:port] or [IPv6]:port")] = Field(
-        description=f"Where it listens; port {values.DEFAULT_PORT} unless given. Not a host name: SIP "
-        "workers never wait for DNS."
+    address: Annotated[
+        tuple[Place, ...], PlainValidator(values.read_places), Shown(f"{ONE_PLACE}, or a list of them")
+    ] = Field(
+        description=f"Where it listens. Port {values.DEFAULT_PORT} unless given; of a name without a port, what its "
+        "SRV records say. Of several, each is tried in turn ([trunks.md](trunks.md))."
     )
     transport: Literal["udp", "tcp"] = Field(default="udp", description="How it is reached.")
     enabled: bool = Field(default=_GATEWAY.enabled, description="`false` takes it out of every route.")
@@ -355,6 +539,20 @@ class GatewaySection(Section):
     limits: LimitsSection | None = Field(
         default=None, description="Of calls to it. One that has no room is skipped, and not taken for failed."
     )
+    auth: AuthSection | None = Field(
+        default=None, description="What it is told when it asks who calls. Otherwise its 401 and 407 are failures."
+    )
+    identity: PresentationSection | None = Field(default=None, description="How it is told who calls.")
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
+    )
+    srtp: Literal["require", "no"] | None = Field(
+        default=None,
+        description="`require`: it speaks SRTP alone, `no`: RTP alone, and the media relay makes one of the other. "
+        "Otherwise it speaks whatever the other side does.",
+    )
 
 
 class MediaNodeSection(Section):
@@ -364,13 +562,19 @@ class MediaNodeSection(Section):
     follow.
     """
 
-    address: Annotated[values.Address, PlainValidator(values.read_address), Shown("IP[:port] or [IPv6]:port")] = Field(
-        description=f"Where it listens, and where calls that come back from it come from; port {values.DEFAULT_PORT} "
-        "unless given."
+    address: Annotated[
+        tuple[Place, ...], PlainValidator(values.read_places), Shown(f"{ONE_PLACE}, or a list of them")
+    ] = Field(
+        description="Where it listens, as a gateway's `address`, and where calls that come back from it come from."
     )
     transport: Literal["udp", "tcp"] = Field(default="udp", description="How it is reached.")
     weight: int = Field(
         default=1, ge=0, le=1000, description="Its share of the calls. One of weight 0 is tried only after all others."
+    )
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
     )
     enabled: bool = Field(default=_GATEWAY.enabled, description="`false`: no call is handed over to it.")
     no_reply: Annotated[float, _duration(0.1, 30)] = Field(
@@ -428,6 +632,54 @@ class VoicemailSection(Section):
         description="For which reasons: `no-answer`, `busy`, `unreachable`, `do-not-disturb`, `rejected`, "
         "`unallocated`.",
     )
+
+
+class HookSection(Section):
+    """A program that routes may ask over HTTP what becomes of a call ([route-hook.md](route-hook.md))."""
+
+    url: Annotated[str, PlainValidator(values.read_url), Shown("URL")] = Field(
+        description="Where it is asked, by POST: `http://` or `https://`."
+    )
+    timeout: Annotated[float, _duration(0.05, 30)] = Field(
+        default=_HOOK.timeout, description="How long its answer may take; the caller hears nothing meanwhile."
+    )
+    fallback: Literal["continue", "reject", "route"] = Field(
+        default="reject",
+        description="What happens to calls for which it gives no answer: `continue`: the route goes on as if it had no "
+        "hook; `reject`: 503 `hook-failed`; `route`: that of `fallback_route`.",
+    )
+    fallback_route: Name | None = Field(
+        default=None, description="With `fallback: route`, the name of the route that takes the calls."
+    )
+    secret: Annotated[str, _matching(SECRET_NAME, "a name of a secret"), Shown("secret")] | None = Field(
+        default=None, description="Name of the secret that questions are signed with."
+    )
+    signed_answers: bool = Field(
+        default=_HOOK.signed_answers, description="An answer counts only if it is signed with the secret, too."
+    )
+    at_most: int = Field(
+        default=_HOOK.at_most,
+        ge=1,
+        le=10_000,
+        description="So many questions of a node wait for an answer at once; beyond, the fallback holds.",
+    )
+    failures: int = Field(
+        default=_HOOK.failures,
+        ge=1,
+        le=1000,
+        description="After so many questions in a row without an answer, the fallback holds at once for a while.",
+    )
+    pause: Annotated[float, _duration(0.1, 3600)] = Field(
+        default=_HOOK.pause, description="How long that is, until one call at a time asks again on trial."
+    )
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Self:
+        if (self.fallback == "route") != (self.fallback_route is not None):
+            raise ValueError("'fallback: route' and 'fallback_route' need one another")
+        if self.signed_answers and self.secret is None:
+            raise ValueError("'signed_answers' needs 'secret'")
+        return self
 
 
 class WindowSection(Section):
@@ -658,6 +910,13 @@ class RouteSection(Section):
     quality: QualitySection | None = Field(
         default=None, description="Gateways that carry calls badly are held back, whatever the strategy."
     )
+    hook: Annotated[Name | None, BeforeValidator(values.read_off)] = Field(
+        default=None,
+        description="Name of the hook that is asked what becomes of a call; otherwise the file's own. `off`: none.",
+    )
+    media_relay: Literal["auto", "always"] = Field(
+        default="auto", description="`always`: the sound of its calls goes through the media relay ([nat.md](nat.md))."
+    )
 
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:
@@ -804,6 +1063,11 @@ class Document(Section):
         default=_POLICY.retry_after_max,
         description="The longest that a gateway's own Retry-After keeps it out of use.",
     )
+    relay_away: Literal["refuse", "pass"] = Field(
+        default="refuse",
+        description="While the media relay is away, calls that need it are refused with 503, or `pass` without it. "
+        "Emergency calls always pass.",
+    )
     emergency: EmergencySection | None = Field(
         default=None, description="Which calls are emergency calls, and where they go."
     )
@@ -822,6 +1086,11 @@ class Document(Section):
         default={},
         description='What one of another currency is worth in `currency`: `{EUR: "1.0855"}`. Gateways whose sheets are '
         "in yet another one count as without a rate.",
+    )
+    hooks: dict[Name, HookSection] = Field(default={}, description="Programs that routes may ask, by name.")
+    hook: Name | None = Field(
+        default=None,
+        description="Name of the hook of all routes that do not name their own, but for those with `reject`.",
     )
     routes: Listed[RouteSection] = Field(
         default=(), description="Which called number goes where. Numbers that no route matches are refused."

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from model.fraud import MEASURES, MINUTE, Guard, Threshold, amount
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import PREFIX, Limits
 from model.narrowing import EVERY_DAY, Narrowing, Window
-from model.numbers import E164_MAX_DIGITS, Dialling, normalise_beginning
+from model.numbers import E164_MAX_DIGITS, Dialling, normalise, normalise_beginning
 from model.policy import (
     MEDIA_RETRY,
     PENALTIES,
+    Auth,
     Breaker,
     Emergency,
     Gateway,
     LeastCost,
     MediaApp,
+    Place,
     Policy,
     Refusal,
+    Registration,
     RetryRule,
     Rewrite,
     Route,
@@ -28,8 +35,10 @@ from model.policy import (
     Voicemail,
 )
 from model.quality import Bounds, Quality
+from model.side import Side
 from policyfile import document as written
 from policyfile.problems import quoted
+from state.names import is_name
 
 _PREFIX = re.compile(rf"\+[0-9]{{0,{E164_MAX_DIGITS}}}|[0-9A-Za-z*#][0-9A-Za-z*#._-]*")
 
@@ -40,11 +49,11 @@ def policy_of(document: written.Document) -> Policy:
     default = default_dialling(document)
     return Policy(
         trunks=tuple(
-            _trunk(name, trunk, plans[trunk.dialling] if trunk.dialling else default)
+            _trunk(name, trunk, plans[trunk.dialling] if trunk.dialling else default, default)
             for name, trunk in document.trunks.items()
         ),
         gateways={
-            **{name: _gateway(name, gateway) for name, gateway in document.gateways.items()},
+            **{name: _gateway(name, gateway, plans, default) for name, gateway in document.gateways.items()},
             **{name: _media_node(name, node) for name, node in document.media.items()},
         },
         dialling=default,
@@ -54,6 +63,8 @@ def policy_of(document: written.Document) -> Policy:
         exchange=dict(document.exchange),
         subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
         fraud=tuple(_guard(name, guard, default) for name, guard in document.fraud.items()),
+        hooks={name: _hook(name, section) for name, section in document.hooks.items()},
+        relay_away=document.relay_away,
     )
 
 
@@ -61,7 +72,28 @@ def routes_of(document: written.Document) -> tuple[Route, ...]:
     """The routes of a document that is in order, in its order."""
     default = default_dialling(document)
     weights = {name: node.weight for name, node in document.media.items()}
-    return tuple(_route(route, default, weights) for route in document.routes)
+    return tuple(_hooked(_route(route, default, weights), route, document.hook) for route in document.routes)
+
+
+def _hooked(route: Route, section: written.RouteSection, usual: str | None) -> Route:
+    """A route with its hook, or else that of all routes; one that refuses calls has nothing to ask."""
+    name = section.hook if "hook" in section.model_fields_set else usual
+    return replace(route, hook=name) if name and route.refusal is None else route
+
+
+def _hook(name: str, section: written.HookSection) -> Hook:
+    return Hook(
+        name=name,
+        url=section.url,
+        timeout=section.timeout,
+        fallback=section.fallback,
+        fallback_route=section.fallback_route or "",
+        secret=section.secret or "",
+        signed_answers=section.signed_answers,
+        at_most=section.at_most,
+        failures=section.failures,
+        pause=section.pause,
+    )
 
 
 def default_dialling(document: written.Document) -> Dialling:
@@ -85,15 +117,41 @@ def prefix(text: str, plan: Dialling) -> str:
     return beginning
 
 
-def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling) -> Trunk:
+def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling, default: Dialling) -> Trunk:
     return Trunk(
         name=name,
-        sources=trunk.sources,
+        sources=tuple(source for source in trunk.sources or () if "/" in source),
         dialling=plan,
         anonymous=trunk.anonymous == "accept",
         trust_identity=trunk.trust_identity,
         tags=trunk.tags,
         limits=_limits(trunk.limits),
+        names=tuple(source for source in trunk.sources or () if "/" not in source),
+        registration=_registration(trunk.registration) if trunk.registration else None,
+        identity=_trunk_identity(trunk.identity, default) if trunk.identity else None,
+        side=_side(trunk, trunk.nat),
+    )
+
+
+def _trunk_identity(section: written.TrunkIdentitySection, default: Dialling) -> TrunkIdentity:
+    return TrunkIdentity(
+        believe=section.believe,
+        numbers=tuple(prefix(number, default) for number in section.numbers),
+        default=normalise(section.default, default) if section.default else "",
+    )
+
+
+def _presentation(
+    section: written.PresentationSection, plans: Mapping[str, Dialling], default: Dialling
+) -> Presentation:  # fmt: skip
+    return Presentation(
+        privacy=section.privacy,
+        headers=section.headers,
+        number=section.number,
+        domain=section.domain,
+        diversion=section.diversion,
+        connected=section.connected,
+        dialling=plans[section.dialling] if section.dialling else default,
     )
 
 
@@ -110,6 +168,8 @@ def _subscribers(
         expires_max=int(section.expires_max),
         guesses=section.guesses,
         limits=_limits(section.limits),
+        side=_side(section, section.nat),
+        edges=section.edges,
     )
 
 
@@ -137,11 +197,12 @@ def _emergency(emergency: written.EmergencySection) -> Emergency:
     return Emergency(emergency.numbers, emergency.gateways, _rewrite(emergency.rewrite))
 
 
-def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
+def _gateway(
+    name: str, gateway: written.GatewaySection, plans: Mapping[str, Dialling], default: Dialling
+) -> Gateway:  # fmt: skip
     return Gateway(
         name=name,
-        address=gateway.address.host,
-        port=gateway.address.port,
+        **_where(gateway.address),
         transport=gateway.transport,
         enabled=gateway.enabled,
         rewrite=_rewrite(gateway.rewrite),
@@ -151,14 +212,38 @@ def _gateway(name: str, gateway: written.GatewaySection) -> Gateway:
         breaker=_breaker(gateway.breaker),
         probe=gateway.probe,
         limits=_limits(gateway.limits),
+        identity=_presentation(gateway.identity, plans, default) if gateway.identity else None,
+        side=_side(gateway),
+        auth=_auth(gateway.auth.user, gateway.auth) if gateway.auth else None,
+    )
+
+
+def _where(places: tuple[Place, ...]) -> dict[str, Any]:
+    if len(places) == 1 and not is_name(places[0].host):
+        return {"address": places[0].host, "port": places[0].port}
+    return {"address": "", "port": 0, "places": places}
+
+
+def _auth(user: str, told: written.AuthSection | written.RegistrationSection) -> Auth:
+    return Auth(user, told.secret or told.ha1_secret or "", told.secret is None, told.realm)
+
+
+def _registration(told: written.RegistrationSection) -> Registration:
+    return Registration(
+        registrar=told.registrar,
+        user=told.user,
+        auth=_auth(told.auth_user or told.user, told),
+        transport=told.transport,
+        domain=told.domain,
+        expires=int(told.expires),
+        contact=told.contact or "",
     )
 
 
 def _media_node(name: str, node: written.MediaNodeSection) -> Gateway:
     return Gateway(
         name=name,
-        address=node.address.host,
-        port=node.address.port,
+        **_where(node.address),
         transport=node.transport,
         enabled=node.enabled,
         no_reply=node.no_reply,
@@ -167,6 +252,7 @@ def _media_node(name: str, node: written.MediaNodeSection) -> Gateway:
         probe=node.probe,
         media=True,
         weight=node.weight,
+        side=Side(relay=node.media_relay),
     )
 
 
@@ -202,6 +288,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         subscribers=route.subscribers,
         limits=_limits(route.limits),
         quality=_quality(route.quality or written.QualitySection()) if route.quality or by_quality else None,
+        relay=route.media_relay == "always",
     )
 
 
@@ -222,6 +309,12 @@ def _limits(limits: written.LimitsSection | None) -> Limits | None:
         return None
     each = PREFIX if isinstance(limits, written.RouteLimitsSection) and limits.each == PREFIX else ""
     return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away, each)
+
+
+def _side(
+    section: written.TrunkSection | written.SubscribersSection | written.GatewaySection, nat: bool | str = False
+) -> Side:  # fmt: skip
+    return Side(nat if isinstance(nat, str) else "yes" if nat else "no", section.media_relay, section.srtp or "")
 
 
 def is_narrowed(route: written.RouteSection) -> bool:

@@ -11,25 +11,29 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic_core import PydanticCustomError
 
 from model.causes import Q850_NAMES, Cause, Reason
 from model.narrowing import is_zone
-from model.policy import PENALTIES
+from model.policy import PENALTIES, SIP_PORT, Place
 from model.rates import parse_amount
 from policyfile.patterns import check_pattern
 from policyfile.problems import did_you_mean, quoted
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]")
 REALM = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,63}")
 REFUSAL_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # The phrase stands in the status line, and quoted in the Reason header (RFC 3326).
 PHRASE = re.compile(r"[\x20-\x7e]{1,64}")
 # What may stand before the @ of a URI unescaped (RFC 3261 section 25.1, user), and # as carriers use it.
 USER_PART = re.compile(r"[0-9A-Za-z+*#._-]{0,32}")
+# The same, and what else names an account, but for what a quoted string or a URI would have to escape.
+SIP_USER = re.compile(r"[0-9A-Za-z+*._!~'()-]{1,64}")
+HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]")
 REPLACEMENT = re.compile(r"(?:[0-9A-Za-z+*#._-]|\\[1-9]|\\g<\w{1,32}>){0,64}", re.ASCII)
 # One line. SIP does not keep spaces at the ends of a header.
 ARGUMENTS = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
@@ -37,7 +41,9 @@ COUNTRY_CODE = re.compile(r"[1-9][0-9]{0,2}")
 DIGITS = re.compile(r"[0-9]{1,8}")
 TRUNK_CODE = re.compile(r"[0-9]{0,8}")
 
-DEFAULT_PORT = 5060
+DEFAULT_PORT = SIP_PORT
+# What a gateway may list; more of them may stand behind a name.
+MAX_PLACES = 10
 SCHEMA_VERSION = 1
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h)", re.ASCII)
@@ -47,18 +53,15 @@ _ZONE = re.compile(r"[A-Za-z0-9+_-]{1,32}(?:/[A-Za-z0-9+_-]{1,32}){0,2}")
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?", re.DOTALL)
+# RFC 1123 section 2.1. The last label begins with a letter, or an address with a slip in it would be a name.
+_HOST_NAME = re.compile(
+    r"(?:[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?\.)*[a-z](?:[0-9a-z-]{0,61}[0-9a-z])?\.?", re.IGNORECASE | re.ASCII
+)
+_LONGEST_NAME = 253
 _STATUS = re.compile(r"[3-6][0-9][0-9]")
 _Q850 = re.compile(r"q850:([1-9][0-9]{0,2})")
 _CANCELLED = frozenset({Cause.CANCELLED.value, "487", "ORIGINATOR_CANCEL"})
 _RETRYABLE = tuple(cause.value for cause in Cause if cause is not Cause.CANCELLED)
-
-
-class Address(NamedTuple):
-    """Where a gateway listens."""
-
-    host: str
-    "IP address, IPv6 in brackets."
-    port: int
 
 
 def text(value: object) -> str:
@@ -122,29 +125,44 @@ def written_seconds(seconds: float) -> str:
     return f"{seconds / 60:g}m" if seconds and seconds % 60 == 0 else f"{seconds:g}s"
 
 
-def read_address(value: object) -> Address:
-    """``IP``, ``IP:port``, ``[IPv6]`` or ``[IPv6]:port``."""
+def read_places(value: object) -> tuple[Place, ...]:
+    """Where a server is: ``IP``, ``IP:port``, ``[IPv6]``, ``NAME`` or ``NAME:port``, or a list of these."""
+    if isinstance(value, list):
+        if not 1 <= len(value) <= MAX_PLACES:
+            raise ValueError(f"should have 1 to {MAX_PLACES} addresses")
+        places = tuple(map(read_place, value))
+        if len(set(places)) < len(places):
+            raise ValueError("has the same address twice")
+        return places
+    return (read_place(value),)
+
+
+def read_place(value: object) -> Place:
+    """``IP``, ``IP:port``, ``[IPv6]``, ``[IPv6]:port``, ``NAME`` or ``NAME:port``."""
     written = text(value)
     bracketed = _BRACKETED.fullmatch(written)
     if bracketed is not None:
         host = _ip(bracketed[1], written)
         if host.version != 6:
             raise ValueError(f"only an IPv6 address stands in brackets: write {host}:port")
-        return Address(f"[{host}]", _port(bracketed[2]))
+        return Place(f"[{host}]", _port(bracketed[2]))
     host_text, _, port = written.partition(":")
     if ":" in port:
         raise ValueError(f"{quoted(written)}: write an IPv6 address in brackets, as in [2001:db8::1]:5060")
-    return Address(str(_ip(host_text, written)), _port(port if ":" in written else None))
+    if _is_name(host_text):
+        return Place(host_text.lower().removesuffix("."), _port(port) if ":" in written else 0)
+    return Place(str(_ip(host_text, written)), _port(port if ":" in written else None))
+
+
+def _is_name(text: str) -> bool:
+    return _HOST_NAME.fullmatch(text) is not None and len(text) <= _LONGEST_NAME
 
 
 def _ip(host: str, written: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise ValueError(
-            f"{quoted(written)} does not begin with an IP address; host names are refused, since SIP workers "
-            "never wait for DNS"
-        ) from None
+        raise ValueError(f"{quoted(written)} does not begin with an IP address or a host name") from None
     if address.is_unspecified or address.is_multicast or "%" in host:
         raise ValueError(f"{quoted(written)} is not the address of one host")
     return address
@@ -185,13 +203,21 @@ def read_off(value: object) -> object:
     return None if value is False or value == "off" else value
 
 
+def read_source(value: object) -> str:
+    """A network in CIDR notation, one IP address, or a host name; addresses come back in CIDR notation."""
+    written = text(value)
+    return written.lower().removesuffix(".") if _is_name(written) else read_network(value)
+
+
 def read_network(value: object) -> str:
     """A network in CIDR notation, or one IP address; comes back in CIDR notation."""
     written = text(value)
     try:
         interface = ipaddress.ip_interface(written)
     except ValueError:
-        raise ValueError(f"{quoted(written)} is neither an IP address nor a network such as 192.0.2.0/24") from None
+        raise ValueError(
+            f"{quoted(written)} is no IP address, no network such as 192.0.2.0/24, and no host name"
+        ) from None
     if "%" in written:
         raise ValueError(f"{quoted(written)} has a zone, which the source of a request has not")
     if interface.ip != interface.network.network_address:
@@ -227,6 +253,21 @@ def read_pattern(value: object) -> str:
     return pattern
 
 
+def read_url(value: object) -> str:
+    """An absolute URL of HTTP, without a password in it."""
+    url = text(value)
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not re.fullmatch(r"[\x21-\x7e]{1,512}", url):
+        raise ValueError(f"{quoted(url)} is not a URL such as http://192.0.2.1:8080/calls")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise ValueError("should have no user, password or fragment in it: questions are signed by 'secret'")
+    return url
+
+
 def read_phrase(value: object) -> str:
     """A SIP reason phrase."""
     phrase = text(value)
@@ -247,6 +288,14 @@ def read_caller(value: object) -> str:
     if prefix in ("", "default"):
         raise ValueError("every caller matches: leave 'callers' out")
     return prefix
+
+
+def read_domain(value: object) -> str:
+    """The host of addresses: a name, an IP address, or the word ``gateway``."""
+    host = text(value)
+    if not HOST.fullmatch(host):
+        raise ValueError(f"{quoted(host)} is no host: a name or IPv4 address, or [IPv6]")
+    return host
 
 
 def read_amount(value: object) -> int:

@@ -9,19 +9,24 @@ from typing import Any
 
 from model.entries import Action, Entry, Kind
 from model.fraud import Guard, Threshold
+from model.hook import Hook
+from model.identity import Presentation, TrunkIdentity
 from model.limits import Limits
 from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
 from model.policy import (
     DEFAULT_BREAKER,
+    Auth,
     Breaker,
     Drain,
     Emergency,
     Gateway,
     LeastCost,
     MediaApp,
+    Place,
     Policy,
     Refusal,
+    Registration,
     RetryRule,
     Rewrite,
     Route,
@@ -31,6 +36,11 @@ from model.policy import (
     Voicemail,
 )
 from model.quality import Bounds, Quality
+from model.side import PLAIN, Side
+
+_OF_FEW = (
+    "hook", "least_cost", "limits", "media", "narrowing", "quality", "relay", "subscribers", "voicemail", "weights",
+)  # fmt: skip
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -57,9 +67,17 @@ def _policy(policy: Policy) -> dict[str, Any]:
         del data["subscribers"]
     if not policy.fraud:
         del data["fraud"]
-    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers")):
-        if part is not None and not part["limits"]:
-            del part["limits"]
+    if not policy.hooks:
+        del data["hooks"]
+    for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers") or {}):
+        # As few have, so that what others have is read by versions that do not know of it.
+        for name in ("auth", "identity", "limits", "names", "places", "registration"):
+            if not part.get(name, True):
+                del part[name]
+    plain = asdict(PLAIN)
+    for part in (*data["trunks"], *data["gateways"].values()):
+        if part["side"] == plain:
+            del part["side"]
     return data
 
 
@@ -76,6 +94,8 @@ def decode_policy(text: str | bytes) -> Policy:
         exchange=data.get("exchange", {}),
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
         fraud=tuple(map(_guard, data.get("fraud", ()))),
+        hooks={name: Hook(**hook) for name, hook in data.get("hooks", {}).items()},
+        relay_away=data.get("relay_away", "refuse"),
     )
 
 
@@ -83,7 +103,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in ("least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights"):
+    for name in _OF_FEW:
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -190,19 +210,56 @@ def _emergency(data: dict[str, Any]) -> Emergency:
 
 
 def _subscribers(data: dict[str, Any]) -> Subscribers:
-    lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
-    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
+    lists = {name: tuple(data.get(name, ())) for name in ("tags", "algorithms", "edges")}
+    side = Side(**data["side"]) if "side" in data else Side(nat="auto")
+    parts = {"dialling": _dialling(data["dialling"]), "limits": _limits(data), "side": side}
+    return Subscribers(**{**data, **lists, **parts})
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
-    return Trunk(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
+    identity = data.get("identity")
+    parts = {
+        "dialling": _dialling(data["dialling"]),
+        "limits": _limits(data),
+        "identity": _trunk_identity(identity) if identity else None,
+        "side": _side(data),
+        "names": tuple(data.get("names", ())),
+        "registration": _registration(data["registration"]) if data.get("registration") else None,
+    }
+    return Trunk(**{**data, **lists, **parts})
+
+
+def _registration(data: dict[str, Any]) -> Registration:
+    return Registration(**{**data, "registrar": Place(*data["registrar"]), "auth": Auth(**data["auth"])})
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
     breaker = DEFAULT_BREAKER if "breaker" not in data else Breaker(**data["breaker"]) if data["breaker"] else None
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
-    return Gateway(**{**data, **parts, "limits": _limits(data)})
+    identity = data.get("identity")
+    own = {
+        "limits": _limits(data),
+        "identity": _presentation(identity) if identity else None,
+        "side": _side(data),
+        "places": tuple(Place(*place) for place in data.get("places", ())),
+        "auth": Auth(**data["auth"]) if data.get("auth") else None,
+    }
+    return Gateway(**{**data, **parts, **own})
+
+
+def _trunk_identity(data: dict[str, Any]) -> TrunkIdentity:
+    return TrunkIdentity(**{**data, "believe": tuple(data["believe"]), "numbers": tuple(data["numbers"])})
+
+
+def _presentation(data: dict[str, Any]) -> Presentation:
+    lists = {"headers": tuple(data["headers"]), "diversion": tuple(data["diversion"])}
+    return Presentation(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+
+
+def _side(data: dict[str, Any]) -> Side:
+    # One object where there is nothing to know, so that a call need not look into it.
+    return Side(**data["side"]) if "side" in data else PLAIN
 
 
 def _guard(data: dict[str, Any]) -> Guard:

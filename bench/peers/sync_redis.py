@@ -52,7 +52,7 @@ def _asked(facts: CallFacts, get: Get) -> tuple[list[str], list[str]]:
     return entries, prefixes
 
 
-def decide(facts: CallFacts, view: View, live: policy.Live, now: float) -> policy.Decision:
+def decide(facts: CallFacts, view: View, live: policy.Live, now: float, *, ask: bool = False) -> policy.Decision:
     """The decision, over what Redis answers."""
     records = dict(_configuration(os.getpid()))
     entries, prefixes = _asked(facts, records.get)
@@ -66,7 +66,7 @@ def decide(facts: CallFacts, view: View, live: policy.Live, now: float) -> polic
     for prefix, route in zip(prefixes, found_prefixes, strict=True):
         if route is not None:
             records[layout.route_key(prefix)] = layout.REFERENCE + route
-    return _decide(facts, View(records.get), live, now)
+    return _decide(facts, View(records.get), live, now, ask=ask)
 
 
 class _NoSnapshot:

@@ -15,10 +15,10 @@ _numbers: Iterator[int] = itertools.count(1)
 class Endpoint:
     """A UDP socket on a port of a loopback address; a context manager."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.address = address
         self.socket = socket.socket(type=socket.SOCK_DGRAM)
-        self.socket.bind((address, 0))
+        self.socket.bind((address, port))
         self.socket.settimeout(RECEIVE_TIMEOUT)
         self.port: int = self.socket.getsockname()[1]
 
