@@ -36,7 +36,7 @@ CALLBACKS = (
     "on_subscribe",
     "on_notified",
     "on_register",
-    "on_call_over",
+    "on_calls_over",
     "on_limits_timer",
     "on_hook_answer",
     "on_hook_timeout",

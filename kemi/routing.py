@@ -92,7 +92,6 @@ MAIN_PROCESS = 0
 _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
-_leasing = Leasing(KSR.htable, _settings.node, _settings.redis_url, KSR.err)
 _secrets = Secrets(_settings.secrets)
 _asking = Asking(KSR.htable, _settings.hook_pipe)
 _calls = itertools.count()
@@ -190,18 +189,15 @@ class Handler:
             _change(Plan.loads(KSR.pv.get(PLAN)).attempt.gateway, health.freed)
         _record_cancelled()
 
-    def on_call_over(self, _msg: Any, call: str) -> int:
-        """A call that has leases is over, however it ended."""
-        try:
-            _leasing.release(call)
-        except Exception as error:
-            KSR.err(f"leases are left to end by themselves: {type(error).__name__}\n")
-        return OK
+    @guarded
+    def on_calls_over(self) -> None:
+        """Calls that have leases are over, however they ended, and no other call has seen to them yet."""
+        _leasing.release_ended()
 
     @guarded
     def on_limits_timer(self) -> None:
         """In a process of its own, which may wait for Redis."""
-        _leasing.tick(_rows, time.time())
+        _leasing.tick(time.time())
 
     @guarded
     def on_bye(self) -> None:
@@ -522,12 +518,14 @@ def _admitted(
 ) -> tuple[policy.Decision, tuple[str, ...]]:
     """What limits make of a decision, and names of those under which the call counts now."""
     plan = outcome.plan
-    found = _leasing.admit(call, plan, range(len(plan.attempts)), now)
+    found = _leasing.admit(call, plan, range(len(plan.attempts)), now, fresh=True)
     steps = (*decision.steps, *found.steps)
     if found.plan is None:
         assert found.refusal is not None
         return structs.replace(decision, outcome=policy.Reject(found.refusal), steps=steps), ()
-    return structs.replace(decision, outcome=structs.replace(outcome, plan=found.plan), steps=steps), found.taken
+    if found.plan is not plan:
+        outcome = structs.replace(outcome, plan=found.plan)
+    return structs.replace(decision, outcome=outcome, steps=steps), found.grant.names
 
 
 def _admitted_next(
@@ -542,7 +540,7 @@ def _admitted_next(
     if found.plan is None:
         return policy.full(failure, decision, found.steps), ()
     retry, steps = policy.Retry(found.plan), (*decision.steps, *found.steps)
-    return structs.replace(decision, outcome=retry, steps=steps), found.taken
+    return structs.replace(decision, outcome=retry, steps=steps), found.grant.names
 
 
 def _rows(table: str) -> Iterator[tuple[str, str]]:
@@ -981,6 +979,9 @@ def _call_of_route() -> str:
     return route_token.call_of(_secret(), _pv("$route_uri"), _pv("$ci"))
 
 
+_leasing = Leasing(
+    KSR.htable, _rows, lambda: KSR.pv.get("$shtcn(ended=>**)"), _settings.node, _settings.redis_url, KSR.err
+)  # fmt: skip
 _phones = Phones(KSR, _pv, _settings.location)
 _anchoring = Anchoring(KSR, _pv)
 
