@@ -33,6 +33,7 @@ CALLBACKS = (
     "on_unknown_dialog",
     "on_subscribe",
     "on_notified",
+    "on_register_answered",
     "on_register",
     "on_call_over",
     "on_limits_timer",
