@@ -66,10 +66,7 @@ def invite(text: str, plan: Plan) -> tuple[Edits, Shown]:
     shown = _sender(message, sender, identity, rule, plan)
     lines = [] if hidden else _naming(message, shown, identity, rule, plan)
     lines += _diversions(message, identity, rule, plan, hidden=hidden)
-    if hidden:
-        edits = _cleaned(message, identity.users)
-    else:
-        edits = Edits(remove=_replaced(message, identity, rule))
+    edits = _cleaned(message, identity.users) if hidden else Edits(remove=_replaced(message, identity, rule))
     if str(shown) != str(_plain(sender)):
         edits = _with_party(edits, message, "from", shown)
     edits = Edits(edits.remove, (*edits.append, *lines), edits.body)

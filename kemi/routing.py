@@ -273,6 +273,12 @@ class Handler:
         KSR.htable.sht_seti(SOURCES, _pv("$si"), OF_TRUNK if _is_from_trunk() else OF_NOBODY)
 
     @guarded
+    def on_register_answered(self) -> None:
+        """A final reply to a REGISTER of the agent's."""
+        with suppress(OSError):
+            lamps.tell(_settings.agent_pipe, lamps.register_answered(_pv))
+
+    @guarded
     def on_unknown_dialog(self) -> bool:
         """A request of a dialog that this node does not remember: whether it once let that call in."""
         return _call_of_route() != ""
