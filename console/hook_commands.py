@@ -124,7 +124,7 @@ def try_hook(
     out.print(f"asked     {body.decode()}", markup=False, soft_wrap=True)
     answer = bytes(found.answer).decode() or f"none: {found.failed}: {found.detail}"
     out.print(f"answer    {answer}", markup=False, soft_wrap=True)
-    explain_command.show(explanation, {})
+    explain_command.show(explanation, {}, [])
     if found.failed:
         raise CommandFailed("there was no answer")
 
