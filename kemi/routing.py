@@ -22,7 +22,19 @@ from typing import Any
 import KSR
 from msgspec import structs
 
-from kemi import handover, health, lamps, limits, policy, presenting, records, refusals, relay, route_token
+from kemi import (
+    credentials,
+    handover,
+    health,
+    lamps,
+    limits,
+    policy,
+    presenting,
+    records,
+    refusals,
+    relay,
+    route_token,
+)
 from kemi import hook as hooks
 from kemi.anchoring import Anchoring
 from kemi.asking import Asked, Asking, why_unasked
@@ -39,7 +51,8 @@ from model.handover import HEADERS
 from model.identity import NO_CLAIMS, Claims, asserted_users, calling_party, is_withheld
 from model.message import Edits
 from model.numbers import as_dialled
-from model.policy import Refusal
+from model.policy import Auth, Refusal
+from model.secrets import SecretError, Secrets
 from model.settings import Settings
 from model.subscriber import Subscriber
 from model.trip import Trip
@@ -58,13 +71,18 @@ INVITE_ONE_BY_ONE = ("$si", "$hdr(P-Asserted-Identity)", "$rU", "$fU", "$fd", "$
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
 PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
-IDENTITY, SHOWN_OF_DIALOG, HIDDEN_OF_ROUTE = "$avp(identity)", "$dlg_var(shown)", "shown=hidden"
+IDENTITY, SHOWN_OF_DIALOG = "$avp(identity)", "$dlg_var(shown)"
 OWN, UNCONNECTED = "$avp(own)", "$avp(unconnected)"
 HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
+CREDENTIALS = "$avp(credentials)"
+CSEQ, CSEQ_OF_CALLER, CHALLENGES_OF_DIALOG = "$avp(cseq)", "$avp(cseq_own)", "$dlg_var(challenges)"
+# Challenges of one reply that are looked at.
+CHALLENGES = 4
 RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
 RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
+WAITING = "$dlg_var(asked)"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -75,7 +93,7 @@ MAIN_PROCESS = 0
 _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
-_leasing = Leasing(KSR.htable, _settings.node, _settings.redis_url, KSR.err)
+_secrets = Secrets(_settings.secrets)
 _asking = Asking(KSR.htable, _settings.hook_pipe)
 _calls = itertools.count()
 # The kernel's: workers are forks of one process, and must not draw the same numbers as one another.
@@ -131,7 +149,12 @@ class Handler:
     def on_failure(self) -> None:
         """All branches of a call have failed: the next attempt, or the final reply."""
         plan = Plan.loads(KSR.pv.get(PLAN))
-        _after(plan, _failure(plan), trial=_end_trial())
+        failure, why = _failure(plan), ""
+        if plan.attempt.auth is not None and failure.status in (401, 407) and not failure.local:
+            why = _challenged(plan, plan.attempt.auth, failure.status)
+            if not why:
+                return
+        _after(plan, failure, trial=_end_trial(), why=why)
 
     @guarded
     def on_hook_answer(self) -> None:
@@ -167,18 +190,15 @@ class Handler:
             _change(Plan.loads(KSR.pv.get(PLAN)).attempt.gateway, health.freed)
         _record_cancelled()
 
-    def on_call_over(self, _msg: Any, call: str) -> int:
-        """A call that has leases is over, however it ended."""
-        try:
-            _leasing.release(call)
-        except Exception as error:
-            KSR.err(f"leases are left to end by themselves: {type(error).__name__}\n")
-        return OK
+    @guarded
+    def on_calls_over(self) -> None:
+        """Calls that have leases are over, however they ended, and no other call has seen to them yet."""
+        _leasing.release_ended()
 
     @guarded
     def on_limits_timer(self) -> None:
         """In a process of its own, which may wait for Redis."""
-        _leasing.tick(_rows, time.time())
+        _leasing.tick(time.time())
 
     @guarded
     def on_bye(self) -> None:
@@ -252,6 +272,12 @@ class Handler:
     def on_flood(self) -> None:
         """An address sends more than the guard lets pass: whether it is a trunk's."""
         KSR.htable.sht_seti(SOURCES, _pv("$si"), OF_TRUNK if _is_from_trunk() else OF_NOBODY)
+
+    @guarded
+    def on_register_answered(self) -> None:
+        """A final reply to a REGISTER of the agent's."""
+        with suppress(OSError):
+            lamps.tell(_settings.agent_pipe, lamps.register_answered(_pv))
 
     @guarded
     def on_unknown_dialog(self) -> bool:
@@ -441,6 +467,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
             # Sent again, and taken by another worker first.
             return
         _spooled(records.asked(asked, decision, version, now))
+        KSR.pv.sets(WAITING, "1")
         # First this: the answer may come at any moment. From here on the call is another process's.
         KSR.tmx.t_suspend()
         question.send(int(KSR.pv.get("$T(id_index)")), int(KSR.pv.get("$T(id_label)")))
@@ -449,6 +476,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
 def _go_on(found: hooks.Heard) -> None:
     """A call that waited for its route hook."""
     asked = Asked.loads(KSR.pv.get(ASKED))
+    KSR.pv.unset(WAITING)
     _decide_anew(asked, found if found.hook else structs.replace(found, hook=asked.hook.name), time.time())
 
 
@@ -483,10 +511,6 @@ def _carry_out(
     else:
         if not managed:
             _manage(call, call_id)
-        if decision.side.nat != "no":
-            _phones.show_way(decision.side)
-        if facts.media:
-            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         plan = decision.outcome.plan
         if plan.identity is not None and plan.identity.unasserted:
             # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
@@ -503,12 +527,14 @@ def _admitted(
 ) -> tuple[policy.Decision, tuple[str, ...]]:
     """What limits make of a decision, and names of those under which the call counts now."""
     plan = outcome.plan
-    found = _leasing.admit(call, plan, range(len(plan.attempts)), now)
+    found = _leasing.admit(call, plan, range(len(plan.attempts)), now, fresh=True)
     steps = (*decision.steps, *found.steps)
     if found.plan is None:
         assert found.refusal is not None
         return structs.replace(decision, outcome=policy.Reject(found.refusal), steps=steps), ()
-    return structs.replace(decision, outcome=structs.replace(outcome, plan=found.plan), steps=steps), found.taken
+    if found.plan is not plan:
+        outcome = structs.replace(outcome, plan=found.plan)
+    return structs.replace(decision, outcome=outcome, steps=steps), found.grant.names
 
 
 def _admitted_next(
@@ -523,7 +549,7 @@ def _admitted_next(
     if found.plan is None:
         return policy.full(failure, decision, found.steps), ()
     retry, steps = policy.Retry(found.plan), (*decision.steps, *found.steps)
-    return structs.replace(decision, outcome=retry, steps=steps), found.taken
+    return structs.replace(decision, outcome=retry, steps=steps), found.grant.names
 
 
 def _rows(table: str) -> Iterator[tuple[str, str]]:
@@ -536,7 +562,26 @@ def _rows(table: str) -> Iterator[tuple[str, str]]:
         KSR.htable.sht_iterator_end("rows")
 
 
-def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
+def _challenged(plan: Plan, auth: Auth, status: int) -> str:
+    """Tell a gateway that asks who calls, once; why not, or an empty text: the attempt is under way again."""
+    if plan.answered == plan.number:
+        return f"it does not believe that we are {auth.user}: user or secret {auth.secret} is wrong"
+    header = credentials.header_of(status)
+    challenges = [_pv(f"$T_rpl($(hdr({header})[{index}]))") for index in range(CHALLENGES)]
+    try:
+        line = credentials.answer(
+            challenges, auth, _secrets.read(auth.secret), status=status, method="INVITE", uri=plan.attempt.uri,
+            cnonce=f"{_random.getrandbits(64):x}",
+        )  # fmt: skip
+    except (credentials.CannotAnswer, SecretError) as error:
+        KSR.warn(f"gateway {plan.attempt.gateway} asks who calls: {error}\n")
+        return str(error)
+    KSR.pv.sets(CREDENTIALS, line)
+    _relay(structs.replace(plan, answered=plan.number, challenges=plan.challenges + 1), again=True)
+    return ""
+
+
+def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
     now = time.time()
     if not plan.attempt.subscriber and not failure.relay:
         known = _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
@@ -546,6 +591,8 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
         decision = _redirected(plan, now)
     else:
         decision = policy.next_attempt(plan, failure, _live, now)
+    if why:
+        decision = structs.replace(decision, why=why, steps=(("auth", plan.attempt.gateway, why), *decision.steps))
     call: str = KSR.pv.get(CALL_ID)
     decision, taken = _admitted_next(call, plan, failure, decision, now)
     if plan.forwarding is not None and not isinstance(decision.outcome, policy.Retry):
@@ -615,7 +662,22 @@ def _diverted(plan: Plan, source: str, view: View) -> tuple[Plan, tuple[policy.S
     return handover.diverted(plan, found, trunk.dialling)
 
 
-def _relay(plan: Plan) -> None:
+def _count_challenges(plan: Plan, number: int) -> None:
+    """Have what is sent of this call counted on by the challenges that were answered (RFC 3261 section 22.2)."""
+    if plan.challenges:
+        own = _pv("$cs")
+        KSR.pv.sets(CSEQ, str(int(own) + plan.challenges))
+        KSR.pv.sets(CSEQ_OF_CALLER, own)
+        KSR.pv.sets(CHALLENGES_OF_DIALOG, str(plan.challenges))
+        if plan.answered != number:
+            KSR.pv.sets(CREDENTIALS, "")
+    elif number > 1 and KSR.pv.get(CSEQ) is not None:
+        KSR.pv.unset(CSEQ)
+        KSR.pv.unset(CHALLENGES_OF_DIALOG)
+
+
+def _relay(plan: Plan, *, again: bool = False) -> None:
+    """Begin the plan's attempt; ``again``: with an answer to its gateway's challenge."""
     now = time.time()
     attempt = plan.attempt
     KSR.pv.sets(PLAN, plan.dumps())
@@ -630,6 +692,7 @@ def _relay(plan: Plan) -> None:
     KSR.pv.sets("$ru", attempt.uri)
     KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
+    _count_challenges(plan, number)
     if plan.identity is not None:
         _present(attempt, number)
     if plan.media is not None:
@@ -638,9 +701,12 @@ def _relay(plan: Plan) -> None:
     elif number > 1:
         KSR.pv.unset(HANDOVER)
     anchored = _settings.rtpengine != "" and _anchoring.attempt(plan, _relay_away)
-    if anchored or plan.media is not None or attempt.subscriber or attempt.identity is not None:
+    if anchored or plan.media is not None or attempt.subscriber or attempt.identity is not None or plan.challenges:
         KSR.tm.t_on_branch(BRANCH_ROUTE)
-    trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
+    if again:
+        trial = KSR.pv.get(TRIAL) is not None
+    else:
+        trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
     KSR.tm.t_on_reply(TRIAL_REPLY_ROUTE if trial else REPLY_ROUTE)
     if attempt.subscriber and not _to_phones(attempt.subscriber, number):
         _after(plan, Failure(status=NOTHING_SENT, local=True), trial=False)
@@ -807,7 +873,7 @@ def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> tu
     txn = _snapshot.begin()
     try:
         view = _views.of(txn)
-        facts, refusal, why = handover.returned(facts, marks, view.policy, _media_secret(), now)
+        facts, refusal, why = handover.returned(facts, marks, view, _media_secret(), now)
         if refusal is not None:
             return facts, view.version, policy.Decision(policy.Reject(refusal), (("returned", facts.source, why),))
         return facts, view.version, policy.decide(facts, view, _live, now, ask=True)
@@ -922,6 +988,9 @@ def _call_of_route() -> str:
     return route_token.call_of(_secret(), _pv("$route_uri"), _pv("$ci"))
 
 
+_leasing = Leasing(
+    KSR.htable, _rows, lambda: KSR.pv.get("$shtcn(ended=>**)"), _settings.node, _settings.redis_url, KSR.err
+)  # fmt: skip
 _phones = Phones(KSR, _pv, _settings.location)
 _anchoring = Anchoring(KSR, _pv)
 

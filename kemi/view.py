@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.fraud import Trip
-from model.policy import Drain, Policy, Route, Trunk
-from model.quality import Figures
+from model.policy import Drain, Gateway, Policy, Route, Trunk
 from model.rates import UNIT
 from model.subscriber import Subscriber
 from model.trip import Trip as OpenBreaker
-from state import codec, figures, layout
+from state import codec, figures, layout, names
 from state.rates import RATES, Sheet
 
 Get = Callable[[bytes], bytes | None]
@@ -23,6 +23,8 @@ Rank = tuple[int, str, str, int]
 "A gateway's place in its route, its name, the currency of its rate sheet and what that is worth."
 Ranks = dict[int, Rank]
 "By number of the sheet."
+Memory = dict[bytes, Any]
+"What :mod:`kemi.least_cost` keeps of records, by their keys."
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 CALLER, CALLEE, PAIR, SOURCE, USER_AGENT = Kind.CALLER, Kind.CALLEE, Kind.PAIR, Kind.SOURCE, Kind.USER_AGENT
@@ -43,11 +45,14 @@ class _Compiled:
     "By IP version, prefix length and network address."
     trunk_lengths: tuple[tuple[int, int], ...]
     "IP version and prefix length, longest first."
+    expanded: names.Expanded
+    registered: dict[tuple[int, int, str], Trunk]
+    "By IP version, address of the registrar and user of our Contact."
     presents: bool
     "Whether some trunk or gateway has a rule of who is shown as the caller."
     asks: frozenset[str]
     "The trunks whose Remote-Party-ID is believed."
-    ranks: dict[tuple[str, ...], tuple[_Index, Ranks]] = field(default_factory=dict)
+    ranks: dict[tuple[str, ...], tuple[_Index, tuple[Ranks, Memory]]] = field(default_factory=dict)
     "Of the gateways of each least-cost route that had a call, by the index that it was made of."
 
 
@@ -83,7 +88,7 @@ class View:
         if policy is None or index is None:
             raise NoPolicyError
         self._get = get
-        self._compiled = _compile(policy)
+        self._compiled = _compile(policy, get(names.NAMES))
         self._index = _compile_index(index)
 
     def at(self, get: Get) -> View:
@@ -122,13 +127,12 @@ class View:
         """Breakers of other nodes that this one goes by, those over included; nearly always there is none."""
         return self._index.breakers
 
-    def figures(self, window: float, now: float) -> Mapping[str, Figures]:
+    def figures(self, window: float, now: float) -> figures.Counted:
         """What was counted of each gateway in the last ``window`` seconds; nothing, if that was told too long ago."""
         raw = self._get(layout.QUALITY)
-        if raw is None:
-            return {}
-        at, windows = figures.read(raw)
-        return windows.get(window, {}) if 0 <= now - at < window else {}
+        at, windows = figures.read(raw) if raw is not None else (0.0, {})
+        known = windows.get(window) if 0 <= now - at < window else None
+        return figures.Counted({}) if known is None else known
 
     @property
     def sheets(self) -> dict[str, Sheet]:
@@ -146,9 +150,25 @@ class View:
         raw = self._get(key)
         return Trip.decode(raw) if raw is not None else None
 
-    def trunk(self, source: str) -> Trunk | None:
-        """The trunk that the IP address ``source`` belongs to: the longest matching network."""
+    @property
+    def gateways(self) -> dict[str, Gateway]:
+        """Every gateway by name, and the members of those that have several addresses."""
+        return self._compiled.expanded.gateways
+
+    @property
+    def expanded(self) -> names.Expanded:
+        """The gateways that have names or several addresses."""
+        return self._compiled.expanded
+
+    def trunk(self, source: str, callee: str = "") -> Trunk | None:
+        """The trunk that the IP address ``source`` belongs to: the longest matching network.
+
+        Before all, calls for a contact that was registered there belong to the trunk that did.
+        """
         version, width, number = _address(source)
+        registered = self._compiled.registered
+        if registered and (known := registered.get((version, number, callee))) is not None:
+            return known
         for family, length in self._compiled.trunk_lengths:
             if family == version:
                 found = self._compiled.trunks.get((version, length, number >> (width - length)))
@@ -220,11 +240,11 @@ class View:
                 if raw is not None:
                     yield key, raw
 
-    def ranks(self, gateways: tuple[str, ...]) -> Ranks:
-        """The sheets of ``gateways`` whose prices can be compared; not to be changed."""
+    def ranks(self, gateways: tuple[str, ...]) -> tuple[Ranks, Memory]:
+        """The sheets of ``gateways`` whose prices can be compared, not to be changed; and what is kept of rates."""
         found = self._compiled.ranks.get(gateways)
         if found is None or found[0] is not self._index:
-            found = self._compiled.ranks[gateways] = self._index, self._ranks(gateways)
+            found = self._compiled.ranks[gateways] = self._index, (self._ranks(gateways), {})
         return found[1]
 
     def _ranks(self, gateways: tuple[str, ...]) -> Ranks:
@@ -239,9 +259,17 @@ class View:
 
 
 @lru_cache(maxsize=4)
-def _compile(raw: bytes) -> _Compiled:
+def _compile(raw: bytes, resolved: bytes | None) -> _Compiled:
     version, policy = layout.decode_policy_record(raw)
+    answers = names.decode(resolved)
     trunks: dict[tuple[int, int, int], Trunk] = {}
+    registered: dict[tuple[int, int, str], Trunk] = {}
+    for trunk, address in names.sources(policy, answers):
+        # Of two trunks with one address, the first in the policy has it; but an address that is written counts more.
+        trunks.setdefault(_address(address), trunk)
+    for trunk, told, address in names.registrars(policy, answers):
+        family, _, number = _address(address)
+        registered.setdefault((family, number, told.contact_user), trunk)
     for trunk in policy.trunks:
         for source in trunk.sources:
             network = ipaddress.ip_network(source)
@@ -255,7 +283,8 @@ def _compile(raw: bytes) -> _Compiled:
         if trunk.identity and trunk.trust_identity and "rpid" in trunk.identity.believe
     )
     return _Compiled(
-        version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths), presents=presents, asks=asks
+        version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths), presents=presents, asks=asks,
+        expanded=names.expanded(policy, answers), registered=registered,
     )  # fmt: skip
 
 
