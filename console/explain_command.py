@@ -43,6 +43,9 @@ def command(
     call_id: Annotated[str, typer.Option(help="Explain this past call instead, from its record.")] = "",
     source: Annotated[str, typer.Option(help="IP address that the call comes from; default: the first trunk's.")] = "",
     subscriber: Annotated[str, typer.Option(help="Subscriber whose phone calls, their password being right.")] = "",
+    media: Annotated[
+        str, typer.Option(help="With a media relay: what the caller's SDP has, as '10.0.0.7 RTP/AVP'.")
+    ] = "",
     asserted: Annotated[str, typer.Option(help="User part of P-Asserted-Identity.")] = "",
     user_agent: Annotated[str, typer.Option(help="User-Agent header.")] = "",
     private: Annotated[bool, typer.Option("--private", help="The caller asks for privacy.")] = False,
@@ -83,6 +86,7 @@ def command(
             callee=callee,
             source=source_of(source, subscriber, view),
             subscriber=subscriber,
+            media=_parse_media(media) if media else "",
             asserted=asserted,
             user_agent=user_agent,
             private=private,
@@ -189,6 +193,16 @@ def _parse_source(text: str) -> str:
         return str(ipaddress.ip_address(text.strip()))
     except ValueError:
         raise typer.BadParameter(f"--source {text!r} is no IP address") from None
+
+
+def _parse_media(text: str) -> str:
+    address, _, profile = text.strip().partition(" ")
+    try:
+        if profile.startswith(("RTP/", "UDP/")):
+            return f"{ipaddress.ip_address(address)} {profile}"
+    except ValueError:
+        pass
+    raise typer.BadParameter(f"--media {text!r} is not as in '10.0.0.7 RTP/AVP'")
 
 
 def _live(settings: Settings) -> Snapshot:
