@@ -214,7 +214,7 @@ def _live(settings: Settings) -> Snapshot:
 
 
 def show(explanation: Explanation, use: Mapping[str, Use], guarded: list[dict[str, Any]]) -> None:
-    """Print an explanation, what is in use of the limits that it names, and how near its guards are."""
+    """Print an explanation, what is in use of the limits that it names, and what guards have counted."""
     _print_line("policy", f"version {explanation.version or '(the file)'}")
     for what, subject, found in explanation.steps:
         out.print(f"  {what:<14} {subject:<24} {found}")
