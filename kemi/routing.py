@@ -71,7 +71,7 @@ INVITE_ONE_BY_ONE = ("$si", "$hdr(P-Asserted-Identity)", "$rU", "$fU", "$fd", "$
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
 PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
-IDENTITY, SHOWN_OF_DIALOG, HIDDEN_OF_ROUTE = "$avp(identity)", "$dlg_var(shown)", "shown=hidden"
+IDENTITY, SHOWN_OF_DIALOG = "$avp(identity)", "$dlg_var(shown)"
 OWN, UNCONNECTED = "$avp(own)", "$avp(unconnected)"
 HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
 CREDENTIALS = "$avp(credentials)"
@@ -81,6 +81,7 @@ CHALLENGES = 4
 RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
+RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -91,7 +92,6 @@ MAIN_PROCESS = 0
 _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
-_leasing = Leasing(KSR.htable, _settings.node, _settings.redis_url, KSR.err)
 _secrets = Secrets(_settings.secrets)
 _asking = Asking(KSR.htable, _settings.hook_pipe)
 _calls = itertools.count()
@@ -189,18 +189,15 @@ class Handler:
             _change(Plan.loads(KSR.pv.get(PLAN)).attempt.gateway, health.freed)
         _record_cancelled()
 
-    def on_call_over(self, _msg: Any, call: str) -> int:
-        """A call that has leases is over, however it ended."""
-        try:
-            _leasing.release(call)
-        except Exception as error:
-            KSR.err(f"leases are left to end by themselves: {type(error).__name__}\n")
-        return OK
+    @guarded
+    def on_calls_over(self) -> None:
+        """Calls that have leases are over, however they ended, and no other call has seen to them yet."""
+        _leasing.release_ended()
 
     @guarded
     def on_limits_timer(self) -> None:
         """In a process of its own, which may wait for Redis."""
-        _leasing.tick(_rows, time.time())
+        _leasing.tick(time.time())
 
     @guarded
     def on_bye(self) -> None:
@@ -276,6 +273,12 @@ class Handler:
         KSR.htable.sht_seti(SOURCES, _pv("$si"), OF_TRUNK if _is_from_trunk() else OF_NOBODY)
 
     @guarded
+    def on_register_answered(self) -> None:
+        """A final reply to a REGISTER of the agent's."""
+        with suppress(OSError):
+            lamps.tell(_settings.agent_pipe, lamps.register_answered(_pv))
+
+    @guarded
     def on_unknown_dialog(self) -> bool:
         """A request of a dialog that this node does not remember: whether it once let that call in."""
         return _call_of_route() != ""
@@ -308,7 +311,11 @@ def _edit(edits: Edits) -> None:
         KSR.hdr.append(f"{line}\r\n")
     if edits.body is not None:
         kind, text = edits.body
-        KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
+        if _settings.rtpengine and _pv(RELAY_WANTED):
+            # The media relay makes its own of it.
+            KSR.pv.sets(SDP, text)
+        else:
+            KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
 
 
 def _relay_away() -> str:
@@ -501,14 +508,14 @@ def _carry_out(
     else:
         if not managed:
             _manage(call, call_id)
-        if decision.side.nat != "no":
-            _phones.show_way(decision.side)
-        if facts.media:
-            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         plan = decision.outcome.plan
         if plan.identity is not None and plan.identity.unasserted:
             # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
             KSR.hdr.remove("P-Asserted-Identity")
+        if decision.side.nat != "no":
+            _phones.show_way(decision.side)
+        if facts.media:
+            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         _relay(plan)
 
 
@@ -517,12 +524,14 @@ def _admitted(
 ) -> tuple[policy.Decision, tuple[str, ...]]:
     """What limits make of a decision, and names of those under which the call counts now."""
     plan = outcome.plan
-    found = _leasing.admit(call, plan, range(len(plan.attempts)), now)
+    found = _leasing.admit(call, plan, range(len(plan.attempts)), now, fresh=True)
     steps = (*decision.steps, *found.steps)
     if found.plan is None:
         assert found.refusal is not None
         return structs.replace(decision, outcome=policy.Reject(found.refusal), steps=steps), ()
-    return structs.replace(decision, outcome=structs.replace(outcome, plan=found.plan), steps=steps), found.taken
+    if found.plan is not plan:
+        outcome = structs.replace(outcome, plan=found.plan)
+    return structs.replace(decision, outcome=outcome, steps=steps), found.grant.names
 
 
 def _admitted_next(
@@ -537,7 +546,7 @@ def _admitted_next(
     if found.plan is None:
         return policy.full(failure, decision, found.steps), ()
     retry, steps = policy.Retry(found.plan), (*decision.steps, *found.steps)
-    return structs.replace(decision, outcome=retry, steps=steps), found.taken
+    return structs.replace(decision, outcome=retry, steps=steps), found.grant.names
 
 
 def _rows(table: str) -> Iterator[tuple[str, str]]:
@@ -589,6 +598,8 @@ def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
     if (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
         decision = _to_voicemail(plan, failure, reason, decision, now)
         decision, taken = _admitted_next(call, plan, failure, decision, now)
+    if failure.relay and not isinstance(decision.outcome, policy.Retry):
+        decision = structs.replace(decision, outcome=policy.Reject(refusals.RELAY_DOWN))
     _spooled(records.failed(call, plan, failure, decision, _rang(), now, taken))
     match decision.outcome:
         case policy.Retry(plan=following):
@@ -597,7 +608,7 @@ def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
             _refuse(refusal)
         case policy.PassOn() if failure.status == NOTHING_SENT:
             # There is no reply to pass on.
-            _refuse(refusals.RELAY_DOWN if failure.relay else refusals.GATEWAYS_FAILED)
+            _refuse(refusals.GATEWAYS_FAILED)
 
 
 def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
@@ -974,6 +985,9 @@ def _call_of_route() -> str:
     return route_token.call_of(_secret(), _pv("$route_uri"), _pv("$ci"))
 
 
+_leasing = Leasing(
+    KSR.htable, _rows, lambda: KSR.pv.get("$shtcn(ended=>**)"), _settings.node, _settings.redis_url, KSR.err
+)  # fmt: skip
 _phones = Phones(KSR, _pv, _settings.location)
 _anchoring = Anchoring(KSR, _pv)
 

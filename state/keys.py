@@ -76,6 +76,11 @@ MWI_CHANGES = f"{_TAG}:vm:mwi:changes"
 MWI_SENDER = f"{_TAG}:vm:mwi:sender"
 "Name of the node that sends unsolicited NOTIFYs; expires when it stops renewing it."
 
+REGISTRATIONS = f"{_TAG}:registrations"
+"Hash: trunk to how its outbound registration stands (JSON, see agent/registrations.py), and on which node."
+REGISTERING = f"{_TAG}:registrations:node"
+"Name of the node that registers; expires when it stops renewing it."
+
 
 def rates(gateway: str) -> str:
     """Key of a hash, a gateway's rate sheet: prefix and beginning to the rate (see state/rates.py)."""
