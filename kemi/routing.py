@@ -82,6 +82,7 @@ RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
 RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
+WAITING = "$dlg_var(asked)"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -466,6 +467,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
             # Sent again, and taken by another worker first.
             return
         _spooled(records.asked(asked, decision, version, now))
+        KSR.pv.sets(WAITING, "1")
         # First this: the answer may come at any moment. From here on the call is another process's.
         KSR.tmx.t_suspend()
         question.send(int(KSR.pv.get("$T(id_index)")), int(KSR.pv.get("$T(id_label)")))
@@ -474,6 +476,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
 def _go_on(found: hooks.Heard) -> None:
     """A call that waited for its route hook."""
     asked = Asked.loads(KSR.pv.get(ASKED))
+    KSR.pv.unset(WAITING)
     _decide_anew(asked, found if found.hook else structs.replace(found, hook=asked.hook.name), time.time())
 
 
