@@ -94,7 +94,9 @@ def of_caller(text: str, shown: Shown, alias: str = "", *, relayed: bool = False
     else:
         edits = Edits(remove=tuple(header.written for header in message.headers if header.name in _NAMING))
     edits = _with_party(edits, message, party, parse(shown.sender) or ANONYMOUS)
-    return edits, _target(message, alias) if shown.hidden else ""
+    # RFC 3261 section 12.2, RFC 3311 section 5.1: what these say of where the caller is holds from then on.
+    refreshes = message.value("cseq").rpartition(" ")[2] in ("INVITE", "UPDATE")
+    return edits, _target(message, alias) if shown.hidden and refreshes else ""
 
 
 def to_caller(text: str, shown: Shown) -> Edits:
@@ -127,6 +129,7 @@ def _cleaned(message: Message, users: tuple[str, ...], alias: str, *, relayed: b
     traces = Traces.of((*users, *users_of(message)))
     edits = cleaned(message, traces)
     if relayed:
+        # The relay puts a session description of its own making in the place of the one that came.
         if traces.in_text(message.body):
             raise LeakError("the session description names the caller")
         edits = Edits(edits.remove, edits.append)

@@ -40,7 +40,7 @@ from kemi.anchoring import RELAY, RELAY_NAT, Anchoring
 from kemi.asking import Asked, Asking, why_unasked
 from kemi.health import Health
 from kemi.leasing import Leasing
-from kemi.phones import WAY, WAY_LEFT, WAY_SHOWN, Demand, Phones
+from kemi.phones import NAT_FLAG, WAY, WAY_LEFT, WAY_SHOWN, Demand, Phones
 from kemi.plan import Attempt, Plan
 from kemi.spool import shared_spool
 from kemi.view import NoPolicyError, View
@@ -214,7 +214,8 @@ class Handler:
     def on_branch(self) -> None:
         """An INVITE is on its way to somebody who has a rule of how they are told who calls."""
         plan = Plan.loads(KSR.pv.get(PLAN))
-        relayed = KSR.pv.get(RELAY) is not None or KSR.pv.get(RELAY_NAT) is not None
+        at_nat = KSR.isbflagset(NAT_FLAG) > 0 and KSR.pv.get(RELAY_NAT) is not None
+        relayed = at_nat or KSR.pv.get(RELAY) is not None
         way = KSR.pv.get(WAY)
         edits, shown = presenting.invite(_message(), plan, _phones.alias() if way else "", relayed=relayed)
         if shown.hidden and way == WAY_SHOWN:
