@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from console import media_commands, serve, voicemail_jobs
+from console import fraud_commands, gateway_figures, media_commands, serve, voicemail_jobs
+from console.gateway_figures import WINDOW, Window, elsewhere, in_short, on_nodes, read_window, with_told
 from console.list_commands import parse_option
 from console.node_state import kamcmd, live_state
 from console.output import BAD_INPUT, CommandFailed, Json, out, parse_time, print_json, print_table, when
@@ -21,9 +22,11 @@ from kemi.explain import Snapshot
 from kemi.health import UNKNOWN, Health
 from kemi.rpc import Kamcmd, RpcError, parse_argument
 from model.policy import Drain, Gateway
+from model.quality import NOTHING
 from model.settings import Settings
+from model.trip import Trip
 from policyfile.problems import did_you_mean
-from state import layout
+from state import layout, trips
 from state.snapshot import NoSnapshotError, SnapshotReader
 from state.store import Store, StoreError
 
@@ -33,8 +36,12 @@ CHECK_TIMEOUT = 30.0
 
 
 @gateway_app.command("list")
-def list_gateways(json: Json = False) -> None:
-    """The gateways of the policy in force, and which of them this node does not call, and why."""
+def list_gateways(window: Window = WINDOW, json: Json = False) -> None:
+    """The gateways of the policy in force, and which of them this node does not call, and why.
+
+    ASR, ACD, PDD and attempts are those of all nodes together.
+    """
+    seconds = read_window(window)
     settings = Settings.from_env()
     store, now = Store(settings.redis_url), time.time()
     gateways, drains = store.policy().decode()[0].gateways, store.drains()
@@ -44,9 +51,17 @@ def list_gateways(json: Json = False) -> None:
         if not json:
             out.print(f"Kamailio does not tell what it knows of its gateways: {error}")
         live = Snapshot()
-    rows = [_gateway_row(gateway, drains.pop(gateway.name, None), live, now) for gateway in gateways.values()]
+    figures, tripped = gateway_figures.figures(store, seconds, now), trips.by_node(store, now)
+    rows = []
+    for name, gateway in gateways.items():
+        on_node = tripped.get(name, {})
+        own = on_node.get(settings.node)
+        told = own if own is not None and own.node != settings.node else None
+        row = _gateway_row(gateway, drains.pop(name, None), live, told, now)
+        rows.append(row | {"quality": figures.get(name, NOTHING).as_dict(), "nodes": on_nodes(on_node, now)})
     # A policy may have dropped a gateway whose drain is still there.
-    unknown = {"kind": None, "address": None, "transport": None, "enabled": False, "state": "unknown"}
+    unknown: dict[str, Any] = {"kind": None, "address": None, "transport": None, "enabled": False, "state": "unknown"}
+    unknown |= {"quality": NOTHING.as_dict(), "nodes": {}}
     rows += [{"name": name, **unknown, "drained": _drain(left)} for name, left in drains.items() if left.live(now)]
     if json:
         print_json(rows)
@@ -54,15 +69,21 @@ def list_gateways(json: Json = False) -> None:
     print_table(
         ("name", "kind", "address", "transport", "state"),
         [
-            (row["name"], row["kind"] or "", row["address"] or "", row["transport"] or "", _state(row, now))
+            (*_what(row), _state(row, now) + elsewhere(row["nodes"], settings.node) + in_short(figures, row["name"]))
             for row in rows
         ],
         empty="no gateways",
     )
 
 
-def _gateway_row(gateway: Gateway, drain: Drain | None, live: Snapshot, now: float) -> dict[str, Any]:
-    health = live.health(gateway.name) or UNKNOWN
+def _what(row: dict[str, Any]) -> tuple[str, ...]:
+    return row["name"], row["kind"] or "", row["address"] or "", row["transport"] or ""
+
+
+def _gateway_row(
+    gateway: Gateway, drain: Drain | None, live: Snapshot, trip: Trip | None, now: float
+) -> dict[str, Any]:  # fmt: skip
+    health = with_told(live.health(gateway.name) or UNKNOWN, trip if gateway.breaker else None, now)
     probe = live.probe(gateway.uri) if gateway.probe else 0
     drained = _drain(drain) if drain is not None and drain.live(now) else None
     breaker = "off" if gateway.breaker is None else _breaker_state(health, now)
@@ -90,6 +111,7 @@ def _gateway_row(gateway: Gateway, drain: Drain | None, live: Snapshot, now: flo
             "open_until": health.until if health.is_open(now) else None,
             "trials_passed": health.passed,
             "failures": dict(health.failures),
+            "told_by": health.teller or None,
         },
     }
 
@@ -105,6 +127,7 @@ def _drain(drain: Drain) -> dict[str, Any]:
 def _state(row: dict[str, Any], now: float) -> str:
     breaker = row.get("breaker", {})
     failures = ", ".join(f"{count} {kind}" for kind, count in breaker.get("failures", {}).items())
+    failures += f" on node {breaker['told_by']}" if breaker.get("told_by") else ""
     match row["state"]:
         case "drained" | "unknown":
             drained = row["drained"]
@@ -173,12 +196,21 @@ def resume(name: Name, json: Json = False) -> None:
 def reset(name: Name) -> None:
     """Forget on this node what failures told of a gateway: its breaker closes, its Retry-After is over."""
     settings = Settings.from_env()
-    _require(name, Store(settings.redis_url))
+    store = Store(settings.redis_url)
+    _require(name, store)
     with kamcmd(settings) as rpc:
         # Removing what is not there is an error in some versions of Kamailio.
         if name in rpc.htable_dump("health"):
             rpc.call("htable.delete", "health", name)
+        told = trips.by_node(store, time.time()).get(name, {}).get(settings.node)
+        if told is not None and told.node != settings.node:
+            # What another node said of it is not to be gone by, either.
+            rpc.call("htable.sets", "health", name, Health(until=told.until, told=told.at).dumps())
+    trips.closed(store, settings.node, name)
     out.print(f"{name}: forgotten what this node knew of its health")
+
+
+gateway_app.command("quality")(gateway_figures.show)
 
 
 def _require(name: str, store: Store) -> None:
@@ -225,6 +257,7 @@ def _redis_status(settings: Settings) -> dict[str, Any]:
     store = Store(settings.redis_url)
     try:
         version, (generation, seq), (nodes, gone) = store.policy_version(), store.position(), store.nodes()
+        refused = fraud_commands.status_part(store)
     except StoreError as error:
         return {"ok": False, "text": str(error)}
     late = [node.name for node in nodes if not node.has(generation, seq)]
@@ -232,10 +265,11 @@ def _redis_status(settings: Settings) -> dict[str, Any]:
     text += f"; gone: {', '.join(gone)}" if gone else ""
     text += f"; behind: {', '.join(late)}" if late else ""
     here = any(node.name == settings.node for node in nodes)
+    text += f"; {refused['text']}" if refused["text"] else ""
     text += "" if here else f"; the agent of {settings.node} is not live"
     return {
         "ok": here and not late, "text": text, "version": version, "seq": seq,
-        "nodes": [node.name for node in nodes], "gone": gone, "behind": late,
+        "nodes": [node.name for node in nodes], "gone": gone, "behind": late, "fraud_blocked": refused["blocked"],
     }  # fmt: skip
 
 

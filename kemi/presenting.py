@@ -15,7 +15,7 @@ from kemi.gateways import escaped
 from kemi.plan import Identity, Plan
 from model import diverting
 from model.identity import GATEWAY, HEADERS, SHOW, WITHHOLD, Presentation, address, is_withheld, privacy_values, written
-from model.masking import ANONYMOUS, LeakError, Traces, cleaned, contact, users_of
+from model.masking import ANONYMOUS, Traces, cleaned, contact, users_of
 from model.message import Edits, Message
 from model.nameaddr import NameAddr, listed, parse
 
@@ -56,12 +56,8 @@ class Shown:
 FORGOTTEN = Shown(f"{ANONYMOUS}", "", "", hidden=True)
 
 
-def invite(text: str, plan: Plan, alias: str = "", *, relayed: bool = False) -> tuple[Edits, Shown]:
-    """What becomes of the INVITE of a call for the plan's attempt, which has a rule.
-
-    ``alias`` is a parameter for the caller's Contact that says where it came from, behind NAT. ``relayed``: the session
-    description is the media relay's to change. Raises :class:`model.masking.LeakError`.
-    """
+def invite(text: str, plan: Plan) -> tuple[Edits, Shown]:
+    """What becomes of the INVITE of a call for the plan's attempt, which has a rule."""
     message, identity, rule = Message.parse(text), plan.identity, plan.attempt.identity
     assert identity is not None
     assert rule is not None
@@ -70,33 +66,28 @@ def invite(text: str, plan: Plan, alias: str = "", *, relayed: bool = False) -> 
     shown = _sender(message, sender, identity, rule, plan)
     lines = [] if hidden else _naming(message, shown, identity, rule, plan)
     lines += _diversions(message, identity, rule, plan, hidden=hidden)
-    if hidden:
-        edits = _cleaned(message, identity.users, alias, relayed=relayed)
-    else:
-        edits = Edits(remove=_replaced(message, identity, rule))
+    edits = _cleaned(message, identity.users) if hidden else Edits(remove=_replaced(message, identity, rule))
     if str(shown) != str(_plain(sender)):
         edits = _with_party(edits, message, "from", shown)
     edits = Edits(edits.remove, (*edits.append, *lines), edits.body)
-    uri = _target(message, alias) if hidden else ""
+    uri = next((one.uri for one in listed(message.joined("contact"))), "") if hidden else ""
     return edits, Shown(f"{shown}", f"{_plain(sender)}", uri, hidden)
 
 
-def of_caller(text: str, shown: Shown, alias: str = "", *, relayed: bool = False) -> tuple[Edits, str]:
-    """What becomes of a later request or reply of the caller, and the URI of its Contact; empty: as before.
-
-    The rest is as in :func:`invite`.
-    """
+def of_caller(text: str, shown: Shown) -> tuple[Edits, str]:
+    """What becomes of a later request or reply of the caller, and the URI of its Contact; empty: as before."""
     message = Message.parse(text)
     party = "to" if message.first.startswith("SIP/2.0") else "from"
     if shown.hidden:
         own = parse(shown.own)
-        edits = _cleaned(message, (own.user,) if own is not None else (), alias, relayed=relayed)
+        edits = _cleaned(message, (own.user,) if own is not None else ())
     else:
         edits = Edits(remove=tuple(header.written for header in message.headers if header.name in _NAMING))
     edits = _with_party(edits, message, party, parse(shown.sender) or ANONYMOUS)
     # RFC 3261 section 12.2, RFC 3311 section 5.1: what these say of where the caller is holds from then on.
-    refreshes = message.value("cseq").rpartition(" ")[2] in ("INVITE", "UPDATE")
-    return edits, _target(message, alias) if shown.hidden and refreshes else ""
+    refreshes = shown.hidden and message.value("cseq").rpartition(" ")[2] in ("INVITE", "UPDATE")
+    uri = next((one.uri for one in listed(message.joined("contact"))), "") if refreshes else ""
+    return edits, uri
 
 
 def to_caller(text: str, shown: Shown) -> Edits:
@@ -121,19 +112,9 @@ def _with_party(edits: Edits, message: Message, name: str, shown: NameAddr) -> E
     return Edits((*edits.remove, header.written), (*edits.append, line), edits.body)
 
 
-def _target(message: Message, alias: str) -> str:
-    return next((one.uri + alias for one in listed(message.joined("contact"))), "")
-
-
-def _cleaned(message: Message, users: tuple[str, ...], alias: str, *, relayed: bool) -> Edits:
-    traces = Traces.of((*users, *users_of(message)))
-    edits = cleaned(message, traces)
-    if relayed:
-        # The relay puts a session description of its own making in the place of the one that came.
-        if traces.in_text(message.body):
-            raise LeakError("the session description names the caller")
-        edits = Edits(edits.remove, edits.append)
-    line = contact(message, alias)
+def _cleaned(message: Message, users: tuple[str, ...]) -> Edits:
+    edits = cleaned(message, Traces.of((*users, *users_of(message))))
+    line = contact(message)
     return Edits(edits.remove, (f"Contact: {line}",) if line else (), edits.body)
 
 

