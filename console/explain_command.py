@@ -6,7 +6,7 @@ import ipaddress
 import json as jsonlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from model.call import CallFacts
 from model.handover import DIRECT
 from model.record import CallRecord
 from model.settings import Settings
-from state import layout
+from state import layout, names
 from state import records as state_records
 from state.limit_use import Use, usage
 from state.snapshot import NoSnapshotError, SnapshotReader
@@ -67,7 +67,7 @@ def command(
     failures = dict(parse_failure(spec) for spec in fail or ())
     now = parse_time(at, "--at") if at else time.time()
     with _view(settings, policy) as view:
-        known = (*view.policy.gateways, *(name for name in failures if name.startswith("subscriber:")))
+        known = (*view.gateways, *(name for name in failures if name.startswith("subscriber:")))
         unknown = sorted(set(failures) - set(known))
         if unknown:
             raise typer.BadParameter(f"--fail: the policy has no gateway {', '.join(unknown)}")
@@ -113,6 +113,10 @@ def _view(settings: Settings, policy: Path | None) -> Iterator[View]:
     if policy is not None:
         loaded = policy_commands.read(policy)
         records = layout.build(loaded.policy, loaded.routes, (), version=0)
+        if any(gateway.places for gateway in loaded.policy.gateways.values()):
+            with suppress(NoSnapshotError), SnapshotReader(settings.snapshot).read() as get:
+                # What this node knows of names.
+                records[names.NAMES] = get(names.NAMES) or names.encode({})
         if not any(route.least_cost for route in loaded.routes):
             yield View(records.get)
             return
@@ -139,8 +143,9 @@ def _rates(settings: Settings) -> Iterator[Get]:
 
 def _first_source(view: View) -> str:
     for trunk in view.policy.trunks:
-        return trunk.sources[0].partition("/")[0]
-    raise typer.BadParameter("the policy has no trunk: name an address with --source")
+        if trunk.sources:
+            return trunk.sources[0].partition("/")[0]
+    raise typer.BadParameter("no trunk of the policy has an address: name one with --source")
 
 
 def _parse_source(text: str) -> str:

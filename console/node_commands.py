@@ -6,6 +6,7 @@ import getpass
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -20,10 +21,10 @@ from kemi.check import api_names
 from kemi.explain import Snapshot
 from kemi.health import UNKNOWN, Health
 from kemi.rpc import Kamcmd, RpcError, parse_argument
-from model.policy import Drain, Gateway
+from model.policy import Drain, Gateway, owner
 from model.settings import Settings
 from policyfile.problems import did_you_mean
-from state import layout
+from state import layout, names
 from state.snapshot import NoSnapshotError, SnapshotReader
 from state.store import Store, StoreError
 
@@ -37,14 +38,15 @@ def list_gateways(json: Json = False) -> None:
     """The gateways of the policy in force, and which of them this node does not call, and why."""
     settings = Settings.from_env()
     store, now = Store(settings.redis_url), time.time()
-    gateways, drains = store.policy().decode()[0].gateways, store.drains()
+    policy, drains = store.policy().decode()[0], store.drains()
+    gateways, known = policy.gateways, names.expanded(policy, answers_of(settings))
     try:
         live = live_state(settings)
     except RpcError as error:
         if not json:
             out.print(f"Kamailio does not tell what it knows of its gateways: {error}")
         live = Snapshot()
-    rows = [_gateway_row(gateway, drains.pop(gateway.name, None), live, now) for gateway in gateways.values()]
+    rows = [row for gateway in gateways.values() for row in _gateway_rows(gateway, known, drains, live, now)]
     # A policy may have dropped a gateway whose drain is still there.
     unknown = {"kind": None, "address": None, "transport": None, "enabled": False, "state": "unknown"}
     rows += [{"name": name, **unknown, "drained": _drain(left)} for name, left in drains.items() if left.live(now)]
@@ -59,6 +61,39 @@ def list_gateways(json: Json = False) -> None:
         ],
         empty="no gateways",
     )
+
+
+def answers_of(settings: Settings) -> names.Answers:
+    """What this node knows of names; nothing where it has no snapshot."""
+    try:
+        with SnapshotReader(settings.snapshot).read() as get:
+            return names.decode(get(names.NAMES))
+    except NoSnapshotError:
+        return {}
+
+
+def _gateway_rows(
+    gateway: Gateway, known: names.Expanded, drains: dict[str, Drain], live: Snapshot, now: float
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """A row for a gateway, and behind it one for each address where it has names or several."""
+    whole = drains.pop(gateway.name, None)
+    row = _gateway_row(gateway, whole, live, now)
+    if not gateway.places:
+        yield row
+        return
+    members = [
+        {
+            **_gateway_row(member, drains.pop(member.name, None) or whole, live, now),
+            "known": "; ".join(known.notes[member.name]),
+        }
+        for member in known.members(gateway.name)
+    ]
+    troubles = list(known.notes[gateway.name])
+    if row["state"] == "up":
+        states = {member["state"] for member in members}
+        row["state"] = "unresolved" if not members else "up" if "up" in states else members[0]["state"]
+    yield {**row, "addresses": [member["name"] for member in members], "troubles": troubles}
+    yield from members
 
 
 def _gateway_row(gateway: Gateway, drain: Drain | None, live: Snapshot, now: float) -> dict[str, Any]:
@@ -76,7 +111,7 @@ def _gateway_row(gateway: Gateway, drain: Drain | None, live: Snapshot, now: flo
     return {
         "name": gateway.name,
         "kind": "media" if gateway.media else "gateway",
-        "address": f"{gateway.address}:{gateway.port}",
+        "address": gateway.written,
         "transport": gateway.transport,
         "enabled": gateway.enabled,
         "state": next((state for state, holds in states.items() if holds), "up"),
@@ -103,6 +138,15 @@ def _drain(drain: Drain) -> dict[str, Any]:
 
 
 def _state(row: dict[str, Any], now: float) -> str:
+    if "addresses" in row and row["state"] != "drained":
+        count = len(row["addresses"])
+        text = row["state"] if row["state"] != "up" else f"up, {count} address{'' if count == 1 else 'es'}"
+        return "; ".join([text, *row["troubles"]])
+    known = f" ({row['known']})" if row.get("known") else ""
+    return _state_of_one(row, now) + known
+
+
+def _state_of_one(row: dict[str, Any], now: float) -> str:
     breaker = row.get("breaker", {})
     failures = ", ".join(f"{count} {kind}" for kind, count in breaker.get("failures", {}).items())
     match row["state"]:
@@ -176,14 +220,15 @@ def reset(name: Name) -> None:
     _require(name, Store(settings.redis_url))
     with kamcmd(settings) as rpc:
         # Removing what is not there is an error in some versions of Kamailio.
-        if name in rpc.htable_dump("health"):
-            rpc.call("htable.delete", "health", name)
+        for known in rpc.htable_dump("health"):
+            if name in (known, owner(known)):
+                rpc.call("htable.delete", "health", known)
     out.print(f"{name}: forgotten what this node knew of its health")
 
 
 def _require(name: str, store: Store) -> None:
     known = store.policy().decode()[0].gateways
-    if name not in known:
+    if owner(name) not in known:
         raise CommandFailed(f"the policy has no gateway {name!r}{did_you_mean(name, known)}", status=BAD_INPUT)
 
 
