@@ -58,6 +58,7 @@ _NEEDED: Mapping[str, Mapping[str, Any]] = {
     "decided": {"call": str, "call_id": str, "facts": dict, "steps": list},
     "failed": {"call": str, "gateway": str, "status": int, "cause": str, "why": str},
     "answered": {"call": str, "status": int},
+    "relayed": {"call": str, "why": str},
     "cancelled": {"call": str},
     "ended": {"call": str, "by": str},
     "tripped": {"gateway": str, "until": (int, float), "since": (int, float), "failures": dict, "shared": bool},
@@ -301,6 +302,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         cost=cost,
         currency=currency,
         fraud=_fraud(decided, further),
+        relay=next((event["why"] for event in events if event["event"] == "relayed"), ""),
         limits=tuple(dict.fromkeys(name for event in events for name in event.get("limits", ()))),
     )
 

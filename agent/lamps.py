@@ -211,7 +211,8 @@ class Notifier:
             # One that has subscribed is told already.
             if uri not in (*known, *wanted, *asked):
                 phone = self._phone(lamp.box, uri)
-                phone.peer, phone.socket, phone.registered = contact.received, contact.socket, True
+                phone.peer, phone.socket, phone.registered = contact.hop, contact.socket, True
+                phone.routes = contact.path
                 self._watchers.save(phone)
         for watcher in self._watchers.of(lamp.box):
             if not watcher.solicited and watcher.target not in wanted and watcher.target not in here:

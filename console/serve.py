@@ -17,8 +17,10 @@ from types import FrameType
 from agent.hook_service import HookService
 from agent.node import NodeAgent
 from agent.probing import DOWN, PROBED
+from model.secrets import read_secret
 from model.settings import SettingError, Settings
 from state import location
+from state.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "kamailio" / "kamailio.cfg"
@@ -42,7 +44,14 @@ def kamailio_command(settings: Settings) -> list[str]:
         # A call takes some 40 kB for a few seconds; the default of 64 MB is used up at 400 calls a second.
         "-m",
         str(settings.sip_memory),
+        *(word for name in _switched_on(settings) for word in ("-A", name)),
     ]
+
+
+def _switched_on(settings: Settings) -> list[str]:
+    """What kamailio.cfg has between #!ifdef and #!endif, and no node pays for that does not want it."""
+    wanted = {"WITH_RTPENGINE": settings.rtpengine, "WITH_HEP": settings.hep, "WITH_FLOOD_GUARD": settings.flood}
+    return [name for name, value in wanted.items() if value]
 
 
 def kamailio_environment(settings: Settings) -> dict[str, str]:
@@ -54,6 +63,9 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
         "STROWGER_CTL_SOCKET": f"unixs:{settings.run / 'kamailio_ctl'}",
         "STROWGER_MAIN_SCRIPT": str(settings.main_script),
         "STROWGER_DISPATCHER_LIST": str(settings.dispatcher_list),
+        "STROWGER_HEP_URI": settings.hep.replace("udp:", "sip:", 1),
+        # Over two seconds.
+        "STROWGER_FLOOD_DENSITY": str(2 * settings.flood),
         "STROWGER_LOCATION_URL": f"text://{settings.location_table}",
         "PATH": CLEAN_PATH,
         "PYTHONPATH": os.pathsep.join((str(ROOT), sysconfig.get_path("platlib"))),
@@ -106,13 +118,7 @@ def serve_kamailio(settings: Settings) -> None:
 def serve_agent(settings: Settings) -> None:
     """Be the node agent until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
-    stop: list[int] = []
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        stop.append(number)
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    stop = _on_signals()
     NodeAgent(settings, lambda: bool(stop)).run()
 
 
@@ -140,6 +146,33 @@ def serve_voicemail(settings: Settings) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
     asyncio.run(work(settings))
+
+
+def serve_records(settings: Settings) -> None:
+    """Tell the webhook of call records until SIGTERM or SIGINT. Raises SettingError, SecretError."""
+    # Not for other commands.
+    from agent.record_webhook import RecordWebhook
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    if not settings.cdr_webhook:
+        raise SettingError("STROWGER_CDR_WEBHOOK: there is no URL to tell of call records")
+    name = settings.cdr_webhook_secret
+    secret = read_secret(settings.secrets, name) if name else ""
+    stop = _on_signals()
+    logging.getLogger("strowger.records").info("is at work")
+    RecordWebhook(Store(settings.redis_url), settings.cdr_webhook, secret, lambda: bool(stop)).run()
+
+
+def _on_signals() -> list[int]:
+    """A list that SIGTERM and SIGINT are added to."""
+    stop: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop.append(number)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return stop
 
 
 def prepare_media(settings: Settings) -> str:

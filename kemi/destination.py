@@ -169,6 +169,7 @@ def _phones_plan(
         progress=PHONE_PROGRESS,
         own_breaker=False,
         subscriber=subscriber.name,
+        side=view.policy.subscribers.side,
     )
     forwarding = Forwarding(
         subscriber.name, subscriber.forwards, numbers.caller, numbers.asserted, hops, forwards

@@ -19,6 +19,7 @@ from kemi.quality import QUALITY, Judged, rule_of
 from kemi.view import View
 from kemi.weighting import weighted_order
 from model.policy import DEFAULT_BREAKER, Emergency, Gateway, LeastCost, RetryRule, Route, Strategy, owner
+from model.side import PLAIN
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 PRIORITY, WEIGHTED = Strategy.PRIORITY, Strategy.WEIGHTED
@@ -81,6 +82,7 @@ def planned(
         ring=route.ring,
         retry_after_max=view.policy.retry_after_max,
         rates=rates,
+        relay=route.relay,
     )
 
 
@@ -274,6 +276,7 @@ def _attempt(gateway: Gateway, number: str) -> Attempt:
         progress=gateway.progress,
         own_breaker=gateway.breaker is DEFAULT_BREAKER or gateway.breaker or False,
         limits=() if gateway.limits is None else (limits.of("gateway", owner(gateway.name), gateway.limits),),
+        side=None if gateway.side is PLAIN else gateway.side,
         auth=gateway.auth,
     )
 

@@ -31,14 +31,19 @@ CALLBACKS = (
     "on_cancelled",
     "on_bye",
     "on_unknown_dialog",
+    "on_relayed",
+    "on_flood",
     "on_subscribe",
     "on_notified",
     "on_register_answered",
     "on_register",
-    "on_call_over",
+    "on_calls_over",
     "on_limits_timer",
     "on_hook_answer",
     "on_hook_timeout",
+    "on_branch",
+    "on_shown",
+    "on_shown_reply",
 )
 
 _handler = globals().get("_handler")

@@ -11,6 +11,7 @@ from kemi.plan import Plan
 from model.causes import Cause
 from model.hook import Hook
 from model.policy import Refusal
+from model.side import PLAIN, Side
 from model.trip import Trip
 
 # What tm lets a transaction branch into (its parameter max_branches).
@@ -96,6 +97,8 @@ class Decision(msgspec.Struct, frozen=True):
     emergency: bool = False
     ask: Ask | None = None
     "Set: nothing of this holds before the hook has answered."
+    side: Side = PLAIN
+    "What is to be known of the caller's."
 
 
 class Retry(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from kemi import digest, refusals
 from kemi.digest import Answer, Verdict
 from kemi.view import View
 from model.policy import Refusal, Subscribers
+from model.side import Side
 from model.subscriber import ALGORITHMS, Subscriber
 from state import location
 from state.location import Contact
@@ -25,7 +26,9 @@ from state.location import Contact
 # Names shared with kamailio.cfg.
 TABLE, NONCES, GUESSES, REGISTRAR = "location", "nonces", "guesses", "registrar"
 RECEIVED = "$avp(received)"
+NAT_FLAG = 2
 PROFILE = "own"
+NOWHERE = "sip:nowhere.invalid"
 # Flag of the registrar's save().
 NO_REPLY = 2
 
@@ -113,8 +116,17 @@ class Phones:
             self._ksr.sl.send_reply(423, "Interval Too Brief")
             return []
         self._ksr.pvx.xavp_child_seti(REGISTRAR, "max_contacts", section.max_contacts)
-        if received := self._elsewhere():
+        path = self._pv("$(hdr(Path)[*])")
+        if path and not self._is_edge(section):
+            # RFC 3327 section 5.3, RFC 3261 section 21.4.15: without the path the phone would not be reached.
+            self._ksr.hdr.append_to_reply("Unsupported: path\r\n")
+            self._ksr.sl.send_reply(420, "Bad Extension")
+            return []
+        # Behind an edge proxy, NAT is that one's business.
+        if not path and (received := self._elsewhere(section.side)):
             self._ksr.pv.sets(RECEIVED, received)
+            if section.side.nat != "no":
+                self._ksr.setbflag(NAT_FLAG)
         uri = _aor(subscriber.name)
         # Two phones that register at once must not write their files in another order than usrloc has them.
         self._ksr.htable.sht_lock(REGISTRAR, subscriber.name)
@@ -123,6 +135,9 @@ class Phones:
             if self._ksr.registrar.save_uri(TABLE, NO_REPLY, uri) <= 0:
                 self._ksr.registrar.reg_send_reply()
                 return []
+            if path:
+                # RFC 3327 section 5.3.
+                self._ksr.hdr.append_to_reply(f"Path: {path}\r\n")
             before = {(one.uri, one.call_id) for one in location.read(self._directory, subscriber.name, now)}
             contacts = self._contacts(uri)
             try:
@@ -134,6 +149,26 @@ class Phones:
             return [one for one in contacts if (one.uri, one.call_id) not in before]
         finally:
             self._ksr.htable.sht_unlock(REGISTRAR, subscriber.name)
+
+    def show_way(self, side: Side) -> None:
+        """Let our Record-Route say where the sender of an INVITE is reached, if that is behind NAT.
+
+        Its Contact stays as it is, which is what the phone knows itself by. Not where a proxy stands between, which
+        knows the way by itself.
+        """
+        if self._pv("$(hdr(Via)[1])") or not self._elsewhere(side):
+            return
+        source = self._pv("$si")
+        host = f"[{source}]" if ":" in source else source
+        self._ksr.rr.add_rr_param(f";na={host}:{self._pv('$sp')}/{self._pv('$proto').lower()}")
+
+    def forget(self) -> None:
+        """Forget where the phones of an attempt are that has failed: where they were sent to, and by which proxies."""
+        # What nothing else of Kamailio's takes back, a branch does that is put in the place of the first.
+        self._ksr.pvx.sbranch_reset()
+        self._ksr.pv.sets("$sbranch(uri)", NOWHERE)
+        self._ksr.pvx.sbranch_set_ruri()
+        self._ksr.resetbflag(NAT_FLAG)
 
     def lookup(self, name: str) -> bool:
         """Make the subscriber's phones the branches of this request; whether there is one."""
@@ -169,10 +204,14 @@ class Phones:
             return 0
         return int(header) if header.isascii() and header.isdigit() and len(header) <= 10 else None
 
-    def _elsewhere(self) -> str:
+    def _is_edge(self, section: Subscribers) -> bool:
+        source = ipaddress.ip_address(self._pv("$si"))
+        return any(source in ipaddress.ip_network(network) for network in section.edges)
+
+    def _elsewhere(self, side: Side) -> str:
         """Where the phone is reached if not at its contact: behind NAT, or at the other end of its connection."""
         source, transport = self._pv("$si"), self._pv("$proto").lower()
-        if transport == "udp" and _host(self._pv("$(hdr(Contact)[0])")) == source:
+        if transport == "udp" and side.nat != "yes" and _host(self._pv("$(hdr(Contact)[0])")) == source:
             return ""
         host = f"[{source}]" if ":" in source else source
         return f"sip:{host}:{self._pv('$sp')};transport={transport}"
@@ -193,7 +232,7 @@ class Phones:
             uri=field("addr"), expires=int(field("expires")), received=field("received"), socket=field("socket"),
             user_agent=field("user_agent"), call_id=field("callid"), cseq=int(field("cseq") or 0),
             q=int(field("q") or -1), instance=field("instance"), ruid=field("ruid"),
-            methods=_signed(int(field("methods") or -1)),
+            methods=_signed(int(field("methods") or -1)), path=field("path"), flags=int(field("cflags") or 0),
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import msgspec
 from model.handover import DIRECT
 from model.identity import Diverted, Presentation
 from model.policy import DEFAULT_BREAKER, Auth, Breaker, Refusal, RetryRule
+from model.side import Side
 from model.subscriber import Forwards
 
 Rated = tuple[str, str, tuple[tuple[int, ...], ...]]
@@ -51,6 +52,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     "Of the gateway."
     identity: Presentation | None = None
     "How it is told who calls; None: as it came."
+    side: Side | None = None
+    "Set: what is to be known of the gateway's sound, or of the phones'."
     auth: Auth | None = None
     "What the gateway is told when it asks who calls; the name of a secret, and not what is in it."
 
@@ -177,6 +180,8 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "The subscriber who has proved to be the caller; empty: none has."
     identity: Identity | None = None
     "None: all attempts are told who calls as it came."
+    relay: bool = False
+    "Whether all its attempts go through the media relay."
     challenges: int = 0
     "Answered so far: each has made the CSeq of what is sent one higher (RFC 3261 section 22.2)."
     answered: int = 0

@@ -42,10 +42,12 @@ from kemi.outcome import (
     ToMedia,
 )
 from kemi.plan import Plan
+from kemi.relay import Caller, anchored
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Cause
 from model.numbers import as_dialled
+from model.side import PLAIN
 
 __all__ = [
     "BRANCHES",
@@ -80,12 +82,14 @@ def decide(facts: CallFacts, view: View, live: Live, now: float, *, ask: bool = 
     steps: list[Step] = []
     emergency, number = view.policy.emergency, ""
     outcome: Relay | ToMedia | Reject
+    side = PLAIN
     try:
         if facts.hops:
             trunk, numbers = returned(facts, view, steps)
         else:
             trunk = trunk_of(facts, view, steps)
             numbers = numbers_of(facts, trunk, steps)
+            side = trunk.side
             if facts.subscriber:
                 numbers = check_identity(facts, numbers, trunk, view, steps)
                 facts = identity.as_set(facts, view.subscriber(facts.subscriber))
@@ -108,7 +112,8 @@ def decide(facts: CallFacts, view: View, live: Live, now: float, *, ask: bool = 
             else:
                 outcome = along(route, numbers, facts, 0, view, live, now, steps)
             if trunk.limits is not None or route.limits is not None or facts.subscriber:
-                charged = charged_to(facts.subscriber, view) if facts.subscriber else ()
+                # What comes back from media is part of a call that counts already.
+                charged = charged_to(facts.subscriber, view) if facts.subscriber and not facts.hops else ()
                 outcome = limited(outcome, limits.of_call(trunk, route, prefix, charged))
         if (
             view.presents
@@ -121,9 +126,11 @@ def decide(facts: CallFacts, view: View, live: Live, now: float, *, ask: bool = 
             outcome = identity.told(outcome, facts, trunk, numbers, view, steps)
         if facts.subscriber:
             outcome = structs.replace(outcome, plan=structs.replace(outcome.plan, caller=facts.subscriber))
+        if facts.media:
+            steps += anchored(Caller(facts.source, facts.media, side), outcome.plan)
     except Refused as refused:
         outcome = Reject(refused.refusal)
-    return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "")
+    return Decision(outcome=outcome, steps=tuple(steps), emergency=number != "", side=side)
 
 
 def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: Live, now: float) -> FailureDecision:
@@ -147,7 +154,8 @@ def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: 
         try:
             following = identity.sent_on(plan, decision.outcome.plan, view, steps)
             left = following.attempts[: BRANCHES - used]
-            outcome = Retry(structs.replace(following, attempts=left, used=used))
+            known = tuple(dict.fromkeys((*following.limits, *limits.of_people(plan.limits))))
+            outcome = Retry(structs.replace(following, attempts=left, used=used, limits=known))
         except Refused as refused:
             outcome = Reject(refused.refusal)
     if plan.original is not None and isinstance(outcome, Reject):

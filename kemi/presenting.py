@@ -66,7 +66,10 @@ def invite(text: str, plan: Plan) -> tuple[Edits, Shown]:
     shown = _sender(message, sender, identity, rule, plan)
     lines = [] if hidden else _naming(message, shown, identity, rule, plan)
     lines += _diversions(message, identity, rule, plan, hidden=hidden)
-    edits = _cleaned(message, identity.users) if hidden else Edits(remove=_replaced(message, identity, rule))
+    if hidden:
+        edits = _cleaned(message, identity.users)
+    else:
+        edits = Edits(remove=_replaced(message, identity, rule))
     if str(shown) != str(_plain(sender)):
         edits = _with_party(edits, message, "from", shown)
     edits = Edits(edits.remove, (*edits.append, *lines), edits.body)
@@ -133,14 +136,16 @@ def _sender(message: Message, sender: NameAddr, identity: Identity, rule: Presen
     return address(user, host, display) if user else _plain(sender)
 
 
-def _domain(message: Message, rule: Presentation, plan: Plan) -> str:
+def _domain(
+    message: Message, rule: Presentation, plan: Plan, came: tuple[str, ...] = ("from", "p-asserted-identity", "to")
+) -> str:  # fmt: skip
     """Host of the addresses that are made here."""
     if rule.domain == GATEWAY:
         found = _HOST.match(plan.attempt.uri)
         return found[1] if found is not None else "anonymous.invalid"
     if rule.domain:
         return rule.domain
-    for name in ("from", "p-asserted-identity", "to"):
+    for name in came:
         one = parse(message.value(name))
         if one is not None and one.host and not one.host.endswith(".invalid"):
             return one.host
@@ -188,7 +193,8 @@ def _diversions(
     if not identity.diverted and not hidden:
         return []
     untrusted = rule.privacy == WITHHOLD
-    host = _domain(message, rule, plan)
+    # Who diverts the call is ours, as is the domain that was called.
+    host = _domain(message, rule, plan, ("to",))
     traces = Traces.of((*identity.users, *users_of(message))) if hidden else Traces((), ())
 
     def uri(number: str) -> str:

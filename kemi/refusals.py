@@ -47,6 +47,7 @@ LIMITS = {
     "rate": Refusal("rate-limit", 503, "Too Many Calls A Second", cause=42, retry_after=1),
 }
 GATEWAYS_FULL = Refusal("gateways-full", 503, "Gateways Full", cause=34)
+RELAY_DOWN = Refusal("relay-down", 503, "Media Relay Down", cause=38, retry_after=10)
 LIMITS_AWAY = Refusal("limits-away", 503, "Limits Not Known", cause=41, retry_after=5)
 
 BLOCKED = {kind: Refusal(f"blocked-{kind.value}", 403, "Call Blocked", cause=21) for kind in Kind}

@@ -32,9 +32,11 @@ from kemi import (
     presenting,
     records,
     refusals,
+    relay,
     route_token,
 )
 from kemi import hook as hooks
+from kemi.anchoring import Anchoring
 from kemi.asking import Asked, Asking, why_unasked
 from kemi.health import Health
 from kemi.leasing import Leasing
@@ -69,15 +71,17 @@ INVITE_ONE_BY_ONE = ("$si", "$hdr(P-Asserted-Identity)", "$rU", "$fU", "$fd", "$
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
 PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
-IDENTITY_ROUTE, SHOWN_OF_DIALOG, HIDDEN_OF_ROUTE = "IDENTITY", "$dlg_var(shown)", "shown=hidden"
+IDENTITY, SHOWN_OF_DIALOG = "$avp(identity)", "$dlg_var(shown)"
 OWN, UNCONNECTED = "$avp(own)", "$avp(unconnected)"
-HANDOVER, HANDOVER_ROUTE = "$avp(handover)", "HANDOVER"
-CREDENTIALS, CREDENTIALS_ROUTE = "$avp(credentials)", "CREDENTIALS"
+HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
+CREDENTIALS = "$avp(credentials)"
 CSEQ, CSEQ_OF_CALLER, CHALLENGES_OF_DIALOG = "$avp(cseq)", "$avp(cseq_own)", "$dlg_var(challenges)"
 # Challenges of one reply that are looked at.
 CHALLENGES = 4
 RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
+SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
+RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -88,7 +92,6 @@ MAIN_PROCESS = 0
 _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
-_leasing = Leasing(KSR.htable, _settings.node, _settings.redis_url, KSR.err)
 _secrets = Secrets(_settings.secrets)
 _asking = Asking(KSR.htable, _settings.hook_pipe)
 _calls = itertools.count()
@@ -186,18 +189,15 @@ class Handler:
             _change(Plan.loads(KSR.pv.get(PLAN)).attempt.gateway, health.freed)
         _record_cancelled()
 
-    def on_call_over(self, _msg: Any, call: str) -> int:
-        """A call that has leases is over, however it ended."""
-        try:
-            _leasing.release(call)
-        except Exception as error:
-            KSR.err(f"leases are left to end by themselves: {type(error).__name__}\n")
-        return OK
+    @guarded
+    def on_calls_over(self) -> None:
+        """Calls that have leases are over, however they ended, and no other call has seen to them yet."""
+        _leasing.release_ended()
 
     @guarded
     def on_limits_timer(self) -> None:
         """In a process of its own, which may wait for Redis."""
-        _leasing.tick(_rows, time.time())
+        _leasing.tick(time.time())
 
     @guarded
     def on_bye(self) -> None:
@@ -269,6 +269,16 @@ class Handler:
             lamps.tell(_settings.agent_pipe, lamps.register_answered(_pv))
 
     @guarded
+    def on_relayed(self) -> bool:
+        """A request within a call whose sound goes through the media relay: what that is asked for now."""
+        return _anchoring.within_dialog(_relay_away())
+
+    @guarded
+    def on_flood(self) -> None:
+        """An address sends more than the guard lets pass: whether it is a trunk's."""
+        KSR.htable.sht_seti(SOURCES, _pv("$si"), OF_TRUNK if _is_from_trunk() else OF_NOBODY)
+
+    @guarded
     def on_unknown_dialog(self) -> bool:
         """A request of a dialog that this node does not remember: whether it once let that call in."""
         return _call_of_route() != ""
@@ -301,7 +311,25 @@ def _edit(edits: Edits) -> None:
         KSR.hdr.append(f"{line}\r\n")
     if edits.body is not None:
         kind, text = edits.body
-        KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
+        if _settings.rtpengine and _pv(RELAY_WANTED):
+            # The media relay makes its own of it.
+            KSR.pv.sets(SDP, text)
+        else:
+            KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
+
+
+def _relay_away() -> str:
+    """What becomes of calls that need the media relay while it is away."""
+    try:
+        txn = _snapshot.begin()
+    except NoSnapshotError:
+        return "refuse"
+    try:
+        return _views.of(txn).policy.relay_away
+    except NoPolicyError:
+        return "refuse"
+    finally:
+        txn.abort()
 
 
 def _is_from_trunk() -> bool:
@@ -484,6 +512,10 @@ def _carry_out(
         if plan.identity is not None and plan.identity.unasserted:
             # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
             KSR.hdr.remove("P-Asserted-Identity")
+        if decision.side.nat != "no":
+            _phones.show_way(decision.side)
+        if facts.media:
+            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         _relay(plan)
 
 
@@ -492,12 +524,14 @@ def _admitted(
 ) -> tuple[policy.Decision, tuple[str, ...]]:
     """What limits make of a decision, and names of those under which the call counts now."""
     plan = outcome.plan
-    found = _leasing.admit(call, plan, range(len(plan.attempts)), now)
+    found = _leasing.admit(call, plan, range(len(plan.attempts)), now, fresh=True)
     steps = (*decision.steps, *found.steps)
     if found.plan is None:
         assert found.refusal is not None
         return structs.replace(decision, outcome=policy.Reject(found.refusal), steps=steps), ()
-    return structs.replace(decision, outcome=structs.replace(outcome, plan=found.plan), steps=steps), found.taken
+    if found.plan is not plan:
+        outcome = structs.replace(outcome, plan=found.plan)
+    return structs.replace(decision, outcome=outcome, steps=steps), found.grant.names
 
 
 def _admitted_next(
@@ -512,7 +546,7 @@ def _admitted_next(
     if found.plan is None:
         return policy.full(failure, decision, found.steps), ()
     retry, steps = policy.Retry(found.plan), (*decision.steps, *found.steps)
-    return structs.replace(decision, outcome=retry, steps=steps), found.taken
+    return structs.replace(decision, outcome=retry, steps=steps), found.grant.names
 
 
 def _rows(table: str) -> Iterator[tuple[str, str]]:
@@ -546,7 +580,7 @@ def _challenged(plan: Plan, auth: Auth, status: int) -> str:
 
 def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
     now = time.time()
-    if not plan.attempt.subscriber:
+    if not plan.attempt.subscriber and not failure.relay:
         known = _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
         if trial or known.wait:
             _tell(plan.attempt, known, now, trial=trial)
@@ -564,6 +598,8 @@ def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
     if (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
         decision = _to_voicemail(plan, failure, reason, decision, now)
         decision, taken = _admitted_next(call, plan, failure, decision, now)
+    if failure.relay and not isinstance(decision.outcome, policy.Retry):
+        decision = structs.replace(decision, outcome=policy.Reject(refusals.RELAY_DOWN))
     _spooled(records.failed(call, plan, failure, decision, _rang(), now, taken))
     match decision.outcome:
         case policy.Retry(plan=following):
@@ -632,7 +668,6 @@ def _count_challenges(plan: Plan, number: int) -> None:
         KSR.pv.sets(CHALLENGES_OF_DIALOG, str(plan.challenges))
         if plan.answered != number:
             KSR.pv.sets(CREDENTIALS, "")
-        KSR.tm.t_on_branch(CREDENTIALS_ROUTE)
     elif number > 1 and KSR.pv.get(CSEQ) is not None:
         KSR.pv.unset(CSEQ)
         KSR.pv.unset(CHALLENGES_OF_DIALOG)
@@ -648,9 +683,9 @@ def _relay(plan: Plan, *, again: bool = False) -> None:
     KSR.pv.seti(ATTEMPT, number)
     if number > 1:
         KSR.pv.unset(RANG)
-        KSR.pv.unset(PHONES)
-        # Where a phone behind NAT was sent to.
-        KSR.pv.unset("$du")
+        if KSR.pv.get(PHONES) is not None:
+            KSR.pv.unset(PHONES)
+            _phones.forget()
     KSR.pv.sets("$ru", attempt.uri)
     KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
@@ -660,7 +695,11 @@ def _relay(plan: Plan, *, again: bool = False) -> None:
     if plan.media is not None:
         lines = handover.lines(plan, KSR.pv.get(CALL_ID), _media_secret(), now)
         KSR.pv.sets(HANDOVER, lines + presenting.handed(plan))
-        KSR.tm.t_on_branch(HANDOVER_ROUTE)
+    elif number > 1:
+        KSR.pv.unset(HANDOVER)
+    anchored = _settings.rtpengine != "" and _anchoring.attempt(plan, _relay_away)
+    if anchored or plan.media is not None or attempt.subscriber or attempt.identity is not None or plan.challenges:
+        KSR.tm.t_on_branch(BRANCH_ROUTE)
     if again:
         trial = KSR.pv.get(TRIAL) is not None
     else:
@@ -678,6 +717,8 @@ def _relay(plan: Plan, *, again: bool = False) -> None:
         if trial and _end_trial():
             _change(attempt.gateway, health.freed)
         _end_cancelled()
+    elif anchored and _anchoring.failed():
+        _after(plan, Failure(status=NOTHING_SENT, local=True, relay=True), trial=trial and _end_trial())
     else:
         _after(plan, Failure(status=NOTHING_SENT, local=True), trial=trial and _end_trial())
 
@@ -685,10 +726,10 @@ def _relay(plan: Plan, *, again: bool = False) -> None:
 def _present(attempt: Attempt, number: int) -> None:
     """Have the attempt told who calls, by its rule; nothing of it is left of the attempt before."""
     if number > 1:
-        for name in (OWN, UNCONNECTED, SHOWN_OF_DIALOG):
+        for name in (OWN, UNCONNECTED, SHOWN_OF_DIALOG, IDENTITY):
             KSR.pv.unset(name)
     if attempt.identity is not None:
-        KSR.tm.t_on_branch(IDENTITY_ROUTE)
+        KSR.pv.seti(IDENTITY, 1)
 
 
 def _to_phones(subscriber: str, number: int) -> bool:
@@ -852,6 +893,7 @@ def _invite() -> tuple[CallFacts, str, str]:
         private=privacy != "" and _asks_for_privacy(privacy),
         caller_host=caller_host,
         claims=Claims(privacy=privacy) if privacy else None,
+        media=relay.media_of(_pv("$rb")) if _settings.rtpengine else "",
     )
     if asserted and not facts.asserted:
         # Nothing that anybody could have asserted (RFC 3325 section 9.1).
@@ -943,7 +985,11 @@ def _call_of_route() -> str:
     return route_token.call_of(_secret(), _pv("$route_uri"), _pv("$ci"))
 
 
+_leasing = Leasing(
+    KSR.htable, _rows, lambda: KSR.pv.get("$shtcn(ended=>**)"), _settings.node, _settings.redis_url, KSR.err
+)  # fmt: skip
 _phones = Phones(KSR, _pv, _settings.location)
+_anchoring = Anchoring(KSR, _pv)
 
 
 @cache

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.fraud import Trip
 from model.policy import Drain, Gateway, Policy, Route, Trunk
-from model.quality import Figures
 from model.rates import UNIT
 from model.subscriber import Subscriber
 from model.trip import Trip as OpenBreaker
@@ -23,6 +23,8 @@ Rank = tuple[int, str, str, int]
 "A gateway's place in its route, its name, the currency of its rate sheet and what that is worth."
 Ranks = dict[int, Rank]
 "By number of the sheet."
+Memory = dict[bytes, Any]
+"What :mod:`kemi.least_cost` keeps of records, by their keys."
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 CALLER, CALLEE, PAIR, SOURCE, USER_AGENT = Kind.CALLER, Kind.CALLEE, Kind.PAIR, Kind.SOURCE, Kind.USER_AGENT
@@ -50,7 +52,7 @@ class _Compiled:
     "Whether some trunk or gateway has a rule of who is shown as the caller."
     asks: frozenset[str]
     "The trunks whose Remote-Party-ID is believed."
-    ranks: dict[tuple[str, ...], tuple[_Index, Ranks]] = field(default_factory=dict)
+    ranks: dict[tuple[str, ...], tuple[_Index, tuple[Ranks, Memory]]] = field(default_factory=dict)
     "Of the gateways of each least-cost route that had a call, by the index that it was made of."
 
 
@@ -125,13 +127,12 @@ class View:
         """Breakers of other nodes that this one goes by, those over included; nearly always there is none."""
         return self._index.breakers
 
-    def figures(self, window: float, now: float) -> Mapping[str, Figures]:
+    def figures(self, window: float, now: float) -> figures.Counted:
         """What was counted of each gateway in the last ``window`` seconds; nothing, if that was told too long ago."""
         raw = self._get(layout.QUALITY)
-        if raw is None:
-            return {}
-        at, windows = figures.read(raw)
-        return windows.get(window, {}) if 0 <= now - at < window else {}
+        at, windows = figures.read(raw) if raw is not None else (0.0, {})
+        known = windows.get(window) if 0 <= now - at < window else None
+        return figures.Counted({}) if known is None else known
 
     @property
     def sheets(self) -> dict[str, Sheet]:
@@ -239,11 +240,11 @@ class View:
                 if raw is not None:
                     yield key, raw
 
-    def ranks(self, gateways: tuple[str, ...]) -> Ranks:
-        """The sheets of ``gateways`` whose prices can be compared; not to be changed."""
+    def ranks(self, gateways: tuple[str, ...]) -> tuple[Ranks, Memory]:
+        """The sheets of ``gateways`` whose prices can be compared, not to be changed; and what is kept of rates."""
         found = self._compiled.ranks.get(gateways)
         if found is None or found[0] is not self._index:
-            found = self._compiled.ranks[gateways] = self._index, self._ranks(gateways)
+            found = self._compiled.ranks[gateways] = self._index, (self._ranks(gateways), {})
         return found[1]
 
     def _ranks(self, gateways: tuple[str, ...]) -> Ranks:

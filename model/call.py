@@ -34,3 +34,6 @@ class CallFacts:
     "What came of asking a route hook, as :class:`kemi.hook.Heard` writes it; empty: none was asked."
     claims: Claims | None = None
     "None: the call says no more of who is calling."
+    media: str = ""
+    """Address and profile of the first stream that it offers, ``10.0.0.7 RTP/AVP``; ``-``: it offers none; empty:
+    nobody looked, as the node has no media relay."""

@@ -205,8 +205,12 @@ class Failure:
     "The reply says so in words."
     phrase: str = ""
     "Of the reply's status line; read only where the call may go to voicemail."
+    relay: bool = False
+    "Nothing was sent, since the media relay that it needs is away: it says nothing of the gateway."
 
     def __str__(self) -> str:
+        if self.relay:
+            return "needs the media relay, which is away"
         text = {408: "no reply", 477: "could not be sent"}[self.status] if self.local else str(self.status)
         cause = f", Q.850 cause {self.q850}" if self.q850 is not None else ""
         return text + cause + (" after ringing" if self.ringing else "") + ", do not disturb" * self.do_not_disturb

@@ -17,6 +17,7 @@ from model.limits import Limits
 from model.narrowing import Narrowing
 from model.numbers import Dialling
 from model.quality import Quality
+from model.side import PLAIN, Side
 
 
 class Strategy(StrEnum):
@@ -163,6 +164,7 @@ class Trunk:
     "Of its calls; None: none."
     identity: TrunkIdentity | None = None
     "None: any number may be shown, and P-Asserted-Identity is what is believed, if anything is."
+    side: Side = PLAIN
     names: tuple[str, ...] = ()
     "Host names that are sources as well."
     registration: Registration | None = None
@@ -223,6 +225,7 @@ class Gateway:
     "Of calls to it; None: none."
     identity: Presentation | None = None
     "None: who calls is told as it came."
+    side: Side = PLAIN
     places: tuple[Place, ...] = ()
     "Set: it has names or several addresses, tried in this order; see :mod:`state.names`."
     auth: Auth | None = None
@@ -350,6 +353,8 @@ class Route:
     "What its gateways' figures change in their order; None: nothing."
     hook: str = ""
     "Name of the hook that is asked what becomes of its calls; empty: none is."
+    relay: bool = False
+    "Whether the sound of all its calls goes through the media relay."
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,11 +392,14 @@ class Subscribers:
     "Wrong passwords from one address after which it is not listened to for this subscriber, for five minutes."
     limits: Limits | None = None
     "Of each one of them, where a subscriber has no others; None: none."
+    side: Side = Side(nat="auto")
+    edges: tuple[str, ...] = ()
+    "Networks of proxies by which phones may register (RFC 3327)."
 
     @property
     def trunk(self) -> Trunk:
         """The trunk that their calls come by."""
-        return Trunk(SUBSCRIBERS, (), self.dialling, tags=self.tags)
+        return Trunk(SUBSCRIBERS, (), self.dialling, tags=self.tags, side=self.side)
 
 
 SUBSCRIBERS = "subscribers"
@@ -419,3 +427,5 @@ class Policy:
     fraud: tuple[Guard, ...] = ()
     hooks: dict[str, Hook] = field(default_factory=dict)
     "Programs that routes may ask, by name."
+    relay_away: str = "refuse"
+    "What becomes of calls that need the media relay while it is away: ``refuse`` or ``pass``."

@@ -90,6 +90,8 @@ class CallRecord:
     "Of the cost."
     limits: tuple[str, ...] = ()
     "Those under which it counted at some time: ``trunk:office``, ``gateway:carrier-a``."
+    relay: str = ""
+    "Why its sound went through the media relay; empty: it did not."
 
     fraud: str = ""
     "By which guard it was refused, as :class:`model.fraud.Guard` names what it counts; empty: by none."

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 
 class SettingError(ValueError):
@@ -37,6 +38,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_SECRETS", "/var/lib/strowger/secrets", "Directory of secrets that a policy names, a file each."),
     Setting("STROWGER_SPOOL_HOURS", "168", "How long a node keeps its spool once that is in Redis, in hours."),
     Setting("STROWGER_CDR_KEEP", "100000", "How many call records Redis keeps, of all nodes together."),
+    Setting("STROWGER_CDR_DAYS", "0", "How many days Redis keeps them at most; 0: only their number counts."),
+    Setting("STROWGER_CDR_WEBHOOK", "", "URL that `strowger serve records` tells of call records; empty: none."),
+    Setting("STROWGER_CDR_WEBHOOK_SECRET", "", "Name of the secret that signs them; empty: they are not signed."),
     Setting("STROWGER_RUN", "/run/strowger", "Directory of sockets and of the main script that Kamailio loads."),
     Setting(
         "STROWGER_SIP_ADDRESS", "127.0.0.1", "What Kamailio listens on: an IPv4 address, an IPv6 address, or both."
@@ -52,6 +56,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_RPC_PORT", "5059", "TCP port of JSON-RPC over HTTP, on 127.0.0.1 only."),
     Setting("STROWGER_SIP_MEMORY", "512", "Megabytes for the calls under way, shared by Kamailio's processes."),
     Setting("STROWGER_PROBE_INTERVAL", "10", "Seconds between two OPTIONS to a gateway that is probed."),
+    Setting("STROWGER_NAT_PING", "30", "Seconds between two OPTIONS to a phone behind NAT; 0: none."),
+    Setting("STROWGER_RTPENGINE", "", "Control address of the media relay, `udp:127.0.0.1:2223`; empty: none."),
+    Setting("STROWGER_HEP", "", "Where all SIP is copied to, `udp:192.0.2.9:9060`; empty: nowhere."),
+    Setting("STROWGER_HEP_ID", "1", "Number by which that collector tells this node from others."),
+    Setting("STROWGER_FLOOD", "0", "Requests a second from an address of no trunk above which it is dropped; 0: none."),
     Setting("STROWGER_LOG_LEVEL", "1", "Kamailio's debug level: -1 errors, 0 warnings, 1 notices, 2 info, 3 debug."),
     Setting("STROWGER_SCRIPTS", "(scripts/ of this checkout)", "Folder of the call scripts."),
     Setting("STROWGER_WORKER_ADDRESS", "127.0.0.1:8084", "Where a media worker takes calls from FreeSWITCH; private."),
@@ -124,6 +133,10 @@ class Settings:
     secrets: Path
     spool_hours: int
     cdr_keep: int
+    cdr_days: int
+    cdr_webhook: str
+    cdr_webhook_secret: str
+    "Name of a secret; empty: none."
     run: Path
     sip_addresses: tuple[str, ...]
     "One for each family at most, IPv6 without brackets."
@@ -134,6 +147,13 @@ class Settings:
     rpc_port: int
     sip_memory: int
     probe_interval: int
+    nat_ping: int
+    rtpengine: str
+    "``udp:HOST:PORT``; empty: none. So is the following."
+    hep: str
+    hep_id: int
+    flood: int
+    "Requests a second; 0: no guard."
     log_level: int
     scripts: Path
     worker_address: Address
@@ -175,6 +195,9 @@ class Settings:
             secrets=Path(env["STROWGER_SECRETS"]),
             spool_hours=_number(env, "STROWGER_SPOOL_HOURS", 1, 87600),
             cdr_keep=_number(env, "STROWGER_CDR_KEEP", 1, 100_000_000),
+            cdr_days=_number(env, "STROWGER_CDR_DAYS", 0, 36500),
+            cdr_webhook=_url(env, "STROWGER_CDR_WEBHOOK"),
+            cdr_webhook_secret=env["STROWGER_CDR_WEBHOOK_SECRET"],
             run=Path(env["STROWGER_RUN"]),
             sip_addresses=_addresses(env, "STROWGER_SIP_ADDRESS"),
             sip_port=_number(env, "STROWGER_SIP_PORT", 1, 65535),
@@ -183,6 +206,11 @@ class Settings:
             rpc_port=_number(env, "STROWGER_RPC_PORT", 1, 65535),
             sip_memory=_number(env, "STROWGER_SIP_MEMORY", 64, 65536),
             probe_interval=_number(env, "STROWGER_PROBE_INTERVAL", 1, 3600),
+            nat_ping=_number(env, "STROWGER_NAT_PING", 0, 3600),
+            rtpengine=_datagrams(env, "STROWGER_RTPENGINE"),
+            hep=_datagrams(env, "STROWGER_HEP"),
+            hep_id=_number(env, "STROWGER_HEP_ID", 0, 2**31 - 1),
+            flood=_number(env, "STROWGER_FLOOD", 0, 100_000),
             log_level=_number(env, "STROWGER_LOG_LEVEL", -5, 3),
             scripts=Path(env["STROWGER_SCRIPTS"]),
             worker_address=_address(env, "STROWGER_WORKER_ADDRESS"),
@@ -218,6 +246,9 @@ class Settings:
             "STROWGER_SECRETS": str(self.secrets),
             "STROWGER_SPOOL_HOURS": str(self.spool_hours),
             "STROWGER_CDR_KEEP": str(self.cdr_keep),
+            "STROWGER_CDR_DAYS": str(self.cdr_days),
+            "STROWGER_CDR_WEBHOOK": self.cdr_webhook,
+            "STROWGER_CDR_WEBHOOK_SECRET": self.cdr_webhook_secret,
             "STROWGER_RUN": str(self.run),
             "STROWGER_SIP_ADDRESS": ",".join(self.sip_addresses),
             "STROWGER_SIP_PORT": str(self.sip_port),
@@ -226,6 +257,11 @@ class Settings:
             "STROWGER_RPC_PORT": str(self.rpc_port),
             "STROWGER_SIP_MEMORY": str(self.sip_memory),
             "STROWGER_PROBE_INTERVAL": str(self.probe_interval),
+            "STROWGER_NAT_PING": str(self.nat_ping),
+            "STROWGER_RTPENGINE": self.rtpengine,
+            "STROWGER_HEP": self.hep,
+            "STROWGER_HEP_ID": str(self.hep_id),
+            "STROWGER_FLOOD": str(self.flood),
             "STROWGER_LOG_LEVEL": str(self.log_level),
             "STROWGER_SCRIPTS": str(self.scripts),
             "STROWGER_WORKER_ADDRESS": str(self.worker_address),
@@ -329,6 +365,19 @@ def _recordable(env: Mapping[str, str], name: str) -> Path:
     return Path(env[name])
 
 
+def _url(env: Mapping[str, str], name: str) -> str:
+    """A URL of HTTP, or nothing."""
+    try:
+        parts = urlsplit(env[name])
+        usable = not env[name] or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        # Not what it is: there may be a password in it.
+        raise SettingError(f"{name}: not a URL such as https://HOST/PATH")
+    return env[name]
+
+
 def _path(env: Mapping[str, str], name: str) -> Path | None:
     """A path, or None where the setting is empty."""
     return Path(env[name]) if env[name] else None
@@ -343,6 +392,22 @@ def _address(env: Mapping[str, str], name: str) -> Address:
     if not 1 <= int(port) <= 65535:
         raise SettingError(f"{name}: {port} is not between 1 and 65535")
     return Address(bare, int(port))
+
+
+def _datagrams(env: Mapping[str, str], name: str) -> str:
+    """``udp:IP:PORT``, an IPv6 address in brackets; or empty."""
+    if not env[name]:
+        return ""
+    transport, _, rest = env[name].partition(":")
+    address = _address({name: rest}, name)
+    try:
+        # A name would be looked up by SIP workers.
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        raise SettingError(f"{name}: {address.host!r} is not an IP address") from None
+    if transport != "udp":
+        raise SettingError(f"{name}: {env[name]!r} does not begin with udp:")
+    return f"udp:{address}"
 
 
 def _dns_servers(env: Mapping[str, str], name: str) -> tuple[Address, ...]:

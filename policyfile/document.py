@@ -83,6 +83,7 @@ Name = Annotated[
 ]
 Digits = Annotated[str, _matching(values.DIGITS, "1 to 8 digits"), Shown("digits")]
 Source = Annotated[str, PlainValidator(values.read_source), Shown("network, IP address or host name")]
+Network = Annotated[str, PlainValidator(values.read_network), Shown("network or IP address")]
 ONE_PLACE = "IP[:port], [IPv6]:port or NAME[:port]"
 Secret = Annotated[
     str, _matching(SECRET_NAME, "the name of a secret: letters, digits, and _.- behind the first"), Shown("secret")
@@ -95,6 +96,7 @@ SipUser = Annotated[
 RetryItem = Annotated[str, PlainValidator(values.read_retry_item), Shown("cause")]
 Clock = Annotated[int, PlainValidator(values.read_clock), Shown("time of day")]
 Date = Annotated[str, PlainValidator(values.read_date), Shown("date")]
+Nat = Annotated[bool | Literal["auto"], Shown("`true`, `false` or `auto`")]
 UserPart = Annotated[str, _matching(values.USER_PART, "at most 32 of letters, digits and + * # . _ -"), Shown("text")]
 
 
@@ -336,6 +338,21 @@ class TrunkSection(Section):
     identity: TrunkIdentitySection | None = Field(
         default=None, description="Who is believed to call, and which numbers may be shown."
     )
+    nat: Nat = Field(
+        default=False,
+        description="Whether it is behind NAT ([nat.md](nat.md)), so that what goes to it goes to where it sends from; "
+        "`auto`: where its messages show that.",
+    )
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
+    )
+    srtp: Literal["require", "no"] | None = Field(
+        default=None,
+        description="`require`: it speaks SRTP alone, `no`: RTP alone, and the media relay makes one of the other. "
+        "Otherwise it speaks whatever the other side does.",
+    )
 
     @field_validator("sources")
     @classmethod
@@ -387,6 +404,26 @@ class SubscribersSection(Section):
         le=1000,
         description="After so many wrong passwords from one address, it is not listened to for this subscriber, for "
         "five minutes.",
+    )
+    nat: Nat = Field(
+        default="auto",
+        description="Whether phones are behind NAT ([nat.md](nat.md)), so that what goes to one goes to where it sends "
+        "from; `auto`: where its messages show that.",
+    )
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
+    )
+    srtp: Literal["require", "no"] | None = Field(
+        default=None,
+        description="`require`: it speaks SRTP alone, `no`: RTP alone, and the media relay makes one of the other. "
+        "Otherwise it speaks whatever the other side does.",
+    )
+    edges: Listed[Network] = Field(
+        default=(),
+        description="Networks of proxies by which phones may register (RFC 3327, `Path`): calls to such a phone go by "
+        "them.",
     )
 
     @model_validator(mode="after")
@@ -506,6 +543,16 @@ class GatewaySection(Section):
         default=None, description="What it is told when it asks who calls. Otherwise its 401 and 407 are failures."
     )
     identity: PresentationSection | None = Field(default=None, description="How it is told who calls.")
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
+    )
+    srtp: Literal["require", "no"] | None = Field(
+        default=None,
+        description="`require`: it speaks SRTP alone, `no`: RTP alone, and the media relay makes one of the other. "
+        "Otherwise it speaks whatever the other side does.",
+    )
 
 
 class MediaNodeSection(Section):
@@ -523,6 +570,11 @@ class MediaNodeSection(Section):
     transport: Literal["udp", "tcp"] = Field(default="udp", description="How it is reached.")
     weight: int = Field(
         default=1, ge=0, le=1000, description="Its share of the calls. One of weight 0 is tried only after all others."
+    )
+    media_relay: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the sound of its calls goes through the media relay ([nat.md](nat.md)): `auto`: where a "
+        "call needs that.",
     )
     enabled: bool = Field(default=_GATEWAY.enabled, description="`false`: no call is handed over to it.")
     no_reply: Annotated[float, _duration(0.1, 30)] = Field(
@@ -862,6 +914,9 @@ class RouteSection(Section):
         default=None,
         description="Name of the hook that is asked what becomes of a call; otherwise the file's own. `off`: none.",
     )
+    media_relay: Literal["auto", "always"] = Field(
+        default="auto", description="`always`: the sound of its calls goes through the media relay ([nat.md](nat.md))."
+    )
 
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:
@@ -1007,6 +1062,11 @@ class Document(Section):
     retry_after_max: Annotated[float, _duration(0, 3600)] = Field(
         default=_POLICY.retry_after_max,
         description="The longest that a gateway's own Retry-After keeps it out of use.",
+    )
+    relay_away: Literal["refuse", "pass"] = Field(
+        default="refuse",
+        description="While the media relay is away, calls that need it are refused with 503, or `pass` without it. "
+        "Emergency calls always pass.",
     )
     emergency: EmergencySection | None = Field(
         default=None, description="Which calls are emergency calls, and where they go."

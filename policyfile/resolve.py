@@ -35,6 +35,7 @@ from model.policy import (
     Voicemail,
 )
 from model.quality import Bounds, Quality
+from model.side import Side
 from policyfile import document as written
 from policyfile.problems import quoted
 from state.names import is_name
@@ -63,6 +64,7 @@ def policy_of(document: written.Document) -> Policy:
         subscribers=_subscribers(document.subscribers, plans, default) if document.subscribers else None,
         fraud=tuple(_guard(name, guard, default) for name, guard in document.fraud.items()),
         hooks={name: _hook(name, section) for name, section in document.hooks.items()},
+        relay_away=document.relay_away,
     )
 
 
@@ -127,6 +129,7 @@ def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling, default: Dial
         names=tuple(source for source in trunk.sources or () if "/" not in source),
         registration=_registration(trunk.registration) if trunk.registration else None,
         identity=_trunk_identity(trunk.identity, default) if trunk.identity else None,
+        side=_side(trunk, trunk.nat),
     )
 
 
@@ -165,6 +168,8 @@ def _subscribers(
         expires_max=int(section.expires_max),
         guesses=section.guesses,
         limits=_limits(section.limits),
+        side=_side(section, section.nat),
+        edges=section.edges,
     )
 
 
@@ -208,6 +213,7 @@ def _gateway(
         probe=gateway.probe,
         limits=_limits(gateway.limits),
         identity=_presentation(gateway.identity, plans, default) if gateway.identity else None,
+        side=_side(gateway),
         auth=_auth(gateway.auth.user, gateway.auth) if gateway.auth else None,
     )
 
@@ -246,6 +252,7 @@ def _media_node(name: str, node: written.MediaNodeSection) -> Gateway:
         probe=node.probe,
         media=True,
         weight=node.weight,
+        side=Side(relay=node.media_relay),
     )
 
 
@@ -281,6 +288,7 @@ def _route(route: written.RouteSection, plan: Dialling, media_weights: Mapping[s
         subscribers=route.subscribers,
         limits=_limits(route.limits),
         quality=_quality(route.quality or written.QualitySection()) if route.quality or by_quality else None,
+        relay=route.media_relay == "always",
     )
 
 
@@ -301,6 +309,12 @@ def _limits(limits: written.LimitsSection | None) -> Limits | None:
         return None
     each = PREFIX if isinstance(limits, written.RouteLimitsSection) and limits.each == PREFIX else ""
     return Limits(limits.calls or 0, limits.per_second or 0, limits.when_away, each)
+
+
+def _side(
+    section: written.TrunkSection | written.SubscribersSection | written.GatewaySection, nat: bool | str = False
+) -> Side:  # fmt: skip
+    return Side(nat if isinstance(nat, str) else "yes" if nat else "no", section.media_relay, section.srtp or "")
 
 
 def is_narrowed(route: written.RouteSection) -> bool:

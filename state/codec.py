@@ -36,6 +36,11 @@ from model.policy import (
     Voicemail,
 )
 from model.quality import Bounds, Quality
+from model.side import PLAIN, Side
+
+_OF_FEW = (
+    "hook", "least_cost", "limits", "media", "narrowing", "quality", "relay", "subscribers", "voicemail", "weights",
+)  # fmt: skip
 
 _encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -69,6 +74,10 @@ def _policy(policy: Policy) -> dict[str, Any]:
         for name in ("auth", "identity", "limits", "names", "places", "registration"):
             if not part.get(name, True):
                 del part[name]
+    plain = asdict(PLAIN)
+    for part in (*data["trunks"], *data["gateways"].values()):
+        if part["side"] == plain:
+            del part["side"]
     return data
 
 
@@ -86,6 +95,7 @@ def decode_policy(text: str | bytes) -> Policy:
         subscribers=_subscribers(data["subscribers"]) if data.get("subscribers") else None,
         fraud=tuple(map(_guard, data.get("fraud", ()))),
         hooks={name: Hook(**hook) for name, hook in data.get("hooks", {}).items()},
+        relay_away=data.get("relay_away", "refuse"),
     )
 
 
@@ -93,9 +103,7 @@ def encode_route(route: Route) -> str:
     """A route as JSON text."""
     data = asdict(route)
     # What few routes have is left out of the others: each call hashes the record that it reads.
-    for name in (
-        "hook", "least_cost", "limits", "media", "narrowing", "quality", "subscribers", "voicemail", "weights",
-    ):  # fmt: skip
+    for name in _OF_FEW:
         if not data[name]:
             del data[name]
     return _encode(data)
@@ -202,8 +210,10 @@ def _emergency(data: dict[str, Any]) -> Emergency:
 
 
 def _subscribers(data: dict[str, Any]) -> Subscribers:
-    lists = {"tags": tuple(data["tags"]), "algorithms": tuple(data["algorithms"])}
-    return Subscribers(**{**data, **lists, "dialling": _dialling(data["dialling"]), "limits": _limits(data)})
+    lists = {name: tuple(data.get(name, ())) for name in ("tags", "algorithms", "edges")}
+    side = Side(**data["side"]) if "side" in data else Side(nat="auto")
+    parts = {"dialling": _dialling(data["dialling"]), "limits": _limits(data), "side": side}
+    return Subscribers(**{**data, **lists, **parts})
 
 
 def _trunk(data: dict[str, Any]) -> Trunk:
@@ -213,6 +223,7 @@ def _trunk(data: dict[str, Any]) -> Trunk:
         "dialling": _dialling(data["dialling"]),
         "limits": _limits(data),
         "identity": _trunk_identity(identity) if identity else None,
+        "side": _side(data),
         "names": tuple(data.get("names", ())),
         "registration": _registration(data["registration"]) if data.get("registration") else None,
     }
@@ -230,6 +241,7 @@ def _gateway(data: dict[str, Any]) -> Gateway:
     own = {
         "limits": _limits(data),
         "identity": _presentation(identity) if identity else None,
+        "side": _side(data),
         "places": tuple(Place(*place) for place in data.get("places", ())),
         "auth": Auth(**data["auth"]) if data.get("auth") else None,
     }
@@ -243,6 +255,11 @@ def _trunk_identity(data: dict[str, Any]) -> TrunkIdentity:
 def _presentation(data: dict[str, Any]) -> Presentation:
     lists = {"headers": tuple(data["headers"]), "diversion": tuple(data["diversion"])}
     return Presentation(**{**data, **lists, "dialling": _dialling(data["dialling"])})
+
+
+def _side(data: dict[str, Any]) -> Side:
+    # One object where there is nothing to know, so that a call need not look into it.
+    return Side(**data["side"]) if "side" in data else PLAIN
 
 
 def _guard(data: dict[str, Any]) -> Guard:

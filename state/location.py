@@ -45,11 +45,20 @@ class Contact:
     ruid: str = ""
     methods: int = -1
     "Kamailio's bits; all where nothing was said."
+    path: str = ""
+    "The proxies that requests to it go by (RFC 3327): what their Route header has."
+    flags: int = 0
+    "Kamailio's bits: the branch flags of an attempt to it."
+
+    @property
+    def hop(self) -> str:
+        """Where a request to it is sent, where that is not its URI; else empty."""
+        return _first(self.path) or self.received
 
     @property
     def target(self) -> str:
         """Where a request to it is sent."""
-        return self.received or self.uri
+        return self.hop or self.uri
 
 
 def write(directory: Path, name: str, contacts: Iterable[Contact]) -> None:
@@ -93,10 +102,14 @@ def restore(directory: Path, table: Path, now: float) -> int:
     return len(rows)
 
 
+def _first(path: str) -> str:
+    return path.partition(">")[0].rpartition("<")[2]
+
+
 def _row(name: str, contact: Contact) -> str:
     values = (
-        contact.ruid, name, "", contact.uri, contact.received, "", contact.expires,
-        contact.q / 1000 if contact.q >= 0 else -1, contact.call_id or "-", contact.cseq, 0, 0, 0,
+        contact.ruid, name, "", contact.uri, contact.received, contact.path, contact.expires,
+        contact.q / 1000 if contact.q >= 0 else -1, contact.call_id or "-", contact.cseq, 0, 0, contact.flags,
         contact.user_agent, contact.socket,
         contact.methods, contact.instance, 0, 0, -1, 0, 0,
     )  # fmt: skip

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import time
 
-from model.trip import Trip
+from model.trip import AFTER, Trip
 from state import keys
 from state.store import _APPEND, Store, _away
-
-# Seconds after the end of an open breaker in which it is still told: other nodes begin with a trial call then.
-AFTER = 60.0
 
 # KEYS: 3 trips, 4 events. ARGV: 2 field, 3 trip or empty, 4 now, 5 event or empty, 6 its data, 7 seconds after its end
 # for which a trip is kept. One that was told before its node's agent was killed changes nothing.
@@ -90,6 +87,6 @@ def by_node(store: Store, now: float) -> dict[str, dict[str, Trip]]:
     for table in (keys.ADOPTED, keys.BREAKERS):
         for field, text in store.records(table):
             trip = Trip.decode(text)
-            if trip.until + AFTER > now:
+            if not trip.over(now):
                 found.setdefault(trip.gateway, {})[field.rpartition("/")[0]] = trip
     return found

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from harness.longest_first import LongestFirst
 from harness.node import Node
+from xdist.remote import Producer
 
 # How long an example takes says nothing on a machine that is busy with something else.
 hypothesis.settings.register_profile("strowger", deadline=None)
 hypothesis.settings.load_profile("strowger")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongestFirst:
+    """How processes share the tests."""
+    return LongestFirst(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Who collects garbage, as the loader of call scripts does, need not look through thousands of tests each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -26,11 +26,12 @@ class DigestPhone:
     password: str = "secret-of-1001"
     algorithm: str = "SHA-256"
     address: str = "127.0.0.1"
+    port: int = 0
     endpoint: Endpoint = field(init=False)
     cseq: int = 0
 
     def __post_init__(self) -> None:
-        self.endpoint = Endpoint(self.address)
+        self.endpoint = Endpoint(self.address, self.port)
 
     def __enter__(self) -> Self:
         return self

@@ -123,13 +123,20 @@ class Left:
     "What was killed during the call."
     hit: float = 0.0
     "When the first of those was killed that the audio goes through."
+    sent_before: int = 0
+    "Frames of the speech that had gone out then."
     why: str = ""
     "How the call ended."
 
     def is_owed(self, seconds: float) -> bool:
-        """Whether a message must be there: the caller was told, or spoke for ``seconds`` while all worked."""
+        """Whether a message must be there: the caller was told, or spoke for ``seconds`` while all worked.
+
+        By the packets too, since a phone that is late says less in that time.
+        """
         end = min(self.ended, self.hit) if self.hit else self.ended
-        return bool(self.told or (self.spoke and end - self.spoke > seconds))
+        frames = self.sent_before if self.hit else self.frames
+        said_it = frames >= min(len(self.speech), seconds * RATE) // FRAME
+        return bool(self.told or (self.spoke and end - self.spoke > seconds and said_it))
 
     @property
     def sent(self) -> Samples:

@@ -235,12 +235,17 @@ class Phone:
 
 
 @asynccontextmanager
-async def phone(switch: tuple[str, int], number: str = "1000", *, address: str = "127.0.0.1") -> AsyncIterator[Phone]:
-    """A phone that calls the switch at ``switch``; hangs up whatever is left."""
+async def phone(
+    switch: tuple[str, int], number: str = "1000", *, address: str = "127.0.0.1", port: int = 0, claims: str = ""
+) -> AsyncIterator[Phone]:
+    """A phone that calls the switch at ``switch``; hangs up whatever is left.
+
+    With ``claims`` it is as if behind NAT: what it writes into messages is this address.
+    """
     made: Phone
     endpoint = HearingEndpoint(
         address,
-        free_port(),
+        port or free_port(),
         on_invite=lambda leg: made.on_invite(leg),
         rtp_ports=free_range(RTP_PORTS),
         user_agent="test phone",
@@ -248,6 +253,8 @@ async def phone(switch: tuple[str, int], number: str = "1000", *, address: str =
     made = Phone(endpoint, switch, number)
     endpoint.on_request = made._requests.put_nowait
     await endpoint.start()
+    if claims:
+        endpoint.address = (claims, endpoint.address[1])
     try:
         yield made
     finally:

@@ -15,10 +15,10 @@ _numbers: Iterator[int] = itertools.count(1)
 class Endpoint:
     """A UDP socket on a port of a loopback address; a context manager."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.address = address
         self.socket = socket.socket(type=socket.SOCK_DGRAM)
-        self.socket.bind((address, 0))
+        self.socket.bind((address, port))
         self.socket.settimeout(RECEIVE_TIMEOUT)
         self.port: int = self.socket.getsockname()[1]
 
@@ -86,7 +86,7 @@ class Endpoint:
 
     def next_invite(self, caller: Endpoint | None = None) -> tuple[bytes, tuple[str, int]]:
         """The next INVITE, of one caller or of any, and where it came from."""
-        via = b"127.0.0.1:%d;" % caller.port if caller else b""
+        via = b"%b:%d;" % (caller.address.encode(), caller.port) if caller else b""
         while True:
             message, sender = self.socket.recvfrom(65535)
             if message.startswith(b"INVITE") and via in message:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from kemi import leasing
 
@@ -53,6 +53,10 @@ class Tables:
         """Let others go on."""
         self.locked -= 1
         return 1
+
+    def leasing(self, url: str, node: str = "node", log: Callable[[str], object] = print) -> leasing.Leasing:
+        """The leases of a node over these tables."""
+        return leasing.Leasing(self, self.iterate, lambda: len(self._table(leasing.ENDED)), node, url, log)
 
     def iterate(self, table: str) -> Iterator[tuple[str, str]]:
         """All rows."""

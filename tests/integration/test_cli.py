@@ -783,7 +783,10 @@ def test_the_gateways_are_listed(cli: Cli) -> None:
         "state": "up", "drained": None, "held_until": None, "probe_down_since": None,
         "breaker": {
             "state": "closed", "score": 0, "trip": 10, "open_until": None, "trials_passed": 0, "failures": {},
+            "told_by": None,
         },
+        "quality": {"asr": None, "acd": None, "pdd": None, "attempts": 0, "answered": 0, "ended": 0},
+        "nodes": {},
     }  # fmt: skip
     rows = [line.split() for line in cli("gateway", "list").out.splitlines()]
     assert rows == [
@@ -1064,7 +1067,7 @@ def test_a_completion_script_can_be_produced(shell: str) -> None:
     ("words", "following"),
     [
         ("strowger block ", ["add", "rm", "list", "check", "import", "export"]),
-        ("strowger gateway ", ["list", "drain", "resume", "reset"]),
+        ("strowger gateway ", ["list", "drain", "resume", "reset", "quality"]),
         ("strowger gateway drain carrier-a --u", ["--until"]),
         ("strowger cdr ", ["tail", "export"]),
         ("strowger voicemail box ", ["add", "set", "show", "remove", "pin"]),

@@ -22,7 +22,7 @@ from model.record import CallRecord, Outcome
 from state import records
 
 # Seconds.
-OUTAGE = float(os.environ.get("STROWGER_TEST_OUTAGE", "20"))
+OUTAGE = float(os.environ.get("STROWGER_TEST_OUTAGE", "10"))
 TALK = 1.0
 # Calls a second.
 RATE = 100

@@ -30,7 +30,7 @@ from state import keys
 from state.store import StoreError
 
 # Seconds.
-OUTAGE = float(os.environ.get("STROWGER_TEST_OUTAGE", "20"))
+OUTAGE = float(os.environ.get("STROWGER_TEST_OUTAGE", "10"))
 LEAD = 2.0
 RATE = 200
 # Milliseconds that the 99th percentile of call setup may grow by while Redis is away.

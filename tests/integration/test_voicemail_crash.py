@@ -173,16 +173,18 @@ async def kill_all_in_turn(victims: Victims, phone: Callers, chance: random.Rand
 async def _kill(victims: Victims, phone: Callers, kind: str) -> Kill:
     deadline = time.monotonic() + 60
     while True:
+        now, sent = time.monotonic(), {call.number: call.frames for call in phone.under_way}
         if any(call.beep for call in phone.under_way) and await asyncio.to_thread(victims.kill, kind):
             break
-        assert time.monotonic() < deadline, f"{kind} was not at work in a minute"
+        assert now < deadline, f"{kind} was not at work in a minute"
         await asyncio.sleep(0.02)
-    now = time.monotonic()
-    for call in phone.under_way:
+    # Also those that ended meanwhile, or began.
+    calls = [call for call in phone.calls if call.number in sent or not call.ended]
+    for call in calls:
         call.hits.append(kind)
         if kind in CARRIES_AUDIO and not call.hit:
-            call.hit = now
-    return Kill(kind, phone.under_way)
+            call.hit, call.sent_before = now, sent.get(call.number, 0)
+    return Kill(kind, calls)
 
 
 async def _until(true: Callable[[], bool], seconds: float) -> None:

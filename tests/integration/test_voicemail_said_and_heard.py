@@ -80,7 +80,7 @@ def place(switch: Switch, mails: tuple[int, Mailbox], tmp_path: Path) -> Iterato
         yield made
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 @pytest.mark.skipif(shutil.which("flite") is None, reason="no flite")
 def test_a_message_all_its_way(place: Site, mails: tuple[int, Mailbox], tmp_path: Path) -> None:
     said = np.concatenate([spoken(text, tmp_path / "said.wav") for text in SENTENCES])
@@ -98,7 +98,7 @@ def test_a_message_all_its_way(place: Site, mails: tuple[int, Mailbox], tmp_path
         heard = asyncio.run(listen(place.node.sip, len(recorded) / RATE))
         assert agreement(heard, recorded) >= EQUAL
         assert lamp.notified().lamp == ("no", "0/1 (0/0)")
-    until(lambda: first(place, "saved").transcript, "the transcript is there", 120)
+    until(lambda: first(place, "saved").transcript, "the transcript is there", 240)
     transcript = first(place, "saved").transcript or {}
     wrong, words = errors(" ".join(SENTENCES), transcript.get("text", ""))
     assert transcript["state"] == "done", transcript

@@ -11,6 +11,7 @@ from model.call import CallFacts
 from model.causes import Failure
 from model.numbers import normalise
 from model.policy import Strategy
+from model.quality import Bounds, Quality
 from policyfile import LoadedPolicy, load
 from state import layout
 
@@ -136,3 +137,15 @@ def test_subscribers_have_voicemail() -> None:
         found = explain(CallFacts("1002", callee, source), view, Snapshot(), 0.0, failed)
         assert (found.route, found.app, found.reason) == (route, app, reason)
     assert explain(CallFacts("1", "*97", "198.51.100.1"), view, Snapshot(), 0.0, {}).refusal == "no-route"
+
+
+def test_quality() -> None:
+    loaded = example("quality.yaml")
+    uk, abroad = loaded.routes
+    assert (uk.strategy, abroad.strategy) == (Strategy.QUALITY, Strategy.LEAST_COST)
+    assert (uk.quality, abroad.quality) == (
+        Quality(1800.0, 40),
+        Quality(900.0, 50, Bounds(40, 15), Bounds(30, 8), Bounds(5, 10), "left_out"),
+    )
+    breakers = {name: gateway.breaker and gateway.breaker.shared for name, gateway in loaded.policy.gateways.items()}
+    assert [name for name, shared in breakers.items() if not shared] == ["partner"]

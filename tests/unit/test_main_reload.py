@@ -104,8 +104,8 @@ BREAKAGES = {
                                "OSError", "kemi/routing.py"),
     "breaks-after-a-new-module": (
         'Path("model/fresh.py").write_text("X = 1\\n"); '
-        'replace("kemi/policy.py", "from kemi import limits, refusals", '
-        '"from kemi import limits, refusals, nothing\\nimport model.fresh")', "ImportError", "kemi/policy.py",
+        'replace("kemi/policy.py", "limits, refusals\\nfrom kemi.caller", '
+        '"limits, refusals, nothing\\nimport model.fresh\\nfrom kemi.caller")', "ImportError", "kemi/policy.py",
     ),
     "new-module-breaks": (
         'Path("model/fresh.py").write_text("X = 1 / 0\\n"); '
@@ -196,7 +196,7 @@ assert sys.modules["kemi.routing"].policy is policy
 def test_a_module_that_nobody_imports_any_more_is_gone(code: Code) -> None:
     code.run("""
 Path("model/fresh.py").write_text("X = 1\\n")
-replace("kemi/policy.py", "from kemi import limits", "import model.fresh\\nfrom kemi import limits")
+replace("kemi/policy.py", "from kemi.caller", "import model.fresh\\nfrom kemi.caller")
 main.load()
 assert sys.modules["model"].fresh is sys.modules["model.fresh"]
 replace("kemi/policy.py", "import model.fresh\\n", "")

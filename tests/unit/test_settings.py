@@ -19,11 +19,15 @@ NAMES = [setting.name for setting in SETTINGS]
 NUMBERS = {
     "STROWGER_SPOOL_HOURS": (1, 87600),
     "STROWGER_CDR_KEEP": (1, 100_000_000),
+    "STROWGER_CDR_DAYS": (0, 36500),
     "STROWGER_SIP_PORT": (1, 65535),
     "STROWGER_SIP_WORKERS": (1, 256),
     "STROWGER_RPC_PORT": (1, 65535),
     "STROWGER_SIP_MEMORY": (64, 65536),
     "STROWGER_PROBE_INTERVAL": (1, 3600),
+    "STROWGER_NAT_PING": (0, 3600),
+    "STROWGER_HEP_ID": (0, 2**31 - 1),
+    "STROWGER_FLOOD": (0, 100_000),
     "STROWGER_LOG_LEVEL": (-5, 3),
     "STROWGER_WORKER_DRAIN": (0, 86400),
     "STROWGER_TRANSCRIBE_LIMIT": (1, 86400),
@@ -107,7 +111,8 @@ def test_the_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyP
 
 
 addresses = st.builds(Address, st.sampled_from(["192.0.2.1", "2001:db8::1", "switch"]), st.integers(1, 65535))
-TEXTS = [field.name for field in fields(Settings) if field.type == "str" and field.name != "smtp_tls"]
+APART = ("smtp_tls", "rtpengine", "hep", "cdr_webhook")
+TEXTS = [field.name for field in fields(Settings) if field.type == "str" and field.name not in APART]
 paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
 
 
@@ -120,12 +125,19 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         sip_addresses=st.sampled_from([("192.0.2.1",), ("2001:db8::1",), ("::1", "127.0.0.1")]),
         spool_hours=st.integers(1, 87600),
         cdr_keep=st.integers(1, 100_000_000),
+        cdr_days=st.integers(0, 36500),
+        cdr_webhook=st.sampled_from(["", "http://127.0.0.1:8080/", "https://u:p@[2001:db8::1]/told?by=us"]),
         dns=st.lists(st.builds(Address, st.sampled_from(["192.0.2.1", "::1"]), st.integers(1, 65535))).map(tuple),
         sip_port=st.integers(1, 65535),
         sip_workers=st.integers(1, 256),
         rpc_port=st.integers(1, 65535),
         sip_memory=st.integers(64, 65536),
         probe_interval=st.integers(1, 3600),
+        nat_ping=st.integers(0, 3600),
+        rtpengine=st.sampled_from(["", "udp:127.0.0.1:2223"]),
+        hep=st.sampled_from(["", "udp:[::1]:9060"]),
+        hep_id=st.integers(0, 2**31 - 1),
+        flood=st.integers(0, 100_000),
         log_level=st.integers(-5, 3),
         worker_address=addresses,
         worker_http=st.builds(Address, st.sampled_from(["127.0.0.1", "127.9.9.9", "::1"]), st.integers(1, 65535)),
@@ -225,3 +237,27 @@ def test_what_is_no_address_is_refused(value: str, message: str) -> None:
 def test_scripts_are_run_over_http_from_this_machine_only(host: str) -> None:
     with pytest.raises(SettingError, match="STROWGER_WORKER_HTTP: '.*' is not a loopback address"):
         Settings.from_env({"STROWGER_WORKER_HTTP": f"{host}:8085"})
+
+
+@pytest.mark.parametrize("url", ["ftp://host/", "host/path", "http://", "http://host:0/", "http://[::1/", "http://h:x/"])
+def test_a_webhook_is_a_url_that_is_not_repeated(url: str) -> None:
+    with pytest.raises(SettingError, match=r"^STROWGER_CDR_WEBHOOK: not a URL such as https://HOST/PATH$"):
+        Settings.from_env({"STROWGER_CDR_WEBHOOK": url})
+
+
+@pytest.mark.parametrize("name", ["STROWGER_RTPENGINE", "STROWGER_HEP"])
+@pytest.mark.parametrize("value", ["127.0.0.1:2223", "tcp:127.0.0.1:2223", "udp:relay.example:2223", "udp:127.0.0.1"])
+def test_where_datagrams_go_is_an_address(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        Settings.from_env({name: value})
+
+
+def test_kamailio_loads_what_is_switched_on_only() -> None:
+    assert "-A" not in serve.kamailio_command(Settings.from_env({}))
+    wanted = {"STROWGER_RTPENGINE": "udp:127.0.0.1:2223", "STROWGER_HEP": "udp:[::1]:9060", "STROWGER_FLOOD": "50"}
+    words = serve.kamailio_command(Settings.from_env(wanted))
+    assert [words[n + 1] for n, word in enumerate(words) if word == "-A"] == [
+        "WITH_RTPENGINE", "WITH_HEP", "WITH_FLOOD_GUARD",
+    ]  # fmt: skip
+    environment = serve.kamailio_environment(Settings.from_env(wanted))
+    assert (environment["STROWGER_HEP_URI"], environment["STROWGER_FLOOD_DENSITY"]) == ("sip:[::1]:9060", "100")
