@@ -14,6 +14,7 @@ from typing import Any
 from agent.cost import cost_of, is_rates
 from agent.samples import Sample, sample
 from model.fraud import RELEASED
+from model.policy import owner
 from model.record import AttemptRecord, CallRecord, Outcome
 
 Event = dict[str, Any]
@@ -274,7 +275,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     duration = max(0.0, round(ended["at"] - answered["at"], 3)) if answered and ended else 0.0
     cost, currency = "", ""
     if answered and ended and attempts:
-        cost, currency = cost_of(rates, attempts[-1].gateway, answered["at"], duration)
+        cost, currency = cost_of(rates, owner(attempts[-1].gateway), answered["at"], duration)
     return CallRecord(
         call=call,
         node=node,

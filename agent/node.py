@@ -20,6 +20,7 @@ from agent.lamp_service import LampService
 from agent.probing import Probing
 from agent.quality import QualityWriter
 from agent.replica import Replica
+from agent.resolving import Resolving
 from agent.seen import Seen
 from agent.shipper import Shipper
 from model.settings import Settings
@@ -65,6 +66,7 @@ class NodeAgent:
             threading.Thread(target=shipper.run, name="shipper"),
             threading.Thread(target=quality.run, name="quality"),
             threading.Thread(target=LampService(self.settings, self.stopped).run, name="lamps"),
+            threading.Thread(target=Resolving(self.settings, writer, self.stopped).run, name="names"),
         ]
         for thread in beside:
             thread.start()
@@ -99,7 +101,7 @@ class NodeAgent:
             if now - swept >= SWEEP_EVERY:
                 store.sweep(time.time())
                 swept = now
-            probing.follow(replica.meta.version, replica.policy_record)
+            probing.follow(replica.meta.version, replica.policy_record, replica.names_record())
             replica.advance(block=WEIGH_EVERY if adopting.pending else REPORT_EVERY / 2)
             adopting.announce()
 

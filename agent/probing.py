@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Collection
 
 from kemi.rpc import Kamcmd, RpcError
+from model.policy import Policy
 from model.settings import Settings
-from state import layout
+from state import layout, names
 
 log = logging.getLogger("strowger.agent")
 
@@ -26,16 +27,19 @@ class Probing:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._version = -1
+        self._names: bytes | None = None
         self._uris: tuple[str, ...] = ()
         self._pending = False
         self._tried = 0.0
 
-    def follow(self, version: int, policy: Callable[[], bytes | None]) -> None:
-        """Have the gateways probed that version ``version`` of the policy wants to be; cheap where it is the last."""
-        if version != self._version:
-            raw = policy()
-            gateways = layout.decode_policy_record(raw)[1].gateways.values() if raw else ()
-            uris = tuple(sorted({gateway.uri for gateway in gateways if gateway.probe and gateway.enabled}))
+    def follow(self, version: int, policy: Callable[[], bytes | None], resolved: bytes | None = None) -> None:
+        """Have the gateways probed that version ``version`` of the policy wants to be; cheap where it is the last.
+
+        ``resolved`` is the snapshot's record of names.
+        """
+        if (version, resolved) != (self._version, self._names):
+            raw, self._names = policy(), resolved
+            uris = _uris(layout.decode_policy_record(raw)[1], resolved) if raw else ()
             first, self._version = self._version == -1, version
             # At the start nobody knows what Kamailio has read.
             self._pending = self._pending or uris != self._uris or (first and self._settings.dispatcher_list.exists())
@@ -72,3 +76,9 @@ class Probing:
         path.parent.mkdir(parents=True, exist_ok=True)
         new.write_text("".join(lines))
         os.replace(new, path)
+
+
+def _uris(policy: Policy, resolved: bytes | None) -> tuple[str, ...]:
+    known = names.expanded(policy, names.decode(resolved))
+    probed = (name for name, gateway in policy.gateways.items() if gateway.probe and gateway.enabled)
+    return tuple(sorted({member.uri for name in probed for member in known.members(name)}))

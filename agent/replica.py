@@ -14,7 +14,7 @@ from agent import rates
 from agent.adopting import Adopting
 from agent.seen import Seen
 from model.entries import Kind
-from state import bulk, keys, layout
+from state import bulk, keys, layout, names
 from state.layout import Index, Meta
 from state.snapshot import SnapshotWriter
 from state.store import Change, Store, StoreError
@@ -56,6 +56,10 @@ class Replica:
     def policy_record(self) -> bytes | None:
         """The policy as the snapshot has it."""
         return self._writer.get(layout.POLICY)
+
+    def names_record(self) -> bytes | None:
+        """The addresses of names as the snapshot has them."""
+        return self._writer.get(names.NAMES)
 
     def synchronise(self) -> None:
         """Read everything if the snapshot is not an earlier state of this very Redis.
@@ -218,7 +222,11 @@ class Replica:
         log.info("reading all of Redis, change %d", seq)
         index = Index()
         with self._writer.begin() as txn:
+            resolved = txn.get(names.NAMES)
             self._writer.clear(txn)
+            if resolved is not None:
+                # Not of Redis: what the DNS told this node.
+                txn.put(names.NAMES, resolved)
             version = self._write_policy(txn, index)
             # Redis may give an entry twice when its table grows meanwhile (SCAN's guarantees).
             _write_entries(txn, index, self._reported(self._store.records(keys.ENTRIES)))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.samples import Sample
+from model.policy import owner
 from model.quality import NOTHING, WINDOW_MAX, Figures, added, merged, slot_of
 
 BySlot = dict[int, dict[str, Figures]]
@@ -18,7 +19,8 @@ def counted(samples: Iterable[Sample]) -> BySlot:
     found: BySlot = {}
     for one in samples:
         slot = found.setdefault(slot_of(one.at), {})
-        slot[one.gateway] = added(slot.get(one.gateway, NOTHING), one.figures)
+        whole = owner(one.gateway)
+        slot[whole] = added(slot.get(whole, NOTHING), one.figures)
     return found
 
 

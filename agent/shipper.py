@@ -94,14 +94,15 @@ class Shipper:
             batch = spool_reader.read(self.settings.spool, position)
             # Before the events are taken in: a call is given up only after all that was there at that time.
             now = time.time()
+            # After the lines: whatever policy decided them is there by now. Before they are taken in: they count by it.
+            if (record := self.policy_record()) != policy:
+                policy = record
+                counter.use(_decoded(policy), assembly, now)
             assembly.feed(event for event in map(parse, batch.lines) if event is not None)
             self._reading = assembly, batch.position
             self.seen.heard(assembly.samples)
             if batch.whole:
                 assembly.close(now)
-            if (record := self.policy_record()) != policy:
-                policy = record
-                counter.use(_decoded(policy), assembly, now)
             guarded = counter.count(assembly, now)
             if assembly.changed or assembly.breakers or batch.position != position or guarded:
                 self._ship(store, assembly, position, batch.position, guarded)
@@ -110,7 +111,7 @@ class Shipper:
                 fraud.release_over(store, now)
                 released = time.monotonic()
             if batch.whole and time.monotonic() - discarded >= DISCARD_EVERY:
-                self._discard(position)
+                self._discard(store, position)
                 discarded = time.monotonic()
             time.sleep(POLL if batch.whole else PAUSE)
 
@@ -151,7 +152,9 @@ class Shipper:
             self._reading = assembly, batch.position
             time.sleep(RETRY_EVERY if batch.whole else PAUSE)
 
-    def _discard(self, position: Position) -> None:
+    def _discard(self, store: Store, position: Position) -> None:
+        if self.settings.cdr_days:
+            records.forget(store, self.settings.cdr_days)
         before = time.time() - self.settings.spool_hours * 3600
         for path in spool.discard(self.settings.spool, before, position.done):
             log.info("removed the call records in %s", path)

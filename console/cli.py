@@ -17,6 +17,7 @@ from console import (
     cdr_commands,
     edit_command,
     explain_command,
+    fraud_commands,
     history_commands,
     ivr_commands,
     limits_commands,
@@ -41,6 +42,7 @@ from media.control import ControlError
 from media.speech.errors import SpeechError
 from media.voicemail.errors import BadBoxError, BadPinError, DamagedBoxError, VoicemailError
 from model.entries import Action, EntryError
+from model.secrets import SecretError
 from model.settings import SettingError, Settings
 from model.subscriber import SubscriberError
 from policyfile import PolicyFileError
@@ -60,6 +62,7 @@ app.add_typer(subscriber_commands.app, name="subscriber", help="Subscribers: pas
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their health, drains.")
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
 app.add_typer(voicemail_commands.app, name="voicemail", help="Mailboxes, and the messages in them.")
+app.add_typer(fraud_commands.app, name="fraud", help="Guards against fraud: who is near, who is refused.")
 app.add_typer(cdr_commands.app, name="cdr", help="Call records: the newest, exports.")
 voicemail_commands.app.command("status")(voicemail_jobs.status)
 voicemail_commands.app.command("reindex")(voicemail_jobs.reindex)
@@ -112,6 +115,12 @@ def serve_voicemail() -> None:
     serve.serve_voicemail(Settings.from_env())
 
 
+@serve_app.command("records")
+def serve_records() -> None:
+    """Tell the webhook of call records, each at least once; one for all nodes, or several that stand in."""
+    serve.serve_records(Settings.from_env())
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point."""
     sys.exit(run(lambda: _dispatch(sys.argv[1:] if arguments is None else arguments)))
@@ -139,7 +148,8 @@ def run(command: Callable[[], object]) -> int:
         _say(error)
         return FAILED
     except (
-        BadBoxError, BadPinError, PolicyFileError, EntryError, FailureSpecError, SettingError, SubscriberError
+        BadBoxError, BadPinError, PolicyFileError, EntryError, FailureSpecError, SecretError, SettingError,
+        SubscriberError,
     ) as error:  # fmt: skip
         _say(error)
         return BAD_INPUT

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from msgspec import structs
 
-from console import cdr_output, policy_commands
+from console import cdr_output, fraud_commands, policy_commands
 from console.node_state import live_state
 from console.output import CommandFailed, Json, err, out, parse_time, print_json
 from kemi.dryrun import Get, with_rates
@@ -24,6 +24,7 @@ from kemi.plan import Limit
 from kemi.rpc import RpcError
 from kemi.view import NoPolicyError, View
 from model.call import CallFacts
+from model.fraud import Guard
 from model.handover import DIRECT
 from model.record import CallRecord
 from model.settings import Settings
@@ -83,13 +84,14 @@ def command(
         )
         live = replace(Snapshot() if policy else _live(settings), drawn=draw)
         explanation = explain(facts, view, live, now, failures)
-    use = _use(settings, explanation)
+        guards = view.policy.fraud
+    use, guarded = _use(settings, explanation), _guarded(settings, guards, explanation)
     if json:
         found = explanation.as_dict()
         in_use = [{**structs.asdict(limit), "in_use": _in_use(limit, use)} for limit in explanation.limits]
-        print_json({**found, "limits": in_use})
+        print_json({**found, "limits": in_use, "guards": guarded})
     else:
-        _print(explanation, use)
+        _print(explanation, use, guarded)
 
 
 def _use(settings: Settings, explanation: Explanation) -> Mapping[str, Use]:
@@ -101,6 +103,18 @@ def _use(settings: Settings, explanation: Explanation) -> Mapping[str, Use]:
     except StoreError as error:
         err.print(f"{error}; what is in use of limits is not known")
         return {}
+
+
+def _guarded(settings: Settings, guards: tuple[Guard, ...], explanation: Explanation) -> list[dict[str, Any]]:
+    """What the guards that count a call have counted so far, as far as Redis tells."""
+    names = fraud_commands.counted(guards, explanation.steps, explanation.facts) if not explanation.emergency else []
+    if not names:
+        return []
+    try:
+        return list(fraud_commands.explained(Store(settings.redis_url), guards, names))
+    except StoreError as error:
+        err.print(f"{error}; what guards against fraud have counted is not known")
+        return []
 
 
 def _in_use(limit: Limit, use: Mapping[str, Use]) -> dict[str, int] | None:
@@ -158,7 +172,7 @@ def _live(settings: Settings) -> Snapshot:
         return Snapshot()
 
 
-def _print(explanation: Explanation, use: Mapping[str, Use]) -> None:
+def _print(explanation: Explanation, use: Mapping[str, Use], guarded: list[dict[str, Any]]) -> None:
     _print_line("policy", f"version {explanation.version or '(the file)'}")
     for what, subject, found in explanation.steps:
         out.print(f"  {what:<14} {subject:<24} {found}")
@@ -166,6 +180,8 @@ def _print(explanation: Explanation, use: Mapping[str, Use]) -> None:
         _print_line("rate", f"{quote.gateway}  {quote}")
     for limit in explanation.limits:
         out.print(f"  {'limit':<14} {limit.name:<24} {_limit(limit, use.get(limit.name))}")
+    for row in guarded:
+        out.print(f"  {'guard':<14} {row['name']:<24} {fraud_commands.explained_line(row)}")
     for attempt in explanation.attempts:
         _print_line(f"attempt {attempt.number}", f"{attempt.gateway}  {attempt.uri}")
         if attempt.cause is None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from console import gateway_figures, media_commands, serve, voicemail_jobs
+from console import fraud_commands, gateway_figures, media_commands, serve, voicemail_jobs
 from console.gateway_figures import WINDOW, Window, elsewhere, in_short, on_nodes, read_window, with_told
 from console.list_commands import parse_option
 from console.node_state import kamcmd, live_state
@@ -257,6 +257,7 @@ def _redis_status(settings: Settings) -> dict[str, Any]:
     store = Store(settings.redis_url)
     try:
         version, (generation, seq), (nodes, gone) = store.policy_version(), store.position(), store.nodes()
+        refused = fraud_commands.status_part(store)
     except StoreError as error:
         return {"ok": False, "text": str(error)}
     late = [node.name for node in nodes if not node.has(generation, seq)]
@@ -264,10 +265,11 @@ def _redis_status(settings: Settings) -> dict[str, Any]:
     text += f"; gone: {', '.join(gone)}" if gone else ""
     text += f"; behind: {', '.join(late)}" if late else ""
     here = any(node.name == settings.node for node in nodes)
+    text += f"; {refused['text']}" if refused["text"] else ""
     text += "" if here else f"; the agent of {settings.node} is not live"
     return {
         "ok": here and not late, "text": text, "version": version, "seq": seq,
-        "nodes": [node.name for node in nodes], "gone": gone, "behind": late,
+        "nodes": [node.name for node in nodes], "gone": gone, "behind": late, "fraud_blocked": refused["blocked"],
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ ALLOW = Action.ALLOW
 
 
 def trunk_of(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
-    trunk = view.trunk(facts.source)
+    trunk = view.trunk(facts.source, facts.callee)
     steps.append(("trunk", facts.source, trunk.name if trunk else "none"))
     return trunk or _of_subscribers(facts, view, steps)
 
@@ -88,7 +88,7 @@ def _back_from_media(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
         steps.append(("trunk", facts.source, subscribers.trunk.name))
         steps.append(("subscriber", facts.subscriber, "has proved to be the caller"))
         return subscribers.trunk
-    node = handover.node_at(view.policy, facts.source)
+    node = handover.node_at(view, facts.source)
     trunk = view.trunk(facts.source) or (Trunk(node, (), view.policy.dialling) if node else None)
     steps.append(("trunk", facts.source, trunk.name if trunk else "none"))
     if trunk is None:

@@ -72,7 +72,7 @@ def answers(headers: list[str], realm: str) -> Iterator[Answer]:
         scheme = _SCHEME.match(header)
         if scheme is None or len(header) > _MAX_LENGTH:
             continue
-        found = _parameters(header[scheme.end() :])
+        found = parameters(header[scheme.end() :])
         if found is None or found.get("realm") != realm:
             continue
         yield Answer(
@@ -82,7 +82,8 @@ def answers(headers: list[str], realm: str) -> Iterator[Answer]:
         )  # fmt: skip
 
 
-def _parameters(text: str) -> dict[str, str] | None:
+def parameters(text: str) -> dict[str, str] | None:
+    """The parameters of a digest header, their names in small letters; None where they cannot be read."""
     found: dict[str, str] = {}
     position = 0
     while position < len(text):

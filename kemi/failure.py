@@ -16,7 +16,7 @@ from kemi.plan import Attempt, Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import TREATMENTS, Cause, Failure, Reason, classify, hangup_cause, reason_of
-from model.policy import Refusal
+from model.policy import Refusal, owner
 
 # With less of the budget left, another attempt could only be cut short.
 SHORTEST_ATTEMPT = 0.5
@@ -122,12 +122,25 @@ def _next_attempt(plan: Plan, failure: Failure, live: Live, now: float) -> Failu
     if plan.deadline - now < SHORTEST_ATTEMPT:
         return FailureDecision(Reject(refusals.POST_DIAL_DELAY), cause, "the post-dial delay is used up")
     if not TREATMENTS[cause].same_gateway:
-        plan = structs.replace(plan, excluded=(*plan.excluded, plan.attempt.gateway))
-    for index in range(plan.current + 1, len(plan.attempts)):
+        plan = structs.replace(plan, excluded=(*plan.excluded, owner(plan.attempt.gateway)))
+    for index in range(_next_turn(plan, failure), len(plan.attempts)):
         name = plan.attempts[index].gateway
-        if name not in plan.excluded and (plan.emergency or not _shut(plan.attempts[index], live, now)):
+        if owner(name) not in plan.excluded and (plan.emergency or not _shut(plan.attempts[index], live, now)):
             return FailureDecision(Retry(structs.replace(plan, current=index)), cause, why)
     return FailureDecision(_exhausted(failure, cause), cause, "no attempt is left")
+
+
+def _next_turn(plan: Plan, failure: Failure) -> int:
+    """Index of the attempt that may follow: no other address of a gateway that has said what all of them would.
+
+    RFC 3263 section 4.3: the next server of a name is for those that are silent, out of reach or answer 503.
+    """
+    index, gateway = plan.current + 1, owner(plan.attempt.gateway)
+    if failure.local or failure.status == 503 or gateway == plan.attempt.gateway:
+        return index
+    while index < len(plan.attempts) and owner(plan.attempts[index].gateway) == gateway:
+        index += 1
+    return index
 
 
 def _phones_failed(plan: Plan, failure: Failure, cause: Cause) -> FailureDecision:
@@ -143,7 +156,7 @@ def candidates(plan: Plan, live: Live, now: float) -> list[int]:
         index
         for index in range(plan.current, len(plan.attempts))
         if index == plan.current
-        or (plan.attempts[index].gateway not in plan.excluded and not _shut(plan.attempts[index], live, now))
+        or (owner(plan.attempts[index].gateway) not in plan.excluded and not _shut(plan.attempts[index], live, now))
     ]
 
 
@@ -164,10 +177,10 @@ def _retried(plan: Plan, failure: Failure, cause: Cause) -> tuple[bool, str]:
         return False, "the caller hung up"
     if failure.ringing and not _after_ringing(plan):
         return False, "the called phone had rung"
-    for owner, rule in ((f"gateway {plan.attempt.gateway}", plan.attempt.retry), (f"route {plan.route}", plan.retry)):
+    for speaker, rule in ((f"gateway {plan.attempt.gateway}", plan.attempt.retry), (f"route {plan.route}", plan.retry)):
         verdict = rule.verdict(failure)
         if verdict is not None:
-            return verdict, f"{owner} says so"
+            return verdict, f"{speaker} says so"
     return TREATMENTS[cause].retry, "by the table of causes"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import cycle, islice
 from urllib.parse import quote
@@ -13,12 +13,12 @@ from kemi import health as breakers
 from kemi import limits, refusals
 from kemi.health import Health
 from kemi.least_cost import Ranking, rated
-from kemi.outcome import Live, Refused, Step
+from kemi.outcome import ATTEMPTS, Live, Refused, Step
 from kemi.plan import Attempt, Plan, Rated
 from kemi.quality import QUALITY, Judged, rule_of
 from kemi.view import View
 from kemi.weighting import weighted_order
-from model.policy import DEFAULT_BREAKER, Emergency, Gateway, LeastCost, Policy, RetryRule, Route, Strategy
+from model.policy import DEFAULT_BREAKER, Emergency, Gateway, LeastCost, RetryRule, Route, Strategy, owner
 from model.side import PLAIN
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
@@ -41,16 +41,18 @@ HALF_OPEN = -1.0
 
 
 def plan_of(route: Route, callee: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
-    policy, rates = view.policy, NO_RATES
+    rates = NO_RATES
     if route.least_cost is None:
         gateways = _chosen(route, _ordered(route, view, live, now, steps), view, live, now, steps)
     else:
         gateways, rates = _cheapest(route, route.least_cost, callee, view, live, now, steps)
-    attempts = _attempts(gateways, route, callee, policy, steps)
+    attempts = _attempts(gateways, route, callee, view, steps)
     if not attempts:
         raise Refused(refusals.INVALID_NUMBER)
     if route.max_attempts:
         attempts = list(islice(cycle(attempts), route.max_attempts))
+    if view.expanded.groups:
+        del attempts[ATTEMPTS:]
     return planned(route, attempts, view, now, steps, rates)
 
 
@@ -87,7 +89,7 @@ def planned(
 def emergency_plan(emergency: Emergency, number: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
     steps.append(("emergency", number, "passes lists and routes, takes its own gateways"))
     names = _reachable(emergency.gateways, view, live, now, steps)
-    gateways = (view.policy.gateways[name] for name in names)
+    gateways = (view.gateways[name] for name in names[:ATTEMPTS])
     # A rewriting that leaves nothing of the number must not cost the call.
     number = emergency.rewrite.apply(number) or number
     attempts = [structs.replace(_attempt(gateway, number), retry=RetryRule(), limits=()) for gateway in gateways]
@@ -100,8 +102,8 @@ def _reachable(names: Iterable[str], view: View, live: Live, now: float, steps: 
     """Every gateway that is not disabled; one that is not to be called now comes last, and yet is tried."""
     free: list[str] = []
     last: list[str] = []
-    for name in names:
-        gateway = view.policy.gateways[name]
+    for name in _members(names, view, live, steps):
+        gateway = view.gateways[name]
         if not gateway.enabled:
             steps.append(("gateway", name, "disabled"))
             continue
@@ -150,8 +152,8 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
     usable: list[str] = []
     half_open: list[str] = []
     releases: list[float] = []
-    gateways, drains, trips = view.policy.gateways, view.drains, view.breakers
-    for name in names:
+    gateways, drains, trips = view.gateways, view.drains, view.breakers
+    for name in _members(names, view, live, steps):
         gateway = gateways[name]
         if not gateway.enabled:
             steps.append(("gateway", name, "disabled"))
@@ -193,6 +195,31 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
     return usable
 
 
+def _members(names: Iterable[str], view: View, live: Live, steps: list[Step]) -> Iterable[str]:
+    """Each gateway, or its members in the order in which they are tried where it has several addresses."""
+    return _each(names, view, live, steps) if view.expanded.groups else names
+
+
+def _each(names: Iterable[str], view: View, live: Live, steps: list[Step]) -> Iterator[str]:
+    groups, notes = view.expanded.groups, view.expanded.notes
+    for name in names:
+        if name not in groups or not view.gateways[name].enabled:
+            yield name
+            continue
+        steps += [("gateway", name, note) for note in notes[name]]
+        if not groups[name]:
+            steps.append(("gateway", name, "no address of it is known"))
+        for group in groups[name]:
+            order = group.names
+            if len(order) > 1:
+                draw = live.draw()
+                order = weighted_order(group.names, group.weights, draw)
+                steps.append(("share", repr(draw), f"begins with {order[0]}"))
+            for member in order:
+                steps += [("address", member, note) for note in notes[member]]
+                yield member
+
+
 def _heard(gateway: Gateway, health: Health | None, view: View, live: Live, now: float) -> Health | None:
     """What is known of a gateway, with what another node says of it where this node goes by that."""
     trip = view.breakers.get(gateway.name)
@@ -207,7 +234,7 @@ def _heard(gateway: Gateway, health: Health | None, view: View, live: Live, now:
 
 def _unusable(gateway: Gateway, health: Health | None, view: View, live: Live, now: float) -> tuple[str, float]:
     """Why a gateway is not to be called now, and until when (Unix time; 0: nobody knows); an empty text: it is."""
-    drain = view.drains.get(gateway.name)
+    drain = view.drains.get(gateway.name) or view.drains.get(owner(gateway.name))
     if drain is not None and drain.live(now):
         more = f" for {drain.until - now:.0f} s more" if drain.until else ""
         return f"drained by {drain.author}{more}: {drain.reason}", drain.until
@@ -225,12 +252,12 @@ def _unusable(gateway: Gateway, health: Health | None, view: View, live: Live, n
     return f"breaker half-open after {health.reasons()}", HALF_OPEN
 
 
-def _attempts(names: Iterable[str], route: Route, callee: str, policy: Policy, steps: list[Step]) -> list[Attempt]:
+def _attempts(names: Iterable[str], route: Route, callee: str, view: View, steps: list[Step]) -> list[Attempt]:
     attempts = []
     # Always from the number as it arrived: what one attempt rewrote, the next never sees.
     rewritten = route.rewrite.apply(callee)
     for name in names:
-        gateway = policy.gateways[name]
+        gateway = view.gateways[name]
         number = gateway.rewrite.apply(rewritten)
         if number:
             attempts.append(_attempt(gateway, number))
@@ -248,8 +275,9 @@ def _attempt(gateway: Gateway, number: str) -> Attempt:
         no_reply=gateway.no_reply,
         progress=gateway.progress,
         own_breaker=gateway.breaker is DEFAULT_BREAKER or gateway.breaker or False,
-        limits=() if gateway.limits is None else (limits.of("gateway", gateway.name, gateway.limits),),
+        limits=() if gateway.limits is None else (limits.of("gateway", owner(gateway.name), gateway.limits),),
         side=None if gateway.side is PLAIN else gateway.side,
+        auth=gateway.auth,
     )
 
 

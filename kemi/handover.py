@@ -11,11 +11,12 @@ from msgspec import structs
 
 from kemi import refusals
 from kemi.plan import Plan
+from kemi.view import View
 from model.call import CallFacts
 from model.diversion import Diversion
 from model.handover import DIRECT, TOKEN, Handover, HandoverError, HandoverLoop
 from model.numbers import Dialling, is_dialable, normalise
-from model.policy import Policy, Refusal
+from model.policy import Refusal, owner
 
 # RFC 3261 section 20.10: a URI alone, or within angle brackets; of several, the first is the one preferred.
 _CONTACT = re.compile(
@@ -37,21 +38,21 @@ def lines(plan: Plan, call: str, secret: bytes, now: float) -> str:
     return "".join(f"{name}: {value}\r\n" for name, value in handed.fresh(now).headers(secret))
 
 
-def node_at(policy: Policy, source: str) -> str:
-    """Name of the media node whose IP address is ``source``; empty if there is none."""
+def node_at(view: View, source: str) -> str:
+    """Name of the media node one of whose IP addresses is ``source``; empty if there is none."""
     address = ip_address(source)
-    nodes = (gateway for gateway in policy.gateways.values() if gateway.media)
-    return next((node.name for node in nodes if ip_address(node.address.strip("[]")) == address), "")
+    nodes = (node for node in view.gateways.values() if node.media and node.address)
+    return next((owner(node.name) for node in nodes if ip_address(node.address.strip("[]")) == address), "")
 
 
 def returned(
-    facts: CallFacts, headers: Mapping[str, str], policy: Policy, secret: bytes, now: float
+    facts: CallFacts, headers: Mapping[str, str], view: View, secret: bytes, now: float
 ) -> tuple[CallFacts, Refusal | None, str]:
     """What is to be believed of a new call that brings headers of a hand-over, and whether it is refused, and why.
 
     Only a media node's are looked at, and only with a token. From anywhere else they are as good as none.
     """
-    if TOKEN not in headers or not node_at(policy, facts.source):
+    if TOKEN not in headers or not node_at(view, facts.source):
         return facts, None, ""
     try:
         proven = Handover.parse(headers, secret, now)

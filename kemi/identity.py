@@ -170,7 +170,8 @@ def _rule(attempt: Attempt, identity: Identity, plan: Plan, view: View) -> Prese
         if identity.withheld or identity.diverted or identity.network or identity.replaced:
             return PHONES_OPEN if open_ and not identity.withheld else PHONES
         return None
-    gateway = view.policy.gateways.get(attempt.gateway)
+    # One of several addresses has the name of its gateway in front.
+    gateway = view.policy.gateways.get(attempt.gateway.partition("/")[0])
     rule = gateway.identity if gateway is not None else None
     if plan.emergency:
         # Help has to find the caller (RFC 3325 section 7, RFC 6443 section 4).

@@ -16,6 +16,8 @@ from model.trip import Trip
 
 # What tm lets a transaction branch into (its parameter max_branches).
 BRANCHES = 12
+# Of one plan.
+ATTEMPTS = 10
 
 
 class Live(Protocol):

@@ -10,7 +10,7 @@ import msgspec
 
 from model.handover import DIRECT
 from model.identity import Diverted, Presentation
-from model.policy import DEFAULT_BREAKER, Breaker, Refusal, RetryRule
+from model.policy import DEFAULT_BREAKER, Auth, Breaker, Refusal, RetryRule
 from model.side import Side
 from model.subscriber import Forwards
 
@@ -54,6 +54,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     "How it is told who calls; None: as it came."
     side: Side | None = None
     "Set: what is to be known of the gateway's sound, or of the phones'."
+    auth: Auth | None = None
+    "What the gateway is told when it asks who calls; the name of a secret, and not what is in it."
 
     @property
     def breaker(self) -> Breaker | None:
@@ -180,6 +182,10 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     "None: all attempts are told who calls as it came."
     relay: bool = False
     "Whether all its attempts go through the media relay."
+    challenges: int = 0
+    "Answered so far: each has made the CSeq of what is sent one higher (RFC 3261 section 22.2)."
+    answered: int = 0
+    "Number of the attempt that was sent again with an answer to its gateway's challenge; 0: none was yet."
 
     @property
     def attempt(self) -> Attempt:

@@ -133,14 +133,16 @@ def _sender(message: Message, sender: NameAddr, identity: Identity, rule: Presen
     return address(user, host, display) if user else _plain(sender)
 
 
-def _domain(message: Message, rule: Presentation, plan: Plan) -> str:
+def _domain(
+    message: Message, rule: Presentation, plan: Plan, came: tuple[str, ...] = ("from", "p-asserted-identity", "to")
+) -> str:  # fmt: skip
     """Host of the addresses that are made here."""
     if rule.domain == GATEWAY:
         found = _HOST.match(plan.attempt.uri)
         return found[1] if found is not None else "anonymous.invalid"
     if rule.domain:
         return rule.domain
-    for name in ("from", "p-asserted-identity", "to"):
+    for name in came:
         one = parse(message.value(name))
         if one is not None and one.host and not one.host.endswith(".invalid"):
             return one.host
@@ -188,7 +190,8 @@ def _diversions(
     if not identity.diverted and not hidden:
         return []
     untrusted = rule.privacy == WITHHOLD
-    host = _domain(message, rule, plan)
+    # Who diverts the call is ours, as is the domain that was called.
+    host = _domain(message, rule, plan, ("to",))
     traces = Traces.of((*identity.users, *users_of(message))) if hidden else Traces((), ())
 
     def uri(number: str) -> str:

@@ -22,7 +22,19 @@ from typing import Any
 import KSR
 from msgspec import structs
 
-from kemi import handover, health, lamps, limits, policy, presenting, records, refusals, relay, route_token
+from kemi import (
+    credentials,
+    handover,
+    health,
+    lamps,
+    limits,
+    policy,
+    presenting,
+    records,
+    refusals,
+    relay,
+    route_token,
+)
 from kemi import hook as hooks
 from kemi.anchoring import Anchoring
 from kemi.asking import Asked, Asking, why_unasked
@@ -39,7 +51,8 @@ from model.handover import HEADERS
 from model.identity import NO_CLAIMS, Claims, asserted_users, calling_party, is_withheld
 from model.message import Edits
 from model.numbers import as_dialled
-from model.policy import Refusal
+from model.policy import Auth, Refusal
+from model.secrets import SecretError, Secrets
 from model.settings import Settings
 from model.subscriber import Subscriber
 from model.trip import Trip
@@ -58,12 +71,17 @@ INVITE_ONE_BY_ONE = ("$si", "$hdr(P-Asserted-Identity)", "$rU", "$fU", "$fd", "$
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
 PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
-IDENTITY, SHOWN_OF_DIALOG, HIDDEN_OF_ROUTE = "$avp(identity)", "$dlg_var(shown)", "shown=hidden"
+IDENTITY, SHOWN_OF_DIALOG = "$avp(identity)", "$dlg_var(shown)"
 OWN, UNCONNECTED = "$avp(own)", "$avp(unconnected)"
 HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
+CREDENTIALS = "$avp(credentials)"
+CSEQ, CSEQ_OF_CALLER, CHALLENGES_OF_DIALOG = "$avp(cseq)", "$avp(cseq_own)", "$dlg_var(challenges)"
+# Challenges of one reply that are looked at.
+CHALLENGES = 4
 RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
+RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -75,6 +93,7 @@ _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
 _leasing = Leasing(KSR.htable, _settings.node, _settings.redis_url, KSR.err)
+_secrets = Secrets(_settings.secrets)
 _asking = Asking(KSR.htable, _settings.hook_pipe)
 _calls = itertools.count()
 # The kernel's: workers are forks of one process, and must not draw the same numbers as one another.
@@ -130,7 +149,12 @@ class Handler:
     def on_failure(self) -> None:
         """All branches of a call have failed: the next attempt, or the final reply."""
         plan = Plan.loads(KSR.pv.get(PLAN))
-        _after(plan, _failure(plan), trial=_end_trial())
+        failure, why = _failure(plan), ""
+        if plan.attempt.auth is not None and failure.status in (401, 407) and not failure.local:
+            why = _challenged(plan, plan.attempt.auth, failure.status)
+            if not why:
+                return
+        _after(plan, failure, trial=_end_trial(), why=why)
 
     @guarded
     def on_hook_answer(self) -> None:
@@ -285,7 +309,11 @@ def _edit(edits: Edits) -> None:
         KSR.hdr.append(f"{line}\r\n")
     if edits.body is not None:
         kind, text = edits.body
-        KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
+        if _settings.rtpengine and _pv(RELAY_WANTED):
+            # The media relay makes its own of it.
+            KSR.pv.sets(SDP, text)
+        else:
+            KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
 
 
 def _relay_away() -> str:
@@ -478,14 +506,14 @@ def _carry_out(
     else:
         if not managed:
             _manage(call, call_id)
-        if decision.side.nat != "no":
-            _phones.show_way(decision.side)
-        if facts.media:
-            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         plan = decision.outcome.plan
         if plan.identity is not None and plan.identity.unasserted:
             # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
             KSR.hdr.remove("P-Asserted-Identity")
+        if decision.side.nat != "no":
+            _phones.show_way(decision.side)
+        if facts.media:
+            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
         _relay(plan)
 
 
@@ -527,7 +555,26 @@ def _rows(table: str) -> Iterator[tuple[str, str]]:
         KSR.htable.sht_iterator_end("rows")
 
 
-def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
+def _challenged(plan: Plan, auth: Auth, status: int) -> str:
+    """Tell a gateway that asks who calls, once; why not, or an empty text: the attempt is under way again."""
+    if plan.answered == plan.number:
+        return f"it does not believe that we are {auth.user}: user or secret {auth.secret} is wrong"
+    header = credentials.header_of(status)
+    challenges = [_pv(f"$T_rpl($(hdr({header})[{index}]))") for index in range(CHALLENGES)]
+    try:
+        line = credentials.answer(
+            challenges, auth, _secrets.read(auth.secret), status=status, method="INVITE", uri=plan.attempt.uri,
+            cnonce=f"{_random.getrandbits(64):x}",
+        )  # fmt: skip
+    except (credentials.CannotAnswer, SecretError) as error:
+        KSR.warn(f"gateway {plan.attempt.gateway} asks who calls: {error}\n")
+        return str(error)
+    KSR.pv.sets(CREDENTIALS, line)
+    _relay(structs.replace(plan, answered=plan.number, challenges=plan.challenges + 1), again=True)
+    return ""
+
+
+def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
     now = time.time()
     if not plan.attempt.subscriber and not failure.relay:
         known = _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
@@ -537,6 +584,8 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
         decision = _redirected(plan, now)
     else:
         decision = policy.next_attempt(plan, failure, _live, now)
+    if why:
+        decision = structs.replace(decision, why=why, steps=(("auth", plan.attempt.gateway, why), *decision.steps))
     call: str = KSR.pv.get(CALL_ID)
     decision, taken = _admitted_next(call, plan, failure, decision, now)
     if plan.forwarding is not None and not isinstance(decision.outcome, policy.Retry):
@@ -545,6 +594,8 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
     if (reason := policy.voicemail_reason(plan, failure, decision)) is not None:
         decision = _to_voicemail(plan, failure, reason, decision, now)
         decision, taken = _admitted_next(call, plan, failure, decision, now)
+    if failure.relay and not isinstance(decision.outcome, policy.Retry):
+        decision = structs.replace(decision, outcome=policy.Reject(refusals.RELAY_DOWN))
     _spooled(records.failed(call, plan, failure, decision, _rang(), now, taken))
     match decision.outcome:
         case policy.Retry(plan=following):
@@ -553,7 +604,7 @@ def _after(plan: Plan, failure: Failure, *, trial: bool) -> None:
             _refuse(refusal)
         case policy.PassOn() if failure.status == NOTHING_SENT:
             # There is no reply to pass on.
-            _refuse(refusals.RELAY_DOWN if failure.relay else refusals.GATEWAYS_FAILED)
+            _refuse(refusals.GATEWAYS_FAILED)
 
 
 def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
@@ -604,7 +655,22 @@ def _diverted(plan: Plan, source: str, view: View) -> tuple[Plan, tuple[policy.S
     return handover.diverted(plan, found, trunk.dialling)
 
 
-def _relay(plan: Plan) -> None:
+def _count_challenges(plan: Plan, number: int) -> None:
+    """Have what is sent of this call counted on by the challenges that were answered (RFC 3261 section 22.2)."""
+    if plan.challenges:
+        own = _pv("$cs")
+        KSR.pv.sets(CSEQ, str(int(own) + plan.challenges))
+        KSR.pv.sets(CSEQ_OF_CALLER, own)
+        KSR.pv.sets(CHALLENGES_OF_DIALOG, str(plan.challenges))
+        if plan.answered != number:
+            KSR.pv.sets(CREDENTIALS, "")
+    elif number > 1 and KSR.pv.get(CSEQ) is not None:
+        KSR.pv.unset(CSEQ)
+        KSR.pv.unset(CHALLENGES_OF_DIALOG)
+
+
+def _relay(plan: Plan, *, again: bool = False) -> None:
+    """Begin the plan's attempt; ``again``: with an answer to its gateway's challenge."""
     now = time.time()
     attempt = plan.attempt
     KSR.pv.sets(PLAN, plan.dumps())
@@ -619,6 +685,7 @@ def _relay(plan: Plan) -> None:
     KSR.pv.sets("$ru", attempt.uri)
     KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
+    _count_challenges(plan, number)
     if plan.identity is not None:
         _present(attempt, number)
     if plan.media is not None:
@@ -627,9 +694,12 @@ def _relay(plan: Plan) -> None:
     elif number > 1:
         KSR.pv.unset(HANDOVER)
     anchored = _settings.rtpengine != "" and _anchoring.attempt(plan, _relay_away)
-    if anchored or plan.media is not None or attempt.subscriber or attempt.identity is not None:
+    if anchored or plan.media is not None or attempt.subscriber or attempt.identity is not None or plan.challenges:
         KSR.tm.t_on_branch(BRANCH_ROUTE)
-    trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
+    if again:
+        trial = KSR.pv.get(TRIAL) is not None
+    else:
+        trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
     KSR.tm.t_on_reply(TRIAL_REPLY_ROUTE if trial else REPLY_ROUTE)
     if attempt.subscriber and not _to_phones(attempt.subscriber, number):
         _after(plan, Failure(status=NOTHING_SENT, local=True), trial=False)
@@ -796,7 +866,7 @@ def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> tu
     txn = _snapshot.begin()
     try:
         view = _views.of(txn)
-        facts, refusal, why = handover.returned(facts, marks, view.policy, _media_secret(), now)
+        facts, refusal, why = handover.returned(facts, marks, view, _media_secret(), now)
         if refusal is not None:
             return facts, view.version, policy.Decision(policy.Reject(refusal), (("returned", facts.source, why),))
         return facts, view.version, policy.decide(facts, view, _live, now, ask=True)

@@ -61,7 +61,7 @@ def _check_handover(view: View) -> None:
     handed = isinstance(outcome, policy.ToMedia) and handover.lines(Plan.loads(outcome.plan.dumps()), "c", b"key", 0.0)
     headers = dict(line.split(": ", 1) for line in (handed or "").splitlines())
     _expect(headers.get("X-Strowger-App") == "check", "a call to an app is handed over")
-    facts, refusal, _ = handover.returned(CallFacts("", "200", "192.0.2.2"), headers, view.policy, b"key", 0.0)
+    facts, refusal, _ = handover.returned(CallFacts("", "200", "192.0.2.2"), headers, view, b"key", 0.0)
     _expect(refusal is None and facts.caller == "100", "a call that media gives back is known again")
 
 

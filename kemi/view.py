@@ -10,11 +10,11 @@ from functools import lru_cache
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.fraud import Trip
-from model.policy import Drain, Policy, Route, Trunk
+from model.policy import Drain, Gateway, Policy, Route, Trunk
 from model.rates import UNIT
 from model.subscriber import Subscriber
 from model.trip import Trip as OpenBreaker
-from state import codec, figures, layout
+from state import codec, figures, layout, names
 from state.rates import RATES, Sheet
 
 Get = Callable[[bytes], bytes | None]
@@ -42,6 +42,9 @@ class _Compiled:
     "By IP version, prefix length and network address."
     trunk_lengths: tuple[tuple[int, int], ...]
     "IP version and prefix length, longest first."
+    expanded: names.Expanded
+    registered: dict[tuple[int, int, str], Trunk]
+    "By IP version, address of the registrar and user of our Contact."
     presents: bool
     "Whether some trunk or gateway has a rule of who is shown as the caller."
     asks: frozenset[str]
@@ -82,7 +85,7 @@ class View:
         if policy is None or index is None:
             raise NoPolicyError
         self._get = get
-        self._compiled = _compile(policy)
+        self._compiled = _compile(policy, get(names.NAMES))
         self._index = _compile_index(index)
 
     def at(self, get: Get) -> View:
@@ -144,9 +147,25 @@ class View:
         raw = self._get(key)
         return Trip.decode(raw) if raw is not None else None
 
-    def trunk(self, source: str) -> Trunk | None:
-        """The trunk that the IP address ``source`` belongs to: the longest matching network."""
+    @property
+    def gateways(self) -> dict[str, Gateway]:
+        """Every gateway by name, and the members of those that have several addresses."""
+        return self._compiled.expanded.gateways
+
+    @property
+    def expanded(self) -> names.Expanded:
+        """The gateways that have names or several addresses."""
+        return self._compiled.expanded
+
+    def trunk(self, source: str, callee: str = "") -> Trunk | None:
+        """The trunk that the IP address ``source`` belongs to: the longest matching network.
+
+        Before all, calls for a contact that was registered there belong to the trunk that did.
+        """
         version, width, number = _address(source)
+        registered = self._compiled.registered
+        if registered and (known := registered.get((version, number, callee))) is not None:
+            return known
         for family, length in self._compiled.trunk_lengths:
             if family == version:
                 found = self._compiled.trunks.get((version, length, number >> (width - length)))
@@ -237,9 +256,17 @@ class View:
 
 
 @lru_cache(maxsize=4)
-def _compile(raw: bytes) -> _Compiled:
+def _compile(raw: bytes, resolved: bytes | None) -> _Compiled:
     version, policy = layout.decode_policy_record(raw)
+    answers = names.decode(resolved)
     trunks: dict[tuple[int, int, int], Trunk] = {}
+    registered: dict[tuple[int, int, str], Trunk] = {}
+    for trunk, address in names.sources(policy, answers):
+        # Of two trunks with one address, the first in the policy has it; but an address that is written counts more.
+        trunks.setdefault(_address(address), trunk)
+    for trunk, told, address in names.registrars(policy, answers):
+        family, _, number = _address(address)
+        registered.setdefault((family, number, told.contact_user), trunk)
     for trunk in policy.trunks:
         for source in trunk.sources:
             network = ipaddress.ip_network(source)
@@ -253,7 +280,8 @@ def _compile(raw: bytes) -> _Compiled:
         if trunk.identity and trunk.trust_identity and "rpid" in trunk.identity.believe
     )
     return _Compiled(
-        version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths), presents=presents, asks=asks
+        version=version, policy=policy, trunks=trunks, trunk_lengths=tuple(lengths), presents=presents, asks=asks,
+        expanded=names.expanded(policy, answers), registered=registered,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from model.causes import Failure, Reason, classify, hangup_cause
 from model.fraud import Guard
@@ -95,6 +96,56 @@ def _tokens(failure: Failure) -> frozenset[str]:
 MEDIA_RETRY = RetryRule(only=("no-reply", "503"))
 
 
+SIP_PORT = 5060
+"Where SIP is spoken unless somebody says otherwise."
+ANY = "any"
+"Whatever transport."
+
+
+class Place(NamedTuple):
+    """Where a server is."""
+
+    host: str
+    "IP address, IPv6 in brackets; or a host name."
+    port: int
+    "0, of a name alone: what its SRV records say (RFC 3263 section 4.2)."
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """With what Strowger proves who it is (RFC 7616)."""
+
+    user: str
+    secret: str
+    "Name of the secret (:mod:`model.secrets`): the password."
+    hashed: bool = False
+    "The secret is no password but HA1, the hash of user, realm and password, in hexadecimal."
+    realm: str = ""
+    "For which it is; empty: whichever realm asks."
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Where a trunk's calls come from is told by a REGISTER (RFC 3261 section 10)."""
+
+    registrar: Place
+    user: str
+    "Of the address that is registered, and unless ``contact`` says otherwise of our Contact."
+    auth: Auth
+    transport: str = "udp"
+    domain: str = ""
+    "Of the address that is registered; empty: the registrar's host."
+    expires: int = 600
+    "Seconds that are asked for."
+    contact: str = ""
+    "User part of our Contact."
+
+    @property
+    def contact_user(self) -> str:
+        """For whom calls come in."""
+        return self.contact or self.user
+
+
 @dataclass(frozen=True, slots=True)
 class Trunk:
     """Where calls come from."""
@@ -114,6 +165,10 @@ class Trunk:
     identity: TrunkIdentity | None = None
     "None: any number may be shown, and P-Asserted-Identity is what is believed, if anything is."
     side: Side = PLAIN
+    names: tuple[str, ...] = ()
+    "Host names that are sources as well."
+    registration: Registration | None = None
+    "Set: calls for its contact that come from its registrar are the trunk's, too."
 
 
 PENALTIES = {"transport": 2, "time-out": 2, "server-fault": 2, "capacity": 1}
@@ -147,8 +202,8 @@ class Gateway:
 
     name: str
     address: str
-    "IP address, IPv6 in brackets."
-    port: int = 5060
+    "IP address, IPv6 in brackets; empty where ``places`` say it."
+    port: int = SIP_PORT
     transport: str = "udp"
     "``udp`` or ``tcp``."
     enabled: bool = True
@@ -171,11 +226,26 @@ class Gateway:
     identity: Presentation | None = None
     "None: who calls is told as it came."
     side: Side = PLAIN
+    places: tuple[Place, ...] = ()
+    "Set: it has names or several addresses, tried in this order; see :mod:`state.names`."
+    auth: Auth | None = None
+    "What it is told when it asks who calls; None: nothing."
+
+    @property
+    def written(self) -> str:
+        """Where it is, as the policy says."""
+        places = self.places or (Place(self.address, self.port),)
+        return ", ".join(f"{host}:{port}" if port else host for host, port in places)
 
     @property
     def uri(self) -> str:
         """Where it is, without a user."""
         return f"sip:{self.address}:{self.port}{'' if self.transport == 'udp' else f';transport={self.transport}'}"
+
+
+def owner(name: str) -> str:
+    """The gateway that a name speaks of, which may be that of one of its members (:mod:`state.names`)."""
+    return name.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,3 +34,22 @@ def read_secret(directory: Path, name: str) -> str:
     if not line:
         raise SecretError(f"{path}: its first line is empty")
     return line
+
+
+class Secrets:
+    """The secrets of a directory, each read again when its file has changed."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._known: dict[str, tuple[int, str]] = {}
+
+    def read(self, name: str) -> str:
+        """See :func:`read_secret`."""
+        try:
+            changed = (self._directory / name).stat().st_mtime_ns
+        except OSError:
+            return read_secret(self._directory, name)
+        known = self._known.get(name)
+        if known is None or known[0] != changed:
+            known = self._known[name] = changed, read_secret(self._directory, name)
+        return known[1]

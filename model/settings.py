@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 
 class SettingError(ValueError):
@@ -37,11 +38,20 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_SECRETS", "/var/lib/strowger/secrets", "Directory of secrets that a policy names, a file each."),
     Setting("STROWGER_SPOOL_HOURS", "168", "How long a node keeps its spool once that is in Redis, in hours."),
     Setting("STROWGER_CDR_KEEP", "100000", "How many call records Redis keeps, of all nodes together."),
+    Setting("STROWGER_CDR_DAYS", "0", "How many days Redis keeps them at most; 0: only their number counts."),
+    Setting("STROWGER_CDR_WEBHOOK", "", "URL that `strowger serve records` tells of call records; empty: none."),
+    Setting("STROWGER_CDR_WEBHOOK_SECRET", "", "Name of the secret that signs them; empty: they are not signed."),
     Setting("STROWGER_RUN", "/run/strowger", "Directory of sockets and of the main script that Kamailio loads."),
     Setting(
         "STROWGER_SIP_ADDRESS", "127.0.0.1", "What Kamailio listens on: an IPv4 address, an IPv6 address, or both."
     ),
     Setting("STROWGER_SIP_PORT", "5060", "Port that Kamailio listens on, UDP and TCP."),
+    Setting(
+        "STROWGER_DNS",
+        "",
+        "DNS servers that the agent asks for names in the policy, as IP or IP:PORT, divided by commas; empty: those of "
+        "/etc/resolv.conf.",
+    ),
     Setting("STROWGER_SIP_WORKERS", "4", "SIP worker processes for each transport."),
     Setting("STROWGER_RPC_PORT", "5059", "TCP port of JSON-RPC over HTTP, on 127.0.0.1 only."),
     Setting("STROWGER_SIP_MEMORY", "512", "Megabytes for the calls under way, shared by Kamailio's processes."),
@@ -123,10 +133,16 @@ class Settings:
     secrets: Path
     spool_hours: int
     cdr_keep: int
+    cdr_days: int
+    cdr_webhook: str
+    cdr_webhook_secret: str
+    "Name of a secret; empty: none."
     run: Path
     sip_addresses: tuple[str, ...]
     "One for each family at most, IPv6 without brackets."
     sip_port: int
+    dns: tuple[Address, ...]
+    "Empty: those of /etc/resolv.conf."
     sip_workers: int
     rpc_port: int
     sip_memory: int
@@ -179,9 +195,13 @@ class Settings:
             secrets=Path(env["STROWGER_SECRETS"]),
             spool_hours=_number(env, "STROWGER_SPOOL_HOURS", 1, 87600),
             cdr_keep=_number(env, "STROWGER_CDR_KEEP", 1, 100_000_000),
+            cdr_days=_number(env, "STROWGER_CDR_DAYS", 0, 36500),
+            cdr_webhook=_url(env, "STROWGER_CDR_WEBHOOK"),
+            cdr_webhook_secret=env["STROWGER_CDR_WEBHOOK_SECRET"],
             run=Path(env["STROWGER_RUN"]),
             sip_addresses=_addresses(env, "STROWGER_SIP_ADDRESS"),
             sip_port=_number(env, "STROWGER_SIP_PORT", 1, 65535),
+            dns=_dns_servers(env, "STROWGER_DNS"),
             sip_workers=_number(env, "STROWGER_SIP_WORKERS", 1, 256),
             rpc_port=_number(env, "STROWGER_RPC_PORT", 1, 65535),
             sip_memory=_number(env, "STROWGER_SIP_MEMORY", 64, 65536),
@@ -226,9 +246,13 @@ class Settings:
             "STROWGER_SECRETS": str(self.secrets),
             "STROWGER_SPOOL_HOURS": str(self.spool_hours),
             "STROWGER_CDR_KEEP": str(self.cdr_keep),
+            "STROWGER_CDR_DAYS": str(self.cdr_days),
+            "STROWGER_CDR_WEBHOOK": self.cdr_webhook,
+            "STROWGER_CDR_WEBHOOK_SECRET": self.cdr_webhook_secret,
             "STROWGER_RUN": str(self.run),
             "STROWGER_SIP_ADDRESS": ",".join(self.sip_addresses),
             "STROWGER_SIP_PORT": str(self.sip_port),
+            "STROWGER_DNS": ",".join(map(str, self.dns)),
             "STROWGER_SIP_WORKERS": str(self.sip_workers),
             "STROWGER_RPC_PORT": str(self.rpc_port),
             "STROWGER_SIP_MEMORY": str(self.sip_memory),
@@ -341,6 +365,19 @@ def _recordable(env: Mapping[str, str], name: str) -> Path:
     return Path(env[name])
 
 
+def _url(env: Mapping[str, str], name: str) -> str:
+    """A URL of HTTP, or nothing."""
+    try:
+        parts = urlsplit(env[name])
+        usable = not env[name] or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        # Not what it is: there may be a password in it.
+        raise SettingError(f"{name}: not a URL such as https://HOST/PATH")
+    return env[name]
+
+
 def _path(env: Mapping[str, str], name: str) -> Path | None:
     """A path, or None where the setting is empty."""
     return Path(env[name]) if env[name] else None
@@ -371,6 +408,24 @@ def _datagrams(env: Mapping[str, str], name: str) -> str:
     if transport != "udp":
         raise SettingError(f"{name}: {env[name]!r} does not begin with udp:")
     return f"udp:{address}"
+
+
+def _dns_servers(env: Mapping[str, str], name: str) -> tuple[Address, ...]:
+    found = []
+    for word in env[name].replace(",", " ").split():
+        bare = word.removeprefix("[").removesuffix("]")
+        address = Address(bare, 53) if _is_ip(bare) else _address({name: word}, name)
+        if not _is_ip(address.host):
+            raise SettingError(f"{name}: {word!r} is not the IP address of a server")
+        found.append(address)
+    return tuple(found)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
 
 
 def _loopback(env: Mapping[str, str], name: str) -> Address:

@@ -18,6 +18,7 @@ def check_parts(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     """What is wrong between the parts of a document that are in order each for itself."""
     yield from _diallings(shaped, tree)
     yield from _sources(shaped, tree)
+    yield from _registrations(shaped, tree)
     yield from _subscribers(shaped, tree)
     yield from _media_nodes(shaped, tree)
     yield from _gateways(shaped, tree)
@@ -229,12 +230,24 @@ def _subscribers(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
 def _sources(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
     seen: dict[str, tuple[str, Path]] = {}
     for name, trunk in shaped.document.trunks.items():
-        for index, network in enumerate(trunk.sources):
+        for index, network in enumerate(trunk.sources or ()):
             path = ("trunks", name, "sources", index)
             if network in seen:
                 owner, first = seen[network]
                 yield Finding(path, f"{network} belongs to trunk '{owner}' already (line {tree.line(first)})")
             seen.setdefault(network, (name, path))
+
+
+def _registrations(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
+    seen: dict[tuple[str, str], tuple[str, Path]] = {}
+    for name, trunk in shaped.document.trunks.items():
+        if (told := trunk.registration) is not None:
+            path, key = ("trunks", name, "registration"), (told.registrar.host, told.contact or told.user)
+            if key in seen:
+                owner, first = seen[key]
+                said = f"trunk '{owner}' has the same contact at this registrar (line {tree.line(first)})"
+                yield Finding(path, f"{said}: give one of them another 'contact'")
+            seen.setdefault(key, (name, path))
 
 
 def _route_names(shaped: Shaped, tree: Tree) -> Iterator[Finding]:

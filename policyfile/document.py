@@ -27,7 +27,7 @@ from model.hook import Hook
 from model.identity import Presentation, TrunkIdentity
 from model.narrowing import DAY_MINUTES, Window
 from model.numbers import Dialling
-from model.policy import DEFAULT_BREAKER, Gateway, Policy, Route, Subscribers, Voicemail
+from model.policy import DEFAULT_BREAKER, Gateway, Place, Policy, Route, Subscribers, Voicemail
 from model.quality import SLOT, WINDOW_MAX, Quality
 from model.rates import CURRENCY
 from model.secrets import NAME as SECRET_NAME
@@ -82,7 +82,17 @@ Name = Annotated[
     Shown("name"),
 ]
 Digits = Annotated[str, _matching(values.DIGITS, "1 to 8 digits"), Shown("digits")]
+Source = Annotated[str, PlainValidator(values.read_source), Shown("network, IP address or host name")]
 Network = Annotated[str, PlainValidator(values.read_network), Shown("network or IP address")]
+ONE_PLACE = "IP[:port], [IPv6]:port or NAME[:port]"
+Secret = Annotated[
+    str, _matching(SECRET_NAME, "the name of a secret: letters, digits, and _.- behind the first"), Shown("secret")
+]
+SipUser = Annotated[
+    str,
+    _matching(values.SIP_USER, "a user: 1 to 64 of letters, digits and + * . _ - ! ~ ' ( )"),
+    Shown("text, 64 characters at most"),
+]
 RetryItem = Annotated[str, PlainValidator(values.read_retry_item), Shown("cause")]
 Clock = Annotated[int, PlainValidator(values.read_clock), Shown("time of day")]
 Date = Annotated[str, PlainValidator(values.read_date), Shown("date")]
@@ -242,10 +252,76 @@ class RouteLimitsSection(LimitsSection):
     )
 
 
+class AuthSection(Section):
+    """How Strowger answers when a server asks who calls (401, 407): by digest, with SHA-256 or MD5.
+
+    The policy names a secret, and no policy holds one: what is in it is the first line of a file of that name in
+    `STROWGER_SECRETS`, on each node.
+    """
+
+    user: SipUser = Field(description="As whom.")
+    secret: Secret | None = Field(default=None, description="Name of the secret that holds the password.")
+    ha1_secret: Secret | None = Field(
+        default=None,
+        description="Instead: name of the secret that holds the hash of `USER:REALM:PASSWORD` in hexadecimal, by MD5 "
+        "or SHA-256. Servers that ask for the other are not answered.",
+    )
+    realm: str = Field(
+        default="", max_length=255, description="Answer only who asks for this realm; otherwise, whoever asks."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_secret(self) -> Self:
+        if (self.secret is None) == (self.ha1_secret is None):
+            raise ValueError("needs one of 'secret' and 'ha1_secret'")
+        return self
+
+
+class RegistrationSection(Section):
+    """Where a carrier is told by REGISTER where this node is. One node registers for all that have this policy.
+
+    Calls for the registered contact that come from an address of the registrar belong to the trunk.
+    """
+
+    registrar: Annotated[Place, PlainValidator(values.read_place), Shown(ONE_PLACE)] = Field(
+        description="Where it listens."
+    )
+    transport: Literal["udp", "tcp"] = Field(default="udp", description="How it is reached.")
+    user: SipUser = Field(description="The account: user of the address that is registered.")
+    domain: Annotated[str, _matching(values.HOST, "a host name or IP address"), Shown("host name")] = Field(
+        default="", description="Domain of that address; otherwise the registrar's host."
+    )
+    auth_user: SipUser | None = Field(default=None, description="As whom to authenticate, where that is not `user`.")
+    secret: Secret | None = Field(default=None, description="As in a gateway's `auth`.")
+    ha1_secret: Secret | None = Field(default=None, description="As in a gateway's `auth`.")
+    realm: str = Field(default="", max_length=255, description="As in a gateway's `auth`.")
+    expires: Annotated[float, _duration(60, 86400)] = Field(
+        default=600, description="For how long to register; the registrar's word counts. Renewed in time."
+    )
+    contact: SipUser | None = Field(
+        default=None, description="User of the contact: for whom calls come in. Otherwise `user`."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_secret(self) -> Self:
+        if (self.secret is None) == (self.ha1_secret is None):
+            raise ValueError("needs one of 'secret' and 'ha1_secret'")
+        return self
+
+
 class TrunkSection(Section):
     """Where calls come from. The most specific network that holds a call's source decides on its trunk."""
 
-    sources: Listed[Network] = Field(min_length=1, description="Networks in CIDR notation, or single IP addresses.")
+    registration: RegistrationSection | None = Field(
+        default=None, description="Register there, and take calls that come for it ([trunks.md](trunks.md))."
+    )
+    sources: Listed[Source] | None = Field(
+        default=None,
+        min_length=1,
+        validate_default=True,
+        description="Networks in CIDR notation, single IP addresses, or host names: all addresses that a name or its "
+        "SRV records have. May be left out where there is a `registration`.",
+    )
     dialling: Name | None = Field(
         default=None,
         description="Name of the dialling plan by which this side writes numbers; else the default.",
@@ -277,6 +353,13 @@ class TrunkSection(Section):
         description="`require`: it speaks SRTP alone, `no`: RTP alone, and the media relay makes one of the other. "
         "Otherwise it speaks whatever the other side does.",
     )
+
+    @field_validator("sources")
+    @classmethod
+    def _comes_from_somewhere(cls, sources: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        if sources is None and info.data.get("registration", True) is None:
+            raise ValueError("is missing")
+        return sources
 
 
 class SubscribersSection(Section):
@@ -428,9 +511,11 @@ class PresentationSection(Section):
 class GatewaySection(Section):
     """Where calls go to."""
 
-    address: Annotated[values.Address, PlainValidator(values.read_address), Shown("IP[:port] or [IPv6]:port")] = Field(
-        description=f"Where it listens; port {values.DEFAULT_PORT} unless given. Not a host name: SIP "
-        "workers never wait for DNS."
+    address: Annotated[
+        tuple[Place, ...], PlainValidator(values.read_places), Shown(f"{ONE_PLACE}, or a list of them")
+    ] = Field(
+        description=f"Where it listens. Port {values.DEFAULT_PORT} unless given; of a name without a port, what its "
+        "SRV records say. Of several, each is tried in turn ([trunks.md](trunks.md))."
     )
     transport: Literal["udp", "tcp"] = Field(default="udp", description="How it is reached.")
     enabled: bool = Field(default=_GATEWAY.enabled, description="`false` takes it out of every route.")
@@ -454,6 +539,9 @@ class GatewaySection(Section):
     limits: LimitsSection | None = Field(
         default=None, description="Of calls to it. One that has no room is skipped, and not taken for failed."
     )
+    auth: AuthSection | None = Field(
+        default=None, description="What it is told when it asks who calls. Otherwise its 401 and 407 are failures."
+    )
     identity: PresentationSection | None = Field(default=None, description="How it is told who calls.")
     media_relay: Literal["auto", "always", "never"] = Field(
         default="auto",
@@ -474,9 +562,10 @@ class MediaNodeSection(Section):
     follow.
     """
 
-    address: Annotated[values.Address, PlainValidator(values.read_address), Shown("IP[:port] or [IPv6]:port")] = Field(
-        description=f"Where it listens, and where calls that come back from it come from; port {values.DEFAULT_PORT} "
-        "unless given."
+    address: Annotated[
+        tuple[Place, ...], PlainValidator(values.read_places), Shown(f"{ONE_PLACE}, or a list of them")
+    ] = Field(
+        description="Where it listens, as a gateway's `address`, and where calls that come back from it come from."
     )
     transport: Literal["udp", "tcp"] = Field(default="udp", description="How it is reached.")
     weight: int = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from model.fraud import MEASURES, MINUTE, Guard, Threshold, amount
 from model.hook import Hook
@@ -15,13 +16,16 @@ from model.numbers import E164_MAX_DIGITS, Dialling, normalise, normalise_beginn
 from model.policy import (
     MEDIA_RETRY,
     PENALTIES,
+    Auth,
     Breaker,
     Emergency,
     Gateway,
     LeastCost,
     MediaApp,
+    Place,
     Policy,
     Refusal,
+    Registration,
     RetryRule,
     Rewrite,
     Route,
@@ -34,6 +38,7 @@ from model.quality import Bounds, Quality
 from model.side import Side
 from policyfile import document as written
 from policyfile.problems import quoted
+from state.names import is_name
 
 _PREFIX = re.compile(rf"\+[0-9]{{0,{E164_MAX_DIGITS}}}|[0-9A-Za-z*#][0-9A-Za-z*#._-]*")
 
@@ -115,12 +120,14 @@ def prefix(text: str, plan: Dialling) -> str:
 def _trunk(name: str, trunk: written.TrunkSection, plan: Dialling, default: Dialling) -> Trunk:
     return Trunk(
         name=name,
-        sources=trunk.sources,
+        sources=tuple(source for source in trunk.sources or () if "/" in source),
         dialling=plan,
         anonymous=trunk.anonymous == "accept",
         trust_identity=trunk.trust_identity,
         tags=trunk.tags,
         limits=_limits(trunk.limits),
+        names=tuple(source for source in trunk.sources or () if "/" not in source),
+        registration=_registration(trunk.registration) if trunk.registration else None,
         identity=_trunk_identity(trunk.identity, default) if trunk.identity else None,
         side=_side(trunk, trunk.nat),
     )
@@ -195,8 +202,7 @@ def _gateway(
 ) -> Gateway:  # fmt: skip
     return Gateway(
         name=name,
-        address=gateway.address.host,
-        port=gateway.address.port,
+        **_where(gateway.address),
         transport=gateway.transport,
         enabled=gateway.enabled,
         rewrite=_rewrite(gateway.rewrite),
@@ -208,14 +214,36 @@ def _gateway(
         limits=_limits(gateway.limits),
         identity=_presentation(gateway.identity, plans, default) if gateway.identity else None,
         side=_side(gateway),
+        auth=_auth(gateway.auth.user, gateway.auth) if gateway.auth else None,
+    )
+
+
+def _where(places: tuple[Place, ...]) -> dict[str, Any]:
+    if len(places) == 1 and not is_name(places[0].host):
+        return {"address": places[0].host, "port": places[0].port}
+    return {"address": "", "port": 0, "places": places}
+
+
+def _auth(user: str, told: written.AuthSection | written.RegistrationSection) -> Auth:
+    return Auth(user, told.secret or told.ha1_secret or "", told.secret is None, told.realm)
+
+
+def _registration(told: written.RegistrationSection) -> Registration:
+    return Registration(
+        registrar=told.registrar,
+        user=told.user,
+        auth=_auth(told.auth_user or told.user, told),
+        transport=told.transport,
+        domain=told.domain,
+        expires=int(told.expires),
+        contact=told.contact or "",
     )
 
 
 def _media_node(name: str, node: written.MediaNodeSection) -> Gateway:
     return Gateway(
         name=name,
-        address=node.address.host,
-        port=node.address.port,
+        **_where(node.address),
         transport=node.transport,
         enabled=node.enabled,
         no_reply=node.no_reply,

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -19,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from model.causes import Q850_NAMES, Cause, Reason
 from model.narrowing import is_zone
-from model.policy import PENALTIES
+from model.policy import PENALTIES, SIP_PORT, Place
 from model.rates import parse_amount
 from policyfile.patterns import check_pattern
 from policyfile.problems import did_you_mean, quoted
@@ -32,6 +31,9 @@ REFUSAL_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 PHRASE = re.compile(r"[\x20-\x7e]{1,64}")
 # What may stand before the @ of a URI unescaped (RFC 3261 section 25.1, user), and # as carriers use it.
 USER_PART = re.compile(r"[0-9A-Za-z+*#._-]{0,32}")
+# The same, and what else names an account, but for what a quoted string or a URI would have to escape.
+SIP_USER = re.compile(r"[0-9A-Za-z+*._!~'()-]{1,64}")
+HOST = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]")
 REPLACEMENT = re.compile(r"(?:[0-9A-Za-z+*#._-]|\\[1-9]|\\g<\w{1,32}>){0,64}", re.ASCII)
 # One line. SIP does not keep spaces at the ends of a header.
 ARGUMENTS = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
@@ -39,7 +41,9 @@ COUNTRY_CODE = re.compile(r"[1-9][0-9]{0,2}")
 DIGITS = re.compile(r"[0-9]{1,8}")
 TRUNK_CODE = re.compile(r"[0-9]{0,8}")
 
-DEFAULT_PORT = 5060
+DEFAULT_PORT = SIP_PORT
+# What a gateway may list; more of them may stand behind a name.
+MAX_PLACES = 10
 SCHEMA_VERSION = 1
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h)", re.ASCII)
@@ -49,18 +53,15 @@ _ZONE = re.compile(r"[A-Za-z0-9+_-]{1,32}(?:/[A-Za-z0-9+_-]{1,32}){0,2}")
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?", re.DOTALL)
+# RFC 1123 section 2.1. The last label begins with a letter, or an address with a slip in it would be a name.
+_HOST_NAME = re.compile(
+    r"(?:[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?\.)*[a-z](?:[0-9a-z-]{0,61}[0-9a-z])?\.?", re.IGNORECASE | re.ASCII
+)
+_LONGEST_NAME = 253
 _STATUS = re.compile(r"[3-6][0-9][0-9]")
 _Q850 = re.compile(r"q850:([1-9][0-9]{0,2})")
 _CANCELLED = frozenset({Cause.CANCELLED.value, "487", "ORIGINATOR_CANCEL"})
 _RETRYABLE = tuple(cause.value for cause in Cause if cause is not Cause.CANCELLED)
-
-
-class Address(NamedTuple):
-    """Where a gateway listens."""
-
-    host: str
-    "IP address, IPv6 in brackets."
-    port: int
 
 
 def text(value: object) -> str:
@@ -124,29 +125,44 @@ def written_seconds(seconds: float) -> str:
     return f"{seconds / 60:g}m" if seconds and seconds % 60 == 0 else f"{seconds:g}s"
 
 
-def read_address(value: object) -> Address:
-    """``IP``, ``IP:port``, ``[IPv6]`` or ``[IPv6]:port``."""
+def read_places(value: object) -> tuple[Place, ...]:
+    """Where a server is: ``IP``, ``IP:port``, ``[IPv6]``, ``NAME`` or ``NAME:port``, or a list of these."""
+    if isinstance(value, list):
+        if not 1 <= len(value) <= MAX_PLACES:
+            raise ValueError(f"should have 1 to {MAX_PLACES} addresses")
+        places = tuple(map(read_place, value))
+        if len(set(places)) < len(places):
+            raise ValueError("has the same address twice")
+        return places
+    return (read_place(value),)
+
+
+def read_place(value: object) -> Place:
+    """``IP``, ``IP:port``, ``[IPv6]``, ``[IPv6]:port``, ``NAME`` or ``NAME:port``."""
     written = text(value)
     bracketed = _BRACKETED.fullmatch(written)
     if bracketed is not None:
         host = _ip(bracketed[1], written)
         if host.version != 6:
             raise ValueError(f"only an IPv6 address stands in brackets: write {host}:port")
-        return Address(f"[{host}]", _port(bracketed[2]))
+        return Place(f"[{host}]", _port(bracketed[2]))
     host_text, _, port = written.partition(":")
     if ":" in port:
         raise ValueError(f"{quoted(written)}: write an IPv6 address in brackets, as in [2001:db8::1]:5060")
-    return Address(str(_ip(host_text, written)), _port(port if ":" in written else None))
+    if _is_name(host_text):
+        return Place(host_text.lower().removesuffix("."), _port(port) if ":" in written else 0)
+    return Place(str(_ip(host_text, written)), _port(port if ":" in written else None))
+
+
+def _is_name(text: str) -> bool:
+    return _HOST_NAME.fullmatch(text) is not None and len(text) <= _LONGEST_NAME
 
 
 def _ip(host: str, written: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise ValueError(
-            f"{quoted(written)} does not begin with an IP address; host names are refused, since SIP workers "
-            "never wait for DNS"
-        ) from None
+        raise ValueError(f"{quoted(written)} does not begin with an IP address or a host name") from None
     if address.is_unspecified or address.is_multicast or "%" in host:
         raise ValueError(f"{quoted(written)} is not the address of one host")
     return address
@@ -187,13 +203,21 @@ def read_off(value: object) -> object:
     return None if value is False or value == "off" else value
 
 
+def read_source(value: object) -> str:
+    """A network in CIDR notation, one IP address, or a host name; addresses come back in CIDR notation."""
+    written = text(value)
+    return written.lower().removesuffix(".") if _is_name(written) else read_network(value)
+
+
 def read_network(value: object) -> str:
     """A network in CIDR notation, or one IP address; comes back in CIDR notation."""
     written = text(value)
     try:
         interface = ipaddress.ip_interface(written)
     except ValueError:
-        raise ValueError(f"{quoted(written)} is neither an IP address nor a network such as 192.0.2.0/24") from None
+        raise ValueError(
+            f"{quoted(written)} is no IP address, no network such as 192.0.2.0/24, and no host name"
+        ) from None
     if "%" in written:
         raise ValueError(f"{quoted(written)} has a zone, which the source of a request has not")
     if interface.ip != interface.network.network_address:

@@ -16,14 +16,17 @@ from model.narrowing import Narrowing, Window
 from model.numbers import Dialling
 from model.policy import (
     DEFAULT_BREAKER,
+    Auth,
     Breaker,
     Drain,
     Emergency,
     Gateway,
     LeastCost,
     MediaApp,
+    Place,
     Policy,
     Refusal,
+    Registration,
     RetryRule,
     Rewrite,
     Route,
@@ -67,7 +70,8 @@ def _policy(policy: Policy) -> dict[str, Any]:
     if not policy.hooks:
         del data["hooks"]
     for part in (*data["trunks"], *data["gateways"].values(), data.get("subscribers") or {}):
-        for name in ("identity", "limits"):
+        # As few have, so that what others have is read by versions that do not know of it.
+        for name in ("auth", "identity", "limits", "names", "places", "registration"):
             if not part.get(name, True):
                 del part[name]
     plain = asdict(PLAIN)
@@ -215,8 +219,19 @@ def _subscribers(data: dict[str, Any]) -> Subscribers:
 def _trunk(data: dict[str, Any]) -> Trunk:
     lists = {"sources": tuple(data["sources"]), "tags": tuple(data.get("tags", ()))}
     identity = data.get("identity")
-    own = {"limits": _limits(data), "identity": _trunk_identity(identity) if identity else None, "side": _side(data)}
-    return Trunk(**{**data, **lists, **own, "dialling": _dialling(data["dialling"])})
+    parts = {
+        "dialling": _dialling(data["dialling"]),
+        "limits": _limits(data),
+        "identity": _trunk_identity(identity) if identity else None,
+        "side": _side(data),
+        "names": tuple(data.get("names", ())),
+        "registration": _registration(data["registration"]) if data.get("registration") else None,
+    }
+    return Trunk(**{**data, **lists, **parts})
+
+
+def _registration(data: dict[str, Any]) -> Registration:
+    return Registration(**{**data, "registrar": Place(*data["registrar"]), "auth": Auth(**data["auth"])})
 
 
 def _gateway(data: dict[str, Any]) -> Gateway:
@@ -224,8 +239,12 @@ def _gateway(data: dict[str, Any]) -> Gateway:
     parts = {"rewrite": Rewrite(**data["rewrite"]), "retry": _retry_rule(data["retry"]), "breaker": breaker}
     identity = data.get("identity")
     own = {
-        "limits": _limits(data), "identity": _presentation(identity) if identity else None, "side": _side(data),
-    }  # fmt: skip
+        "limits": _limits(data),
+        "identity": _presentation(identity) if identity else None,
+        "side": _side(data),
+        "places": tuple(Place(*place) for place in data.get("places", ())),
+        "auth": Auth(**data["auth"]) if data.get("auth") else None,
+    }
     return Gateway(**{**data, **parts, **own})
 
 

@@ -337,5 +337,3 @@ def _totals(guard: Guard, counts: Mapping[str, str], numbers: list[str], now: fl
             totals[measure] += int(count)
     totals["destinations"], totals["sequential"] = len(numbers), longest_run(numbers)
     return {measure: totals[measure] for measure in guard.measures}
-
-

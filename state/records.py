@@ -15,8 +15,8 @@ from state.store import Store, _away
 # Records read at a time.
 PAGE = 500
 
-# KEYS: 1 records, 2 spool of the node, 3 time up to which running calls are counted, then those of the guards, and of
-# figures from ARGV[8] on.
+# KEYS: 1 records, 2 spool of the node, 3 time up to which running calls are counted, then those of the guards, the
+# number of the last record, two of each item that guards count, and of figures from ARGV[8] on.
 # The position must be what the agent takes it for: so a batch whose answer was lost is not shipped twice, nor by two
 # agents of one node.
 _SHIP = f"""
@@ -25,7 +25,8 @@ local FRAUD = {{unpack(KEYS, 4, {3 + len(fraud.KEYS)})}}
 if (redis.call('HGET', KEYS[2], 'position') or '') ~= ARGV[1] then return 0 end
 local at, records, figures, first = 9, tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[8])
 for _ = 1, records do
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'record', ARGV[at])
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'record', ARGV[at],
+             'n', redis.call('INCR', KEYS[{len(fraud.KEYS) + 4}]))
   at = at + 1
 end
 for _ = 1, figures do
@@ -41,7 +42,7 @@ while ARGV[at] do
 end
 redis.call('HSET', KEYS[2], 'position', ARGV[2])
 if ARGV[5] ~= '' then
-  count(cjson.decode(ARGV[5]), {4 + len(fraud.KEYS)})
+  count(cjson.decode(ARGV[5]), {5 + len(fraud.KEYS)})
   redis.call('SET', KEYS[3], ARGV[6])
 end
 return 1
@@ -59,7 +60,7 @@ def ship(
     False, and nothing happens, where the position is not ``before``. Raises :class:`StoreError`.
     """
     pairs = [word for pair in calls.items() for word in pair]
-    names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS]
+    names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS, keys.RECORDS_COUNT]
     names += guarded.keys() if guarded is not None else []
     first = len(names) + 1
     slots, added = quality.increments(figures or {}, first=first, now=time.time())
@@ -103,6 +104,21 @@ def oldest(store: Store, since: float = 0.0) -> Iterator[CallRecord]:
         if len(page) < PAGE:
             return
         begin = f"({page[-1][0]}"
+
+
+# Whole nodes of the stream are not enough: what is to be gone by a time is.
+_FORGET = """
+local time = redis.call('TIME')
+local before = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1])
+return redis.call('XTRIM', KEYS[1], 'MINID', '=', before)
+"""
+
+
+def forget(store: Store, days: int) -> int:
+    """Remove the records that were shipped more than so many days ago; returns how many."""
+    script: Any = store._redis.register_script(_FORGET)
+    with _away():
+        return int(script(keys=[keys.RECORDS], args=(days * 86_400_000,)))
 
 
 def count(store: Store) -> int:

@@ -86,7 +86,7 @@ class Endpoint:
 
     def next_invite(self, caller: Endpoint | None = None) -> tuple[bytes, tuple[str, int]]:
         """The next INVITE, of one caller or of any, and where it came from."""
-        via = b"127.0.0.1:%d;" % caller.port if caller else b""
+        via = b"%b:%d;" % (caller.address.encode(), caller.port) if caller else b""
         while True:
             message, sender = self.socket.recvfrom(65535)
             if message.startswith(b"INVITE") and via in message:

@@ -124,7 +124,7 @@ def test_a_route_to_an_app_has_all_nodes_with_their_weights() -> None:
         ("fs-1: {", "a: {", "10: media.a: the name 'a' is taken by a gateway (line 7)"),
         ("gateways: [a]}\nmedia", "gateways: [fs-1]}\nmedia", "8: emergency.gateways[0]: 'fs-1' is a media node, "),
         ("default], gateways: [a]", "default], gateways: [fs-2]", "16: routes[3].gateways[0]: 'fs-2' is a media node"),
-        ("address: 203.0.113.1}", "address: fs.example}", "10: media.fs-1.address: 'fs.example' does not begin with"),
+        ("address: 203.0.113.1}", "address: fs_example}", "10: media.fs-1.address: 'fs_example' does not begin with"),
         ("n=1 &x", " n=1", "14: routes[1].media.args: ' n=1' is not 1 to 256 printable ASCII characters"),
         ("weight: 3", "weight: -1", "11: media.fs-2.weight: should be greater than or equal to 0"),
         ("weight: 3", "rewrite: {strip: 1}", "11: media.fs-2: unknown key 'rewrite'"),
@@ -249,7 +249,7 @@ def signed(**fields: object) -> dict[str, str]:
 
 
 def returned(headers: dict[str, str], source: str = FS) -> tuple[CallFacts, Refusal | None, str]:
-    return handover.returned(call("7000", source, asserted="1"), headers, loaded().policy, KEY, NOW)
+    return handover.returned(call("7000", source, asserted="1"), headers, view(), KEY, NOW)
 
 
 def test_a_good_token_says_who_called() -> None:

@@ -341,8 +341,9 @@ class TestRefused:
                 "3: trunks.t.sources[0]: '192.0.2.7/24' lies within a network: write 192.0.2.0/24 or 192.0.2.7",
             ),
             (
-                "trunks:\n  t: {sources: [pbx.example.net]}",
-                "3: trunks.t.sources[0]: 'pbx.example.net' is neither an IP address nor a network such as 192.0.2.0/24",
+                "trunks:\n  t: {sources: [192.0.2.999]}",
+                "3: trunks.t.sources[0]: '192.0.2.999' is no IP address, no network such as 192.0.2.0/24, and no host "
+                "name",
             ),
             (
                 "trunks:\n  t: {sources: ['fe80::1%eth0']}",
@@ -432,9 +433,8 @@ class TestRefused:
             ),
             # Addresses.
             (
-                "gateways:\n  a: {address: sbc.example.net}",
-                "3: gateways.a.address: 'sbc.example.net' does not begin with an IP address; host names are "
-                "refused, since SIP workers never wait for DNS",
+                "gateways:\n  a: {address: _sip._udp.example.net}",
+                "3: gateways.a.address: '_sip._udp.example.net' does not begin with an IP address or a host name",
             ),
             (
                 "gateways:\n  a: {address: '2001:db8::1'}",
@@ -569,7 +569,7 @@ class TestRefused:
             "  b: {sources: [192.0.2.0/24], anonymous: no}\n"
             "  c: {sources: [192.0.2.0/24]}\n"
             "gateways:\n"
-            "  g: {address: example.net}\n"
+            "  g: {address: example_net}\n"
             "routes:\n"
             "  - {name: x, prefixes: [default], gateways: [g], ring: 1s}\n"
             "  - {name: y, prefixes: [default], gateways: [g, h]}\n"
@@ -590,7 +590,7 @@ class TestRefused:
         assert said(text)[0].startswith("9: gateways.a.retry.never[1]: 'x' is not")
 
     def test_the_line_of_an_alias_is_that_of_what_it_stands_for(self) -> None:
-        text = "trunks: {}\ngateways:\n  a: {address: &x bad}\n  b:\n    address: 192.0.2.1\n    retry: {never: [*x]}\n"
+        text = "trunks: {}\ngateways:\n  a: {address: &x b_d}\n  b:\n    address: 192.0.2.1\n    retry: {never: [*x]}\n"
         assert [line.partition(":")[0] for line in said(text)] == ["4", "4"]
 
     def test_problems_are_values(self) -> None:
