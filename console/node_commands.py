@@ -56,7 +56,7 @@ def list_gateways(window: Window = WINDOW, json: Json = False) -> None:
     for name, gateway in gateways.items():
         on_node = tripped.get(name, {})
         own = on_node.get(settings.node)
-        told = own if own is not None and own.node != settings.node else None
+        told = own if own is not None and own.node != settings.node and own.gateway == name else None
         row = _gateway_row(gateway, drains.pop(name, None), live, told, now)
         rows.append(row | {"quality": figures.get(name, NOTHING).as_dict(), "nodes": on_nodes(on_node, now)})
     # A policy may have dropped a gateway whose drain is still there.
