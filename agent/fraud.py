@@ -15,7 +15,7 @@ from agent.assembly import Assembly, Event
 from agent.cost import cost_of
 from model.fraud import Guard, parted
 from model.legs import Leg, further_legs
-from model.policy import Policy
+from model.policy import Policy, owner
 from model.rates import UNIT
 from state.fraud import Counted, Item
 
@@ -36,8 +36,9 @@ class Spent(NamedTuple):
 
 def legs(events: list[Event]) -> list[tuple[Leg, float]]:
     """The numbers that a call was made to, each with the Unix time at which that was."""
-    first = events[0]
-    if first.get("emergency") or "refusal" in first:
+    # Where its route hook is asked, the decision comes later.
+    first = next((event for event in events if event["event"] == "decided"), None)
+    if first is None or first.get("emergency") or "refusal" in first:
         return []
     found = [(leg, first["at"]) for leg in model.legs.legs(first["steps"], first["facts"])]
     # An INVITE that came twice is decided twice, and made once.
@@ -63,7 +64,7 @@ def _cost(events: list[Event], answered: float, seconds: float, policy: Policy) 
         if event["event"] in ("decided", "failed"):
             rates = event.get("rates", rates)
             gateway = event["gateways"][0] if event.get("gateways") else event.get("next", gateway)
-    text, currency = cost_of(rates, gateway, answered, seconds) if rates and seconds else ("", "")
+    text, currency = cost_of(rates, owner(gateway), answered, seconds) if rates and seconds else ("", "")
     worth = UNIT if currency == policy.currency else policy.exchange.get(currency, 0)
     # All of its decimals are written.
     return int(text.replace(".", "")) * worth // UNIT if text else 0

@@ -18,13 +18,12 @@ from kemi.limits import AWAY, CALLS, RATE, Admission, Claim, Verdict
 from kemi.plan import Limit, Plan
 from model.limits import CLOSED, OPEN
 from state import limits as leases
-from state.limits import Wanted
-from state.wire import LateError, Link, LinkError, ReplyError, Target, packed, shared_link
+from state.wire import LateError, Link, LinkError, Target, bulk, packed, shared_link
 
-LEASES, HELD, STARTS, ANSWERED, REDIS = "leases", "held", "starts", "answered", "limits"
+LEASES, HELD, STARTS, ANSWERED, ENDED, REDIS = "leases", "held", "starts", "answered", "ended", "limits"
 """Tables in shared memory: call to the time of its first lease and the limits' names; limit to number of calls; limit
-and second to number of calls, and how many answers of Redis were late; calls that were answered; and what is known of
-Redis: where it is (only while it counts), and how many nodes there are."""
+and second to number of calls, and how many answers of Redis were late; calls that were answered; calls that are over
+and still have leases; and what is known of Redis: where it is (only while it counts), and how many nodes there are."""
 
 TIMEOUT = 0.05
 "Seconds that a call waits for Redis."
@@ -36,57 +35,93 @@ BATCH = 2000
 "Leases that are renewed by one script."
 SETUP = 340.0
 "Seconds after which a call that was never answered is over, longer than tm keeps one (max_inv_lifetime)."
+CLAIMS = 1024
+"So many different claims are kept for a minute."
+FIRST, TAKEN = b"+1", Verdict(0, {})
+"What Redis answers nearly always: the first group was taken; and what that means."
 
 
 class Leasing:
     """The leases of the calls of ``node``, at the Redis at ``url``."""
 
-    def __init__(self, table: Any, node: str, url: str, log: Callable[[str], object]) -> None:
-        self._table, self._node, self._log = table, node, log
+    def __init__(
+        self, table: Any, rows: Callable[[str], Iterator[tuple[str, str]]], waiting: Callable[[], object], node: str,
+        url: str, log: Callable[[str], object],
+    ) -> None:  # fmt: skip
+        """``rows`` goes through a table; ``waiting`` says whether there is a row in :data:`ENDED`."""
+        self._table, self._rows, self._waiting, self._node, self._log = table, rows, waiting, node, log
         self._url = url
         self._renewed = 0.0
         self._run = ""
         self._away = False
         self._owed: list[bytes] = []
-        self._known, self._target = "", Target("")
+        self._known = ""
+        self._calls: Link | None = None
+        self._kept_until = 0.0
+        self._minute = 0
+        self._claims: dict[tuple[tuple[Limit, ...], tuple[tuple[Limit, ...], ...]], tuple[Claim, bytes]] = {}
 
-    def admit(self, call: str, plan: Plan, candidates: Sequence[int], now: float) -> Admission:
+    def admit(self, call: str, plan: Plan, candidates: Sequence[int], now: float, *, fresh: bool = False) -> Admission:
         """Take the leases that an attempt of ``plan`` needs, and give back those of the one before.
 
-        ``candidates`` are indices of attempts, as :class:`kemi.limits.Claim` has them.
+        ``candidates`` are indices of the attempts that may be next, in order; ``fresh``: the call has no leases yet.
         """
-        since, held = self._held(call)
-        asked = limits.claim(plan, candidates, held)
-        self._count(asked.dropped, -1)
-        verdict = self._asked(call, asked, now)
-        found = limits.admission(plan, asked, verdict)
-        kept = [name for name in held if name not in asked.dropped]
-        if since or found.taken:
-            self._table.sht_sets(LEASES, call, " ".join((str(since or int(now)), *kept, *found.taken)))
+        groups = tuple([plan.attempts[index].limits for index in candidates])
+        since, base = int(now), plan.limits
+        held: list[str] = []
+        dropped: list[str] = []
+        if not fresh:
+            since, before = self._held(call)
+            own = {limit.name for limit in base}
+            held, dropped = [name for name in before if name in own], [name for name in before if name not in own]
+            base = tuple([limit for limit in base if limit.name not in before])
+            self._count(dropped, -1)
+        if now >= self._kept_until:
+            self._forget_claims(now)
+        asked, request = self._claims.get((base, groups)) or self._claim(base, groups)
+        found = limits.admission(plan, candidates, asked, self._asked(call, asked, request, dropped, now))
+        if found.grant.names or held or dropped:
+            self._table.sht_sets(LEASES, call, " ".join((str(since or int(now)), *held, *found.grant.names)))
         return found
 
-    def release(self, call: str) -> None:
-        """The call is over."""
-        names = self._forget(call)
-        self._table.sht_rm(ANSWERED, call)
-        self._count(names, -1)
-        link = self._link()
-        if names and link is not None:
+    def release(self, *calls: str) -> None:
+        """These calls are over."""
+        commands = self._over(calls)
+        link = self._link() if commands else None
+        if link is not None:
             try:
-                link.tell(leases.release(self._member(call), names), TIMEOUT)
+                link.lines(b"".join(commands), len(commands), TIMEOUT)
+            except LateError:
+                # Redis has been told all the same, or else they end by themselves.
+                return
             except LinkError as error:
                 self._lost(error)
 
-    def held(self, call: str) -> bool:
-        """Whether a call has leases."""
-        return self._table.sht_get(LEASES, call) is not None
+    def release_ended(self) -> None:
+        """Kamailio has noted calls that are over."""
+        if self._waiting():
+            self.release(*self._ended())
+
+    def _ended(self) -> list[str]:
+        # The timer takes them, or sooner a call that would be refused.
+        return [call for call, _ in self._rows(ENDED)]
+
+    def _over(self, calls: Iterable[str]) -> list[bytes]:
+        """Forget calls; what Redis is to be told of that."""
+        commands: list[bytes] = []
+        for call in calls:
+            self._table.sht_rm(ENDED, call)
+            names = self._forget(call)
+            self._count(names, -1)
+            commands += leases.release(self._member(call), names)
+        return commands
 
     def _held(self, call: str) -> tuple[int, list[str]]:
         since, *names = (self._table.sht_get(LEASES, call) or "0").split()
         return int(since), names
 
     def _forget(self, call: str) -> list[str]:
-        # Under the lock, as the timer's process may find the same call over.
+        # Under the lock, as another process may find the same call over.
         self._table.sht_lock(LEASES, call)
         try:
             _, names = self._held(call)
@@ -103,6 +138,20 @@ class Leasing:
         for name in names:
             change(HELD, name)
 
+    def _claim(self, base: tuple[Limit, ...], groups: tuple[tuple[Limit, ...], ...]) -> tuple[Claim, bytes]:
+        """The claim of these limits and how Redis is asked for it, kept for calls that have the same."""
+        if len(self._claims) >= CLAIMS:
+            self._claims.clear()
+        request = leases.request(base, groups, self._minute, whole=False)
+        found = self._claims[base, groups] = limits.claim(base, groups), request
+        return found
+
+    def _forget_claims(self, now: float) -> None:
+        # Each request names its minute.
+        self._minute = int(now) // 60
+        self._kept_until = (self._minute + 1) * 60.0
+        self._claims.clear()
+
     # With Redis.
 
     def _link(self) -> Link | None:
@@ -112,35 +161,47 @@ class Leasing:
         if known != self._known:
             run, host, port = known.split(" ")
             # By address: no worker waits for a name.
-            self._known, self._target = known, _at(Target.parse(self._url), run, host, int(port))
-        return shared_link("calls", self._target)
+            self._calls = shared_link("calls", _at(Target.parse(self._url), run, host, int(port)))
+            self._known = known
+        return self._calls
 
-    def _asked(self, call: str, asked: Claim, now: float) -> Verdict:
+    def _asked(self, call: str, asked: Claim, request: bytes, dropped: Sequence[str], now: float) -> Verdict:
         link = self._link()
         if link is None:
             return self._alone(asked, now, late=False)
-        base = [_wanted(limit) for limit in asked.base]
-        groups = [[_wanted(limit) for limit in group] for group in asked.groups]
-        member = self._member(call)
-        before = [*self._owed, *leases.release(member, asked.dropped)]
-        self._owed = []
+        member = f"{self._node}/{call}"
+        before = leases.release(member, dropped) if dropped else []
+        if self._owed:
+            before, self._owed = self._owed + before, []
+        last = bulk(member)
         try:
-            reply = link.ask([*before, leases.take(member, base, groups, now, whole=False)], TIMEOUT)[-1]
-            if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
-                (reply,) = link.ask([leases.take(member, base, groups, now, whole=True)], TIMEOUT)
-            answer = leases.taken(reply, base, groups)
+            reply = link.lines(b"".join([*before, request, last]), len(before) + 1, TIMEOUT)[-1]
+            if reply == FIRST:
+                # As nearly always.
+                for name in asked.grants[0].names:
+                    self._table.sht_inc(HELD, name)
+                return TAKEN
+            if reply.startswith(b"-NOSCRIPT"):
+                request = leases.request(asked.base, asked.groups, self._minute, whole=True)
+                (reply,) = link.lines(request + last, 1, TIMEOUT)
+            answer = leases.taken(reply, asked.base, asked.groups)
+            if answer.chosen is None and self._waiting():
+                before += (ended := self._over(self._ended()))
+                commands = [*ended, *leases.forgiven(answer.full, self._minute), request, last]
+                reply = link.lines(b"".join(commands), len(commands) - 1, TIMEOUT)[-1]
+                answer = leases.taken(reply, asked.base, asked.groups)
         except LateError:
             if self._table.sht_inc(STARTS, "late") >= LATE:
                 self._lost("answers come too late")
             verdict = self._alone(asked, now, late=True)
             # Redis may yet take them, for a call that does not have them.
-            self._owed = leases.release(member, _untaken(asked, verdict))
+            self._owed = [*before, *leases.release(member, _untaken(asked, verdict))]
             return verdict
         except (LinkError, ValueError) as error:
             self._lost(error)
             return self._alone(asked, now, late=False)
         if answer.chosen is not None:
-            self._count([limit.name for limit in (*asked.base, *asked.groups[answer.chosen])], 1)
+            self._count(asked.grants[answer.chosen].names, 1)
         return Verdict(answer.chosen, {full.name: full.kind for full in answer.full}, answer.refused)
 
     def _lost(self, error: object) -> None:
@@ -187,13 +248,11 @@ class Leasing:
 
     # The timer's process, where waiting costs no call.
 
-    def tick(self, iterate: Callable[[str], Iterator[tuple[str, str]]], now: float) -> None:
-        """Tell Redis that this node is live, bring it all leases where that is due, and say whether it counts.
-
-        ``iterate`` goes through the rows of a table.
-        """
+    def tick(self, now: float) -> None:
+        """Tell Redis that this node is live, bring it all leases where that is due, and say whether it counts."""
         try:
-            self._report(iterate, now)
+            self.release_ended()
+            self._report(now)
             self._away = False
         except (LinkError, ValueError, OSError) as error:
             self._table.sht_rm(REDIS, "redis")
@@ -201,13 +260,13 @@ class Leasing:
                 self._log(f"limits are judged without Redis: {error}\n")
             self._away = True
 
-    def _report(self, iterate: Callable[[str], Iterator[tuple[str, str]]], now: float) -> None:
+    def _report(self, now: float) -> None:
         target = Target.parse(self._url).resolved()
         link = shared_link("timer", target)
         link.ask([packed("PING")], TIMER_TIMEOUT)
         run = link.run
         due = run != self._run or not 0 <= now - self._renewed < leases.RENEW_EVERY
-        rows = self._live(list(iterate(LEASES)), now) if due else []
+        rows = self._live(list(self._rows(LEASES)), now) if due else []
         for begin in range(0, max(1, len(rows)), BATCH):
             batch = rows[begin : begin + BATCH]
             (reply,) = link.ask([leases.report(self._node, run, batch)], TIMER_TIMEOUT)
@@ -240,7 +299,7 @@ class Leasing:
         """End leases that were renewed although they had ended meanwhile."""
         gone = [(member, name) for member, name in rows if name not in self._held(member.partition("/")[2])[1]]
         if gone:
-            link.tell([command for member, name in gone for command in leases.release(member, [name])], TIMER_TIMEOUT)
+            link.ask([command for member, name in gone for command in leases.release(member, [name])], TIMER_TIMEOUT)
 
 
 def _untaken(asked: Claim, verdict: Verdict) -> list[str]:
@@ -254,7 +313,3 @@ def _at(target: Target, run: str, host: str, port: int) -> Target:
     if target.path:
         return replace(target, run=run)
     return Target(host, port, "", target.database, target.username, target.password, run)
-
-
-def _wanted(limit: Limit) -> Wanted:
-    return Wanted(limit.name, limit.calls, limit.per_second)

@@ -24,17 +24,25 @@ CALLS, RATE, AWAY = "calls", "rate", "away"
 Step = tuple[str, str, str]
 
 
+class Grant(msgspec.Struct, frozen=True):
+    """Leases that a call may be given together."""
+
+    names: tuple[str, ...]
+    "Of their limits."
+    text: str
+    "The same with blanks between."
+    steps: tuple[Step, ...]
+
+
 class Claim(msgspec.Struct, frozen=True):
     """What an attempt of a call needs before it may begin."""
 
     base: tuple[Limit, ...]
     "Each must have room."
-    candidates: tuple[int, ...]
-    "Indices of the attempts that may be next, in order: the first is taken whose limits all have room."
     groups: tuple[tuple[Limit, ...], ...]
-    "Of each candidate."
-    dropped: tuple[str, ...]
-    "Names of limits under which the call counts no longer."
+    "Of each attempt that may be next, in order: the first is taken whose limits all have room."
+    grants: tuple[Grant, ...]
+    "What it would have with each of the groups."
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -58,8 +66,8 @@ class Admission(msgspec.Struct, frozen=True):
     refusal: Refusal | None
     "Set where there is no plan."
     steps: tuple[Step, ...]
-    taken: tuple[str, ...]
-    "Names of the limits under which the call counts from now on, besides those before."
+    grant: Grant
+    "What the call has from now on, besides what it had."
 
 
 def of(scope: str, name: str, limits: Limits) -> Limit:
@@ -93,6 +101,11 @@ def of_subscriber(subscriber: Subscriber, each: Limits | None) -> tuple[Limit, .
     return (Limit(f"subscriber:{subscriber.name}", calls, per_second, each.when_away),)
 
 
+def of_people(known: tuple[Limit, ...]) -> tuple[Limit, ...]:
+    """Those of subscribers, who stay charged with their call wherever it goes."""
+    return tuple([limit for limit in known if limit.name.startswith("subscriber:")])
+
+
 _NONE = Limits()
 
 
@@ -107,28 +120,31 @@ def named(plan: Plan) -> tuple[Limit, ...]:
     return tuple(dict.fromkeys((*plan.limits, *gateways)))
 
 
-def claim(plan: Plan, candidates: Sequence[int], held: Sequence[str]) -> Claim:
-    """What a plan asks for; ``held`` are names of limits under which the call counts already."""
-    kept = {limit.name for limit in plan.limits}
-    return Claim(
-        base=tuple(limit for limit in plan.limits if limit.name not in held),
-        candidates=tuple(candidates),
-        groups=tuple(plan.attempts[index].limits for index in candidates),
-        dropped=tuple(name for name in held if name not in kept),
-    )
+def claim(base: tuple[Limit, ...], groups: tuple[tuple[Limit, ...], ...]) -> Claim:
+    """A claim of the limits ``base``, and of those of one of ``groups``."""
+    return Claim(base, groups, tuple([_grant((*base, *group)) for group in groups]))
 
 
-def admission(plan: Plan, asked: Claim, verdict: Verdict) -> Admission:
-    """What becomes of a plan whose claim got this verdict."""
+def _grant(limits: tuple[Limit, ...]) -> Grant:
+    names = tuple([limit.name for limit in limits])
+    return Grant(names, " ".join(names), tuple([("lease", name, "taken") for name in names]))
+
+
+def admission(plan: Plan, candidates: Sequence[int], asked: Claim, verdict: Verdict) -> Admission:
+    """What becomes of a plan whose claim got this verdict; the groups are those of the attempts ``candidates``."""
+    if not verdict.full and not verdict.away and verdict.chosen is not None:
+        # As nearly always.
+        grant = asked.grants[verdict.chosen]
+        return Admission(_begun(plan, candidates[verdict.chosen]), None, grant.steps, grant)
     steps = [("limit", name, _WHY[why]) for name, why in verdict.full.items()]
     steps += [("limit", name, "Redis is away: judged by this node alone") for name in verdict.away]
     if verdict.chosen is None:
-        return Admission(None, _refusal(verdict), tuple(steps), ())
-    taken = tuple(limit.name for limit in (*asked.base, *asked.groups[verdict.chosen]))
-    steps += [("lease", name, "taken") for name in taken]
-    return Admission(_begun(plan, asked.candidates[verdict.chosen]), None, tuple(steps), taken)
+        return Admission(None, _refusal(verdict), tuple(steps), NOTHING)
+    grant = asked.grants[verdict.chosen]
+    return Admission(_begun(plan, candidates[verdict.chosen]), None, (*steps, *grant.steps), grant)
 
 
+NOTHING = Grant((), "", ())
 _WHY = {CALLS: "has no room for another call", RATE: "has no room within this second", AWAY: "Redis is away: closed"}
 
 

@@ -105,14 +105,16 @@ def decide(facts: CallFacts, view: View, live: Live, now: float, *, ask: bool = 
             if route.hook:
                 found = consult(route, numbers, trunk, facts, view, steps, ask=ask)
                 if isinstance(found, Ask):
-                    return Decision(Reject(refusals.HOOK_FAILED), tuple(steps), ask=found)
+                    found = structs.replace(found, unasserted=identity.unasserted(facts, trunk))
+                    return Decision(Reject(refusals.HOOK_FAILED), tuple(steps), ask=found, side=side)
                 route, numbers = found
             if route.media is None and not route.subscribers:
                 outcome = to_gateways(route, numbers, facts.hops, view, live, now, steps)
             else:
                 outcome = along(route, numbers, facts, 0, view, live, now, steps)
             if trunk.limits is not None or route.limits is not None or facts.subscriber:
-                charged = charged_to(facts.subscriber, view) if facts.subscriber else ()
+                # What comes back from media is part of a call that counts already.
+                charged = charged_to(facts.subscriber, view) if facts.subscriber and not facts.hops else ()
                 outcome = limited(outcome, limits.of_call(trunk, route, prefix, charged))
         if (
             view.presents
@@ -153,7 +155,8 @@ def redirected(plan: Plan, user: str, source: str, call: str, view: View, live: 
         try:
             following = identity.sent_on(plan, decision.outcome.plan, view, steps)
             left = following.attempts[: BRANCHES - used]
-            outcome = Retry(structs.replace(following, attempts=left, used=used))
+            known = tuple(dict.fromkeys((*following.limits, *limits.of_people(plan.limits))))
+            outcome = Retry(structs.replace(following, attempts=left, used=used, limits=known))
         except Refused as refused:
             outcome = Reject(refused.refusal)
     if plan.original is not None and isinstance(outcome, Reject):

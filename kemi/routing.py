@@ -54,6 +54,7 @@ from model.numbers import as_dialled
 from model.policy import Auth, Refusal
 from model.secrets import SecretError, Secrets
 from model.settings import Settings
+from model.side import Side
 from model.subscriber import Subscriber
 from model.trip import Trip
 from state.snapshot import NoSnapshotError, shared_reader
@@ -82,6 +83,7 @@ RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
 RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
+WAITING = "$dlg_var(asked)"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -92,7 +94,6 @@ MAIN_PROCESS = 0
 _settings = Settings.from_env()
 _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
-_leasing = Leasing(KSR.htable, _settings.node, _settings.redis_url, KSR.err)
 _secrets = Secrets(_settings.secrets)
 _asking = Asking(KSR.htable, _settings.hook_pipe)
 _calls = itertools.count()
@@ -190,18 +191,15 @@ class Handler:
             _change(Plan.loads(KSR.pv.get(PLAN)).attempt.gateway, health.freed)
         _record_cancelled()
 
-    def on_call_over(self, _msg: Any, call: str) -> int:
-        """A call that has leases is over, however it ended."""
-        try:
-            _leasing.release(call)
-        except Exception as error:
-            KSR.err(f"leases are left to end by themselves: {type(error).__name__}\n")
-        return OK
+    @guarded
+    def on_calls_over(self) -> None:
+        """Calls that have leases are over, however they ended, and no other call has seen to them yet."""
+        _leasing.release_ended()
 
     @guarded
     def on_limits_timer(self) -> None:
         """In a process of its own, which may wait for Redis."""
-        _leasing.tick(_rows, time.time())
+        _leasing.tick(time.time())
 
     @guarded
     def on_bye(self) -> None:
@@ -275,6 +273,12 @@ class Handler:
     def on_flood(self) -> None:
         """An address sends more than the guard lets pass: whether it is a trunk's."""
         KSR.htable.sht_seti(SOURCES, _pv("$si"), OF_TRUNK if _is_from_trunk() else OF_NOBODY)
+
+    @guarded
+    def on_register_answered(self) -> None:
+        """A final reply to a REGISTER of the agent's."""
+        with suppress(OSError):
+            lamps.tell(_settings.agent_pipe, lamps.register_answered(_pv))
 
     @guarded
     def on_unknown_dialog(self) -> bool:
@@ -440,13 +444,13 @@ def _begin_call(marks: Mapping[str, str]) -> None:
     if decision.ask is not None:
         _ask(decision.ask, Asked(call, call_id, from_tag, decision.ask.hook, facts), version, decision, now)
     else:
-        _carry_out(call, call_id, from_tag, facts, version, decision, now, managed=False)
+        _carry_out(call, call_id, from_tag, facts, version, decision, now, prepared=False)
 
 
 def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision, now: float) -> None:
     """Suspend the call and have its route hook asked; where that cannot be, go on without an answer."""
-    # As long as this is a request route: what is appended to a request in other routes is not safe with the dialog.
-    _manage(asked.call, asked.call_id)
+    # As long as this is a request route: what is changed of a request in another, the next attempt would not have.
+    _prepare(asked.call, asked.call_id, asked.facts, decision.side, unasserted=ask.unasserted)
     if not _asking.may_ask(ask.hook, now):
         _decide_anew(asked, hooks.Heard(ask.hook.name, "paused"), now)
         return
@@ -464,6 +468,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
             # Sent again, and taken by another worker first.
             return
         _spooled(records.asked(asked, decision, version, now))
+        KSR.pv.sets(WAITING, "1")
         # First this: the answer may come at any moment. From here on the call is another process's.
         KSR.tmx.t_suspend()
         question.send(int(KSR.pv.get("$T(id_index)")), int(KSR.pv.get("$T(id_label)")))
@@ -472,6 +477,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
 def _go_on(found: hooks.Heard) -> None:
     """A call that waited for its route hook."""
     asked = Asked.loads(KSR.pv.get(ASKED))
+    KSR.pv.unset(WAITING)
     _decide_anew(asked, found if found.hook else structs.replace(found, hook=asked.hook.name), time.time())
 
 
@@ -482,20 +488,28 @@ def _decide_anew(asked: Asked, found: hooks.Heard, now: float) -> None:
         facts, version, decision = _decide(facts, now)
     except (NoSnapshotError, NoPolicyError):
         decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
-    _carry_out(asked.call, asked.call_id, asked.from_tag, facts, version, decision, now, managed=True)
+    _carry_out(asked.call, asked.call_id, asked.from_tag, facts, version, decision, now, prepared=True)
 
 
-def _manage(call: str, call_id: str) -> None:
+def _prepare(call: str, call_id: str, facts: CallFacts, side: Side, *, unasserted: bool) -> None:
+    """What all attempts of a call have."""
     KSR.pv.sets(CALL_ID, call)
     KSR.rr.add_rr_param(route_token.parameter(_secret(), call, call_id))
     KSR.dialog.dlg_manage()
     # For the BYE: no peer can alter it, unlike the id in our Record-Route.
     KSR.pv.sets(CALL_OF_DIALOG, call)
+    if unasserted:
+        # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
+        KSR.hdr.remove("P-Asserted-Identity")
+    if side.nat != "no":
+        _phones.show_way(side)
+    if facts.media:
+        _anchoring.begin(relay.Caller(facts.source, facts.media, side))
 
 
 def _carry_out(
     call: str, call_id: str, from_tag: str, facts: CallFacts, version: int, decision: policy.Decision, now: float, *,
-    managed: bool,
+    prepared: bool,
 ) -> None:  # fmt: skip
     taken: tuple[str, ...] = ()
     if not isinstance(decision.outcome, policy.Reject) and limits.limited(decision.outcome.plan):
@@ -504,16 +518,10 @@ def _carry_out(
     if isinstance(decision.outcome, policy.Reject):
         _refuse(decision.outcome.refusal)
     else:
-        if not managed:
-            _manage(call, call_id)
         plan = decision.outcome.plan
-        if plan.identity is not None and plan.identity.unasserted:
-            # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
-            KSR.hdr.remove("P-Asserted-Identity")
-        if decision.side.nat != "no":
-            _phones.show_way(decision.side)
-        if facts.media:
-            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
+        if not prepared:
+            unasserted = plan.identity is not None and plan.identity.unasserted
+            _prepare(call, call_id, facts, decision.side, unasserted=unasserted)
         _relay(plan)
 
 
@@ -522,12 +530,14 @@ def _admitted(
 ) -> tuple[policy.Decision, tuple[str, ...]]:
     """What limits make of a decision, and names of those under which the call counts now."""
     plan = outcome.plan
-    found = _leasing.admit(call, plan, range(len(plan.attempts)), now)
+    found = _leasing.admit(call, plan, range(len(plan.attempts)), now, fresh=True)
     steps = (*decision.steps, *found.steps)
     if found.plan is None:
         assert found.refusal is not None
         return structs.replace(decision, outcome=policy.Reject(found.refusal), steps=steps), ()
-    return structs.replace(decision, outcome=structs.replace(outcome, plan=found.plan), steps=steps), found.taken
+    if found.plan is not plan:
+        outcome = structs.replace(outcome, plan=found.plan)
+    return structs.replace(decision, outcome=outcome, steps=steps), found.grant.names
 
 
 def _admitted_next(
@@ -542,7 +552,7 @@ def _admitted_next(
     if found.plan is None:
         return policy.full(failure, decision, found.steps), ()
     retry, steps = policy.Retry(found.plan), (*decision.steps, *found.steps)
-    return structs.replace(decision, outcome=retry, steps=steps), found.taken
+    return structs.replace(decision, outcome=retry, steps=steps), found.grant.names
 
 
 def _rows(table: str) -> Iterator[tuple[str, str]]:
@@ -981,6 +991,9 @@ def _call_of_route() -> str:
     return route_token.call_of(_secret(), _pv("$route_uri"), _pv("$ci"))
 
 
+_leasing = Leasing(
+    KSR.htable, _rows, lambda: KSR.pv.get("$shtcn(ended=>**)"), _settings.node, _settings.redis_url, KSR.err
+)  # fmt: skip
 _phones = Phones(KSR, _pv, _settings.location)
 _anchoring = Anchoring(KSR, _pv)
 

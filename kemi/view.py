@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.fraud import Trip
@@ -22,6 +23,8 @@ Rank = tuple[int, str, str, int]
 "A gateway's place in its route, its name, the currency of its rate sheet and what that is worth."
 Ranks = dict[int, Rank]
 "By number of the sheet."
+Memory = dict[bytes, Any]
+"What :mod:`kemi.least_cost` keeps of records, by their keys."
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 CALLER, CALLEE, PAIR, SOURCE, USER_AGENT = Kind.CALLER, Kind.CALLEE, Kind.PAIR, Kind.SOURCE, Kind.USER_AGENT
@@ -49,7 +52,7 @@ class _Compiled:
     "Whether some trunk or gateway has a rule of who is shown as the caller."
     asks: frozenset[str]
     "The trunks whose Remote-Party-ID is believed."
-    ranks: dict[tuple[str, ...], tuple[_Index, Ranks]] = field(default_factory=dict)
+    ranks: dict[tuple[str, ...], tuple[_Index, tuple[Ranks, Memory]]] = field(default_factory=dict)
     "Of the gateways of each least-cost route that had a call, by the index that it was made of."
 
 
@@ -237,11 +240,11 @@ class View:
                 if raw is not None:
                     yield key, raw
 
-    def ranks(self, gateways: tuple[str, ...]) -> Ranks:
-        """The sheets of ``gateways`` whose prices can be compared; not to be changed."""
+    def ranks(self, gateways: tuple[str, ...]) -> tuple[Ranks, Memory]:
+        """The sheets of ``gateways`` whose prices can be compared, not to be changed; and what is kept of rates."""
         found = self._compiled.ranks.get(gateways)
         if found is None or found[0] is not self._index:
-            found = self._compiled.ranks[gateways] = self._index, self._ranks(gateways)
+            found = self._compiled.ranks[gateways] = self._index, (self._ranks(gateways), {})
         return found[1]
 
     def _ranks(self, gateways: tuple[str, ...]) -> Ranks:

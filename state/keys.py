@@ -76,6 +76,11 @@ MWI_CHANGES = f"{_TAG}:vm:mwi:changes"
 MWI_SENDER = f"{_TAG}:vm:mwi:sender"
 "Name of the node that sends unsolicited NOTIFYs; expires when it stops renewing it."
 
+REGISTRATIONS = f"{_TAG}:registrations"
+"Hash: trunk to how its outbound registration stands (JSON, see agent/registrations.py), and on which node."
+REGISTERING = f"{_TAG}:registrations:node"
+"Name of the node that registers; expires when it stops renewing it."
+
 
 def rates(gateway: str) -> str:
     """Key of a hash, a gateway's rate sheet: prefix and beginning to the rate (see state/rates.py)."""
@@ -115,6 +120,11 @@ def limit_refusals(minute: int) -> str:
 def quality(slot: int) -> str:
     """Key of a hash: what was counted of gateways in a slot (see model/quality.py): `gateway:what`; it expires."""
     return f"{_TAG}:quality:{slot}"
+
+
+def record_message(call: str) -> str:
+    """Key of what a call left in voicemail, as mailbox/id; it expires when its record is long made."""
+    return f"{_TAG}:cdr:message:{call}"
 
 
 def spool(node: str) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 from state import keys
-from state.wire import packed
+from state.wire import bulk, packed
 
 LEASE = 15.0
 "Seconds after which a lease ends that nobody renews."
@@ -27,14 +28,20 @@ MINUTES = 10
 "For so long refusals are counted."
 
 
-class Wanted(NamedTuple):
+class Wanted(Protocol):
     """A limit under which a call is to count."""
 
-    name: str
-    "``trunk:office``."
-    calls: int
-    "0: no limit of this kind; so is that of the other."
-    per_second: int
+    @property
+    def name(self) -> str:
+        """``trunk:office``."""
+
+    @property
+    def calls(self) -> int:
+        """At once; 0: no limit of this kind. So is that of the other."""
+
+    @property
+    def per_second(self) -> int:
+        """Begun within a second."""
 
 
 class Full(NamedTuple):
@@ -56,32 +63,31 @@ class Answer(NamedTuple):
     "Whether it was the base."
 
 
-# ARGV: member, milliseconds of a lease, microseconds of the window, number of groups; and for each limit its group (0:
-# the base), calls and calls a second. KEYS: leases and beginnings of each limit, and a hash of refusals.
+# ARGV: milliseconds of a lease, microseconds of the window, number of groups; for each limit its group (0: the base),
+# calls and calls a second; member. KEYS: leases and beginnings of each limit, and a hash of refusals.
 # Answers the group that was taken, 0 where the base is full, -1 where all groups are; then pairs of limit and kind.
+# All in one line, which costs the worker that waits for it the least.
 TAKE = """
 local t = redis.call('TIME')
 local us = t[1] * 1000000 + t[2]
 local now = string.format('%.0f', us / 1000)
-local count = (#KEYS - 1) / 2
+local count, member = (#KEYS - 1) / 2, ARGV[#ARGV]
 local function full(i)
-  local calls, rate = tonumber(ARGV[3 * i + 3]), tonumber(ARGV[3 * i + 4])
+  local calls, rate = tonumber(ARGV[3 * i + 2]), tonumber(ARGV[3 * i + 3])
   local leases = KEYS[2 * i - 1]
-  if calls > 0 and not redis.call('ZSCORE', leases, ARGV[1]) then
-    if redis.call('ZCARD', leases) >= calls then
-      redis.call('ZREMRANGEBYSCORE', leases, '-inf', now)
-      if redis.call('ZCARD', leases) >= calls then return 1 end
-    end
+  if calls > 0 and redis.call('ZCARD', leases) >= calls and not redis.call('ZSCORE', leases, member) then
+    redis.call('ZREMRANGEBYSCORE', leases, '-inf', now)
+    if redis.call('ZCARD', leases) >= calls then return 1 end
   end
   if rate > 0 then
     local last = redis.call('LINDEX', KEYS[2 * i], rate - 1)
-    if last and us - last < tonumber(ARGV[3]) then return 2 end
+    if last and us - last < tonumber(ARGV[2]) then return 2 end
   end
 end
 local function take(i)
-  local leases, rate = KEYS[2 * i - 1], tonumber(ARGV[3 * i + 4])
-  redis.call('ZADD', leases, string.format('%.0f', us / 1000 + ARGV[2]), ARGV[1])
-  redis.call('PEXPIRE', leases, ARGV[2])
+  local leases, rate = KEYS[2 * i - 1], tonumber(ARGV[3 * i + 3])
+  redis.call('ZADD', leases, string.format('%.0f', us / 1000 + ARGV[1]), member)
+  redis.call('PEXPIRE', leases, ARGV[1])
   if rate > 0 then
     redis.call('LPUSH', KEYS[2 * i], string.format('%.0f', us))
     redis.call('LTRIM', KEYS[2 * i], 0, rate - 1)
@@ -89,9 +95,9 @@ local function take(i)
   end
 end
 local answer, i, base = {-1}, 1, 0
-for group = 0, tonumber(ARGV[4]) do
+for group = 0, tonumber(ARGV[3]) do
   local from, found = i, nil
-  while i <= count and tonumber(ARGV[3 * i + 2]) == group do
+  while i <= count and tonumber(ARGV[3 * i + 1]) == group do
     found = found or full(i)
     if found and found > 0 then
       answer[#answer + 1], answer[#answer + 2] = i, found
@@ -103,15 +109,15 @@ for group = 0, tonumber(ARGV[4]) do
   end
   if group == 0 then
     base = i - 1
-    if found then answer[1] = 0 return answer end
+    if found then answer[1] = 0 break end
   elseif not found then
     for k = 1, base do take(k) end
     for k = from, i - 1 do take(k) end
     answer[1] = group
-    return answer
+    break
   end
 end
-return answer
+return {ok = table.concat(answer, ' ')}
 """
 TAKE_SHA = hashlib.sha1(TAKE.encode(), usedforsecurity=False).hexdigest()
 
@@ -138,34 +144,49 @@ return {now - redis.call('HGET', KEYS[1], 'since'), redis.call('ZCARD', KEYS[2])
 _KINDS = {1: "calls", 2: "rate"}
 
 
-def take(member: str, base: Sequence[Wanted], groups: Sequence[Sequence[Wanted]], now: float, *, whole: bool) -> bytes:
+def request(base: Sequence[Wanted], groups: Sequence[Sequence[Wanted]], minute: int, *, whole: bool) -> bytes:
     """The request for leases of all of ``base`` and of the first of ``groups`` that has room, or of nothing.
 
-    ``now`` is Unix time; ``whole``: with the script's text, for a Redis that does not know it.
+    The member that is to have them is to be written behind it (:func:`state.wire.bulk`). ``minute`` is Unix time in
+    minutes; ``whole``: with the script's text, for a Redis that does not know it.
     """
     limits = [(0, limit) for limit in base]
     limits += [(number, limit) for number, group in enumerate(groups, 1) for limit in group]
     names = [name for _, limit in limits for name in (keys.limit_leases(limit.name), keys.limit_starts(limit.name))]
     words = [word for group, limit in limits for word in (group, limit.calls, limit.per_second)]
-    return packed(
-        *(("EVAL", TAKE) if whole else ("EVALSHA", TAKE_SHA)), len(names) + 1, *names,
-        keys.limit_refusals(int(now // 60)), member, int(LEASE * 1000), int(WINDOW * 1_000_000), len(groups), *words,
+    command = packed(
+        *(("EVAL", TAKE) if whole else ("EVALSHA", TAKE_SHA)), len(names) + 1, *names, keys.limit_refusals(minute),
+        int(LEASE * 1000), int(WINDOW * 1_000_000), len(groups), *words, "",
     )  # fmt: skip
+    return command.removesuffix(bulk(""))
 
 
-def taken(reply: Any, base: Sequence[Wanted], groups: Sequence[Sequence[Wanted]]) -> Answer:
-    """What the reply to :func:`take` says. Raises ValueError where it is none."""
-    if not isinstance(reply, list) or not reply:
-        raise ValueError(str(reply))
+def taken(reply: bytes, base: Sequence[Wanted], groups: Sequence[Sequence[Wanted]]) -> Answer:
+    """What the line says that answers :func:`request`. Raises ValueError where it is none."""
+    if not reply.startswith(b"+"):
+        raise ValueError(reply.decode("utf-8", "replace"))
+    group, *found = map(int, reply[1:].split())
     limits = [*base, *(limit for group in groups for limit in group)]
-    pairs = zip(reply[1::2], reply[2::2], strict=True)
-    full = tuple(Full(limits[number - 1].name, _KINDS[kind]) for number, kind in pairs)
-    return Answer(reply[0] - 1 if reply[0] > 0 else None, full, reply[0] == 0)
+    pairs = zip(found[::2], found[1::2], strict=True)
+    full = tuple([Full(limits[number - 1].name, _KINDS[kind]) for number, kind in pairs])
+    return Answer(group - 1 if group > 0 else None, full, group == 0)
+
+
+def forgiven(full: Iterable[Full], minute: int) -> list[bytes]:
+    """Commands that take refusals back which were counted in a ``minute``; each is answered by one line."""
+    key = keys.limit_refusals(minute)
+    return [packed("HINCRBY", key, keys.limit_leases(limit.name), -1) for limit in full]
 
 
 def release(member: str, names: Iterable[str]) -> list[bytes]:
-    """Commands that end the leases of a call."""
-    return [packed("ZREM", keys.limit_leases(name), member) for name in names]
+    """Commands that end the leases of a call; each is answered by one line."""
+    last = bulk(member)
+    return [_ending(name) + last for name in names]
+
+
+@lru_cache(maxsize=1024)
+def _ending(name: str) -> bytes:
+    return packed("ZREM", keys.limit_leases(name), "").removesuffix(bulk(""))
 
 
 def report(node: str, run: str, leases: Sequence[tuple[str, str]]) -> bytes:

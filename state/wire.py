@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-# CLIENT REPLY SKIP answers nothing, and makes the next command answer nothing.
-_SKIP = b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n"
 _BUFFER = 65536
+_LINES = 4096
+_TIMEVAL = struct.Struct("ll")
 
 
 class LinkError(Exception):
@@ -79,11 +80,13 @@ class Target:
 
 def packed(*words: str | int) -> bytes:
     """One command as it is sent."""
-    parts = [f"*{len(words)}\r\n".encode()]
-    for word in words:
-        data = str(word).encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(parts)
+    return b"*%d\r\n%b" % (len(words), b"".join([bulk(str(word)) for word in words]))
+
+
+def bulk(word: str) -> bytes:
+    """One word of a command."""
+    data = word.encode()
+    return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
 def parsed(data: bytes, at: int = 0) -> tuple[Any, int]:
@@ -120,6 +123,7 @@ class Link:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._socket: socket.socket | None = None
+        self._timeout = 0.0
         self.run = ""
         "The run_id of the Redis that it leads to; another after a restart."
 
@@ -140,16 +144,21 @@ class Link:
                 raise
             return self._asked(commands, deadline)
 
-    def tell(self, commands: Sequence[bytes], timeout: float) -> None:
-        """Send ``commands`` and wait for no reply. Raises :class:`LinkError`."""
-        deadline = time.monotonic() + timeout
-        sock = self._connected(deadline)
+    def lines(self, data: bytes, count: int, timeout: float) -> list[bytes]:
+        """The ``count`` replies to the commands in ``data``, each of which is one line; ``timeout`` as above.
+
+        What a call waits for: two system calls and little else. Raises :class:`LinkError`.
+        """
+        sock = self._socket
+        if sock is None:
+            return self._lines(self._connected(time.monotonic() + timeout), data, count, timeout)
         try:
-            sock.settimeout(max(0.001, deadline - time.monotonic()))
-            sock.sendall(b"".join(_SKIP + command for command in commands))
-        except OSError as error:
-            self.close()
-            raise LinkError(str(error)) from None
+            return self._lines(sock, data, count, timeout)
+        except LateError:
+            raise
+        except LinkError:
+            # A connection that Redis had closed while it was idle.
+            return self._lines(self._connected(time.monotonic() + timeout), data, count, timeout)
 
     def close(self) -> None:
         """Close the connection; the next use makes another."""
@@ -183,6 +192,8 @@ class Link:
         except OSError as error:
             _close(sock)
             raise LinkError(str(error)) from None
+        sock.settimeout(None)
+        self._timeout = 0.0
         self._introduce(sock, deadline)
         return sock
 
@@ -204,30 +215,64 @@ class Link:
             sock.close()
             raise LinkError("Redis was restarted")
 
+    def _lines(self, sock: socket.socket, data: bytes, count: int, timeout: float) -> list[bytes]:
+        try:
+            if timeout != self._timeout:
+                self._wait_for(sock, timeout)
+            sock.sendall(data)
+            found = sock.recv(_LINES)
+            if found.count(b"\r\n") < count:
+                found = self._rest(sock, found, count, time.monotonic() + timeout)
+        except BlockingIOError:
+            self._lose(sock)
+            raise LateError("no answer in time") from None
+        except OSError as error:
+            self._lose(sock)
+            raise LinkError(str(error)) from None
+        return found.split(b"\r\n")[:count]
+
+    def _rest(self, sock: socket.socket, found: bytes, count: int, deadline: float) -> bytes:
+        while found.count(b"\r\n") < count:
+            found += self._more(sock, deadline) if found else _closed()
+        return found
+
     def _exchanged(self, sock: socket.socket, commands: Sequence[bytes], deadline: float) -> list[Any]:
         data = b""
         try:
-            sock.settimeout(max(0.001, deadline - time.monotonic()))
+            self._wait_for(sock, max(0.001, deadline - time.monotonic()))
             sock.sendall(b"".join(commands))
             while (replies := _replies(data, len(commands))) is None:
-                if (left := deadline - time.monotonic()) <= 0:
-                    raise TimeoutError
-                sock.settimeout(left)
-                if not (more := sock.recv(_BUFFER)):
-                    raise ConnectionResetError("Redis closed the connection")
-                data += more
+                data += self._more(sock, deadline)
             return replies
-        except TimeoutError:
+        except BlockingIOError:
             self._lose(sock)
             raise LateError("no answer in time") from None
         except (OSError, ValueError) as error:
             self._lose(sock)
             raise LinkError(str(error)) from None
 
+    def _more(self, sock: socket.socket, deadline: float) -> bytes:
+        if (left := deadline - time.monotonic()) <= 0:
+            raise BlockingIOError
+        self._wait_for(sock, left)
+        return sock.recv(_BUFFER) or _closed()
+
+    def _wait_for(self, sock: socket.socket, timeout: float) -> None:
+        # By the kernel: Python's own time-out is a system call more for each send and each receive.
+        if timeout != self._timeout:
+            value = _TIMEVAL.pack(int(timeout), max(1, int(timeout % 1 * 1_000_000)))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+            self._timeout = timeout
+
     def _lose(self, sock: socket.socket) -> None:
         # A reply that comes later would be taken for the next one's.
         sock.close()
         self._socket = None
+
+
+def _closed() -> bytes:
+    raise ConnectionResetError("Redis closed the connection")
 
 
 def _close(sock: socket.socket | None) -> None:

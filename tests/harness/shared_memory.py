@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from kemi import leasing
+from kemi import asking, leasing
 
 # The tables whose missing values are 0; see kamailio.cfg.
-COUNTERS = (leasing.HELD, leasing.STARTS)
+COUNTERS = (leasing.HELD, leasing.STARTS, asking.COUNTS)
 
 
 class Tables:
-    """What :mod:`kemi.leasing` uses of it."""
+    """What :mod:`kemi.leasing` and :mod:`kemi.asking` use of it."""
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, str | int]] = {}
@@ -25,6 +25,10 @@ class Tables:
         """Set a text."""
         self._table(table)[key] = value
         return 1
+
+    def sht_setxs(self, table: str, key: str, value: str, _expire: int) -> int:
+        """Set a text that expires, which here it does not."""
+        return self.sht_sets(table, key, value)
 
     def sht_seti(self, table: str, key: str, value: int) -> int:
         """Set a number."""
@@ -53,6 +57,10 @@ class Tables:
         """Let others go on."""
         self.locked -= 1
         return 1
+
+    def leasing(self, url: str, node: str = "node", log: Callable[[str], object] = print) -> leasing.Leasing:
+        """The leases of a node over these tables."""
+        return leasing.Leasing(self, self.iterate, lambda: len(self._table(leasing.ENDED)), node, url, log)
 
     def iterate(self, table: str) -> Iterator[tuple[str, str]]:
         """All rows."""

@@ -10,17 +10,17 @@ import pytest
 from harness.redis_server import RedisServer, redis_server
 from harness.shared_memory import Tables
 
-from kemi.leasing import HELD, LEASES, REDIS, Leasing
+from kemi.leasing import ENDED, HELD, LEASES, REDIS
 from kemi.plan import Attempt, Limit, Plan
 from model.policy import RetryRule
 from state import keys, limits, wire
 from state.limit_use import usage
-from state.limits import Answer, Full, Wanted
+from state.limits import Answer, Full
 from state.store import Store
 from state.wire import LateError, Link, LinkError, ReplyError, Target, packed
 
 NOW = time.time()
-TEN = Wanted("trunk:ten", 10, 0)
+TEN = Limit("trunk:ten", 10, 0, "closed")
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,10 @@ def link(redis: RedisServer) -> Iterator[Link]:
     link.close()
 
 
-def take(link: Link, call: str, base: list[Wanted], *groups: list[Wanted]) -> Answer:
+def take(link: Link, call: str, base: list[Limit], *groups: list[Limit]) -> Answer:
     """Ask for leases as a worker does."""
-    (reply,) = link.ask([limits.take(f"n/{call}", base, groups or [[]], NOW, whole=True)], 5)
+    request = limits.request(base, groups or [[]], int(NOW) // 60, whole=True)
+    (reply,) = link.lines(request + wire.bulk(f"n/{call}"), 1, 5)
     return limits.taken(reply, base, groups or [[]])
 
 
@@ -61,13 +62,13 @@ class TestScript:
         assert answers[10:] == [Answer(None, (Full("trunk:ten", "calls"),), True)] * 2
 
     def test_a_call_that_has_a_lease_needs_no_other(self, link: Link) -> None:
-        one = Wanted("trunk:one", 1, 0)
+        one = Limit("trunk:one", 1, 0, "closed")
         assert [take(link, "1", [one]).chosen, take(link, "1", [one]).chosen] == [0, 0]
-        link.tell(limits.release("n/1", ["trunk:one"]), 5)
+        assert link.lines(b"".join(limits.release("n/1", ["trunk:one"])), 1, 5) == [b":1"]
         assert take(link, "2", [one]).chosen == 0
 
     def test_groups_that_are_full_are_passed_over(self, link: Link) -> None:
-        one, two = Wanted("gateway:one", 1, 0), Wanted("gateway:two", 1, 0)
+        one, two = Limit("gateway:one", 1, 0, "closed"), Limit("gateway:two", 1, 0, "closed")
         assert take(link, "1", [TEN], [one], [two]).chosen == 0
         assert take(link, "2", [TEN], [one], [two]) == Answer(1, (Full("gateway:one", "calls"),), False)
         full = (Full("gateway:one", "calls"), Full("gateway:two", "calls"))
@@ -75,16 +76,16 @@ class TestScript:
         assert take(link, "4", [TEN], [one], [two], []) == Answer(2, full, False)
 
     def test_what_is_refused_takes_nothing(self, redis: RedisServer, link: Link) -> None:
-        one = Wanted("route:one", 1, 0)
+        one = Limit("route:one", 1, 0, "closed")
         take(link, "1", [one])
-        take(link, "2", [TEN, one], [Wanted("gateway:g", 5, 5)])
+        take(link, "2", [TEN, one], [Limit("gateway:g", 5, 5, "closed")])
         found = usage(Store(redis.url), ["trunk:ten", "gateway:g", "route:one"])
         assert [use.calls for use in found.values()] == [0, 0, 1]
         assert [use.refused for use in found.values()] == [0, 0, 1]
         assert found["gateway:g"].begun == 0
 
     def test_calls_a_second_are_counted_over_any_second(self, redis: RedisServer, link: Link) -> None:
-        three = Wanted("trunk:rate", 0, 3)
+        three = Limit("trunk:rate", 0, 3, "closed")
         began, taken = time.monotonic(), []
         while time.monotonic() - began < 3.3:
             if take(link, str(len(taken)), [three]).chosen is not None:
@@ -96,7 +97,7 @@ class TestScript:
         assert usage(Store(redis.url), ["trunk:rate"])["trunk:rate"].nodes == {"n": len(taken)}
 
     def test_leases_end_by_themselves(self, redis: RedisServer, link: Link) -> None:
-        one = Wanted("trunk:one", 1, 0)
+        one = Limit("trunk:one", 1, 0, "closed")
         with redis.client() as client:
             client.zadd(keys.limit_leases("trunk:one"), {"dead/1": (time.time() - 1) * 1000})
         assert take(link, "1", [one]).chosen == 0
@@ -112,6 +113,19 @@ class TestLink:
             assert time.monotonic() - began < 5
         # The late answer is not taken for this one's.
         assert link.ask([packed("ECHO", "x")], 5) == ["x"]
+
+    def test_lines_are_waited_for_no_longer_and_not_mistaken(self, redis: RedisServer, link: Link) -> None:
+        ping = packed("PING")
+        assert link.lines(ping + ping, 2, 5) == [b"+PONG", b"+PONG"]
+        with redis.hanging():
+            began = time.monotonic()
+            with pytest.raises(LateError):
+                link.lines(packed("INCR", "late"), 1, 0.05)
+            assert 0.04 < time.monotonic() - began < 5
+        assert link.lines(ping, 1, 5) == [b"+PONG"]
+        with redis.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+        assert link.lines(ping, 1, 5) == [b"+PONG"]
 
     def test_a_connection_that_was_closed_is_made_anew(self, redis: RedisServer, link: Link) -> None:
         link.ask([packed("PING")], 5)
@@ -152,11 +166,11 @@ def plan(calls: int) -> Plan:
 class TestLeasing:
     def test_a_redis_counts_once_it_has_settled(self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
         tables = Tables()
-        leasing = Leasing(tables, "n", redis.url, print)
-        leasing.tick(tables.iterate, time.time())
+        leasing = tables.leasing(redis.url, "n")
+        leasing.tick(time.time())
         assert tables.sht_get(REDIS, "redis") is None
         monkeypatch.setattr(limits, "SETTLING", 0.0)
-        leasing.tick(tables.iterate, time.time())
+        leasing.tick(time.time())
         assert tables.sht_get(REDIS, "redis") is not None
 
     def test_leases_are_brought_to_a_redis_that_lost_them(
@@ -166,8 +180,8 @@ class TestLeasing:
         monkeypatch.setattr(limits, "RENEW_EVERY", 0.0)
         monkeypatch.setattr("kemi.leasing.TIMEOUT", 5.0)
         tables, store = Tables(), Store(redis.url)
-        leasing = Leasing(tables, "n", redis.url, print)
-        leasing.tick(tables.iterate, time.time())
+        leasing = tables.leasing(redis.url, "n")
+        leasing.tick(time.time())
         for call in "12":
             assert leasing.admit(call, plan(2), [0], time.time()).plan is not None
         refused = leasing.admit("3", plan(2), [0], time.time()).refusal
@@ -176,13 +190,36 @@ class TestLeasing:
         assert usage(store, ["trunk:lab"])["trunk:lab"].nodes == {"n": 2}
         with redis.client() as client:
             client.flushall()
-        leasing.tick(tables.iterate, time.time())
+        leasing.tick(time.time())
         assert usage(store, ["trunk:lab"])["trunk:lab"].nodes == {"n": 2}
         for call in "12":
             leasing.release(call)
-        leasing.tick(tables.iterate, time.time())
+        leasing.tick(time.time())
         assert usage(store, ["trunk:lab"])["trunk:lab"].nodes == {}
         assert (tables.rows[LEASES], tables.rows[HELD]) == ({}, {"trunk:lab": 0})
+
+    def test_calls_that_are_noted_as_over_make_room_for_the_next(
+        self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "SETTLING", 0.0)
+        monkeypatch.setattr("kemi.leasing.TIMEOUT", 5.0)
+        tables, store = Tables(), Store(redis.url)
+        leasing = tables.leasing(redis.url, "n")
+        leasing.tick(time.time())
+        for call in "12":
+            assert leasing.admit(call, plan(2), [0], time.time(), fresh=True).plan is not None
+        tables.sht_seti(ENDED, "1", 1)
+        assert leasing.admit("3", plan(2), [0], time.time(), fresh=True).plan is not None
+        assert usage(store, ["trunk:lab"])["trunk:lab"].refused == 0
+        assert leasing.admit("4", plan(2), [0], time.time(), fresh=True).plan is None
+        assert usage(store, ["trunk:lab"])["trunk:lab"].refused == 1
+        assert (set(tables.rows[LEASES]), tables.rows[ENDED], tables.rows[HELD]) == ({"2", "3"}, {}, {"trunk:lab": 2})
+        # Where no call comes, it is the timer.
+        for call in "23":
+            tables.sht_seti(ENDED, call, 1)
+        leasing.release_ended()
+        assert usage(store, ["trunk:lab"])["trunk:lab"].nodes == {}
+        assert (tables.rows[LEASES], tables.rows[ENDED], tables.rows[HELD]) == ({}, {}, {"trunk:lab": 0})
 
     def test_a_lease_that_ends_while_it_is_renewed_is_taken_back(
         self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
@@ -190,8 +227,8 @@ class TestLeasing:
         monkeypatch.setattr(limits, "SETTLING", 0.0)
         monkeypatch.setattr("kemi.leasing.TIMEOUT", 5.0)
         tables = Tables()
-        leasing = Leasing(tables, "n", redis.url, print)
-        leasing.tick(tables.iterate, time.time())
+        leasing = tables.leasing(redis.url, "n")
+        leasing.tick(time.time())
         leasing.admit("1", plan(2), [0], time.time())
 
         def rows(table: str) -> Iterator[tuple[str, str]]:
@@ -201,5 +238,6 @@ class TestLeasing:
             return iter(found)
 
         monkeypatch.setattr(limits, "RENEW_EVERY", 0.0)
-        leasing.tick(rows, time.time())
+        monkeypatch.setattr(leasing, "_rows", rows)
+        leasing.tick(time.time())
         assert usage(Store(redis.url), ["trunk:lab"])["trunk:lab"].nodes == {}

@@ -300,6 +300,18 @@ def test_a_number_that_media_sends_a_call_on_to_is_its_callers() -> None:
     assert len(legs([decided("c", 1.0), {**failed, "steps": [*steps, ["emergency", "112", "is one"]]}])) == 1
 
 
+def test_a_call_whose_hook_is_asked_counts_once_it_is_decided() -> None:
+    asked = {**decided("c", 1.0), "event": "asked"}
+    del asked["gateways"], asked["route"]
+    ledger = Ledger()
+    ledger.batch([asked], 1.5)
+    assert ledger.totals == {}
+    ledger.batch([decided("c", 2.0), answered("c", 3.0)], 3.5)
+    ledger.restart()
+    ledger.batch([ended("c", 13.0)], 13.5)
+    assert ledger.totals["premium//lab"] == Totals(calls=1, minutes=10_000)
+
+
 def test_a_guard_is_the_same_once_it_was_stored() -> None:
     guard = Guard("g", "caller", {"cost": Threshold(1, 2)}, ("+44",), each=True, within=60, block_for=5)
     stored = replace(POLICY, fraud=(GUARD, guard))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from agent.cost import is_rates
-from kemi import policy, records
+from kemi import least_cost, policy, records
 from kemi.explain import Snapshot, explain
 from kemi.health import Health
 from kemi.least_cost import SETUP, every
@@ -114,6 +114,29 @@ def test_the_longest_prefix_of_each_gateway_is_found(sheets: Sheets, number: str
     assert {one.gateway: one.currency for one in found} == {
         name: sheets[name][0] for name, one in expected.items() if one
     }
+
+
+@given(all_sheets(), st.lists(digits, min_size=1, max_size=5), st.sampled_from((1, 10_000)))
+def test_what_is_kept_of_a_record_changes_nothing(sheets: Sheets, numbers: list[str], many: int) -> None:
+    """Whether rows of all records are kept, or of none; in a view that has seen other numbers."""
+    view, found = view_of(sheets, LeastCost(4)), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(least_cost, "MANY", many)
+        for number in numbers:
+            ranking = least_cost.Ranking(NAMES, LeastCost(4), number, view, NOW)
+            found.append([least_cost.quote(one) for one in ranking.fitting])
+    assert found == [every(number, view, NOW) for number in numbers]
+
+
+def test_a_record_that_changed_is_read_anew() -> None:
+    sheets = {name: sheet({"1": price}) for name, price in zip(NAMES, "4321", strict=True)}
+    records = layout.build(POLICY, [Route("r", ("",), NAMES, Strategy.LEAST_COST, least_cost=ANY)], (), sheets=sheets)
+    view = View(records.get)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(least_cost, "MANY", 1)
+        assert [one[2][1] for one in least_cost.Ranking(NAMES, ANY, "12", view, NOW).fitting] == ["d", "c", "b", "a"]
+        records[rates.rate_key("1")] = records[rates.rate_key("1")][: rates.ROW.size]
+        assert [one[2][1] for one in least_cost.Ranking(NAMES, ANY, "12", view, NOW).fitting] == ["a"]
 
 
 @given(all_sheets(), st.text("01", min_size=1, max_size=4), st.integers(1, 4), st.booleans())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kemi import limits, policy
 from kemi.explain import Snapshot, explain
 from kemi.leasing import ANSWERED, HELD, LEASES, REDIS, SETUP, Leasing
-from kemi.limits import CALLS, RATE, Verdict
+from kemi.limits import CALLS, RATE, Claim, Verdict
 from kemi.plan import Limit, Plan
 from kemi.view import View
 from model.call import CallFacts
@@ -50,7 +50,12 @@ def alone(nodes: int = 1) -> tuple[Leasing, Tables]:
     """The leases of a node that has no Redis, one of so many."""
     tables = Tables()
     tables.sht_seti(REDIS, "nodes", nodes)
-    return Leasing(tables, "node", NOWHERE, lambda _: None), tables
+    return tables.leasing(NOWHERE), tables
+
+
+def claim(plan: Plan) -> Claim:
+    """What a plan asks for at first."""
+    return limits.claim(plan.limits, tuple(attempt.limits for attempt in plan.attempts))
 
 
 def admit(leasing: Leasing, call: str, plan: Plan, now: float = NOW) -> limits.Admission:
@@ -150,11 +155,10 @@ class TestPlan:
 
     def test_a_gateway_that_is_skipped_comes_last(self) -> None:
         plan = plan_of(gateways=(Limits(1), Limits(1), None))
-        asked = limits.claim(plan, range(3), ())
-        found = limits.admission(plan, asked, Verdict(1, {"gateway:a": CALLS}))
+        found = limits.admission(plan, range(3), claim(plan), Verdict(1, {"gateway:a": CALLS}))
         assert found.plan is not None
         assert [attempt.gateway for attempt in found.plan.attempts] == ["b", "c", "a"]
-        assert found.taken == ("gateway:b",)
+        assert found.grant.names == ("gateway:b",)
         assert ("limit", "gateway:a", "has no room for another call") in found.steps
 
     @pytest.mark.parametrize(
@@ -168,7 +172,7 @@ class TestPlan:
     )
     def test_refusals(self, verdict: Verdict, status: int, reason: str, retry_after: int) -> None:
         plan = plan_of(Limits(1), Limits(1), (Limits(1),))
-        refusal = limits.admission(plan, limits.claim(plan, range(1), ()), verdict).refusal
+        refusal = limits.admission(plan, range(1), claim(plan), verdict).refusal
         assert refusal is not None
         assert (refusal.status, refusal.id, refusal.retry_after) == (status, reason, retry_after)
 
@@ -227,7 +231,7 @@ class TestWithoutRedis:
         after = policy.next_attempt(plan, Failure(503), Snapshot(), NOW).outcome
         assert isinstance(after, policy.Retry)
         found = leasing.admit("1", after.plan, policy.candidates(after.plan, Snapshot(), NOW), NOW)
-        assert found.taken == ("gateway:b",)
+        assert found.grant.names == ("gateway:b",)
         assert tables.rows[HELD] == {"trunk:lab": 1, "gateway:a": 0, "gateway:b": 1}
         leasing.release("1")
         leasing.release("1")
@@ -243,9 +247,9 @@ class TestWithoutRedis:
 
     def test_a_url_that_is_none_of_ours_means_away(self) -> None:
         said: list[str] = []
-        leasing = Leasing(Tables(), "node", "rediss://127.0.0.1", said.append)
-        leasing.tick(lambda _: iter(()), NOW)
-        leasing.tick(lambda _: iter(()), NOW)
+        leasing = Tables().leasing("rediss://127.0.0.1", log=said.append)
+        leasing.tick(NOW)
+        leasing.tick(NOW)
         assert len(said) == 1
         assert "redis://" in said[0]
 
