@@ -651,7 +651,8 @@ def test_a_call_is_explained_for_programs(cli: Cli) -> None:
     assert (data["rates"], data["limits"], data["guards"]) == ([], [], [])
     assert data["facts"] == {
         "caller": CALLER, "callee": CALLEE, "source": "127.0.0.9", "asserted": "1002", "user_agent": "Phone",
-        "private": True, "caller_host": "", "hops": 0, "origin": "", "subscriber": "",
+        "private": True, "caller_host": "", "hops": 0, "origin": "", "subscriber": "", "claims": None, "hook": "",
+        "media": "",
     }  # fmt: skip
     assert (data["outcome"], data["status"], data["route"]) == ("reply passed on", 486, "home")
     first, second = data["attempts"]
