@@ -531,6 +531,9 @@ def _admitted(
     """What limits make of a decision, and names of those under which the call counts now."""
     plan = outcome.plan
     found = _leasing.admit(call, plan, range(len(plan.attempts)), now, fresh=True)
+    if found.plan is plan and not found.steps:
+        # As nearly always.
+        return decision, found.grant.names
     steps = (*decision.steps, *found.steps)
     if found.plan is None:
         assert found.refusal is not None
