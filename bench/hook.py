@@ -8,6 +8,7 @@ kinds follow one another, in another order each round.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -59,7 +60,7 @@ routes:
 
 def policy(gateway: int, server: int) -> str:
     """Hooks that go on being asked however they fail, and a route for each."""
-    options = "timeout: 1s, fallback: continue, at_most: 10000, failures: 1000"
+    options = "timeout: 1s, fallback: continue, at_most: 10000, failures: 1000000"
     names = {kind: path.strip("/") for kind, path in PATHS.items()}
     return _POLICY.format(
         gateway=gateway,
@@ -76,6 +77,8 @@ def policy(gateway: int, server: int) -> str:
 
 async def serve(port: int) -> None:
     """The program that is asked; what it does says the path."""
+    # It stands for one on another machine, as far as that can be.
+    os.nice(19)
     server = await asyncio.start_server(_answer, "127.0.0.1", port, backlog=1000)
     async with server:
         await server.serve_forever()

@@ -32,6 +32,7 @@ from console import (
     speech_commands,
     subscriber_commands,
     transcribe_command,
+    trunk_commands,
     up_command,
     voicemail_commands,
     voicemail_jobs,
@@ -60,6 +61,7 @@ app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allo
 app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.")
 app.add_typer(rate_commands.app, name="rates", help="Rate sheets: what gateways charge.")
 app.add_typer(subscriber_commands.app, name="subscriber", help="Subscribers: passwords, forwards, do not disturb.")
+app.add_typer(trunk_commands.app, name="trunk", help="Trunks: their names, and how registrations stand.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their health, drains.")
 app.add_typer(hook_commands.app, name="hook", help="Route hooks: what they do, and one asked by hand.")
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")

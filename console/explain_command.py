@@ -6,7 +6,7 @@ import ipaddress
 import json as jsonlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from model.fraud import Guard
 from model.handover import DIRECT
 from model.record import CallRecord
 from model.settings import Settings
-from state import layout
+from state import layout, names
 from state import records as state_records
 from state.limit_use import Use, usage
 from state.snapshot import NoSnapshotError, SnapshotReader
@@ -43,6 +43,9 @@ def command(
     call_id: Annotated[str, typer.Option(help="Explain this past call instead, from its record.")] = "",
     source: Annotated[str, typer.Option(help="IP address that the call comes from; default: the first trunk's.")] = "",
     subscriber: Annotated[str, typer.Option(help="Subscriber whose phone calls, their password being right.")] = "",
+    media: Annotated[
+        str, typer.Option(help="With a media relay: what the caller's SDP has, as '10.0.0.7 RTP/AVP'.")
+    ] = "",
     asserted: Annotated[str, typer.Option(help="User part of P-Asserted-Identity.")] = "",
     user_agent: Annotated[str, typer.Option(help="User-Agent header.")] = "",
     private: Annotated[bool, typer.Option("--private", help="The caller asks for privacy.")] = False,
@@ -74,7 +77,7 @@ def command(
     failures = dict(parse_failure(spec) for spec in fail or ())
     now = parse_time(at, "--at") if at else time.time()
     with viewed(settings, policy) as view:
-        known = (*view.policy.gateways, *(name for name in failures if name.startswith("subscriber:")))
+        known = (*view.gateways, *(name for name in failures if name.startswith("subscriber:")))
         unknown = sorted(set(failures) - set(known))
         if unknown:
             raise typer.BadParameter(f"--fail: the policy has no gateway {', '.join(unknown)}")
@@ -83,6 +86,7 @@ def command(
             callee=callee,
             source=source_of(source, subscriber, view),
             subscriber=subscriber,
+            media=_parse_media(media) if media else "",
             asserted=asserted,
             user_agent=user_agent,
             private=private,
@@ -135,6 +139,10 @@ def viewed(settings: Settings, policy: Path | None = None) -> Iterator[View]:
     if policy is not None:
         loaded = policy_commands.read(policy)
         records = layout.build(loaded.policy, loaded.routes, (), version=0)
+        if any(gateway.places for gateway in loaded.policy.gateways.values()):
+            with suppress(NoSnapshotError), SnapshotReader(settings.snapshot).read() as get:
+                # What this node knows of names.
+                records[names.NAMES] = get(names.NAMES) or names.encode({})
         if not any(route.least_cost for route in loaded.routes):
             yield View(records.get)
             return
@@ -180,8 +188,9 @@ def _answered(facts: CallFacts, path: Path, view: View, now: float) -> CallFacts
 
 def _first_source(view: View) -> str:
     for trunk in view.policy.trunks:
-        return trunk.sources[0].partition("/")[0]
-    raise typer.BadParameter("the policy has no trunk: name an address with --source")
+        if trunk.sources:
+            return trunk.sources[0].partition("/")[0]
+    raise typer.BadParameter("no trunk of the policy has an address: name one with --source")
 
 
 def _parse_source(text: str) -> str:
@@ -189,6 +198,16 @@ def _parse_source(text: str) -> str:
         return str(ipaddress.ip_address(text.strip()))
     except ValueError:
         raise typer.BadParameter(f"--source {text!r} is no IP address") from None
+
+
+def _parse_media(text: str) -> str:
+    address, _, profile = text.strip().partition(" ")
+    try:
+        if profile.startswith(("RTP/", "UDP/")):
+            return f"{ipaddress.ip_address(address)} {profile}"
+    except ValueError:
+        pass
+    raise typer.BadParameter(f"--media {text!r} is not as in '10.0.0.7 RTP/AVP'")
 
 
 def _live(settings: Settings) -> Snapshot:
@@ -200,7 +219,7 @@ def _live(settings: Settings) -> Snapshot:
 
 
 def show(explanation: Explanation, use: Mapping[str, Use], guarded: list[dict[str, Any]]) -> None:
-    """Print an explanation, what is in use of the limits that it names, and how near its guards are."""
+    """Print an explanation, what is in use of the limits that it names, and what guards have counted."""
     _print_line("policy", f"version {explanation.version or '(the file)'}")
     for what, subject, found in explanation.steps:
         out.print(f"  {what:<14} {subject:<24} {found}")

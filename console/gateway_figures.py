@@ -70,6 +70,7 @@ def on_nodes(found: Mapping[str, Trip], now: float) -> dict[str, dict[str, Any]]
             "until": trip.until,
             "told_by": None if trip.node == node else trip.node,
             "failures": dict(trip.failures),
+            "address": trip.gateway.partition("/")[2] or None,
         }
         for node, trip in sorted(found.items())
     }
@@ -78,7 +79,8 @@ def on_nodes(found: Mapping[str, Trip], now: float) -> dict[str, dict[str, Any]]
 def elsewhere(nodes: Mapping[str, Mapping[str, Any]], own: str) -> str:
     """On which other nodes a gateway is out of use, in words; empty: on none."""
     parts = [
-        f"{row['state']} on {node}{f', told by {by}' if (by := row['told_by']) else ''}"
+        f"{row['state']} on {node}{f' for {at}' if (at := row['address']) else ''}"
+        f"{f', told by {by}' if (by := row['told_by']) else ''}"
         for node, row in nodes.items()
         if node != own
     ]

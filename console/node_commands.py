@@ -6,6 +6,7 @@ import getpass
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -21,12 +22,12 @@ from kemi.check import api_names
 from kemi.explain import Snapshot
 from kemi.health import UNKNOWN, Health
 from kemi.rpc import Kamcmd, RpcError, parse_argument
-from model.policy import Drain, Gateway
+from model.policy import Drain, Gateway, owner
 from model.quality import NOTHING
 from model.settings import Settings
 from model.trip import Trip
 from policyfile.problems import did_you_mean
-from state import layout, trips
+from state import layout, names, trips
 from state.snapshot import NoSnapshotError, SnapshotReader
 from state.store import Store, StoreError
 
@@ -44,7 +45,8 @@ def list_gateways(window: Window = WINDOW, json: Json = False) -> None:
     seconds = read_window(window)
     settings = Settings.from_env()
     store, now = Store(settings.redis_url), time.time()
-    gateways, drains = store.policy().decode()[0].gateways, store.drains()
+    policy, drains = store.policy().decode()[0], store.drains()
+    gateways, known = policy.gateways, names.expanded(policy, answers_of(settings))
     try:
         live = live_state(settings)
     except RpcError as error:
@@ -53,12 +55,10 @@ def list_gateways(window: Window = WINDOW, json: Json = False) -> None:
         live = Snapshot()
     figures, tripped = gateway_figures.figures(store, seconds, now), trips.by_node(store, now)
     rows = []
-    for name, gateway in gateways.items():
-        on_node = tripped.get(name, {})
-        own = on_node.get(settings.node)
-        told = own if own is not None and own.node != settings.node else None
-        row = _gateway_row(gateway, drains.pop(name, None), live, told, now)
-        rows.append(row | {"quality": figures.get(name, NOTHING).as_dict(), "nodes": on_nodes(on_node, now)})
+    for gateway in gateways.values():
+        quality = {"quality": figures.get(gateway.name, NOTHING).as_dict()}
+        for row in _gateway_rows(gateway, known, drains, live, _trips(tripped, settings.node), now):
+            rows.append(row | quality | {"nodes": on_nodes(tripped.get(row["name"], {}), now)})
     # A policy may have dropped a gateway whose drain is still there.
     unknown: dict[str, Any] = {"kind": None, "address": None, "transport": None, "enabled": False, "state": "unknown"}
     unknown |= {"quality": NOTHING.as_dict(), "nodes": {}}
@@ -74,6 +74,46 @@ def list_gateways(window: Window = WINDOW, json: Json = False) -> None:
         ],
         empty="no gateways",
     )
+
+
+def answers_of(settings: Settings) -> names.Answers:
+    """What this node knows of names; nothing where it has no snapshot."""
+    try:
+        with SnapshotReader(settings.snapshot).read() as get:
+            return names.decode(get(names.NAMES))
+    except NoSnapshotError:
+        return {}
+
+
+def _trips(tripped: Mapping[str, Mapping[str, Trip]], node: str) -> dict[str, Trip]:
+    """By gateway, the breakers that this node goes by and another opened."""
+    own = {name: on_node[node] for name, on_node in tripped.items() if node in on_node}
+    return {name: trip for name, trip in own.items() if trip.node != node}
+
+
+def _gateway_rows(
+    gateway: Gateway, known: names.Expanded, drains: dict[str, Drain], live: Snapshot, told: Mapping[str, Trip],
+    now: float,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """A row for a gateway, and behind it one for each address where it has names or several."""
+    whole = drains.pop(gateway.name, None)
+    row = _gateway_row(gateway, whole, live, told.get(gateway.name), now)
+    if not gateway.places:
+        yield row
+        return
+    members = [
+        {
+            **_gateway_row(member, drains.pop(member.name, None) or whole, live, told.get(member.name), now),
+            "known": "; ".join(known.notes[member.name]),
+        }
+        for member in known.members(gateway.name)
+    ]
+    troubles = list(known.notes[gateway.name])
+    if row["state"] == "up":
+        states = {member["state"] for member in members}
+        row["state"] = "unresolved" if not members else "up" if "up" in states else members[0]["state"]
+    yield {**row, "addresses": [member["name"] for member in members], "troubles": troubles}
+    yield from members
 
 
 def _what(row: dict[str, Any]) -> tuple[str, ...]:
@@ -97,7 +137,7 @@ def _gateway_row(
     return {
         "name": gateway.name,
         "kind": "media" if gateway.media else "gateway",
-        "address": f"{gateway.address}:{gateway.port}",
+        "address": gateway.written,
         "transport": gateway.transport,
         "enabled": gateway.enabled,
         "state": next((state for state, holds in states.items() if holds), "up"),
@@ -125,6 +165,15 @@ def _drain(drain: Drain) -> dict[str, Any]:
 
 
 def _state(row: dict[str, Any], now: float) -> str:
+    if "addresses" in row and row["state"] != "drained":
+        count = len(row["addresses"])
+        text = row["state"] if row["state"] != "up" else f"up, {count} address{'' if count == 1 else 'es'}"
+        return "; ".join([text, *row["troubles"]])
+    known = f" ({row['known']})" if row.get("known") else ""
+    return _state_of_one(row, now) + known
+
+
+def _state_of_one(row: dict[str, Any], now: float) -> str:
     breaker = row.get("breaker", {})
     failures = ", ".join(f"{count} {kind}" for kind, count in breaker.get("failures", {}).items())
     failures += f" on node {breaker['told_by']}" if breaker.get("told_by") else ""
@@ -200,13 +249,16 @@ def reset(name: Name) -> None:
     _require(name, store)
     with kamcmd(settings) as rpc:
         # Removing what is not there is an error in some versions of Kamailio.
-        if name in rpc.htable_dump("health"):
-            rpc.call("htable.delete", "health", name)
-        told = trips.by_node(store, time.time()).get(name, {}).get(settings.node)
-        if told is not None and told.node != settings.node:
-            # What another node said of it is not to be gone by, either.
-            rpc.call("htable.sets", "health", name, Health(until=told.until, told=told.at).dumps())
-    trips.closed(store, settings.node, name)
+        tripped = trips.by_node(store, time.time())
+        known = rpc.htable_dump("health")
+        for one in {name, *(each for each in (*known, *tripped) if owner(each) == name)}:
+            if one in known:
+                rpc.call("htable.delete", "health", one)
+            told = tripped.get(one, {}).get(settings.node)
+            if told is not None and told.node != settings.node:
+                # What another node said of it is not to be gone by, either.
+                rpc.call("htable.sets", "health", one, Health(until=told.until, told=told.at).dumps())
+            trips.closed(store, settings.node, one)
     out.print(f"{name}: forgotten what this node knew of its health")
 
 
@@ -215,7 +267,7 @@ gateway_app.command("quality")(gateway_figures.show)
 
 def _require(name: str, store: Store) -> None:
     known = store.policy().decode()[0].gateways
-    if name not in known:
+    if owner(name) not in known:
         raise CommandFailed(f"the policy has no gateway {name!r}{did_you_mean(name, known)}", status=BAD_INPUT)
 
 

@@ -152,7 +152,8 @@ def charged_to(name: str, view: View) -> tuple[Limit, ...]:
 
 def limited(outcome: Relay | ToMedia, more: tuple[Limit, ...]) -> Relay | ToMedia:
     """With these limits of the call besides those that forwards brought, each once."""
-    known = tuple(dict.fromkeys((*more, *outcome.plan.limits)))
+    before = outcome.plan.limits
+    known = tuple(dict.fromkeys((*more, *before))) if before else more
     return structs.replace(outcome, plan=structs.replace(outcome.plan, limits=known))
 
 

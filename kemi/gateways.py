@@ -275,7 +275,7 @@ def _attempt(gateway: Gateway, number: str) -> Attempt:
         no_reply=gateway.no_reply,
         progress=gateway.progress,
         own_breaker=gateway.breaker is DEFAULT_BREAKER or gateway.breaker or False,
-        limits=() if gateway.limits is None else (limits.of("gateway", owner(gateway.name), gateway.limits),),
+        limits=() if gateway.limits is None else limits.of_gateway(owner(gateway.name), gateway.limits),
         side=None if gateway.side is PLAIN else gateway.side,
         auth=gateway.auth,
     )

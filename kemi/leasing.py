@@ -81,7 +81,7 @@ class Leasing:
         asked, request = self._claims.get((base, groups)) or self._claim(base, groups)
         found = limits.admission(plan, candidates, asked, self._asked(call, asked, request, dropped, now))
         if found.grant.names or held or dropped:
-            self._table.sht_sets(LEASES, call, " ".join((str(since or int(now)), *held, *found.grant.names)))
+            self._table.sht_sets(LEASES, call, " ".join((f"{since or int(now)} {found.grant.text}", *held)))
         return found
 
     def release(self, *calls: str) -> None:

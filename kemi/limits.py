@@ -31,7 +31,6 @@ class Grant(msgspec.Struct, frozen=True):
     "Of their limits."
     text: str
     "The same with blanks between."
-    steps: tuple[Step, ...]
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -73,6 +72,17 @@ class Admission(msgspec.Struct, frozen=True):
 def of(scope: str, name: str, limits: Limits) -> Limit:
     """A limit as a plan has it; ``scope`` is what it belongs to."""
     return Limit(f"{scope}:{name}", limits.calls, limits.per_second, limits.when_away)
+
+
+def of_gateway(name: str, limits: Limits) -> tuple[Limit, ...]:
+    """That of a gateway, which each call asks for that may go there: the same object, until there is another policy."""
+    known = _gateways.get(name)
+    if known is None or known[0] is not limits:
+        known = _gateways[name] = limits, (of("gateway", name, limits),)
+    return known[1]
+
+
+_gateways: dict[str, tuple[Limits, tuple[Limit, ...]]] = {}
 
 
 def of_call(trunk: Trunk, route: Route, prefix: str, charged: tuple[Limit, ...] = ()) -> tuple[Limit, ...]:
@@ -127,7 +137,7 @@ def claim(base: tuple[Limit, ...], groups: tuple[tuple[Limit, ...], ...]) -> Cla
 
 def _grant(limits: tuple[Limit, ...]) -> Grant:
     names = tuple([limit.name for limit in limits])
-    return Grant(names, " ".join(names), tuple([("lease", name, "taken") for name in names]))
+    return Grant(names, " ".join(names))
 
 
 def admission(plan: Plan, candidates: Sequence[int], asked: Claim, verdict: Verdict) -> Admission:
@@ -135,16 +145,16 @@ def admission(plan: Plan, candidates: Sequence[int], asked: Claim, verdict: Verd
     if not verdict.full and not verdict.away and verdict.chosen is not None:
         # As nearly always.
         grant = asked.grants[verdict.chosen]
-        return Admission(_begun(plan, candidates[verdict.chosen]), None, grant.steps, grant)
+        return Admission(_begun(plan, candidates[verdict.chosen]), None, (), grant)
     steps = [("limit", name, _WHY[why]) for name, why in verdict.full.items()]
     steps += [("limit", name, "Redis is away: judged by this node alone") for name in verdict.away]
     if verdict.chosen is None:
         return Admission(None, _refusal(verdict), tuple(steps), NOTHING)
     grant = asked.grants[verdict.chosen]
-    return Admission(_begun(plan, candidates[verdict.chosen]), None, (*steps, *grant.steps), grant)
+    return Admission(_begun(plan, candidates[verdict.chosen]), None, tuple(steps), grant)
 
 
-NOTHING = Grant((), "", ())
+NOTHING = Grant((), "")
 _WHY = {CALLS: "has no room for another call", RATE: "has no room within this second", AWAY: "Redis is away: closed"}
 
 

@@ -54,6 +54,7 @@ from model.numbers import as_dialled
 from model.policy import Auth, Refusal
 from model.secrets import SecretError, Secrets
 from model.settings import Settings
+from model.side import Side
 from model.subscriber import Subscriber
 from model.trip import Trip
 from state.snapshot import NoSnapshotError, shared_reader
@@ -443,13 +444,13 @@ def _begin_call(marks: Mapping[str, str]) -> None:
     if decision.ask is not None:
         _ask(decision.ask, Asked(call, call_id, from_tag, decision.ask.hook, facts), version, decision, now)
     else:
-        _carry_out(call, call_id, from_tag, facts, version, decision, now, managed=False)
+        _carry_out(call, call_id, from_tag, facts, version, decision, now, prepared=False)
 
 
 def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision, now: float) -> None:
     """Suspend the call and have its route hook asked; where that cannot be, go on without an answer."""
-    # As long as this is a request route: what is appended to a request in other routes is not safe with the dialog.
-    _manage(asked.call, asked.call_id)
+    # As long as this is a request route: what is changed of a request in another, the next attempt would not have.
+    _prepare(asked.call, asked.call_id, asked.facts, decision.side, unasserted=ask.unasserted)
     if not _asking.may_ask(ask.hook, now):
         _decide_anew(asked, hooks.Heard(ask.hook.name, "paused"), now)
         return
@@ -487,20 +488,28 @@ def _decide_anew(asked: Asked, found: hooks.Heard, now: float) -> None:
         facts, version, decision = _decide(facts, now)
     except (NoSnapshotError, NoPolicyError):
         decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
-    _carry_out(asked.call, asked.call_id, asked.from_tag, facts, version, decision, now, managed=True)
+    _carry_out(asked.call, asked.call_id, asked.from_tag, facts, version, decision, now, prepared=True)
 
 
-def _manage(call: str, call_id: str) -> None:
+def _prepare(call: str, call_id: str, facts: CallFacts, side: Side, *, unasserted: bool) -> None:
+    """What all attempts of a call have."""
     KSR.pv.sets(CALL_ID, call)
     KSR.rr.add_rr_param(route_token.parameter(_secret(), call, call_id))
     KSR.dialog.dlg_manage()
     # For the BYE: no peer can alter it, unlike the id in our Record-Route.
     KSR.pv.sets(CALL_OF_DIALOG, call)
+    if unasserted:
+        # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
+        KSR.hdr.remove("P-Asserted-Identity")
+    if side.nat != "no":
+        _phones.show_way(side)
+    if facts.media:
+        _anchoring.begin(relay.Caller(facts.source, facts.media, side))
 
 
 def _carry_out(
     call: str, call_id: str, from_tag: str, facts: CallFacts, version: int, decision: policy.Decision, now: float, *,
-    managed: bool,
+    prepared: bool,
 ) -> None:  # fmt: skip
     taken: tuple[str, ...] = ()
     if not isinstance(decision.outcome, policy.Reject) and limits.limited(decision.outcome.plan):
@@ -509,16 +518,10 @@ def _carry_out(
     if isinstance(decision.outcome, policy.Reject):
         _refuse(decision.outcome.refusal)
     else:
-        if not managed:
-            _manage(call, call_id)
         plan = decision.outcome.plan
-        if plan.identity is not None and plan.identity.unasserted:
-            # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
-            KSR.hdr.remove("P-Asserted-Identity")
-        if decision.side.nat != "no":
-            _phones.show_way(decision.side)
-        if facts.media:
-            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
+        if not prepared:
+            unasserted = plan.identity is not None and plan.identity.unasserted
+            _prepare(call, call_id, facts, decision.side, unasserted=unasserted)
         _relay(plan)
 
 
@@ -528,6 +531,9 @@ def _admitted(
     """What limits make of a decision, and names of those under which the call counts now."""
     plan = outcome.plan
     found = _leasing.admit(call, plan, range(len(plan.attempts)), now, fresh=True)
+    if found.plan is plan and not found.steps:
+        # As nearly always.
+        return decision, found.grant.names
     steps = (*decision.steps, *found.steps)
     if found.plan is None:
         assert found.refusal is not None

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from model.policy import ANY, SIP_PORT, Gateway, Place, Policy, Registration, Trunk
 
-NAMES = b"names"
-"Key of the snapshot's record."
+NAMES = b"dns"
+"Key of the snapshot's record; no other's beginning (:mod:`state.layout`)."
 
 # Nobody waits for more than this many addresses of one gateway.
 ADDRESSES_MAX = 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+from model.policy import owner
 from model.trip import AFTER, Trip
 from state import keys
 from state.store import _APPEND, Store, _away
@@ -82,11 +83,17 @@ def _event(store: Store, kind: str, node: str, trip: Trip) -> None:
 
 
 def by_node(store: Store, now: float) -> dict[str, dict[str, Trip]]:
-    """Gateway to node to the trip that holds there at Unix time ``now``: its own, or another's that it goes by."""
+    """Gateway to node to the trip that holds there at Unix time ``now``: its own, or another's that it goes by.
+
+    Of the addresses of a gateway, that of the one which is open longest.
+    """
     found: dict[str, dict[str, Trip]] = {}
     for table in (keys.ADOPTED, keys.BREAKERS):
         for field, text in store.records(table):
             trip = Trip.decode(text)
-            if not trip.over(now):
-                found.setdefault(trip.gateway, {})[field.rpartition("/")[0]] = trip
+            if trip.over(now):
+                continue
+            nodes, node = found.setdefault(owner(trip.gateway), {}), field.removesuffix(f"/{trip.gateway}")
+            if node not in nodes or nodes[node].until <= trip.until:
+                nodes[node] = trip
     return found

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -237,6 +237,15 @@ def test_a_trip_ends_when_its_node_closes_it_and_with_its_time(agents: tuple[Age
     assert two.follow() == {}
     trips.opened(one.store, trip("one", now, until=now - AFTER - 1), shared=True)
     assert two.follow() == {}
+
+
+def test_a_trip_of_one_address_of_a_gateway(agents: tuple[Agent, Agent]) -> None:
+    one, two = agents
+    now = time.time()
+    told = replace(trip("one", now), gateway="a/192.0.2.1:5060")
+    trips.opened(one.store, told, shared=True)
+    assert two.follow() == {"a/192.0.2.1:5060": told}
+    assert trips.by_node(one.store, now) == {"a": {"one": told, "two": told}}
 
 
 def test_a_trip_is_told_once(agents: tuple[Agent, Agent]) -> None:

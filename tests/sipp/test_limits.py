@@ -207,6 +207,17 @@ def test_commands_tell_what_is_in_use(both: Pair, node: Node) -> None:
         assert limit["in_use"]["calls"] == 3
 
 
+def test_each_prefix_of_a_route_is_counted_by_itself(both: Pair, node: Node) -> None:
+    gateway, own = at("a", node.answering()), Limits(1, when_away="closed", each="prefix")
+    both.apply(policy_of([gateway]), [Route("far", ("+44207", "+44208"), ("a",), limits=own)])
+    with both.talking(both.nodes[1], 1):
+        until(lambda: both.use("prefix:far/+44207").calls == 1, "the call does not stand")
+        node.refused("1001", "02079460000", 503, "prefix-calls-limit", explained=False)
+        node.answered("1001", "02089460000", explained=False)
+        rows = Cli(fresh, node.stack.settings.to_env())("limits", "--json").data["limits"]
+        assert [(row["limit"], row["calls_limit"]) for row in rows][:1] == [("prefix:far/+44207", 1)]
+
+
 def test_a_killed_agent_costs_no_call_its_lease(both: Pair, node: Node) -> None:
     gateway = at("kept", node.answering(), limits=Limits(5, when_away="closed"))
     both.apply(policy_of([gateway]), [Route("r", ("",), ("kept",))])

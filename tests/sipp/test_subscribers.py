@@ -12,6 +12,7 @@ from harness.cli import Cli, fresh
 from harness.dialog import header, headers
 from harness.digest_phone import DigestPhone
 from harness.lamp_phone import LampPhone
+from harness.limits import counts
 from harness.load import until
 from harness.node import GB, Node, at
 from harness.raw import Endpoint, reply_to, status
@@ -335,7 +336,35 @@ def test_a_subscriber_is_added_changed_and_removed_by_commands(node: Node, cli: 
     assert "1100" not in names
 
 
-@pytest.mark.parametrize("words", [("set", "1001", "dnd=on"), ("set", "1001", "enabled=perhaps"), ("add", "a b")])
+def test_a_subscriber_has_as_many_calls_as_they_may(node: Node, cli: Cli) -> None:
+    until(lambda: counts(node), "Redis counts", 20.0)
+    cli("subscriber", "set", "1002", "calls=1")
+    assert "calls=1\nper_second=\n" in cli("subscriber", "show", "1002").out
+    with phone(node, "1002") as caller, phone(node) as target:
+        target.register()
+        challenge = caller.ask(caller.request("INVITE", "1001"))
+        caller.endpoint.send(
+            caller.request("INVITE", "1001", more=[caller.answer(challenge, "INVITE", "1001")]), caller.server
+        )
+        invite, sender = target.endpoint.next_invite()
+        with phone(node, "1002") as second:
+            reply = second.invite("1001")
+        assert (status(reply), b"subscriber-calls-limit" in reply) == (503, True)
+        (row,) = [row for row in cli("limits", "--json").data["limits"] if row["limit"] == "subscriber:1002"]
+        assert (row["calls"], row["calls_limit"], row["refused"]) == (1, 1, 1)
+        target.endpoint.send(reply_to(invite, b"486 Busy Here"), sender)
+        assert status(caller.endpoint.receive(b"SIP/2.0 4")) == 486
+        # The place is free for the next call, whoever gives it back.
+        with phone(node, "1002") as third:
+            assert status(third.invite("1003")) == 480
+        target.register(0)
+    cli("subscriber", "set", "1002", "calls=")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("set", "1001", "calls=-1"), ("set", "1001", "dnd=on"), ("set", "1001", "enabled=perhaps"), ("add", "a b")],
+)
 def test_a_mistake_is_named(cli: Cli, words: tuple[str, ...]) -> None:
     assert cli("subscriber", *words, status=2).err
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from harness.cli import Cli, fresh
 from harness.dialog import header
 from harness.dns_server import DnsServer
 from harness.load import until
@@ -42,6 +43,11 @@ def node(tmp_path_factory: pytest.TempPathFactory, dns: DnsServer) -> Iterator[N
         yield own
     finally:
         own.close()
+
+
+def cli(node: Node, *arguments: str) -> Any:
+    """What a command prints as JSON."""
+    return Cli(fresh, node.stack.settings.to_env())(*arguments).data
 
 
 def known(node: Node, question: Question) -> Answer:
@@ -106,9 +112,17 @@ def test_calls_follow_the_dns(node: Node, dns: DnsServer) -> None:
         # and the last one while nobody answers.
         dns.away = True
         until(lambda: known(node, asked).trouble != "", "that DNS is away goes unnoticed", 20)
+        # Not even a new version of the policy forgets it.
+        node.put_in_force(carriers(Place("sbc.example", 0)), ROUTES)
         invite = call(node, caller)
         second.refuse_next(b"486 Busy Here", to=caller)
         assert status(caller.final_reply(invite, node.sip)) == 486
+        listed = cli(node, "gateway", "list", "--json")
+        assert [(row["name"], row["state"]) for row in listed] == [
+            ("carrier", "up"), (f"carrier/{SPARE}:{second.port}", "up"),
+        ]  # fmt: skip
+        assert "DNS does not answer" in listed[0]["troubles"][0]
+        assert "sbc.example, known since" in listed[1]["known"]
         dns.away = False
         until(lambda: known(node, asked).trouble == "", "that DNS is back goes unnoticed", 20)
 
@@ -201,6 +215,8 @@ def test_a_trunk_registers_and_takes_calls_and_takes_itself_back(node: Node, dns
         is_state(node, "registered")
         until_ = stands(node)["until"]
         assert 100 < until_ - time.time() < 121
+        (listed,) = cli(node, "trunk", "list", "--json")
+        assert listed["registration"]["state"] == "registered"
         # A call in, for the contact,
         invite = registrar.invite(uri=b"sip:inbound@127.0.0.1")
         registrar.send(invite, node.sip)

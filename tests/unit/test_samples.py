@@ -92,6 +92,8 @@ def test_samples_are_counted_by_slot() -> None:
         slot_of(100.0): {"a": Figures(2, 2, 2, 1000)},
         slot_of(110.0): {"a": Figures(1, 1, 1, 500)},
     }
+    # Whichever of its addresses.
+    assert counted([one._replace(gateway="a/192.0.2.1:5060")]) == {slot_of(100.0): {"a": Figures(1, 1, 1, 500)}}
 
 
 def test_lines_of_breakers_are_understood() -> None:

@@ -150,7 +150,7 @@ def test_delays_double_up_to_an_hour_and_mail_is_tried_for_days() -> None:
 def test_the_signature_is_of_timestamp_and_body() -> None:
     # echo -n '1.{}' | openssl dgst -sha256 -hmac key
     assert signature("key", 1, b"{}") == "sha256=1ba6b8171186efc613e8bcc0cbdab2748f24984d7c5a84faa2637afa0e40d224"
-    assert "X-Strowger-Signature" not in headers("id", "", b"{}", 1)
+    assert "X-Strowger-Signature" not in headers("1", "", b"{}", 1)
 
 
 def test_the_document_tells_how_to_check_the_signature() -> None:
