@@ -14,7 +14,6 @@ from agent.seen import Seen
 from model.trip import Trip
 from state import trips
 from state.store import Store
-from state.trips import AFTER
 
 # Seconds: after a sign that came so lately, the next may be on its way.
 LATELY = 0.3
@@ -28,7 +27,7 @@ def adopted(told: Iterable[Trip], node: str, signs: Mapping[str, float], now: fl
     found: dict[str, Trip] = {}
     for trip in told:
         sign = signs.get(trip.gateway, 0.0)
-        if trip.node == node or trip.until + AFTER <= now or sign >= trip.since or sign > now - LATELY:
+        if trip.node == node or trip.over(now) or sign >= trip.since or sign > now - LATELY:
             continue
         if trip.gateway not in found or found[trip.gateway].until < trip.until:
             found[trip.gateway] = trip
@@ -66,7 +65,7 @@ class Adopting:
         """What the snapshot's index has of them: gateway to the trip that this node goes by."""
         if not self._loaded:
             self.load()
-        self._told = {name: trip for name, trip in self._told.items() if trip.until + AFTER > now}
+        self._told = {name: trip for name, trip in self._told.items() if not trip.over(now)}
         self._adopted = adopted(self._told.values(), self.node, self.seen.signs(), now)
         return {gateway: trip.encode() for gateway, trip in self._adopted.items()}
 

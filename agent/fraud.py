@@ -7,31 +7,21 @@ killed, nothing is counted twice or not at all.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import model.legs
 from agent.assembly import Assembly, Event
 from agent.cost import cost_of
-from model.fraud import CALLER, SUBSCRIBER, TRUNK, Guard, parted
-from model.policy import Policy
+from model.fraud import Guard, parted
+from model.legs import Leg, further_legs
+from model.policy import Policy, owner
 from model.rates import UNIT
 from state.fraud import Counted, Item
 
 # Seconds between two looks at running calls.
 TICK = 1.0
-_FORWARDER = re.compile(r"to subscriber (\S+)")
 _RUNNING = ("minutes", "cost")
-
-
-class Leg(NamedTuple):
-    """A number that a call was made to, and whose calls it is one of."""
-
-    parties: Mapping[str, str]
-    number: str
-    at: float
-    "Unix time."
 
 
 class Spent(NamedTuple):
@@ -44,41 +34,17 @@ class Spent(NamedTuple):
     "In 1/1,000,000 of the policy's currency."
 
 
-def legs(events: list[Event]) -> list[Leg]:
-    """The numbers that a call was made to: by its caller, and by each subscriber who forwarded it."""
-    first = events[0]
-    if first.get("emergency") or "refusal" in first:
+def legs(events: list[Event]) -> list[tuple[Leg, float]]:
+    """The numbers that a call was made to, each with the Unix time at which that was."""
+    # Where its route hook is asked, the decision comes later.
+    first = next((event for event in events if event["event"] == "decided"), None)
+    if first is None or first.get("emergency") or "refusal" in first:
         return []
-    found = {what: text for what, _, text in first["steps"]}
-    facts = first["facts"]
-    own = Leg(_parties(found, facts), found.get("callee", ""), first["at"])
+    found = [(leg, first["at"]) for leg in model.legs.legs(first["steps"], first["facts"])]
     # An INVITE that came twice is decided twice, and made once.
     failed = (event for event in events if event["event"] == "failed" and "next" in event)
-    forwards = (leg for event in (first, *failed) for leg in _forwards(event))
-    return [own, *forwards] if own.number else []
-
-
-def _parties(found: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, str]:
-    subscriber = str(facts.get("subscriber", ""))
-    trunk = found.get("trunk", "none")
-    caller: str = found.get("asserted", "") or found.get("caller", "")
-    if subscriber and _is_withheld(facts):
-        # As the decision takes it (kemi/caller.py).
-        caller = subscriber
-    return {SUBSCRIBER: subscriber, TRUNK: "" if trunk == "none" else trunk, CALLER: caller}
-
-
-def _is_withheld(facts: Mapping[str, Any]) -> bool:
-    host = str(facts.get("caller_host", ""))
-    return str(facts.get("caller", "")).lower() in ("", "anonymous") or host.lower() == "anonymous.invalid"
-
-
-def _forwards(event: Event) -> Iterable[Leg]:
-    steps = event.get("steps", ())
-    refused = {number for what, number, text in steps if what == "forward" and text.startswith("is refused")}
-    for what, number, text in steps:
-        if what == "forward" and number not in refused and (by := _FORWARDER.search(text)):
-            yield Leg({SUBSCRIBER: by[1]}, number, event["at"])
+    caller = found[0][0].parties if found else {}
+    return found + [(leg, event["at"]) for event in failed for leg in further_legs(caller, event.get("steps", ()))]
 
 
 def spent(events: list[Event], until: float, policy: Policy) -> Spent:
@@ -98,7 +64,7 @@ def _cost(events: list[Event], answered: float, seconds: float, policy: Policy) 
         if event["event"] in ("decided", "failed"):
             rates = event.get("rates", rates)
             gateway = event["gateways"][0] if event.get("gateways") else event.get("next", gateway)
-    text, currency = cost_of(rates, gateway, answered, seconds) if rates and seconds else ("", "")
+    text, currency = cost_of(rates, owner(gateway), answered, seconds) if rates and seconds else ("", "")
     worth = UNIT if currency == policy.currency else policy.exchange.get(currency, 0)
     # All of its decimals are written.
     return int(text.replace(".", "")) * worth // UNIT if text else 0
@@ -152,10 +118,10 @@ class Counter:
             return
         before, after = self._spent.get(call, Spent()), spent(events, until, self.policy)
         at, named = _last(events, until), set[str]()
-        for place, (guard, name, leg) in found:
+        for place, guard, name, (leg, began) in found:
             item = items.setdefault(name, Item(guard, *parted(name)[1:]))
             if place >= before.legs:
-                _add_call(item, call, leg)
+                _add_call(item, call, leg, began)
             if name not in named:
                 _add_spent(item, before, after, at)
             named.add(name)
@@ -165,10 +131,10 @@ class Counter:
         else:
             self._keep(call, events, after)
 
-    def _items(self, events: list[Event]) -> list[tuple[int, tuple[Guard, str, Leg]]]:
+    def _items(self, events: list[Event]) -> list[tuple[int, Guard, str, tuple[Leg, float]]]:
         return [
-            (place, (guard, name, leg))
-            for place, leg in enumerate(legs(events))
+            (place, guard, name, (leg, at))
+            for place, (leg, at) in enumerate(legs(events))
             for guard in self.policy.fraud
             if (name := guard.counts(leg.parties, leg.number))
         ]
@@ -176,7 +142,7 @@ class Counter:
     def _keep(self, call: str, events: list[Event], counted: Spent) -> None:
         self._spent[call] = counted
         kinds = {event["event"] for event in events}
-        measured = any(measure in guard.measures for _, (guard, _, _) in self._items(events) for measure in _RUNNING)
+        measured = any(measure in guard.measures for _, guard, _, _ in self._items(events) for measure in _RUNNING)
         if "answered" in kinds and "ended" not in kinds and measured:
             self._running.add(call)
 
@@ -185,9 +151,9 @@ def _last(events: list[Event], until: float) -> float:
     return max(event["at"] for event in events) if any(event["event"] == "ended" for event in events) else until
 
 
-def _add_call(item: Item, call: str, leg: Leg) -> None:
-    item.stretch(leg.at)[0] += 1
-    item.numbers[leg.number] = round(leg.at * 1000)
+def _add_call(item: Item, call: str, leg: Leg, at: float) -> None:
+    item.stretch(at)[0] += 1
+    item.numbers[leg.number] = round(at * 1000)
     item.ids.append(call)
 
 

@@ -39,6 +39,8 @@ class LampService:
 
     settings: Settings
     stopped: Callable[[], bool]
+    registered: Callable[[dict[str, Any]], None] = lambda message: None
+    "Takes the replies to REGISTERs, which come by the same pipe."
     _inbox: queue.SimpleQueue[Found | dict[str, Any]] = field(default_factory=queue.SimpleQueue)
 
     def run(self) -> None:
@@ -78,8 +80,11 @@ class LampService:
 
     def _put(self, line: bytes) -> None:
         try:
-            if self._inbox.qsize() < WAITING:
-                self._inbox.put(json.loads(line))
+            message = json.loads(line)
+            if message["kind"] == "register-answered":
+                self.registered(message)
+            elif self._inbox.qsize() < WAITING:
+                self._inbox.put(message)
         except ValueError:
             log.warning("message waiting: a line that is no JSON")
 

@@ -19,6 +19,7 @@ from agent.adopting import Adopting
 from agent.lamp_service import LampService
 from agent.probing import Probing
 from agent.quality import QualityWriter
+from agent.registration_service import RegistrationService
 from agent.replica import Replica
 from agent.resolving import Resolving
 from agent.seen import Seen
@@ -62,10 +63,12 @@ class NodeAgent:
         # Beside this loop and on a connection of its own, so that no change waits for records.
         sys.setswitchinterval(TURN)
         shipper = Shipper(self.settings, self.stopped, replica.policy_record, seen)
+        registering = RegistrationService(self.settings, self.stopped, writer)
         beside = [
             threading.Thread(target=shipper.run, name="shipper"),
             threading.Thread(target=quality.run, name="quality"),
-            threading.Thread(target=LampService(self.settings, self.stopped).run, name="lamps"),
+            threading.Thread(target=registering.run, name="registrations"),
+            threading.Thread(target=LampService(self.settings, self.stopped, registering.put).run, name="lamps"),
             threading.Thread(target=Resolving(self.settings, writer, self.stopped).run, name="names"),
         ]
         for thread in beside:

@@ -22,7 +22,7 @@ from model.policy import Policy
 from model.settings import Settings
 from model.trip import Trip
 from state import fraud, layout, records, trips
-from state.store import Store, StoreAwayError, StoreError
+from state.store import Store, StoreError
 
 log = logging.getLogger("strowger.agent")
 
@@ -56,6 +56,8 @@ class Shipper:
     policy_record: Callable[[], bytes | None] = lambda: None
     "The policy as the snapshot has it, for its guards against fraud."
     seen: Seen = field(default_factory=Seen)
+    _reading: tuple[Assembly, Position] | None = None
+    "Where the spool was read up to, shipped or not."
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within about a second."""
@@ -69,6 +71,7 @@ class Shipper:
             except StoreError as error:
                 # The node agent says that Redis is away.
                 log.debug("no record is shipped: %s", error)
+                self._count_alone(store)
             except Exception as error:
                 # Nothing else would tell that records stay here.
                 if said != str(error):
@@ -91,26 +94,24 @@ class Shipper:
             batch = spool_reader.read(self.settings.spool, position)
             # Before the events are taken in: a call is given up only after all that was there at that time.
             now = time.time()
-            assembly.feed(event for event in map(parse, batch.lines) if event is not None)
-            self.seen.heard(assembly.samples)
-            if batch.whole:
-                assembly.close(now)
+            # After the lines: whatever policy decided them is there by now. Before they are taken in: they count by it.
             if (record := self.policy_record()) != policy:
                 policy = record
                 counter.use(_decoded(policy), assembly, now)
+            assembly.feed(event for event in map(parse, batch.lines) if event is not None)
+            self._reading = assembly, batch.position
+            self.seen.heard(assembly.samples)
+            if batch.whole:
+                assembly.close(now)
             guarded = counter.count(assembly, now)
             if assembly.changed or assembly.breakers or batch.position != position or guarded:
-                try:
-                    self._ship(store, assembly, position, batch.position, guarded)
-                except StoreAwayError:
-                    self._count_alone(store, assembly, batch.position)
-                    raise
+                self._ship(store, assembly, position, batch.position, guarded)
                 position = batch.position
             if time.monotonic() - released >= RELEASE_EVERY:
                 fraud.release_over(store, now)
                 released = time.monotonic()
             if batch.whole and time.monotonic() - discarded >= DISCARD_EVERY:
-                self._discard(position)
+                self._discard(store, position)
                 discarded = time.monotonic()
             time.sleep(POLL if batch.whole else PAUSE)
 
@@ -121,8 +122,9 @@ class Shipper:
             # Before the position moves: told twice it changes nothing.
             self._tell(store, event)
         calls = {call: assembly.stored(call) if call in assembly.calls else "" for call in assembly.changed}
+        finished = records.with_messages(store, assembly.finished)
         if not records.ship(
-            store, self.settings.node, before.encode(), after.encode(), assembly.finished, calls,
+            store, self.settings.node, before.encode(), after.encode(), finished, calls,
             self.settings.cdr_keep, guarded, counted(assembly.samples),
         ):  # fmt: skip
             raise _MovedError
@@ -136,23 +138,24 @@ class Shipper:
             trip = Trip(node, gateway, event["at"], event["until"], event["since"], event["failures"])
             trips.opened(store, trip, shared=shared)
 
-    def _count_alone(self, store: Store, assembly: Assembly, position: Position) -> None:
-        """While Redis is away: what gateways do counts here. All of it is read again for Redis afterwards."""
-        while not self.stopped():
+    def _count_alone(self, store: Store) -> None:
+        """Until Redis answers: what gateways do counts here. All of it is read again for Redis afterwards."""
+        while self._reading is not None and not self.stopped() and not _answers(store):
+            assembly, position = self._reading
             self.seen.keep(assembly.samples)
             assembly.taken()
             batch = spool_reader.read(self.settings.spool, position)
             now = time.time()
             assembly.feed(event for event in map(parse, batch.lines) if event is not None)
             self.seen.heard(assembly.samples)
-            position = batch.position
             if batch.whole:
                 assembly.close(now)
-                time.sleep(RETRY_EVERY)
-                if _answers(store):
-                    return
+            self._reading = assembly, batch.position
+            time.sleep(RETRY_EVERY if batch.whole else PAUSE)
 
-    def _discard(self, position: Position) -> None:
+    def _discard(self, store: Store, position: Position) -> None:
+        if self.settings.cdr_days:
+            records.forget(store, self.settings.cdr_days)
         before = time.time() - self.settings.spool_hours * 3600
         for path in spool.discard(self.settings.spool, before, position.done):
             log.info("removed the call records in %s", path)

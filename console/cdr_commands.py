@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -16,10 +16,10 @@ import typer
 from console import cdr_output, importing
 from console.list_commands import parse_option
 from console.list_files import writing
-from console.output import Json, err, out, parse_time
+from console.output import Json, err, out, parse_time, print_json, when
 from model.record import CallRecord, Outcome
 from model.settings import Settings
-from state import records
+from state import record_delivery, records
 from state.store import Store, StoreAwayError
 
 # Seconds before Redis is tried again.
@@ -135,6 +135,23 @@ def _print(record: CallRecord, json: bool) -> None:
         typer.echo(record.encode())
     else:
         out.print(cdr_output.line(record))
+
+
+@app.command()
+def webhook(json: Json = False) -> None:
+    """How far `strowger serve records` has told the webhook, and what it met last."""
+    store = Store(Settings.from_env().redis_url)
+    known = record_delivery.progress(store)
+    waiting = record_delivery.waiting(store, known)
+    if json:
+        print_json({**asdict(known), "waiting": waiting})
+        return
+    last = f", the last one {when(known.at)}" if known.at else ""
+    out.print(f"{known.delivered:,} records told{last}; {'some' if waiting is None else f'{waiting:,}'} wait")
+    if known.lost:
+        out.print(f"{known.lost:,} were never told: Redis kept them no longer")
+    if known.error:
+        out.print(f"tried {known.tries} times in vain: {known.error}")
 
 
 @app.command()

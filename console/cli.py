@@ -17,7 +17,9 @@ from console import (
     cdr_commands,
     edit_command,
     explain_command,
+    fraud_commands,
     history_commands,
+    hook_commands,
     ivr_commands,
     limits_commands,
     list_commands,
@@ -30,6 +32,7 @@ from console import (
     speech_commands,
     subscriber_commands,
     transcribe_command,
+    trunk_commands,
     up_command,
     voicemail_commands,
     voicemail_jobs,
@@ -41,6 +44,7 @@ from media.control import ControlError
 from media.speech.errors import SpeechError
 from media.voicemail.errors import BadBoxError, BadPinError, DamagedBoxError, VoicemailError
 from model.entries import Action, EntryError
+from model.secrets import SecretError
 from model.settings import SettingError, Settings
 from model.subscriber import SubscriberError
 from policyfile import PolicyFileError
@@ -57,9 +61,12 @@ app.add_typer(list_commands.commands(Action.ALLOW), name="allow", help="The allo
 app.add_typer(route_commands.app, name="route", help="Prefixes and their routes.")
 app.add_typer(rate_commands.app, name="rates", help="Rate sheets: what gateways charge.")
 app.add_typer(subscriber_commands.app, name="subscriber", help="Subscribers: passwords, forwards, do not disturb.")
+app.add_typer(trunk_commands.app, name="trunk", help="Trunks: their names, and how registrations stand.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their health, drains.")
+app.add_typer(hook_commands.app, name="hook", help="Route hooks: what they do, and one asked by hand.")
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
 app.add_typer(voicemail_commands.app, name="voicemail", help="Mailboxes, and the messages in them.")
+app.add_typer(fraud_commands.app, name="fraud", help="Guards against fraud: who is near, who is refused.")
 app.add_typer(cdr_commands.app, name="cdr", help="Call records: the newest, exports.")
 voicemail_commands.app.command("status")(voicemail_jobs.status)
 voicemail_commands.app.command("reindex")(voicemail_jobs.reindex)
@@ -112,6 +119,12 @@ def serve_voicemail() -> None:
     serve.serve_voicemail(Settings.from_env())
 
 
+@serve_app.command("records")
+def serve_records() -> None:
+    """Tell the webhook of call records, each at least once; one for all nodes, or several that stand in."""
+    serve.serve_records(Settings.from_env())
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point."""
     sys.exit(run(lambda: _dispatch(sys.argv[1:] if arguments is None else arguments)))
@@ -139,7 +152,8 @@ def run(command: Callable[[], object]) -> int:
         _say(error)
         return FAILED
     except (
-        BadBoxError, BadPinError, PolicyFileError, EntryError, FailureSpecError, SettingError, SubscriberError
+        BadBoxError, BadPinError, PolicyFileError, EntryError, FailureSpecError, SecretError, SettingError,
+        SubscriberError,
     ) as error:  # fmt: skip
         _say(error)
         return BAD_INPUT

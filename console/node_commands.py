@@ -6,12 +6,14 @@ import getpass
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from console import media_commands, serve, voicemail_jobs
+from console import fraud_commands, gateway_figures, media_commands, serve, voicemail_jobs
+from console.gateway_figures import WINDOW, Window, elsewhere, in_short, on_nodes, read_window, with_told
 from console.list_commands import parse_option
 from console.node_state import kamcmd, live_state
 from console.output import BAD_INPUT, CommandFailed, Json, out, parse_time, print_json, print_table, when
@@ -20,10 +22,12 @@ from kemi.check import api_names
 from kemi.explain import Snapshot
 from kemi.health import UNKNOWN, Health
 from kemi.rpc import Kamcmd, RpcError, parse_argument
-from model.policy import Drain, Gateway
+from model.policy import Drain, Gateway, owner
+from model.quality import NOTHING
 from model.settings import Settings
+from model.trip import Trip
 from policyfile.problems import did_you_mean
-from state import layout
+from state import layout, names, trips
 from state.snapshot import NoSnapshotError, SnapshotReader
 from state.store import Store, StoreError
 
@@ -33,20 +37,31 @@ CHECK_TIMEOUT = 30.0
 
 
 @gateway_app.command("list")
-def list_gateways(json: Json = False) -> None:
-    """The gateways of the policy in force, and which of them this node does not call, and why."""
+def list_gateways(window: Window = WINDOW, json: Json = False) -> None:
+    """The gateways of the policy in force, and which of them this node does not call, and why.
+
+    ASR, ACD, PDD and attempts are those of all nodes together.
+    """
+    seconds = read_window(window)
     settings = Settings.from_env()
     store, now = Store(settings.redis_url), time.time()
-    gateways, drains = store.policy().decode()[0].gateways, store.drains()
+    policy, drains = store.policy().decode()[0], store.drains()
+    gateways, known = policy.gateways, names.expanded(policy, answers_of(settings))
     try:
         live = live_state(settings)
     except RpcError as error:
         if not json:
             out.print(f"Kamailio does not tell what it knows of its gateways: {error}")
         live = Snapshot()
-    rows = [_gateway_row(gateway, drains.pop(gateway.name, None), live, now) for gateway in gateways.values()]
+    figures, tripped = gateway_figures.figures(store, seconds, now), trips.by_node(store, now)
+    rows = []
+    for gateway in gateways.values():
+        quality = {"quality": figures.get(gateway.name, NOTHING).as_dict()}
+        for row in _gateway_rows(gateway, known, drains, live, _trips(tripped, settings.node), now):
+            rows.append(row | quality | {"nodes": on_nodes(tripped.get(row["name"], {}), now)})
     # A policy may have dropped a gateway whose drain is still there.
-    unknown = {"kind": None, "address": None, "transport": None, "enabled": False, "state": "unknown"}
+    unknown: dict[str, Any] = {"kind": None, "address": None, "transport": None, "enabled": False, "state": "unknown"}
+    unknown |= {"quality": NOTHING.as_dict(), "nodes": {}}
     rows += [{"name": name, **unknown, "drained": _drain(left)} for name, left in drains.items() if left.live(now)]
     if json:
         print_json(rows)
@@ -54,15 +69,61 @@ def list_gateways(json: Json = False) -> None:
     print_table(
         ("name", "kind", "address", "transport", "state"),
         [
-            (row["name"], row["kind"] or "", row["address"] or "", row["transport"] or "", _state(row, now))
+            (*_what(row), _state(row, now) + elsewhere(row["nodes"], settings.node) + in_short(figures, row["name"]))
             for row in rows
         ],
         empty="no gateways",
     )
 
 
-def _gateway_row(gateway: Gateway, drain: Drain | None, live: Snapshot, now: float) -> dict[str, Any]:
-    health = live.health(gateway.name) or UNKNOWN
+def answers_of(settings: Settings) -> names.Answers:
+    """What this node knows of names; nothing where it has no snapshot."""
+    try:
+        with SnapshotReader(settings.snapshot).read() as get:
+            return names.decode(get(names.NAMES))
+    except NoSnapshotError:
+        return {}
+
+
+def _trips(tripped: Mapping[str, Mapping[str, Trip]], node: str) -> dict[str, Trip]:
+    """By gateway, the breakers that this node goes by and another opened."""
+    own = {name: on_node[node] for name, on_node in tripped.items() if node in on_node}
+    return {name: trip for name, trip in own.items() if trip.node != node}
+
+
+def _gateway_rows(
+    gateway: Gateway, known: names.Expanded, drains: dict[str, Drain], live: Snapshot, told: Mapping[str, Trip],
+    now: float,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """A row for a gateway, and behind it one for each address where it has names or several."""
+    whole = drains.pop(gateway.name, None)
+    row = _gateway_row(gateway, whole, live, told.get(gateway.name), now)
+    if not gateway.places:
+        yield row
+        return
+    members = [
+        {
+            **_gateway_row(member, drains.pop(member.name, None) or whole, live, told.get(member.name), now),
+            "known": "; ".join(known.notes[member.name]),
+        }
+        for member in known.members(gateway.name)
+    ]
+    troubles = list(known.notes[gateway.name])
+    if row["state"] == "up":
+        states = {member["state"] for member in members}
+        row["state"] = "unresolved" if not members else "up" if "up" in states else members[0]["state"]
+    yield {**row, "addresses": [member["name"] for member in members], "troubles": troubles}
+    yield from members
+
+
+def _what(row: dict[str, Any]) -> tuple[str, ...]:
+    return row["name"], row["kind"] or "", row["address"] or "", row["transport"] or ""
+
+
+def _gateway_row(
+    gateway: Gateway, drain: Drain | None, live: Snapshot, trip: Trip | None, now: float
+) -> dict[str, Any]:  # fmt: skip
+    health = with_told(live.health(gateway.name) or UNKNOWN, trip if gateway.breaker else None, now)
     probe = live.probe(gateway.uri) if gateway.probe else 0
     drained = _drain(drain) if drain is not None and drain.live(now) else None
     breaker = "off" if gateway.breaker is None else _breaker_state(health, now)
@@ -76,7 +137,7 @@ def _gateway_row(gateway: Gateway, drain: Drain | None, live: Snapshot, now: flo
     return {
         "name": gateway.name,
         "kind": "media" if gateway.media else "gateway",
-        "address": f"{gateway.address}:{gateway.port}",
+        "address": gateway.written,
         "transport": gateway.transport,
         "enabled": gateway.enabled,
         "state": next((state for state, holds in states.items() if holds), "up"),
@@ -90,6 +151,7 @@ def _gateway_row(gateway: Gateway, drain: Drain | None, live: Snapshot, now: flo
             "open_until": health.until if health.is_open(now) else None,
             "trials_passed": health.passed,
             "failures": dict(health.failures),
+            "told_by": health.teller or None,
         },
     }
 
@@ -103,8 +165,18 @@ def _drain(drain: Drain) -> dict[str, Any]:
 
 
 def _state(row: dict[str, Any], now: float) -> str:
+    if "addresses" in row and row["state"] != "drained":
+        count = len(row["addresses"])
+        text = row["state"] if row["state"] != "up" else f"up, {count} address{'' if count == 1 else 'es'}"
+        return "; ".join([text, *row["troubles"]])
+    known = f" ({row['known']})" if row.get("known") else ""
+    return _state_of_one(row, now) + known
+
+
+def _state_of_one(row: dict[str, Any], now: float) -> str:
     breaker = row.get("breaker", {})
     failures = ", ".join(f"{count} {kind}" for kind, count in breaker.get("failures", {}).items())
+    failures += f" on node {breaker['told_by']}" if breaker.get("told_by") else ""
     match row["state"]:
         case "drained" | "unknown":
             drained = row["drained"]
@@ -173,17 +245,29 @@ def resume(name: Name, json: Json = False) -> None:
 def reset(name: Name) -> None:
     """Forget on this node what failures told of a gateway: its breaker closes, its Retry-After is over."""
     settings = Settings.from_env()
-    _require(name, Store(settings.redis_url))
+    store = Store(settings.redis_url)
+    _require(name, store)
     with kamcmd(settings) as rpc:
         # Removing what is not there is an error in some versions of Kamailio.
-        if name in rpc.htable_dump("health"):
-            rpc.call("htable.delete", "health", name)
+        tripped = trips.by_node(store, time.time())
+        known = rpc.htable_dump("health")
+        for one in {name, *(each for each in (*known, *tripped) if owner(each) == name)}:
+            if one in known:
+                rpc.call("htable.delete", "health", one)
+            told = tripped.get(one, {}).get(settings.node)
+            if told is not None and told.node != settings.node:
+                # What another node said of it is not to be gone by, either.
+                rpc.call("htable.sets", "health", one, Health(until=told.until, told=told.at).dumps())
+            trips.closed(store, settings.node, one)
     out.print(f"{name}: forgotten what this node knew of its health")
+
+
+gateway_app.command("quality")(gateway_figures.show)
 
 
 def _require(name: str, store: Store) -> None:
     known = store.policy().decode()[0].gateways
-    if name not in known:
+    if owner(name) not in known:
         raise CommandFailed(f"the policy has no gateway {name!r}{did_you_mean(name, known)}", status=BAD_INPUT)
 
 
@@ -225,6 +309,7 @@ def _redis_status(settings: Settings) -> dict[str, Any]:
     store = Store(settings.redis_url)
     try:
         version, (generation, seq), (nodes, gone) = store.policy_version(), store.position(), store.nodes()
+        refused = fraud_commands.status_part(store)
     except StoreError as error:
         return {"ok": False, "text": str(error)}
     late = [node.name for node in nodes if not node.has(generation, seq)]
@@ -232,10 +317,11 @@ def _redis_status(settings: Settings) -> dict[str, Any]:
     text += f"; gone: {', '.join(gone)}" if gone else ""
     text += f"; behind: {', '.join(late)}" if late else ""
     here = any(node.name == settings.node for node in nodes)
+    text += f"; {refused['text']}" if refused["text"] else ""
     text += "" if here else f"; the agent of {settings.node} is not live"
     return {
         "ok": here and not late, "text": text, "version": version, "seq": seq,
-        "nodes": [node.name for node in nodes], "gone": gone, "behind": late,
+        "nodes": [node.name for node in nodes], "gone": gone, "behind": late, "fraud_blocked": refused["blocked"],
     }  # fmt: skip
 
 

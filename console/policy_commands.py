@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +12,14 @@ from typing import Annotated
 import typer
 
 import policyfile
+from agent.dns_lookup import Lookup, LookupFailed
 from console import dryrun_output
 from console.list_commands import parse_option
 from console.output import Json, err, out, print_json, when
 from console.waiting import confirmed
+from model.policy import Policy
 from model.settings import Settings
+from state import names
 from state.store import Store
 
 app = typer.Typer(no_args_is_help=True)
@@ -57,10 +61,29 @@ def validate(file: File, json: Json = False) -> None:
     loaded = read(file)
     policy = loaded.policy
     counts = {"trunks": len(policy.trunks), "gateways": len(policy.gateways), "routes": len(loaded.routes)}
+    warnings = unresolved(policy, Settings.from_env())
     if json:
-        print_json({"valid": True, **counts})
+        print_json({"valid": True, **counts, "warnings": warnings})
     else:
+        for warning in warnings:
+            err.print(f"{file}: warning: {warning}")
         out.print(f"{file}: valid: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+
+
+def unresolved(policy: Policy, settings: Settings) -> list[str]:
+    """What is to be said of the names of a policy that have no address now, as seen from here."""
+    lookup = Lookup(settings.dns, settings.sip_addresses)
+    asked = names.questions(policy).values()
+    with ThreadPoolExecutor(8) as pool:
+        return [found for found in pool.map(lambda question: _trouble(lookup, question), asked) if found]
+
+
+def _trouble(lookup: Lookup, question: names.Question) -> str:
+    try:
+        lookup.ask(question)
+    except LookupFailed as error:
+        return f"{question.host}: {error}"
+    return ""
 
 
 @app.command()

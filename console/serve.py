@@ -17,8 +17,10 @@ from types import FrameType
 from agent.hook_service import HookService
 from agent.node import NodeAgent
 from agent.probing import DOWN, PROBED
+from model.secrets import read_secret
 from model.settings import SettingError, Settings
 from state import location
+from state.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "kamailio" / "kamailio.cfg"
@@ -26,6 +28,8 @@ MAIN = ROOT / "kemi" / "main.py"
 # Not the caller's: another python3 in it would become the prefix of the interpreter inside Kamailio.
 CLEAN_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 SECRET_SIZE = 32
+# Of the hook process: it gets a third of what a SIP worker does, where both want more than there is.
+NICE = 5
 
 
 def kamailio_command(settings: Settings) -> list[str]:
@@ -116,19 +120,15 @@ def serve_kamailio(settings: Settings) -> None:
 def serve_agent(settings: Settings) -> None:
     """Be the node agent until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
-    stop: list[int] = []
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        stop.append(number)
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    stop = _on_signals()
     NodeAgent(settings, lambda: bool(stop)).run()
 
 
 def serve_hook(settings: Settings) -> None:
     """Be the hook process until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    # Where there is too little of the processor, calls that ask nobody come first.
+    os.nice(NICE)
     asyncio.run(HookService(settings).run())
 
 
@@ -150,6 +150,33 @@ def serve_voicemail(settings: Settings) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
     asyncio.run(work(settings))
+
+
+def serve_records(settings: Settings) -> None:
+    """Tell the webhook of call records until SIGTERM or SIGINT. Raises SettingError, SecretError."""
+    # Not for other commands.
+    from agent.record_webhook import RecordWebhook
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    if not settings.cdr_webhook:
+        raise SettingError("STROWGER_CDR_WEBHOOK: there is no URL to tell of call records")
+    name = settings.cdr_webhook_secret
+    secret = read_secret(settings.secrets, name) if name else ""
+    stop = _on_signals()
+    logging.getLogger("strowger.records").info("is at work")
+    RecordWebhook(Store(settings.redis_url), settings.cdr_webhook, secret, lambda: bool(stop)).run()
+
+
+def _on_signals() -> list[int]:
+    """A list that SIGTERM and SIGINT are added to."""
+    stop: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop.append(number)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return stop
 
 
 def prepare_media(settings: Settings) -> str:

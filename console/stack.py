@@ -125,6 +125,11 @@ class Stack:
         if self._redis_answers():
             self._until("voicemail", self._service_is_live)
 
+    def start_records(self) -> None:
+        """Start what tells the webhook of call records."""
+        command = [sys.executable, "-P", "-m", "console.main", "serve", "records"]
+        self._start("records", command, {**os.environ, **self.settings.to_env(), "PYTHONPATH": str(serve.ROOT)})
+
     def stop(self) -> None:
         """Stop everything, what takes calls first."""
         for name in reversed(self._names()):
@@ -136,8 +141,8 @@ class Stack:
         return self.processes[name].log.read_text(errors="replace")
 
     def _names(self) -> list[str]:
-        hook = ["hook"] if self.hook else []
-        return ["redis", "agent", *hook, *(["switch", "media", "voicemail"] if self.switch else []), "kamailio"]
+        aside = [*(["records"] if self.settings.cdr_webhook else []), *(["hook"] if self.hook else [])]
+        return ["redis", "agent", *aside, *(["switch", "media", "voicemail"] if self.switch else []), "kamailio"]
 
     def _switch(self) -> Switch:
         if self.switch is None:

@@ -15,6 +15,7 @@ from kemi.plan import Attempt, Limit, Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Cause, Failure, reason_of
+from model.policy import owner
 from model.trip import Trip
 
 # A failure of each class as gateways show it, to tell what it would lead to.
@@ -179,7 +180,7 @@ def _walk(
     attempts: list[AttemptTrace] = []
     while True:
         attempt = plan.attempt
-        failure = failures.get(attempt.gateway)
+        failure = failures.get(attempt.gateway) or failures.get(owner(attempt.gateway))
         consequences = _consequences(plan, live, now)
         if failure is None:
             trace = _trace(len(attempts) + 1, attempt, "answered", None, "", "", consequences)

@@ -174,8 +174,11 @@ def opened(health: Health, now: float) -> bool:
 
 def heeds(health: Health | None, trip: Trip, now: float) -> bool:
     """Whether a trip of another node counts: this one has no open breaker of its own, and did not try that out yet."""
-    # A past call that is explained or decided anew knew nothing of what came later.
-    return trip.since <= now and (health is None or (not health.tripped and health.told < trip.at))
+    # A past call that is decided anew knew nothing of what came later; and without the agent, nobody takes back what
+    # is over.
+    if trip.since > now or trip.over(now):
+        return False
+    return health is None or (not health.tripped and health.told < trip.at)
 
 
 def told(health: Health, trip: Trip, now: float) -> Health:

@@ -249,7 +249,7 @@ def _by_gateways(route: Route, names: tuple[str, ...], *, rewritten: bool) -> Ro
     """The route as it is, but for where it leads."""
     changed = replace(
         route, gateways=tuple(dict.fromkeys(names)), strategy=Strategy.PRIORITY, weights=(), least_cost=None,
-        media=None, subscribers=False,
+        quality=None, media=None, subscribers=False,
     )  # fmt: skip
     return changed if rewritten else replace(changed, rewrite=Route("", ()).rewrite)
 
@@ -258,7 +258,7 @@ def _to_app(route: Route, app: MediaApp, view: View) -> Route:
     nodes = {node.name: node.weight for node in view.policy.gateways.values() if node.media}
     return replace(
         route, gateways=tuple(nodes), strategy=Strategy.WEIGHTED, weights=tuple(nodes.values()), least_cost=None,
-        media=app, subscribers=False, voicemail=None, retry=MEDIA_RETRY,
+        quality=None, media=app, subscribers=False, voicemail=None, retry=MEDIA_RETRY,
     )  # fmt: skip
 
 

@@ -79,12 +79,17 @@ def told(outcome: Found, facts: CallFacts, trunk: Trunk, numbers: Numbers, view:
         withheld=hidden,
         privacy=claims.privacy,
         trusted=trunk.trust_identity,
-        unasserted=bool(facts.asserted) and not (_is_trusted_with_pai(facts, trunk) or plan.emergency),
+        unasserted=unasserted(facts, trunk) and not plan.emergency,
         by_setting=subscriber is not None and subscriber.withhold and hidden,
         users=_spellings(facts, numbers, network, subscriber) if hidden else (),
         impossible=_impossible(facts, claims.privacy, claims.marks, numbers, subscriber) if hidden else "",
     )
     return structs.replace(outcome, plan=dressed(structs.replace(plan, identity=identity), view, steps))
+
+
+def unasserted(facts: CallFacts, trunk: Trunk) -> bool:
+    """Whether a caller asserts an identity that is not to go further as asserted."""
+    return bool(facts.asserted) and not _is_trusted_with_pai(facts, trunk)
 
 
 def dressed(plan: Plan, view: View, steps: list[Step]) -> Plan:
@@ -170,7 +175,8 @@ def _rule(attempt: Attempt, identity: Identity, plan: Plan, view: View) -> Prese
         if identity.withheld or identity.diverted or identity.network or identity.replaced:
             return PHONES_OPEN if open_ and not identity.withheld else PHONES
         return None
-    gateway = view.policy.gateways.get(attempt.gateway)
+    # One of several addresses has the name of its gateway in front.
+    gateway = view.policy.gateways.get(attempt.gateway.partition("/")[0])
     rule = gateway.identity if gateway is not None else None
     if plan.emergency:
         # Help has to find the caller (RFC 3325 section 7, RFC 6443 section 4).

@@ -10,11 +10,16 @@ import errno
 import json
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 # Every tag that the agent makes begins so; by it kamailio.cfg knows whose NOTIFY a reply is to.
 TAG = "mwi-"
+
+# The same of a REGISTER of the agent's.
+REGISTERED_TAG = "reg-"
+# Challenges of one reply, and Contacts, that are told.
+_CHALLENGES, _CONTACTS = 4, 8
 
 _HEADERS = {
     "call_id": "$ci", "cseq": "$cs", "from": "$fu", "from_tag": "$ft", "to": "$tu", "to_tag": "$tt", "user": "$rU",
@@ -41,12 +46,27 @@ def answered(pv: Callable[[str], object]) -> dict[str, str]:
     return {"kind": "answered", **{name: str(pv(variable)) for name, variable in fields.items()}}
 
 
+def register_answered(pv: Callable[[str], object]) -> dict[str, object]:
+    """A final reply to a REGISTER of the agent's."""
+    fields = {
+        "call_id": "$ci", "cseq": "$cs", "status": "$rs", "phrase": "$rr", "expires": "$hdr(Expires)",
+        "min_expires": "$hdr(Min-Expires)", "retry_after": "$hdr(Retry-After)",
+    }  # fmt: skip
+    name = "WWW-Authenticate" if str(pv("$rs")) == "401" else "Proxy-Authenticate"
+    challenges = [str(pv(f"$(hdr({name})[{index}])")) for index in range(_CHALLENGES)]
+    contacts = [str(pv(f"$(hdr(Contact)[{index}])")) for index in range(_CONTACTS)]
+    return {
+        "kind": "register-answered", **{key: str(pv(variable)) for key, variable in fields.items()},
+        "challenges": [one for one in challenges if one], "contacts": ",".join(one for one in contacts if one),
+    }  # fmt: skip
+
+
 def registered(box: str, contact: str) -> dict[str, str]:
     """A phone at ``contact`` has registered for the first time since it was started, by its Call-ID."""
     return {"kind": "registered", "box": box, "contact": contact}
 
 
-def tell(path: Path, message: dict[str, str]) -> None:
+def tell(path: Path, message: Mapping[str, object]) -> None:
     """Write into the agent's pipe; raises OSError where it does not get there."""
     line = json.dumps(message).encode() + b"\n"
     if len(line) > select.PIPE_BUF:

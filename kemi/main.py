@@ -35,6 +35,7 @@ CALLBACKS = (
     "on_flood",
     "on_subscribe",
     "on_notified",
+    "on_register_answered",
     "on_register",
     "on_calls_over",
     "on_limits_timer",

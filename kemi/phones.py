@@ -116,7 +116,7 @@ class Phones:
             self._ksr.sl.send_reply(423, "Interval Too Brief")
             return []
         self._ksr.pvx.xavp_child_seti(REGISTRAR, "max_contacts", section.max_contacts)
-        path = self._pv("$hdr(Path)") != ""
+        path = self._pv("$(hdr(Path)[*])")
         if path and not self._is_edge(section):
             # RFC 3327 section 5.3, RFC 3261 section 21.4.15: without the path the phone would not be reached.
             self._ksr.hdr.append_to_reply("Unsupported: path\r\n")
@@ -135,6 +135,9 @@ class Phones:
             if self._ksr.registrar.save_uri(TABLE, NO_REPLY, uri) <= 0:
                 self._ksr.registrar.reg_send_reply()
                 return []
+            if path:
+                # RFC 3327 section 5.3.
+                self._ksr.hdr.append_to_reply(f"Path: {path}\r\n")
             before = {(one.uri, one.call_id) for one in location.read(self._directory, subscriber.name, now)}
             contacts = self._contacts(uri)
             try:
@@ -148,14 +151,16 @@ class Phones:
             self._ksr.htable.sht_unlock(REGISTRAR, subscriber.name)
 
     def show_way(self, side: Side) -> None:
-        """Let the Contact of an INVITE say where its sender is reached, if that is behind NAT; for later requests, too.
+        """Let our Record-Route say where the sender of an INVITE is reached, if that is behind NAT.
 
-        Not where a proxy stands between: who sends from there has told it the same.
+        Its Contact stays as it is, which is what the phone knows itself by. Not where a proxy stands between, which
+        knows the way by itself.
         """
         if self._pv("$(hdr(Via)[1])") or not self._elsewhere(side):
             return
-        self._ksr.nathelper.set_contact_alias()
-        self._ksr.rr.add_rr_param(";na=1")
+        source = self._pv("$si")
+        host = f"[{source}]" if ":" in source else source
+        self._ksr.rr.add_rr_param(f";na={host}:{self._pv('$sp')}/{self._pv('$proto').lower()}")
 
     def forget(self) -> None:
         """Forget where the phones of an attempt are that has failed: where they were sent to, and by which proxies."""

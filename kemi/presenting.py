@@ -84,7 +84,9 @@ def of_caller(text: str, shown: Shown) -> tuple[Edits, str]:
     else:
         edits = Edits(remove=tuple(header.written for header in message.headers if header.name in _NAMING))
     edits = _with_party(edits, message, party, parse(shown.sender) or ANONYMOUS)
-    uri = next((one.uri for one in listed(message.joined("contact"))), "") if shown.hidden else ""
+    # RFC 3261 section 12.2, RFC 3311 section 5.1: what these say of where the caller is holds from then on.
+    refreshes = shown.hidden and message.value("cseq").rpartition(" ")[2] in ("INVITE", "UPDATE")
+    uri = next((one.uri for one in listed(message.joined("contact"))), "") if refreshes else ""
     return edits, uri
 
 
@@ -133,14 +135,16 @@ def _sender(message: Message, sender: NameAddr, identity: Identity, rule: Presen
     return address(user, host, display) if user else _plain(sender)
 
 
-def _domain(message: Message, rule: Presentation, plan: Plan) -> str:
+def _domain(
+    message: Message, rule: Presentation, plan: Plan, came: tuple[str, ...] = ("from", "p-asserted-identity", "to")
+) -> str:  # fmt: skip
     """Host of the addresses that are made here."""
     if rule.domain == GATEWAY:
         found = _HOST.match(plan.attempt.uri)
         return found[1] if found is not None else "anonymous.invalid"
     if rule.domain:
         return rule.domain
-    for name in ("from", "p-asserted-identity", "to"):
+    for name in came:
         one = parse(message.value(name))
         if one is not None and one.host and not one.host.endswith(".invalid"):
             return one.host
@@ -188,7 +192,8 @@ def _diversions(
     if not identity.diverted and not hidden:
         return []
     untrusted = rule.privacy == WITHHOLD
-    host = _domain(message, rule, plan)
+    # Who diverts the call is ours, as is the domain that was called.
+    host = _domain(message, rule, plan, ("to",))
     traces = Traces.of((*identity.users, *users_of(message))) if hidden else Traces((), ())
 
     def uri(number: str) -> str:

@@ -28,21 +28,25 @@ QUALITY = Strategy.QUALITY
 class Judged:
     """A route's gateways in the order of their figures."""
 
-    __slots__ = ("_figures", "_rule", "_steps", "left_out")
+    __slots__ = ("_counted", "_rule", "_steps", "left_out")
 
     def __init__(self, rule: Quality, view: View, now: float, steps: list[Step]) -> None:
         """What is found goes into ``steps``."""
         self._rule, self._steps = rule, steps
-        self._figures = view.figures(rule.window, now)
+        self._counted = view.figures(rule.window, now)
         self.left_out: list[str] = []
         "Those that :meth:`order` left out, in its order: for the case that nobody else is to be called."
 
     def order(self, names: Iterable[str]) -> Iterator[str]:
         """``names`` with those behind that have a figure against them; asks for no more names than it is asked for."""
+        judged = self._counted.judged.setdefault(self._rule, {})
         behind: list[str] = []
         last: list[str] = []
         for name in names:
-            grade, why = judge(self._figures.get(name, NOTHING), self._rule)
+            found = judged.get(name)
+            if found is None:
+                found = judged[name] = judge(self._counted.get(name, NOTHING), self._rule)
+            grade, why = found
             if grade == WELL:
                 yield name
                 continue
@@ -55,12 +59,22 @@ class Judged:
 
     def best_first(self, names: Iterable[str]) -> list[str]:
         """``names`` by their scores, those in front that have too few samples for one."""
-        scores = {name: score(self._figures.get(name, NOTHING), self._rule) for name in names}
-        for name, own in scores.items():
-            figures = self._figures.get(name, NOTHING)
-            found = "too few samples" if own is None else f"score {own:.1f}"
-            self._steps.append(("quality", name, f"{found}: {told(figures)} in {_minutes(self._rule.window)}"))
-        return sorted(scores, key=lambda name: -inf if (own := scores[name]) is None else -own)
+        scored = self._counted.scored.setdefault(self._rule, {})
+        order = []
+        for place, name in enumerate(names):
+            found = scored.get(name)
+            if found is None:
+                found = scored[name] = _scored(self._counted.get(name, NOTHING), self._rule)
+            order.append((-found[0], place, name))
+            self._steps.append(("quality", name, found[1]))
+        return [name for _, _, name in sorted(order)]
+
+
+def _scored(figures: Figures, rule: Quality) -> tuple[float, str]:
+    """A gateway's score, infinite where it has none, and what is said of it."""
+    own = score(figures, rule)
+    found = "too few samples" if own is None else f"score {own:.1f}"
+    return inf if own is None else own, f"{found}: {told(figures)} in {_minutes(rule.window)}"
 
 
 def score(figures: Figures, rule: Quality) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.fraud import Trip
 from model.policy import Drain, Gateway, Policy, Route, Trunk
-from model.quality import Figures
 from model.rates import UNIT
 from model.subscriber import Subscriber
 from model.trip import Trip as OpenBreaker
@@ -128,13 +127,12 @@ class View:
         """Breakers of other nodes that this one goes by, those over included; nearly always there is none."""
         return self._index.breakers
 
-    def figures(self, window: float, now: float) -> Mapping[str, Figures]:
+    def figures(self, window: float, now: float) -> figures.Counted:
         """What was counted of each gateway in the last ``window`` seconds; nothing, if that was told too long ago."""
         raw = self._get(layout.QUALITY)
-        if raw is None:
-            return {}
-        at, windows = figures.read(raw)
-        return windows.get(window, {}) if 0 <= now - at < window else {}
+        at, windows = figures.read(raw) if raw is not None else (0.0, {})
+        known = windows.get(window) if 0 <= now - at < window else None
+        return figures.Counted({}) if known is None else known
 
     @property
     def sheets(self) -> dict[str, Sheet]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 
 class SettingError(ValueError):
@@ -37,6 +38,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_SECRETS", "/var/lib/strowger/secrets", "Directory of secrets that a policy names, a file each."),
     Setting("STROWGER_SPOOL_HOURS", "168", "How long a node keeps its spool once that is in Redis, in hours."),
     Setting("STROWGER_CDR_KEEP", "100000", "How many call records Redis keeps, of all nodes together."),
+    Setting("STROWGER_CDR_DAYS", "0", "How many days Redis keeps them at most; 0: only their number counts."),
+    Setting("STROWGER_CDR_WEBHOOK", "", "URL that `strowger serve records` tells of call records; empty: none."),
+    Setting("STROWGER_CDR_WEBHOOK_SECRET", "", "Name of the secret that signs them; empty: they are not signed."),
     Setting("STROWGER_RUN", "/run/strowger", "Directory of sockets and of the main script that Kamailio loads."),
     Setting(
         "STROWGER_SIP_ADDRESS", "127.0.0.1", "What Kamailio listens on: an IPv4 address, an IPv6 address, or both."
@@ -129,6 +133,10 @@ class Settings:
     secrets: Path
     spool_hours: int
     cdr_keep: int
+    cdr_days: int
+    cdr_webhook: str
+    cdr_webhook_secret: str
+    "Name of a secret; empty: none."
     run: Path
     sip_addresses: tuple[str, ...]
     "One for each family at most, IPv6 without brackets."
@@ -187,6 +195,9 @@ class Settings:
             secrets=Path(env["STROWGER_SECRETS"]),
             spool_hours=_number(env, "STROWGER_SPOOL_HOURS", 1, 87600),
             cdr_keep=_number(env, "STROWGER_CDR_KEEP", 1, 100_000_000),
+            cdr_days=_number(env, "STROWGER_CDR_DAYS", 0, 36500),
+            cdr_webhook=_url(env, "STROWGER_CDR_WEBHOOK"),
+            cdr_webhook_secret=env["STROWGER_CDR_WEBHOOK_SECRET"],
             run=Path(env["STROWGER_RUN"]),
             sip_addresses=_addresses(env, "STROWGER_SIP_ADDRESS"),
             sip_port=_number(env, "STROWGER_SIP_PORT", 1, 65535),
@@ -235,6 +246,9 @@ class Settings:
             "STROWGER_SECRETS": str(self.secrets),
             "STROWGER_SPOOL_HOURS": str(self.spool_hours),
             "STROWGER_CDR_KEEP": str(self.cdr_keep),
+            "STROWGER_CDR_DAYS": str(self.cdr_days),
+            "STROWGER_CDR_WEBHOOK": self.cdr_webhook,
+            "STROWGER_CDR_WEBHOOK_SECRET": self.cdr_webhook_secret,
             "STROWGER_RUN": str(self.run),
             "STROWGER_SIP_ADDRESS": ",".join(self.sip_addresses),
             "STROWGER_SIP_PORT": str(self.sip_port),
@@ -349,6 +363,19 @@ def _recordable(env: Mapping[str, str], name: str) -> Path:
     if " " in env[name]:
         raise SettingError(f"{name}: {env[name]!r} has a blank in it, so that nothing can be recorded there")
     return Path(env[name])
+
+
+def _url(env: Mapping[str, str], name: str) -> str:
+    """A URL of HTTP, or nothing."""
+    try:
+        parts = urlsplit(env[name])
+        usable = not env[name] or (parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        # Not what it is: there may be a password in it.
+        raise SettingError(f"{name}: not a URL such as https://HOST/PATH")
+    return env[name]
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field, fields
 from json import dumps, loads
 from typing import Any
 
+AFTER = 60.0
+"Seconds after the end of an open breaker in which it is still told: other nodes begin with a trial call then."
+
 
 @dataclass(frozen=True, slots=True)
 class Trip:
@@ -26,6 +29,10 @@ class Trip:
     def live(self, now: float) -> bool:
         """Whether the breaker is still open at Unix time ``now``."""
         return self.until > now
+
+    def over(self, now: float) -> bool:
+        """Whether nobody is to go by it any more at Unix time ``now``, not even with a trial call."""
+        return self.until + AFTER <= now
 
     def encode(self) -> str:
         """As JSON."""

@@ -1,6 +1,8 @@
 """What happened, for whoever wants to know: a stream in Redis that anybody may read, and nobody has to.
 
-Kinds: ``message.left``, ``message.moved``, ``message.deleted``, ``transcript.partial``, ``transcript.final``, ``mwi``.
+Kinds: ``message.left``, ``message.moved``, ``message.deleted``, ``transcript.partial``, ``transcript.final``, ``mwi``,
+``breaker.opened``, ``breaker.closed``, ``breaker.adopted``, ``breaker.dropped``, ``fraud.warn``, ``fraud.block``,
+``fraud.release``, ``records.lost``.
 An entry has the fields ``kind``, ``at`` (Unix time in seconds) and ``data`` (JSON).
 """
 

@@ -49,7 +49,13 @@ APPLIED = f"{_TAG}:applied"
 "Channel: the name of a node whenever it has a change in its snapshot."
 
 RECORDS = f"{_TAG}:cdr"
-"Stream of the records of calls that are over, of all nodes: record (JSON, see model/record.py)."
+"Stream of the records of calls that are over, of all nodes: record (JSON, see model/record.py), n (its number)."
+RECORDS_COUNT = f"{_TAG}:cdr:count"
+"Number of the last record."
+RECORDS_TOLD = f"{_TAG}:cdr:told"
+"Hash: how far the records were told to the webhook (state/record_delivery.py)."
+RECORDS_TELLER = f"{_TAG}:cdr:teller"
+"Token of the service that tells them; it expires."
 
 TRIPS = f"{_TAG}:fraud:trips"
 "Hash: guard/prefix/who (model/fraud.py) to the trip for which their calls are refused (JSON)."
@@ -69,6 +75,11 @@ MWI_CHANGES = f"{_TAG}:vm:mwi:changes"
 "Stream: box, whenever its entry changed or went."
 MWI_SENDER = f"{_TAG}:vm:mwi:sender"
 "Name of the node that sends unsolicited NOTIFYs; expires when it stops renewing it."
+
+REGISTRATIONS = f"{_TAG}:registrations"
+"Hash: trunk to how its outbound registration stands (JSON, see agent/registrations.py), and on which node."
+REGISTERING = f"{_TAG}:registrations:node"
+"Name of the node that registers; expires when it stops renewing it."
 
 
 def rates(gateway: str) -> str:
@@ -109,6 +120,11 @@ def limit_refusals(minute: int) -> str:
 def quality(slot: int) -> str:
     """Key of a hash: what was counted of gateways in a slot (see model/quality.py): `gateway:what`; it expires."""
     return f"{_TAG}:quality:{slot}"
+
+
+def record_message(call: str) -> str:
+    """Key of what a call left in voicemail, as mailbox/id; it expires when its record is long made."""
+    return f"{_TAG}:cdr:message:{call}"
 
 
 def spool(node: str) -> str:

@@ -15,6 +15,7 @@ A snapshot is a sorted map of bytes. Four single records, then one record for ea
 ``subscriber:`` name  a subscriber (JSON)
 ``fraud:`` name       a guard that refuses somebody's calls (JSON)
 ``quality``           figures of gateways for the windows of routes (JSON, see :mod:`state.figures`); it may be missing
+``dns``               the addresses of the policy's host names, as this node knows them (JSON, see :mod:`state.names`)
 ====================  =====================================================================
 
 A longest-prefix search asks only for the lengths in use, longest first, so it costs as many look-ups as there are

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from model.policy import ANY, SIP_PORT, Gateway, Place, Policy, Registration, Trunk
 
-NAMES = b"names"
-"Key of the snapshot's record."
+NAMES = b"dns"
+"Key of the snapshot's record; no other's beginning (:mod:`state.layout`)."
 
 # Nobody waits for more than this many addresses of one gateway.
 ADDRESSES_MAX = 10
@@ -137,7 +137,7 @@ def _expand(gateway: Gateway, answers: Answers, result: Expanded) -> None:
     seen: set[str] = set()
     troubles: list[str] = []
     for place in gateway.places:
-        found, note, trouble = _servers(place, gateway.transport, answers)
+        found, note, trouble = _known(place, gateway.transport, answers)
         troubles += [trouble] if trouble else []
         for servers in _by_priority(found):
             fresh = [one for one in servers if len(seen) < ADDRESSES_MAX and not _is_in(seen, one)]
@@ -161,7 +161,13 @@ def _is_in(seen: set[str], one: Found) -> bool:
     return False
 
 
-def _servers(place: Place, transport: str, answers: Answers) -> tuple[tuple[Found, ...], str, str]:
+def servers(place: Place, transport: str, answers: Answers) -> tuple[tuple[Found, ...], str]:
+    """Where a server is, as far as that is known, and what is wrong with it; an empty text: nothing is."""
+    found, _, trouble = _known(place, transport, answers)
+    return found, trouble
+
+
+def _known(place: Place, transport: str, answers: Answers) -> tuple[tuple[Found, ...], str, str]:
     if not is_name(place.host):
         return (Found(place.host, place.port or SIP_PORT),), "", ""
     answer = answers.get(str(Question(*place, transport)), Answer(trouble="is not resolved yet"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from model.quality import BySlot
@@ -15,8 +16,8 @@ from state.store import Store, _away
 # Records read at a time.
 PAGE = 500
 
-# KEYS: 1 records, 2 spool of the node, 3 time up to which running calls are counted, then those of the guards, and of
-# figures from ARGV[8] on.
+# KEYS: 1 records, 2 spool of the node, 3 time up to which running calls are counted, then those of the guards, the
+# number of the last record, two of each item that guards count, and of figures from ARGV[8] on.
 # The position must be what the agent takes it for: so a batch whose answer was lost is not shipped twice, nor by two
 # agents of one node.
 _SHIP = f"""
@@ -25,7 +26,8 @@ local FRAUD = {{unpack(KEYS, 4, {3 + len(fraud.KEYS)})}}
 if (redis.call('HGET', KEYS[2], 'position') or '') ~= ARGV[1] then return 0 end
 local at, records, figures, first = 9, tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[8])
 for _ = 1, records do
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'record', ARGV[at])
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'record', ARGV[at],
+             'n', redis.call('INCR', KEYS[{len(fraud.KEYS) + 4}]))
   at = at + 1
 end
 for _ = 1, figures do
@@ -41,7 +43,7 @@ while ARGV[at] do
 end
 redis.call('HSET', KEYS[2], 'position', ARGV[2])
 if ARGV[5] ~= '' then
-  count(cjson.decode(ARGV[5]), {4 + len(fraud.KEYS)})
+  count(cjson.decode(ARGV[5]), {5 + len(fraud.KEYS)})
   redis.call('SET', KEYS[3], ARGV[6])
 end
 return 1
@@ -59,7 +61,7 @@ def ship(
     False, and nothing happens, where the position is not ``before``. Raises :class:`StoreError`.
     """
     pairs = [word for pair in calls.items() for word in pair]
-    names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS]
+    names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS, keys.RECORDS_COUNT]
     names += guarded.keys() if guarded is not None else []
     first = len(names) + 1
     slots, added = quality.increments(figures or {}, first=first, now=time.time())
@@ -103,6 +105,32 @@ def oldest(store: Store, since: float = 0.0) -> Iterator[CallRecord]:
         if len(page) < PAGE:
             return
         begin = f"({page[-1][0]}"
+
+
+# Whole nodes of the stream are not enough: what is to be gone by a time is.
+_FORGET = """
+local time = redis.call('TIME')
+local before = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1])
+return redis.call('XTRIM', KEYS[1], 'MINID', '=', before)
+"""
+
+
+def with_messages(store: Store, records: list[CallRecord]) -> list[CallRecord]:
+    """The records, with what their calls left in voicemail as far as that is known."""
+    wanted = [record.call for record in records if record.app]
+    if not wanted:
+        return records
+    with _away():
+        answers = cast("list[str | None]", store._redis.mget(map(keys.record_message, wanted)))
+    left = {call: message for call, message in zip(wanted, answers, strict=True) if message}
+    return [replace(record, message=left[record.call]) if record.call in left else record for record in records]
+
+
+def forget(store: Store, days: int) -> int:
+    """Remove the records that were shipped more than so many days ago; returns how many."""
+    script: Any = store._redis.register_script(_FORGET)
+    with _away():
+        return int(script(keys=[keys.RECORDS], args=(days * 86_400_000,)))
 
 
 def count(store: Store) -> int:

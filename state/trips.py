@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import time
 
-from model.trip import Trip
+from model.policy import owner
+from model.trip import AFTER, Trip
 from state import keys
 from state.store import _APPEND, Store, _away
-
-# Seconds after the end of an open breaker in which it is still told: other nodes begin with a trial call then.
-AFTER = 60.0
 
 # KEYS: 3 trips, 4 events. ARGV: 2 field, 3 trip or empty, 4 now, 5 event or empty, 6 its data, 7 seconds after its end
 # for which a trip is kept. One that was told before its node's agent was killed changes nothing.
@@ -85,11 +83,17 @@ def _event(store: Store, kind: str, node: str, trip: Trip) -> None:
 
 
 def by_node(store: Store, now: float) -> dict[str, dict[str, Trip]]:
-    """Gateway to node to the trip that holds there at Unix time ``now``: its own, or another's that it goes by."""
+    """Gateway to node to the trip that holds there at Unix time ``now``: its own, or another's that it goes by.
+
+    Of the addresses of a gateway, that of the one which is open longest.
+    """
     found: dict[str, dict[str, Trip]] = {}
     for table in (keys.ADOPTED, keys.BREAKERS):
         for field, text in store.records(table):
             trip = Trip.decode(text)
-            if trip.until + AFTER > now:
-                found.setdefault(trip.gateway, {})[field.rpartition("/")[0]] = trip
+            if trip.over(now):
+                continue
+            nodes, node = found.setdefault(owner(trip.gateway), {}), field.removesuffix(f"/{trip.gateway}")
+            if node not in nodes or nodes[node].until <= trip.until:
+                nodes[node] = trip
     return found

@@ -17,7 +17,8 @@ class Endpoint:
 
     def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.address = address
-        self.socket = socket.socket(type=socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.bind((address, port))
         self.socket.settimeout(RECEIVE_TIMEOUT)
         self.port: int = self.socket.getsockname()[1]
@@ -86,7 +87,7 @@ class Endpoint:
 
     def next_invite(self, caller: Endpoint | None = None) -> tuple[bytes, tuple[str, int]]:
         """The next INVITE, of one caller or of any, and where it came from."""
-        via = b"127.0.0.1:%d;" % caller.port if caller else b""
+        via = b"%b:%d;" % (caller.address.encode(), caller.port) if caller else b""
         while True:
             message, sender = self.socket.recvfrom(65535)
             if message.startswith(b"INVITE") and via in message:

@@ -271,7 +271,7 @@ def test_a_forwarded_call_is_one_of_the_subscriber_who_forwards_it(tripped: bool
         return
     steps = [list(step) for step in decision.steps]
     event = {**decided("c", 1.0, "200"), "steps": steps}
-    assert [(dict(leg.parties).get("subscriber"), leg.number) for leg in legs([event])] == [
+    assert [(dict(leg.parties).get("subscriber"), leg.number) for leg, _ in legs([event])] == [
         ("", "200"), ("200", "+449091"),
     ]  # fmt: skip
 
@@ -291,6 +291,25 @@ def test_a_forward_on_busy_is_refused_and_counted_alike() -> None:
         failed = {"event": "failed", "call": "c", "at": 2.0, "steps": [list(step) for step in after.steps]}
         failed |= {"next": "a"} if expected == 2 else {}
         assert len(legs([decided("c", 1.0, "200"), failed])) == expected
+
+
+def test_a_number_that_media_sends_a_call_on_to_is_its_callers() -> None:
+    steps = [["returned", "c", "handed to media 1 times"], ["trunk", "x", "lab"], ["callee", "9", "+449099"]]
+    failed = {"event": "failed", "call": "c", "at": 2.0, "steps": steps, "next": "a"}
+    assert [leg.number for leg, _ in legs([decided("c", 1.0), failed])] == ["+449091", "+449099"]
+    assert len(legs([decided("c", 1.0), {**failed, "steps": [*steps, ["emergency", "112", "is one"]]}])) == 1
+
+
+def test_a_call_whose_hook_is_asked_counts_once_it_is_decided() -> None:
+    asked = {**decided("c", 1.0), "event": "asked"}
+    del asked["gateways"], asked["route"]
+    ledger = Ledger()
+    ledger.batch([asked], 1.5)
+    assert ledger.totals == {}
+    ledger.batch([decided("c", 2.0), answered("c", 3.0)], 3.5)
+    ledger.restart()
+    ledger.batch([ended("c", 13.0)], 13.5)
+    assert ledger.totals["premium//lab"] == Totals(calls=1, minutes=10_000)
 
 
 def test_a_guard_is_the_same_once_it_was_stored() -> None:

@@ -18,6 +18,7 @@ from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure, classify
 from model.policy import DEFAULT_BREAKER, PENALTIES, Breaker, Drain, Gateway, Policy, RetryRule, Route, Trunk
+from model.trip import AFTER, Trip
 from state import codec, layout
 
 NOW = 1_000_000.0
@@ -290,3 +291,75 @@ def test_a_probe_that_comes_back_ends_the_wait() -> None:
     back = Snapshot(dict(known), probed={uri: -int(NOW) + 5})
     assert decided(back, probe="a")[0] == "abc"
     assert back.known["a"].half_open(NOW)
+
+
+# Breakers of other nodes
+
+TOLD = Trip("far", "a", at=NOW, until=NOW + 30, since=NOW - 3, failures={"time-out": 5})
+
+
+def view_with(trip: Trip, breaker: Breaker | None = DEFAULT_BREAKER) -> View:
+    """Gateways a and b, where another node's breaker of a is open."""
+    gateways = {name: Gateway(name, "192.0.2.1", 5060 + n, breaker=breaker) for n, name in enumerate("ab")}
+    policy_of_two = Policy((Trunk("lab", ("192.0.2.0/24",)),), gateways)
+    records = layout.build(policy_of_two, [Route("r", ("",), ("a", "b"))], ())
+    index = layout.Index.decode(records[layout.INDEX])
+    index.breakers = {"a": trip.encode()}
+    return View({**records, layout.INDEX: index.encode()}.get)
+
+
+def begins_with(live: Snapshot, now: float, view: View) -> list[str]:
+    outcome = policy.decide(CallFacts("1", "2", "192.0.2.9"), view, live, now).outcome
+    assert isinstance(outcome, policy.Relay)
+    return [attempt.gateway for attempt in outcome.plan.attempts]
+
+
+def test_another_nodes_breaker_is_gone_by_until_this_nodes_own_trials() -> None:
+    live, view = Snapshot(), view_with(TOLD)
+    assert begins_with(live, NOW + 29, view) == ["b"]
+    assert live.known == {}, "nothing is taken over yet"
+    # One call at a time is the trial, as with a breaker of its own.
+    assert begins_with(live, NOW + 30, view) == ["a", "b"]
+    assert begins_with(live, NOW + 30, view) == ["b", "a"]
+    for _ in range(DEFAULT_BREAKER.restore):
+        live.known["a"] = health.passed(health.freed(live.known["a"]), DEFAULT_BREAKER, NOW + 31)
+    assert not live.known["a"].tripped
+    assert begins_with(live, NOW + 32, view) == ["a", "b"], "what is over is not taken over again"
+
+
+def test_a_trial_of_this_nodes_own_that_fails_opens_its_own_breaker() -> None:
+    live, view = Snapshot(), view_with(TOLD)
+    begins_with(live, NOW + 30, view)
+    live.known["a"] = health.failed(live.known["a"], DEFAULT_BREAKER, "time-out", NOW + 31, trial=True)
+    found = live.known["a"]
+    assert health.opened(found, NOW + 31)
+    assert (found.wait, found.teller, dict(found.failures), found.since) == (60.0, "", {"time-out": 1}, NOW - 3)
+    assert begins_with(live, NOW + 40, view) == ["b"]
+
+
+def test_whose_word_is_not_gone_by() -> None:
+    assert begins_with(Snapshot(), NOW, view_with(TOLD, replace(DEFAULT_BREAKER, shared=False))) == ["a", "b"]
+    assert begins_with(Snapshot(), NOW, view_with(TOLD, None)) == ["a", "b"]
+    # A past call that is decided anew knew nothing of it.
+    assert begins_with(Snapshot(), NOW - 4, view_with(TOLD)) == ["a", "b"]
+    # Without the agent nobody takes it out of the snapshot.
+    known = Snapshot()
+    assert begins_with(known, TOLD.until + AFTER, view_with(TOLD)) == ["a", "b"]
+    assert known.known == {}
+
+
+def test_the_streak_that_opens_a_breaker_begins_with_the_first_failure_that_was_not_made_good() -> None:
+    known = health.failed(UNKNOWN, DEFAULT_BREAKER, "capacity", NOW - 100, trial=False)
+    known = health.begun(known)
+    for second in range(5):
+        known = health.failed(known, DEFAULT_BREAKER, "time-out", NOW + second, trial=False)
+    assert health.opened(known, NOW + 4)
+    assert known.since == NOW
+    assert not health.opened(known, NOW + 5)
+    assert Health.loads(known.dumps()) == known
+
+
+def test_a_record_of_an_earlier_version_is_read() -> None:
+    assert Health.loads('[3,0.0,0.0,0,0.0,0.0,5.0,{"time-out":2}]') == Health(
+        score=3, last=5.0, failures={"time-out": 2}
+    )

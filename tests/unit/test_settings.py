@@ -19,6 +19,7 @@ NAMES = [setting.name for setting in SETTINGS]
 NUMBERS = {
     "STROWGER_SPOOL_HOURS": (1, 87600),
     "STROWGER_CDR_KEEP": (1, 100_000_000),
+    "STROWGER_CDR_DAYS": (0, 36500),
     "STROWGER_SIP_PORT": (1, 65535),
     "STROWGER_SIP_WORKERS": (1, 256),
     "STROWGER_RPC_PORT": (1, 65535),
@@ -110,11 +111,8 @@ def test_the_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyP
 
 
 addresses = st.builds(Address, st.sampled_from(["192.0.2.1", "2001:db8::1", "switch"]), st.integers(1, 65535))
-TEXTS = [
-    field.name
-    for field in fields(Settings)
-    if field.type == "str" and field.name not in ("smtp_tls", "rtpengine", "hep")
-]
+APART = ("smtp_tls", "rtpengine", "hep", "cdr_webhook")
+TEXTS = [field.name for field in fields(Settings) if field.type == "str" and field.name not in APART]
 paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
 
 
@@ -127,6 +125,8 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         sip_addresses=st.sampled_from([("192.0.2.1",), ("2001:db8::1",), ("::1", "127.0.0.1")]),
         spool_hours=st.integers(1, 87600),
         cdr_keep=st.integers(1, 100_000_000),
+        cdr_days=st.integers(0, 36500),
+        cdr_webhook=st.sampled_from(["", "http://127.0.0.1:8080/", "https://u:p@[2001:db8::1]/told?by=us"]),
         dns=st.lists(st.builds(Address, st.sampled_from(["192.0.2.1", "::1"]), st.integers(1, 65535))).map(tuple),
         sip_port=st.integers(1, 65535),
         sip_workers=st.integers(1, 256),
@@ -237,6 +237,12 @@ def test_what_is_no_address_is_refused(value: str, message: str) -> None:
 def test_scripts_are_run_over_http_from_this_machine_only(host: str) -> None:
     with pytest.raises(SettingError, match="STROWGER_WORKER_HTTP: '.*' is not a loopback address"):
         Settings.from_env({"STROWGER_WORKER_HTTP": f"{host}:8085"})
+
+
+@pytest.mark.parametrize("url", ["ftp://host/", "host/path", "http://", "http://host:0/", "http://[::1/", "http://h:x/"])
+def test_a_webhook_is_a_url_that_is_not_repeated(url: str) -> None:
+    with pytest.raises(SettingError, match=r"^STROWGER_CDR_WEBHOOK: not a URL such as https://HOST/PATH$"):
+        Settings.from_env({"STROWGER_CDR_WEBHOOK": url})
 
 
 @pytest.mark.parametrize("name", ["STROWGER_RTPENGINE", "STROWGER_HEP"])

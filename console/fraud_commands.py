@@ -1,0 +1,172 @@
+"""`strowger fraud`: what guards against fraud have counted, whom they refuse, and releasing them."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from console.output import CommandFailed, Json, out, print_json, print_table, when
+from console.waiting import confirmed
+from model.call import CallFacts
+from model.fraud import PER, Guard, Trip, shown
+from model.legs import legs
+from model.settings import Settings
+from state import fraud
+from state.fraud import Use
+from state.store import Store
+
+app = typer.Typer(no_args_is_help=True)
+
+Limit = Annotated[int, typer.Option("-n", min=1, max=10_000, help="At most this many.")]
+
+
+@app.command()
+def status(
+    per: Annotated[str, typer.Option(help=f"Only those counted by: {', '.join(PER)}.")] = "",
+    guard: Annotated[str, typer.Option(help="Only this guard.")] = "",
+    limit: Limit = 20,
+    json: Json = False,
+) -> None:
+    """Who is nearest to being refused, over all nodes, and who is."""
+    if per and per not in PER:
+        raise typer.BadParameter(f"--per {per!r} is none of {', '.join(PER)}")
+    store = Store(Settings.from_env().redis_url)
+    guards = [
+        known
+        for known in store.policy().decode()[0].fraud
+        if (not per or known.per == per) and (not guard or known.name == guard)
+    ]
+    blocked = {trip.field: trip for trip in fraud.trips(store)}
+    uses = fraud.usage(store, guards)[:limit]
+    rows = [_use_row(use, blocked.get(use.guard.field(use.prefix, use.who))) for use in uses]
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        ("guard", "counted", "prefix", "of", "reached", "state"),
+        [(row["guard"], row["who"], row["prefix"], _counts(row), f"{row['reached']:.0%}", _state(row)) for row in rows],
+        empty="nothing is counted" if guards else "no such guard",
+    )
+
+
+def _use_row(use: Use, trip: Trip | None) -> dict[str, Any]:
+    return {
+        "guard": use.guard.name,
+        "per": use.guard.per,
+        "who": use.who,
+        "prefix": use.prefix,
+        "measures": {
+            measure: {
+                "count": shown(measure, use.totals[measure]),
+                "warn": shown(measure, limit.warn) if limit.warn else None,
+                "block": shown(measure, limit.block) if limit.block else None,
+            }
+            for measure, limit in use.guard.measures.items()
+        },
+        "reached": round(use.nearest, 3),
+        "blocked_until": (trip.until or None) if trip else None,
+        "blocked": trip is not None,
+    }
+
+
+def _counts(row: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{found['count']} of {found['block'] or found['warn']} {measure}" for measure, found in row["measures"].items()
+    )
+
+
+def _state(row: dict[str, Any]) -> str:
+    if not row["blocked"]:
+        return ""
+    return f"refused until {when(row['blocked_until'])}" if row["blocked_until"] else "refused until released"
+
+
+@app.command()
+def trips(
+    past: Annotated[bool, typer.Option("--past", help="What was warned of, refused and released, too.")] = False,
+    limit: Limit = 50,
+    json: Json = False,
+) -> None:
+    """Whose calls are refused, since when and why; with --past, what happened before."""
+    store = Store(Settings.from_env().redis_url)
+    found = fraud.trips(store)
+    rows = [{"kind": "block", **_trip_row(trip)} for trip in found]
+    if past:
+        rows = [{**data, "kind": kind, "at": at} for kind, at, data in fraud.past(store, limit)]
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        ("guard", "counted", "prefix", "what", "when", "why"),
+        [_cells(row) for row in rows],
+        empty="nothing has happened" if past else "nobody is refused",
+    )
+
+
+def _trip_row(trip: Trip) -> dict[str, Any]:
+    return {**trip.as_dict(), "calls": list(trip.calls)}
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    limit, measure = shown(row["measure"], row["limit"]), row["measure"]
+    why = f"{shown(measure, row['count'])} of at most {limit} {measure}"
+    if row["kind"] == "release":
+        why = f"by {row['author']}: {row['reason']}" if row["author"] else "by time"
+    elif row["kind"] == "block":
+        why += f", until {when(row['until'])}" if row["until"] else ", until released"
+    return row["guard"], row["who"], row["prefix"], row["kind"], when(row["at"]), why
+
+
+@app.command()
+def release(
+    who: Annotated[str, typer.Argument(help="Subscriber, trunk or caller, as `strowger fraud trips` has it.")],
+    reason: Annotated[str, typer.Option(help="Why, for those who read it later.")],
+    guard: Annotated[str, typer.Option(help="Only this guard; otherwise every one that refuses them.")] = "",
+    prefix: Annotated[str, typer.Option(help="Only this prefix, of a guard that counts each.")] = "",
+    json: Json = False,
+) -> None:
+    """Let calls pass again, counted from nothing. Returns when every live node does so."""
+    store = Store(Settings.from_env().redis_url)
+    meant = [
+        trip
+        for trip in fraud.trips(store)
+        if trip.who == who and guard in ("", trip.guard) and prefix in ("", trip.prefix)
+    ]
+    changes = [change for trip in meant if (change := fraud.release(store, trip, getpass.getuser(), reason))]
+    if not changes:
+        raise CommandFailed(f"no guard{f' {guard}' if guard else ''} refuses calls of {who}")
+    nodes = confirmed(store, changes[-1]).nodes
+    names = [trip.field for trip in meant]
+    if json:
+        print_json({"released": names, "nodes": nodes})
+    else:
+        out.print(f"{', '.join(names)} released: in force on {', '.join(nodes) or 'no node yet'}")
+
+
+def status_part(store: Store) -> dict[str, Any]:
+    """For `strowger status`: how many are refused. Raises :class:`state.store.StoreError`."""
+    found = fraud.trips(store)
+    most = ", ".join(f"{trip.guard} refuses {trip.who}" for trip in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return {"text": f"fraud: {most}{more}" if found else "", "blocked": len(found)}
+
+
+def counted(guards: tuple[Guard, ...], steps: tuple[tuple[str, str, str], ...], facts: CallFacts) -> list[str]:
+    """The names under which guards count a call."""
+    found = (guard.counts(leg.parties, leg.number) for leg in legs(steps, asdict(facts)) for guard in guards)
+    return [name for name in dict.fromkeys(found) if name]
+
+
+def explained(store: Store, guards: tuple[Guard, ...], names: list[str]) -> Iterator[dict[str, Any]]:
+    """What they have counted so far. Raises :class:`state.store.StoreError`."""
+    for use in fraud.usage(store, guards, names):
+        yield {"name": use.guard.field(use.prefix, use.who), **_use_row(use, None)}
+
+
+def explained_line(row: dict[str, Any]) -> str:
+    """The same for people."""
+    return _counts(row)
