@@ -27,6 +27,8 @@ BROKEN_OFF = 330.0
 SETUP = 900.0
 # Seconds that an answer's line may come after its end's: two workers write them.
 ANSWER_LATE = 5.0
+# Seconds that voicemail may take to say what a call left there that has ended.
+MESSAGE_LATE = 1.0
 # Seconds after which an answered call counts as over though no BYE was seen: a caller and a gateway that both died.
 LONGEST = 24 * 3600.0
 
@@ -220,12 +222,15 @@ def _is_over(events: list[Event]) -> bool:
         case "cancelled":
             return True
         case _:
-            return {"answered", "ended"} <= {event["event"] for event in events}
+            ended = {"answered", "ended"} <= {event["event"] for event in events}
+            return ended and not any("app" in event for event in events)
 
 
 def _given_up(events: list[Event], now: float) -> bool:
     kinds: set[str] = {event["event"] for event in events}
     age: float = now - events[-1]["at"]
+    if {"answered", "ended"} <= kinds:
+        return age > MESSAGE_LATE
     if "answered" in kinds:
         return age > LONGEST
     if "ended" in kinds:
@@ -237,6 +242,8 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     """The record of a call that is over, from its events; the first is its decision."""
     first = decided = events[0]
     attempts: list[AttemptRecord] = []
+    # Which of them are at media nodes.
+    nodes: list[bool] = []
     end = ended = answered = None
     broken = False
     rates: list[Any] = []
@@ -252,9 +259,12 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
                 rates = event.get("rates", [])
                 if "refusal" not in event:
                     attempts.append(AttemptRecord(event["gateways"][0], event["at"]))
+                    nodes.append("app" in event)
                 end = event
             case "failed":
                 _fail(attempts, event)
+                if "next" in event:
+                    nodes.append(_goes_to_media(event, bool(nodes) and nodes[-1]))
                 end = event
                 # Of the gateways that it goes on to, where it was decided anew.
                 rates = event.get("rates", rates)
@@ -276,6 +286,7 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
     cost, currency = "", ""
     if answered and ended and attempts:
         cost, currency = cost_of(rates, owner(attempts[-1].gateway), answered["at"], duration)
+    in_media = [attempt for attempt, is_node in zip(attempts, nodes, strict=False) if is_node]
     return CallRecord(
         call=call,
         node=node,
@@ -302,9 +313,24 @@ def record(node: str, call: str, events: list[Event]) -> CallRecord:
         cost=cost,
         currency=currency,
         fraud=_fraud(decided, further),
+        media_node=in_media[-1].gateway if in_media else "",
+        media_seconds=round(sum(max(0.0, (_end(attempt, over)) - attempt.began) for attempt in in_media), 3),
         relay=next((event["why"] for event in events if event["event"] == "relayed"), ""),
         limits=tuple(dict.fromkeys(name for event in events for name in event.get("limits", ()))),
     )
+
+
+def _goes_to_media(event: Event, before: bool) -> bool:
+    """Whether the attempt that follows a failure is at a media node; ``before``: whether the failed one was."""
+    # Decided anew, where a node sent it on; otherwise the next one of the same kind, or voicemail.
+    sent_on = [what for what, _, _ in event.get("steps", ()) if what in ("to media", "returned")]
+    return "app" in event or ("to media" in sent_on if sent_on else before)
+
+
+def _end(attempt: AttemptRecord, over: float | None) -> float:
+    """When an attempt's node had the call no more."""
+    ended = over if attempt.status is not None and 200 <= attempt.status <= 299 else attempt.ended
+    return attempt.began if ended is None else ended
 
 
 def _fraud(decided: Event, further: list[list[list[str]]]) -> str:

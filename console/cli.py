@@ -19,6 +19,7 @@ from console import (
     explain_command,
     fraud_commands,
     history_commands,
+    hook_commands,
     ivr_commands,
     limits_commands,
     list_commands,
@@ -62,6 +63,7 @@ app.add_typer(rate_commands.app, name="rates", help="Rate sheets: what gateways 
 app.add_typer(subscriber_commands.app, name="subscriber", help="Subscribers: passwords, forwards, do not disturb.")
 app.add_typer(trunk_commands.app, name="trunk", help="Trunks: their names, and how registrations stand.")
 app.add_typer(node_commands.gateway_app, name="gateway", help="Gateways: their health, drains.")
+app.add_typer(hook_commands.app, name="hook", help="Route hooks: what they do, and one asked by hand.")
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
 app.add_typer(voicemail_commands.app, name="voicemail", help="Mailboxes, and the messages in them.")
 app.add_typer(fraud_commands.app, name="fraud", help="Guards against fraud: who is near, who is refused.")

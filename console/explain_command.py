@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from msgspec import structs
+from msgspec import Raw, structs
 
 from console import cdr_output, fraud_commands, policy_commands
 from console.node_state import live_state
 from console.output import CommandFailed, Json, err, out, parse_time, print_json
+from kemi import hook
 from kemi.dryrun import Get, with_rates
 from kemi.explain import Explanation, Snapshot, explain, parse_failure
 from kemi.plan import Limit
+from kemi.policy import decide
 from kemi.rpc import RpcError
 from kemi.view import NoPolicyError, View
 from model.call import CallFacts
@@ -41,6 +43,9 @@ def command(
     call_id: Annotated[str, typer.Option(help="Explain this past call instead, from its record.")] = "",
     source: Annotated[str, typer.Option(help="IP address that the call comes from; default: the first trunk's.")] = "",
     subscriber: Annotated[str, typer.Option(help="Subscriber whose phone calls, their password being right.")] = "",
+    media: Annotated[
+        str, typer.Option(help="With a media relay: what the caller's SDP has, as '10.0.0.7 RTP/AVP'.")
+    ] = "",
     asserted: Annotated[str, typer.Option(help="User part of P-Asserted-Identity.")] = "",
     user_agent: Annotated[str, typer.Option(help="User-Agent header.")] = "",
     private: Annotated[bool, typer.Option("--private", help="The caller asks for privacy.")] = False,
@@ -52,6 +57,10 @@ def command(
     draw: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="What a weighted route draws, as the trace of a past call has it.")
     ] = 0.0,
+    hook_answer: Annotated[
+        Path | None,
+        typer.Option(help="What the route hook of the call answers, as JSON in a file.", exists=True, dir_okay=False),
+    ] = None,
     policy: Annotated[
         Path | None,
         typer.Option(help="Decide by this file instead of the policy in force.", exists=True, dir_okay=False),
@@ -67,7 +76,7 @@ def command(
         raise typer.BadParameter("name the number with --to, or a past call with --call-id")
     failures = dict(parse_failure(spec) for spec in fail or ())
     now = parse_time(at, "--at") if at else time.time()
-    with _view(settings, policy) as view:
+    with viewed(settings, policy) as view:
         known = (*view.gateways, *(name for name in failures if name.startswith("subscriber:")))
         unknown = sorted(set(failures) - set(known))
         if unknown:
@@ -75,13 +84,15 @@ def command(
         facts = CallFacts(
             caller=caller or subscriber,
             callee=callee,
-            # Of a subscriber: an address of nobody, so of no trunk.
-            source=_parse_source(source) if source else "192.0.0.8" if subscriber else _first_source(view),
+            source=source_of(source, subscriber, view),
             subscriber=subscriber,
+            media=_parse_media(media) if media else "",
             asserted=asserted,
             user_agent=user_agent,
             private=private,
         )
+        if hook_answer is not None:
+            facts = _answered(facts, hook_answer, view, now)
         live = replace(Snapshot() if policy else _live(settings), drawn=draw)
         explanation = explain(facts, view, live, now, failures)
         guards = view.policy.fraud
@@ -91,7 +102,7 @@ def command(
         in_use = [{**structs.asdict(limit), "in_use": _in_use(limit, use)} for limit in explanation.limits]
         print_json({**found, "limits": in_use, "guards": guarded})
     else:
-        _print(explanation, use, guarded)
+        show(explanation, use, guarded)
 
 
 def _use(settings: Settings, explanation: Explanation) -> Mapping[str, Use]:
@@ -123,7 +134,8 @@ def _in_use(limit: Limit, use: Mapping[str, Use]) -> dict[str, int] | None:
 
 
 @contextmanager
-def _view(settings: Settings, policy: Path | None) -> Iterator[View]:
+def viewed(settings: Settings, policy: Path | None = None) -> Iterator[View]:
+    """The policy in force on this node, or that of a file. Raises CommandFailed where there is none."""
     if policy is not None:
         loaded = policy_commands.read(policy)
         records = layout.build(loaded.policy, loaded.routes, (), version=0)
@@ -155,6 +167,25 @@ def _rates(settings: Settings) -> Iterator[Get]:
         yield lambda _: None
 
 
+def source_of(source: str, subscriber: str, view: View) -> str:
+    """The address that a call comes from, or else one that it may come from."""
+    # Of a subscriber: an address of nobody, so of no trunk.
+    return _parse_source(source) if source else "192.0.0.8" if subscriber else _first_source(view)
+
+
+def _answered(facts: CallFacts, path: Path, view: View, now: float) -> CallFacts:
+    """The facts of a call whose route hook gives the answer in a file."""
+    ask = decide(facts, view, Snapshot(), now, ask=True).ask
+    if ask is None:
+        raise typer.BadParameter("--hook-answer: such a call asks no hook")
+    answer = path.read_bytes()
+    try:
+        hook.parse_answer(answer)
+    except ValueError as error:
+        raise typer.BadParameter(f"--hook-answer {path}: {error}") from None
+    return replace(facts, hook=hook.Heard(ask.hook.name, answer=Raw(answer)).dumps())
+
+
 def _first_source(view: View) -> str:
     for trunk in view.policy.trunks:
         if trunk.sources:
@@ -169,6 +200,16 @@ def _parse_source(text: str) -> str:
         raise typer.BadParameter(f"--source {text!r} is no IP address") from None
 
 
+def _parse_media(text: str) -> str:
+    address, _, profile = text.strip().partition(" ")
+    try:
+        if profile.startswith(("RTP/", "UDP/")):
+            return f"{ipaddress.ip_address(address)} {profile}"
+    except ValueError:
+        pass
+    raise typer.BadParameter(f"--media {text!r} is not as in '10.0.0.7 RTP/AVP'")
+
+
 def _live(settings: Settings) -> Snapshot:
     try:
         return live_state(settings)
@@ -177,10 +218,13 @@ def _live(settings: Settings) -> Snapshot:
         return Snapshot()
 
 
-def _print(explanation: Explanation, use: Mapping[str, Use], guarded: list[dict[str, Any]]) -> None:
+def show(explanation: Explanation, use: Mapping[str, Use], guarded: list[dict[str, Any]]) -> None:
+    """Print an explanation, what is in use of the limits that it names, and what guards have counted."""
     _print_line("policy", f"version {explanation.version or '(the file)'}")
     for what, subject, found in explanation.steps:
         out.print(f"  {what:<14} {subject:<24} {found}")
+    if any(what == "hook" and text.startswith(hook.NOT_ASKED) for what, _, text in explanation.steps):
+        _print_line("hook", "would be asked: --hook-answer FILE is an answer, strowger hook try asks")
     for quote in explanation.rates:
         _print_line("rate", f"{quote.gateway}  {quote}")
     for limit in explanation.limits:
@@ -286,6 +330,9 @@ def recorded(settings: Settings, call_id: str) -> tuple[list[CallRecord], str]:
 def describe(record: dict[str, Any]) -> list[str]:
     """An event of the spool as lines for people; the first says what happened, the others why."""
     at = datetime.fromtimestamp(record["at"], UTC).strftime("%H:%M:%S.%f")[:-3]
+    if record["event"] == "asked":
+        facts = record["facts"]
+        return [f"{at} {facts['caller']} calls {facts['callee']}: a hook is asked", *_steps(record["steps"])]
     if record["event"] == "decided":
         to = f"to media: app {record['app']} on " if "app" in record else ""
         there = to + " then ".join(record.get("gateways", ()))

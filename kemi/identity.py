@@ -79,12 +79,17 @@ def told(outcome: Found, facts: CallFacts, trunk: Trunk, numbers: Numbers, view:
         withheld=hidden,
         privacy=claims.privacy,
         trusted=trunk.trust_identity,
-        unasserted=bool(facts.asserted) and not (_is_trusted_with_pai(facts, trunk) or plan.emergency),
+        unasserted=unasserted(facts, trunk) and not plan.emergency,
         by_setting=subscriber is not None and subscriber.withhold and hidden,
         users=_spellings(facts, numbers, network, subscriber) if hidden else (),
         impossible=_impossible(facts, claims.privacy, claims.marks, numbers, subscriber) if hidden else "",
     )
     return structs.replace(outcome, plan=dressed(structs.replace(plan, identity=identity), view, steps))
+
+
+def unasserted(facts: CallFacts, trunk: Trunk) -> bool:
+    """Whether a caller asserts an identity that is not to go further as asserted."""
+    return bool(facts.asserted) and not _is_trusted_with_pai(facts, trunk)
 
 
 def dressed(plan: Plan, view: View, steps: list[Step]) -> Plan:

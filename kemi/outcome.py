@@ -87,6 +87,8 @@ class Ask(msgspec.Struct, frozen=True):
     trunk: str
     tags: tuple[str, ...]
     numbers: Numbers
+    unasserted: bool = False
+    "The caller asserts an identity that is not to go further as asserted."
 
 
 class Decision(msgspec.Struct, frozen=True):

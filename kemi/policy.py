@@ -105,7 +105,8 @@ def decide(facts: CallFacts, view: View, live: Live, now: float, *, ask: bool = 
             if route.hook:
                 found = consult(route, numbers, trunk, facts, view, steps, ask=ask)
                 if isinstance(found, Ask):
-                    return Decision(Reject(refusals.HOOK_FAILED), tuple(steps), ask=found)
+                    found = structs.replace(found, unasserted=identity.unasserted(facts, trunk))
+                    return Decision(Reject(refusals.HOOK_FAILED), tuple(steps), ask=found, side=side)
                 route, numbers = found
             if route.media is None and not route.subscribers:
                 outcome = to_gateways(route, numbers, facts.hops, view, live, now, steps)

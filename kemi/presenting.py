@@ -66,10 +66,7 @@ def invite(text: str, plan: Plan) -> tuple[Edits, Shown]:
     shown = _sender(message, sender, identity, rule, plan)
     lines = [] if hidden else _naming(message, shown, identity, rule, plan)
     lines += _diversions(message, identity, rule, plan, hidden=hidden)
-    if hidden:
-        edits = _cleaned(message, identity.users)
-    else:
-        edits = Edits(remove=_replaced(message, identity, rule))
+    edits = _cleaned(message, identity.users) if hidden else Edits(remove=_replaced(message, identity, rule))
     if str(shown) != str(_plain(sender)):
         edits = _with_party(edits, message, "from", shown)
     edits = Edits(edits.remove, (*edits.append, *lines), edits.body)
@@ -87,7 +84,9 @@ def of_caller(text: str, shown: Shown) -> tuple[Edits, str]:
     else:
         edits = Edits(remove=tuple(header.written for header in message.headers if header.name in _NAMING))
     edits = _with_party(edits, message, party, parse(shown.sender) or ANONYMOUS)
-    uri = next((one.uri for one in listed(message.joined("contact"))), "") if shown.hidden else ""
+    # RFC 3261 section 12.2, RFC 3311 section 5.1: what these say of where the caller is holds from then on.
+    refreshes = shown.hidden and message.value("cseq").rpartition(" ")[2] in ("INVITE", "UPDATE")
+    uri = next((one.uri for one in listed(message.joined("contact"))), "") if refreshes else ""
     return edits, uri
 
 

@@ -25,7 +25,8 @@ WITHOUT_SDP = "-"
 
 # What rtpengine is told of every message. It listens where packets really come from, whatever the SDP says.
 _ALWAYS = "replace-origin replace-session-connection ICE=remove"
-_PROFILES = {"p": " RTP/AVP", "s": " RTP/SAVP DTLS=off"}
+# Keys in the SDP (RFC 4568), and of the ways to use them those that phones agree on.
+_PROFILES = {"p": " RTP/AVP", "s": " RTP/SAVP DTLS=off SDES-no-AEAD_AES_256_GCM SDES-no-AEAD_AES_128_GCM"}
 _FAMILIES = {"4": " address-family=IP4", "6": " address-family=IP6"}
 _NOTHING = "-"
 _CODE = re.compile(r"[ps-][46-][n-][ps-][46-][n-]")

@@ -54,6 +54,7 @@ from model.numbers import as_dialled
 from model.policy import Auth, Refusal
 from model.secrets import SecretError, Secrets
 from model.settings import Settings
+from model.side import Side
 from model.subscriber import Subscriber
 from model.trip import Trip
 from state.snapshot import NoSnapshotError, shared_reader
@@ -82,6 +83,7 @@ RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
 RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
+WAITING = "$dlg_var(asked)"
 HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
@@ -263,12 +265,6 @@ class Handler:
             lamps.tell(_settings.agent_pipe, lamps.answered(_pv))
 
     @guarded
-    def on_register_answered(self) -> None:
-        """A final reply to a REGISTER of the agent's."""
-        with suppress(OSError):
-            lamps.tell(_settings.agent_pipe, lamps.register_answered(_pv))
-
-    @guarded
     def on_relayed(self) -> bool:
         """A request within a call whose sound goes through the media relay: what that is asked for now."""
         return _anchoring.within_dialog(_relay_away())
@@ -277,6 +273,12 @@ class Handler:
     def on_flood(self) -> None:
         """An address sends more than the guard lets pass: whether it is a trunk's."""
         KSR.htable.sht_seti(SOURCES, _pv("$si"), OF_TRUNK if _is_from_trunk() else OF_NOBODY)
+
+    @guarded
+    def on_register_answered(self) -> None:
+        """A final reply to a REGISTER of the agent's."""
+        with suppress(OSError):
+            lamps.tell(_settings.agent_pipe, lamps.register_answered(_pv))
 
     @guarded
     def on_unknown_dialog(self) -> bool:
@@ -442,13 +444,13 @@ def _begin_call(marks: Mapping[str, str]) -> None:
     if decision.ask is not None:
         _ask(decision.ask, Asked(call, call_id, from_tag, decision.ask.hook, facts), version, decision, now)
     else:
-        _carry_out(call, call_id, from_tag, facts, version, decision, now, managed=False)
+        _carry_out(call, call_id, from_tag, facts, version, decision, now, prepared=False)
 
 
 def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision, now: float) -> None:
     """Suspend the call and have its route hook asked; where that cannot be, go on without an answer."""
-    # As long as this is a request route: what is appended to a request in other routes is not safe with the dialog.
-    _manage(asked.call, asked.call_id)
+    # As long as this is a request route: what is changed of a request in another, the next attempt would not have.
+    _prepare(asked.call, asked.call_id, asked.facts, decision.side, unasserted=ask.unasserted)
     if not _asking.may_ask(ask.hook, now):
         _decide_anew(asked, hooks.Heard(ask.hook.name, "paused"), now)
         return
@@ -466,6 +468,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
             # Sent again, and taken by another worker first.
             return
         _spooled(records.asked(asked, decision, version, now))
+        KSR.pv.sets(WAITING, "1")
         # First this: the answer may come at any moment. From here on the call is another process's.
         KSR.tmx.t_suspend()
         question.send(int(KSR.pv.get("$T(id_index)")), int(KSR.pv.get("$T(id_label)")))
@@ -474,6 +477,7 @@ def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision,
 def _go_on(found: hooks.Heard) -> None:
     """A call that waited for its route hook."""
     asked = Asked.loads(KSR.pv.get(ASKED))
+    KSR.pv.unset(WAITING)
     _decide_anew(asked, found if found.hook else structs.replace(found, hook=asked.hook.name), time.time())
 
 
@@ -484,20 +488,28 @@ def _decide_anew(asked: Asked, found: hooks.Heard, now: float) -> None:
         facts, version, decision = _decide(facts, now)
     except (NoSnapshotError, NoPolicyError):
         decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
-    _carry_out(asked.call, asked.call_id, asked.from_tag, facts, version, decision, now, managed=True)
+    _carry_out(asked.call, asked.call_id, asked.from_tag, facts, version, decision, now, prepared=True)
 
 
-def _manage(call: str, call_id: str) -> None:
+def _prepare(call: str, call_id: str, facts: CallFacts, side: Side, *, unasserted: bool) -> None:
+    """What all attempts of a call have."""
     KSR.pv.sets(CALL_ID, call)
     KSR.rr.add_rr_param(route_token.parameter(_secret(), call, call_id))
     KSR.dialog.dlg_manage()
     # For the BYE: no peer can alter it, unlike the id in our Record-Route.
     KSR.pv.sets(CALL_OF_DIALOG, call)
+    if unasserted:
+        # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
+        KSR.hdr.remove("P-Asserted-Identity")
+    if side.nat != "no":
+        _phones.show_way(side)
+    if facts.media:
+        _anchoring.begin(relay.Caller(facts.source, facts.media, side))
 
 
 def _carry_out(
     call: str, call_id: str, from_tag: str, facts: CallFacts, version: int, decision: policy.Decision, now: float, *,
-    managed: bool,
+    prepared: bool,
 ) -> None:  # fmt: skip
     taken: tuple[str, ...] = ()
     if not isinstance(decision.outcome, policy.Reject) and limits.limited(decision.outcome.plan):
@@ -506,16 +518,10 @@ def _carry_out(
     if isinstance(decision.outcome, policy.Reject):
         _refuse(decision.outcome.refusal)
     else:
-        if not managed:
-            _manage(call, call_id)
         plan = decision.outcome.plan
-        if plan.identity is not None and plan.identity.unasserted:
-            # RFC 3325 section 5: what a peer says that is not trusted never becomes what this node says.
-            KSR.hdr.remove("P-Asserted-Identity")
-        if decision.side.nat != "no":
-            _phones.show_way(decision.side)
-        if facts.media:
-            _anchoring.begin(relay.Caller(facts.source, facts.media, decision.side))
+        if not prepared:
+            unasserted = plan.identity is not None and plan.identity.unasserted
+            _prepare(call, call_id, facts, decision.side, unasserted=unasserted)
         _relay(plan)
 
 

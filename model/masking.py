@@ -42,10 +42,6 @@ _SESSION_LINES = {"s": "s=-", "i": "", "u": "", "e": "", "p": ""}
 _SDP = "application/sdp"
 
 
-class LeakError(ValueError):
-    """Something that names the caller cannot be taken out."""
-
-
 @dataclass(frozen=True, slots=True)
 class Traces:
     """The spellings of a caller's number and names, to be searched for."""
@@ -103,17 +99,14 @@ def cleaned(message: Message, traces: Traces) -> Edits:
     return Edits(remove=tuple(sorted(remove)), body=body)
 
 
-def contact(message: Message, alias: str = "") -> str:
-    """A Contact that leads to the same phone, with nothing but its address and transport; empty where there is none.
-
-    ``alias`` is one more parameter of its URI.
-    """
+def contact(message: Message) -> str:
+    """A Contact that leads to the same phone, with nothing but its address and transport; empty where there is none."""
     found = parse(message.value("contact"))
     if found is None or not found.hostport:
         return ""
     transport = re.search(r";transport=[a-z]+", found.uri, re.IGNORECASE)
     scheme = "sips" if found.uri.lower().startswith("sips:") else "sip"
-    return f"<{scheme}:anonymous@{found.hostport}{transport[0] if transport else ''}{alias}>"
+    return f"<{scheme}:anonymous@{found.hostport}{transport[0] if transport else ''}>"
 
 
 def _names(header: Header, traces: Traces) -> bool:

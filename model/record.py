@@ -96,6 +96,13 @@ class CallRecord:
     fraud: str = ""
     "By which guard it was refused, as :class:`model.fraud.Guard` names what it counts; empty: by none."
 
+    media_node: str = ""
+    "The media node that had it last; empty: none had."
+    media_seconds: float = 0.0
+    "How long media nodes had it, from the hand-over on: ringing, the script and what it bridges."
+    message: str = ""
+    "What a voicemail caller left, as mailbox/id; empty: nothing that was known when the record was made."
+
     @property
     def gateway(self) -> str:
         """The last one tried; empty where none was."""

@@ -666,7 +666,7 @@ class HookSection(Section):
     failures: int = Field(
         default=_HOOK.failures,
         ge=1,
-        le=1000,
+        le=1_000_000,
         description="After so many questions in a row without an answer, the fallback holds at once for a while.",
     )
     pause: Annotated[float, _duration(0.1, 3600)] = Field(

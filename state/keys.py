@@ -122,6 +122,11 @@ def quality(slot: int) -> str:
     return f"{_TAG}:quality:{slot}"
 
 
+def record_message(call: str) -> str:
+    """Key of what a call left in voicemail, as mailbox/id; it expires when its record is long made."""
+    return f"{_TAG}:cdr:message:{call}"
+
+
 def spool(node: str) -> str:
     """Key of a hash: position, up to which a node's spool is shipped, and each call that is not over: its events."""
     return f"{_TAG}:cdr:spool:{node}"

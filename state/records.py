@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from model.quality import BySlot
@@ -112,6 +113,17 @@ local time = redis.call('TIME')
 local before = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1])
 return redis.call('XTRIM', KEYS[1], 'MINID', '=', before)
 """
+
+
+def with_messages(store: Store, records: list[CallRecord]) -> list[CallRecord]:
+    """The records, with what their calls left in voicemail as far as that is known."""
+    wanted = [record.call for record in records if record.app]
+    if not wanted:
+        return records
+    with _away():
+        answers = cast("list[str | None]", store._redis.mget(map(keys.record_message, wanted)))
+    left = {call: message for call, message in zip(wanted, answers, strict=True) if message}
+    return [replace(record, message=left[record.call]) if record.call in left else record for record in records]
 
 
 def forget(store: Store, days: int) -> int:

@@ -83,7 +83,9 @@ class Index:
             summary = json.dumps(seen.summary or {})
             phones = json.dumps(seen.phones)
             words = [box, expected, phones, message, seen.folder, repr(seen.score), summary, *jobs]
-            answer = int(await self._place(keys=[*_keys(box), *_job_keys()], args=words))
+            # For the record of the call.
+            left_by = keys.record_message(str((seen.summary or {}).get("call", "")))
+            answer = int(await self._place(keys=[*_keys(box), *_job_keys(), left_by], args=words))
             if answer >= 0:
                 return answer == 1
         raise TimeoutError(f"a mailbox changed {LOOKS} times while it was looked at")

@@ -31,9 +31,9 @@ local function lamp()
   event('mwi', '{"box":' .. cjson.encode(box) .. ',' .. body .. '}')
 end
 """.replace("EVENTS_KEPT", str(EVENTS_KEPT)).replace("MWI_KEPT", str(MWI_KEPT))
-# KEYS from 8: open jobs, due jobs, the stream of each kind, in the order of KINDS, and dead letters. ARGV from 4:
-# message, its folder (empty: it is gone), score, data of the event that it is new, then kind, record and due time of
-# each job.
+# KEYS from 8: open jobs, due jobs, the stream of each kind, in the order of KINDS, dead letters, and what the call left
+# that the message is of. ARGV from 4: message, its folder (empty: it is gone), score, data of the event that it is new,
+# then kind, record and due time of each job.
 PLACE = (
     _COMMON
     + """
@@ -59,7 +59,9 @@ for at = 8, #ARGV, 3 do
   end
 end
 if old ~= folder then
-  if old == '' and folder == 'new' then event('message.left', ARGV[7])
+  if old == '' and folder == 'new' then
+    event('message.left', ARGV[7])
+    if string.sub(KEYS[14], -1) ~= ':' then redis.call('SET', KEYS[14], box .. '/' .. id, 'EX', 86400) end
   elseif old ~= '' then
     local data = cjson.encode({box = box, id = id, from = old, to = folder})
     event(folder == '' and 'message.deleted' or 'message.moved', data)

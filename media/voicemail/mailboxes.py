@@ -264,6 +264,7 @@ class Mailboxes:
             summary={
                 "box": message.box, "id": message.id, "folder": stored.folder,
                 "seconds": message.seconds, "urgent": message.urgent, "reason": message.reason,
+                "call": message.call,
             },
             jobs=self.wanted(stored),
             phones=box.phones,

@@ -25,8 +25,8 @@ _CONFIG = """\
 poll_method epoll
 sip_listen 127.0.0.1:{sip}
 call_max_calls 4
-audio_source aubridge,nobody
-audio_player aubridge,nowhere
+audio_source aubridge,{source}
+audio_player aubridge,{player}
 audio_alert aubridge,nowhere
 ausrc_format s16
 auplay_format s16
@@ -34,6 +34,7 @@ rtp_ports {rtp}-{rtp_end}
 module_path /usr/lib/baresip/modules
 module g711.so
 module aubridge.so
+module srtp.so
 module_tmp uuid.so
 module_tmp account.so
 module_app menu.so
@@ -53,6 +54,10 @@ class Baresip:
     transport: str = "udp"
     answers: bool = False
     "Takes every call at once."
+    srtp: bool = False
+    "Speaks SRTP alone."
+    echoes: bool = False
+    "Says what it hears; else nothing."
     events: list[dict[str, Any]] = field(default_factory=list)
     "What it told so far, in order."
     process: Process | None = None
@@ -63,12 +68,13 @@ class Baresip:
         self.directory.mkdir(parents=True)
         control, sip, rtp = free_port(), free_port(), free_port() // 2 * 2
         ports = {"control": control, "sip": sip, "rtp": rtp, "rtp_end": rtp + 20}
-        (self.directory / "config").write_text(_CONFIG.format(**ports))
+        source, player = ("loop", "loop") if self.echoes else ("nobody", "nowhere")
+        (self.directory / "config").write_text(_CONFIG.format(**ports, source=source, player=player))
         host, port = self.server
         mode = "auto" if self.answers else "manual"
         (self.directory / "accounts").write_text(
             f"<sip:{self.name}@{host}:{port};transport={self.transport}>;auth_pass={self.password};regint=60;"
-            f"answermode={mode}\n"
+            f"answermode={mode}{';mediaenc=srtp-mand' if self.srtp else ''}\n"
         )
         (self.directory / "contacts").touch()
         command = [BARESIP, "-4", "-f", str(self.directory)]

@@ -83,7 +83,8 @@ def _within(
 
 
 def _contact(endpoint: Endpoint) -> bytes:
-    return b"Contact: <sip:%b:%d>" % (endpoint.address.encode(), endpoint.port)
+    host = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
+    return b"Contact: <sip:%b:%d>" % (host.encode(), endpoint.port)
 
 
 def _message(first: bytes, lines: Sequence[bytes], body: bytes) -> bytes:

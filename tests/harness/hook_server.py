@@ -106,7 +106,7 @@ def drips(text: bytes, pause: float) -> Behaviour:
 
 async def silent(_request: Request, _writer: asyncio.StreamWriter) -> None:
     """Never answers."""
-    await asyncio.Event().wait()
+    await asyncio.sleep(3600)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ class Endpoint:
 
     def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.address = address
-        self.socket = socket.socket(type=socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.bind((address, port))
         self.socket.settimeout(RECEIVE_TIMEOUT)
         self.port: int = self.socket.getsockname()[1]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from kemi import leasing
+from kemi import asking, leasing
 
 # The tables whose missing values are 0; see kamailio.cfg.
-COUNTERS = (leasing.HELD, leasing.STARTS)
+COUNTERS = (leasing.HELD, leasing.STARTS, asking.COUNTS)
 
 
 class Tables:
-    """What :mod:`kemi.leasing` uses of it."""
+    """What :mod:`kemi.leasing` and :mod:`kemi.asking` use of it."""
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, str | int]] = {}
@@ -25,6 +25,10 @@ class Tables:
         """Set a text."""
         self._table(table)[key] = value
         return 1
+
+    def sht_setxs(self, table: str, key: str, value: str, _expire: int) -> int:
+        """Set a text that expires, which here it does not."""
+        return self.sht_sets(table, key, value)
 
     def sht_seti(self, table: str, key: str, value: int) -> int:
         """Set a number."""

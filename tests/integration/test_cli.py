@@ -646,9 +646,9 @@ def test_a_call_is_explained_for_programs(cli: Cli) -> None:
         "facts", "version", "steps", "route", "attempts", "outcome", "gateway", "refusal", "status", "emergency",
         "app",
         "reason",
-        "rates", "limits",
+        "rates", "limits", "guards",
     }  # fmt: skip
-    assert (data["rates"], data["limits"]) == ([], [])
+    assert (data["rates"], data["limits"], data["guards"]) == ([], [], [])
     assert data["facts"] == {
         "caller": CALLER, "callee": CALLEE, "source": "127.0.0.9", "asserted": "1002", "user_agent": "Phone",
         "private": True, "caller_host": "", "hops": 0, "origin": "", "subscriber": "",
@@ -1069,7 +1069,7 @@ def test_a_completion_script_can_be_produced(shell: str) -> None:
         ("strowger block ", ["add", "rm", "list", "check", "import", "export"]),
         ("strowger gateway ", ["list", "drain", "resume", "reset", "quality"]),
         ("strowger gateway drain carrier-a --u", ["--until"]),
-        ("strowger cdr ", ["tail", "export"]),
+        ("strowger cdr ", ["tail", "webhook", "export"]),
         ("strowger voicemail box ", ["add", "set", "show", "remove", "pin"]),
         ("strowger voicemail retry --a", ["--all"]),
         ("strowger rates ", ["import", "list", "show", "export", "remove"]),

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +274,13 @@ def test_what_cannot_be_told_anything_is_said(server: RedisServer, tmp_path: Pat
     assert "hush" not in wrong("serve", "records", status=2).err
     unsigned = cli.where(STROWGER_CDR_WEBHOOK="http://127.0.0.1:1/", STROWGER_CDR_WEBHOOK_SECRET="cdr")
     assert "cdr" in unsigned("serve", "records", status=2).err
+
+
+def test_a_record_names_the_message_that_its_call_left(store: Store) -> None:
+    left, none = (replace(record(name), app="voicemail") for name in ("left", "none"))
+    other = record("other")
+    for name in ("left", "other"):
+        store._redis.set(keys.record_message(name), "2001/x")
+    found = records.with_messages(store, [left, none, other])
+    assert [item.message for item in found] == ["2001/x", "", ""]
+    assert CallRecord.decode(found[0].encode()) == found[0]

@@ -17,7 +17,9 @@ from harness.switches import Embedded, FreeSwitch, Switch
 
 from media.voicemail.store import Box, Store
 from model.policy import MEDIA_RETRY, Gateway, MediaApp, Route, Voicemail
+from model.record import CallRecord
 from model.settings import SCRIPTS
+from state import records
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -46,19 +48,28 @@ def test_a_message_comes_to_the_box(node: Node, switch: Switch, tmp_path: Path, 
     ]
     node.apply(routes, [media, at("pbx", node.refusing(486))], trunks=[OUTSIDE])
     secret = node.stack.settings.media_secret_file.read_bytes()
-    with MediaWorker(tmp_path / "worker", switch, SCRIPTS, secret=secret) as worker:
+    redis = {"STROWGER_REDIS_URL": node.stack.settings.redis_url}
+    with MediaWorker(tmp_path / "worker", switch, SCRIPTS, secret=secret, **redis) as worker:
         store = Store(worker.settings.voicemail)
         store.put_box(Box(number="1001", numbers=(NUMBER,), min_seconds=1, transcribe=False))
         asyncio.run(leave(node.sip, called))
         until(lambda: store.ids("1001", "new"), "the message is in the box")
-    [id] = store.ids("1001", "new")
+        [id] = store.ids("1001", "new")
+        until(lambda: named(node, f"1001/{id}"), "the record names the message")
     message = store.message("1001", id)
     about = message.message
     assert (about.caller, about.reason) == ("1001", reason)
     assert about.callee == (NUMBER if reason == "busy" else "5000")
     assert frequencies(tones(read_wav(message.audio))) == [SAID]
     # By the id of the call's record the two are found together.
-    assert about.call
+    [record] = named(node, f"1001/{id}")
+    assert (record.call, record.media_node) == (about.call, "fs-1")
+    assert record.media_seconds >= record.duration >= 2.0
+
+
+def named(node: Node, message: str) -> list[CallRecord]:
+    """The records of the calls that left a message."""
+    return [record for _, record in records.newest(node.store, message) if record.message == message]
 
 
 async def leave(kamailio: tuple[str, int], number: str) -> None:

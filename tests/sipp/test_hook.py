@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import json
+import signal
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness.hook_server import HookServer, answers, serving
-from harness.node import GB, TRUNK, Node, at
+from harness.hook_server import HookServer, Request, answers, closes, drips, response, says, serving, silent
+from harness.limits import until
+from harness.node import ANSWER, GB, TRUNK, Node, at
 
+from agent.hook_asking import signature
+from console.ports import free_port
+from console.sipp import CallResult, place_calls
 from model.hook import Hook
-from model.policy import Gateway, Policy, Route
+from model.policy import Emergency, Gateway, Policy, Route
 
 CALLEE = "02079460000"
 OPEN = "07700900123"
@@ -57,6 +68,12 @@ def hook_to(server: HookServer, **options: Any) -> Hook:
     return Hook(**{"name": f"h{server.port}", "url": server.url, "timeout": 0.5, "failures": 1000, **options})
 
 
+def report(node: Node, hook: str) -> dict[str, Any]:
+    """What the hook process says of a hook."""
+    found: dict[str, Any] = json.loads(node.stack.settings.hook_report.read_text())
+    return found["hooks"].get(hook, {"late": 0})
+
+
 def steps(node: Node, call_id: str) -> list[str]:
     """What a call's record says of its hook."""
     return [text for what, _, text in node.record(call_id).steps if what == "hook"]
@@ -80,3 +97,189 @@ def test_an_answer_decides(node: Node, server: HookServer) -> None:
     server.behaviour = answers({"action": "reject", "status": 402, "reason": "no-credit"})
     call = node.refused("1001", CALLEE, 402, "no-credit", explained=False)
     assert node.record(call.call_id).refusal == "no-credit"
+
+
+FAULTS = {
+    "status": answers({"action": "continue"}, status="500 Server Error"),
+    "redirect": says(response(b"", "302 Found", Location="http://127.0.0.1/")),
+    "garbage": says(response(b"{\"action\": \"fly\", \xff")),
+    "unknown": answers({"action": "fly"}),
+    "no-http": says(b"220 mail.example.org ESMTP\r\n\r\n"),
+    "no-gateway": answers({"action": "gateways", "gateways": ["b"]}),
+    "breaks-off": closes(b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n{\"action\":"),
+    "closes": closes(b""),
+    "huge": says(response(b" " * 100_000 + b'{"action":"continue"}')),
+    "late": answers({"action": "continue"}, after=10.0),
+    "drips": drips(response(b'{"action":"continue"}'), pause=0.1),
+    "silent": silent,
+}
+"Ways of not answering."
+WHY = {
+    "status": "status: answered 500",
+    "redirect": "status: answered 302",
+    "garbage": "invalid: ",
+    "unknown": "invalid: at `$.action`",
+    "no-http": "invalid: no HTTP",
+    "no-gateway": "invalid: at `$.gateways[0]`: the policy has no gateway 'b'",
+    "breaks-off": "invalid: no HTTP",
+    "closes": "connection: ConnectionResetError",
+    "huge": "invalid: the answer has more than",
+    "late": "time-out: no answer within 0.5 s",
+    "drips": "time-out: ",
+    "silent": "time-out: ",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_without_an_answer_the_fallback_holds(node: Node, server: HookServer, fault: str) -> None:
+    a = node.answering()
+    apply(node, hook_to(server), at("a", a))
+    server.behaviour = FAULTS[fault]
+    call = node.refused("1001", CALLEE, 503, "hook-failed", explained=False)
+    assert a.calls(call.call_id) == []
+    assert WHY[fault] in steps(node, call.call_id)[-1]
+    assert steps(node, call.call_id)[-1].endswith("fallback: reject")
+
+
+def test_nobody_listens(node: Node, server: HookServer) -> None:
+    a, b = node.answering(), node.answering()
+    hook = hook_to(server, url=f"http://127.0.0.1:{free_port()}/")
+    apply(node, replace(hook, fallback="continue"), at("a", a), at("b", b))
+    call = node.answered("1001", CALLEE, explained=False)
+    assert len(a.calls(call.call_id)) == 1
+    apply(node, replace(hook, fallback="route", fallback_route="spare"), at("a", a), at("b", b))
+    call = node.answered("1001", CALLEE, explained=False)
+    assert len(b.calls(call.call_id)) == 1
+
+
+def test_a_caller_hangs_up_meanwhile(node: Node, server: HookServer) -> None:
+    a = node.answering()
+    apply(node, hook_to(server, timeout=5.0), at("a", a))
+    server.behaviour = answers({"action": "continue"}, after=1.0)
+    call = node.call("uac-cancels-while-trying.xml", "1001", CALLEE, words={"PAUSE": "100"}, explained=False)
+    record = node.record(call.call_id)
+    assert (record.outcome, record.status, record.attempts) == ("cancelled", 487, ())
+    # The answer finds nobody; the next call is none the worse.
+    call = node.answered("1001", CALLEE, explained=False)
+    assert len(a.calls()) == len(a.calls(call.call_id)) == 1
+    until(lambda: report(node, f"h{server.port}")["late"] == 1, "the late answer is not counted")
+
+
+def test_an_invite_that_is_sent_again_asks_once(node: Node, server: HookServer) -> None:
+    apply(node, hook_to(server, timeout=5.0), at("a", node.answering()))
+    server.behaviour = answers({"action": "continue"}, after=2.0)
+    node.call("uac-sends-invite-twice.xml", "1001", CALLEE, explained=False)
+    assert len(server.requests) == 1
+
+
+def test_a_reload_meanwhile(node: Node, server: HookServer) -> None:
+    a = node.answering()
+    apply(node, hook_to(server, timeout=5.0), at("a", a))
+    asked = threading.Event()
+
+    async def behave(request: Request, writer: asyncio.StreamWriter) -> None:
+        with node.kamcmd() as kamcmd:
+            kamcmd.reload()
+        asked.set()
+        await answers({"action": "continue"})(request, writer)
+
+    server.behaviour = behave
+    node.answered("1001", CALLEE, explained=False)
+    assert asked.is_set()
+
+
+def test_a_hook_process_that_hangs(node: Node, server: HookServer) -> None:
+    a = node.answering()
+    apply(node, hook_to(server, failures=2, pause=600.0, fallback="continue"), at("a", a))
+    process = node.stack.processes["hook"]
+    process.signal(signal.SIGSTOP)
+    try:
+        node.answered("1001", OPEN, explained=False)
+        first, second, third = (node.answered("1001", CALLEE, explained=False) for _ in range(3))
+    finally:
+        process.signal(signal.SIGCONT)
+    assert [steps(node, call.call_id)[-1] for call in (first, second, third)] == [
+        "lost; fallback: continue", "lost; fallback: continue", "paused; fallback: continue"
+    ]  # fmt: skip
+    assert server.requests == []
+    # What it finds in the pipe then is too late for everybody.
+    node.answered("1001", OPEN, explained=False)
+
+
+def test_a_hook_process_that_is_killed(node: Node, server: HookServer) -> None:
+    a = node.answering()
+    apply(node, hook_to(server), at("a", a))
+    node.stack.processes["hook"].kill()
+    try:
+        call = node.refused("1001", CALLEE, 503, "hook-failed", explained=False)
+        assert steps(node, call.call_id) == ["away; fallback: reject"]
+        node.answered("1001", OPEN, explained=False)
+    finally:
+        node.stack.start_hook()
+    node.answered("1001", CALLEE, explained=False)
+
+
+def test_signatures(node: Node, server: HookServer) -> None:
+    directory = node.stack.settings.secrets
+    directory.mkdir(exist_ok=True)
+    (directory / "key").write_text("between us\n")
+    (directory / "key").chmod(0o600)
+    a = node.answering()
+    apply(node, hook_to(server, secret="key", signed_answers=True), at("a", a))
+    call = node.refused("1001", CALLEE, 503, "hook-failed", explained=False)
+    assert "signature: " in steps(node, call.call_id)[-1]
+    asked = server.requests[-1]
+    stamp = asked.headers["x-strowger-timestamp"]
+    assert asked.headers["x-strowger-signature"] == signature("between us", stamp, asked.body)
+    body = b'{"action": "continue"}'
+    signed = signature("between us", stamp, body)
+    server.behaviour = says(response(body, X_Strowger_Timestamp=stamp, X_Strowger_Signature=signed))
+    node.answered("1001", CALLEE, explained=False)
+    (directory / "key").unlink()
+    call = node.refused("1001", CALLEE, 503, "hook-failed", explained=False)
+    assert "secret: " in steps(node, call.call_id)[-1]
+
+
+def test_so_many_questions_at_once_and_no_more(node: Node, server: HookServer) -> None:
+    apply(node, hook_to(server, timeout=5.0, at_most=1), at("a", node.answering()))
+    server.behaviour = answers({"action": "continue"}, after=1.0)
+    with ThreadPoolExecutor() as pool:
+        waits = pool.submit(node.answered, "1001", CALLEE, explained=False)
+        until(lambda: bool(server.requests), "nobody is asked")
+        call = node.refused("1002", CALLEE, 503, "hook-failed", explained=False)
+        waits.result()
+    assert "busy: 1 questions wait" in steps(node, call.call_id)[-1]
+
+
+def test_an_emergency_call_asks_nobody(node: Node, server: HookServer) -> None:
+    hook, gateway = hook_to(server), at("a", node.answering())
+    emergency = Emergency(("112",), ("a",))
+    policy = Policy((TRUNK,), {"a": gateway}, GB, emergency=emergency, hooks={hook.name: hook})
+    node.put_in_force(policy, [Route("r", ("",), ("a",), hook=hook.name)])
+    server.behaviour = silent
+    node.answered("1001", "112", explained=False)
+    assert server.requests == []
+
+
+def test_two_hundred_calls_a_second_whatever_the_hook_does(node: Node, server: HookServer) -> None:
+    """Half of them ask; every one of the others is answered, and of those that ask as the fallback says."""
+    a = node.answering()
+    apply(node, hook_to(server, fallback="continue", at_most=10_000), at("a", a))
+    kinds = itertools.cycle([answers({"action": "continue"}, after=0.005), *FAULTS.values()])
+
+    async def behave(request: Request, writer: asyncio.StreamWriter) -> None:
+        await next(kinds)(request, writer)
+
+    server.behaviour = behave
+
+    def load(callee: str) -> CallResult:
+        return place_calls(
+            ANSWER, server=node.sip, port=free_port(), directory=node.directory / f"load-{callee}",
+            keys={"callee": callee}, calls=300, rate=100,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(load, (CALLEE, OPEN)))
+    assert all(result.passed for result in results), [result.output for result in results]
+    assert len(server.requests) >= 290
+    assert len(a.calls()) == 600

@@ -11,12 +11,15 @@ from harness.dialog import from_callee, from_caller, header, headers, reply
 from harness.digest_phone import DigestPhone
 from harness.node import GB, Node
 from harness.raw import Endpoint, acknowledge, cancel, method_of, reply_to, status
+from harness.rtpengine import Rtpengine
 
 from model.identity import Presentation, TrunkIdentity
 from model.policy import Emergency, Gateway, Policy, Route, Subscribers, Trunk
+from model.side import Side
 from model.subscriber import Forwards, Subscriber, hashes
 
 TRUSTED, UNTRUSTED, REMOTE, STRICT = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
+NATED, RELAYED = "127.0.0.6", "127.0.0.7"
 NUMBER = "+442079460123"
 # Any spelling of the number, and what else of these tests says who calls.
 NAMES = re.compile(rb"2079460123|Alice|alice", re.IGNORECASE)
@@ -113,9 +116,12 @@ SUBSCRIBERS = (
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    node = Node.create(tmp_path_factory.mktemp("identity"), name="identity", workers=2)
+    relay = Rtpengine(tmp_path_factory.mktemp("relay"))
+    more = {"STROWGER_RTPENGINE": relay.address}
+    node = Node.create(tmp_path_factory.mktemp("identity"), name="identity", workers=2, **more)
     gateways = {name: Endpoint() for name in (*RULES, "help")}
     try:
+        relay.__enter__()
         node.stack.start()
         patient = {"no_reply": 15.0, "progress": 15.0, "breaker": None}
         known = {
@@ -131,6 +137,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                         "remote", (f"{REMOTE}/32",), GB, trust_identity=True,
                         identity=TrunkIdentity(believe=("rpid", "pai"), numbers=("+4420",), default="+442079460000"),
                     ),
+                    Trunk("nated", (f"{NATED}/32",), GB, side=Side("yes")),
+                    Trunk("relayed", (f"{RELAYED}/32",), GB, side=Side(relay="always")),
                     Trunk("strict", (f"{STRICT}/32",), GB, identity=TrunkIdentity(numbers=("+44161",))),
                 ),
                 gateways=known,
@@ -149,6 +157,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(node, gateways)
     finally:
         node.close()
+        relay.__exit__(None, None, None)
         for one in gateways.values():
             one.socket.close()
 
@@ -468,3 +477,53 @@ def test_a_subscriber_may_withhold_their_number_always(site: Site) -> None:
         assert header(got, b"From").startswith(b'"Anonymous" <sip:anonymous@anonymous.invalid>')
         assert b"1006" not in got.replace(b"%d" % phone.endpoint.port, b""), got
         site.refused_by("plain", got)
+
+
+def test_a_caller_behind_nat_is_withheld_and_still_reached(site: Site) -> None:
+    contact = b"<sip:+442079460123@10.99.99.9:5060>"
+    gateway = site.gateways["careful"]
+    with Endpoint(NATED) as caller:
+        sent = site.invite(caller, "+44900000000", more=(b"Privacy: id",), body=b"")
+        sent = re.sub(rb"Contact: [^\r]*", b"Contact: " + contact, sent)
+        caller.send(sent, site.node.sip)
+        got, _ = gateway.next_invite(caller)
+        assert not NAMES.search(got), got
+        assert header(got, b"Contact") == b"<sip:anonymous@10.99.99.9:5060>"
+        gateway.send(reply(got, b"200 OK", gateway, tag=b"g"), site.node.sip)
+        answered = caller.receive(b"SIP/2.0 200")
+        again = re.sub(rb"Contact: [^\r]*", b"Contact: " + contact, from_caller(b"INVITE", 2, caller, answered))
+        caller.send(from_caller(b"ACK", 1, caller, answered), site.node.sip)
+        caller.send(again, site.node.sip)
+        second = gateway.receive(b"INVITE")
+        assert not NAMES.search(second), second
+        assert header(second, b"Contact") == b"<sip:anonymous@10.99.99.9:5060>"
+        gateway.send(reply(second, b"200 OK", gateway), site.node.sip)
+        caller.receive(b"SIP/2.0 200")
+        bye = from_callee(b"BYE", 1, gateway, got, reply(got, b"200 OK", gateway, tag=b"g"))
+        gateway.send(bye, site.node.sip)
+        arrived = caller.receive(b"BYE")
+        assert arrived.startswith(b"BYE sip:+442079460123@10.99.99.9:5060 SIP/2.0")
+        caller.send(reply_to(arrived, b"200 OK").replace(b";tag=gateway", b""), site.node.sip)
+        gateway.receive(b"SIP/2.0 200")
+        # The next attempt of such a call has the Contact that came.
+        caller.send(sent.replace(b"identity-", b"another-").replace(b"z9hG4bK-", b"z9hG4bK-a"), site.node.sip)
+        first, _ = gateway.next_invite(caller)
+        site.refused_by("careful", first, b"503 Full")
+        told, _ = site.gateways["trusted"].next_invite(caller)
+        assert header(told, b"Contact") == contact
+        site.refused_by("trusted", told, b"503 Full")
+        plain, _ = site.gateways["plain"].next_invite(caller)
+        assert header(plain, b"Contact") == header(told, b"Contact")
+        site.refused_by("plain", plain)
+
+
+def test_what_the_media_relay_makes_of_a_session_names_nobody(site: Site) -> None:
+    with Endpoint(RELAYED) as caller:
+        more = (b"Privacy: id", b"Content-Type: application/sdp")
+        _, got = site.place(caller, number_for("careful"), "careful", more=more)
+        assert not NAMES.search(got), got
+        body = got.partition(b"\r\n\r\n")[2]
+        assert body.count(b"v=0") == 1
+        assert b"m=audio 4000 " not in body
+        assert header(got, b"Content-Length") == b"%d" % len(body)
+        site.refused_by("careful", got)

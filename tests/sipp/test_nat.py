@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from harness.audio import tone
+from harness.baresip import Baresip
 from harness.dialog import headers
 from harness.digest_phone import DigestPhone
 from harness.node import GB, Node
@@ -21,6 +23,7 @@ from model.subscriber import Forwards, Subscriber, hashes
 
 REALM = "phones.example"
 OFFICE, NATED, HOME = "127.0.0.2", "127.0.0.7", "127.0.0.8"
+EDGE = "127.0.0.5"
 PRIVATE = "10.99.99.9"
 SOUND = 5.0
 
@@ -36,6 +39,22 @@ def gateway() -> int:
     return free_port()
 
 
+ROUTES = (Route("phones", ("1",), subscribers=True, ring=5.0), Route("world", ("+44",), ("carrier",)))
+
+
+def policy(gateway: int, nat: str, srtp: str = "") -> Policy:
+    """What is known of the phones that register."""
+    return Policy(
+        trunks=(
+            Trunk("office", (f"{OFFICE}/32",), GB),
+            Trunk("nated", (f"{NATED}/32",), GB, side=Side("auto")),
+        ),
+        gateways={"carrier": Gateway("carrier", "127.0.0.1", gateway, no_reply=15.0, progress=15.0, breaker=None)},
+        dialling=GB,
+        subscribers=Subscribers(REALM, GB, edges=(f"{EDGE}/32",), side=Side(nat, srtp=srtp)),
+    )
+
+
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, relay: Rtpengine, gateway: int) -> Iterator[Node]:
     own = Node.create(
@@ -43,23 +62,7 @@ def node(tmp_path_factory: pytest.TempPathFactory, relay: Rtpengine, gateway: in
     )
     try:
         own.stack.start()
-        carrier = Gateway("carrier", "127.0.0.1", gateway, no_reply=15.0, progress=15.0, breaker=None)
-        own.put_in_force(
-            Policy(
-                trunks=(
-                    Trunk("office", (f"{OFFICE}/32",), GB),
-                    Trunk("nated", (f"{NATED}/32",), GB, side=Side("auto")),
-                ),
-                gateways={"carrier": carrier},
-                dialling=GB,
-                subscribers=Subscribers(REALM, GB, edges=("127.0.0.5/32",)),
-            ),
-            (
-                Route("phones", ("1",), subscribers=True, ring=5.0),
-                Route("world", ("+44",), ("carrier",)),
-                Route("anchored", ("+33",), ("carrier",), relay=True),
-            ),
-        )
+        own.put_in_force(policy(gateway, "auto"), ROUTES)
         for name in ("1001", "1002"):
             one = Subscriber(name=name, realm=REALM, ha1=hashes(name, REALM, f"secret-of-{name}"))
             own.confirmed(own.store.put_subscriber(one, own.store.subscriber(one.name)))
@@ -156,9 +159,6 @@ def register(node: Node, name: str, address: str, port: int) -> None:
         assert status(own.register(contact=f"<sip:{name}@{PRIVATE}:{port}>")) == 200
 
 
-EDGE = "127.0.0.5"
-
-
 def by_edge(node: Node, own: DigestPhone, *, path: str) -> bytes:
     """Register a phone with a private address by a proxy, which ``own`` is; the last reply."""
     more, contact = [f"Path: {path}", "Supported: path", "Expires: 600"], f"<sip:{own.name}@{PRIVATE}:5060>"
@@ -215,3 +215,28 @@ def test_the_path_of_a_phone_is_not_that_of_the_gateway_after_it(node: Node, gat
         assert forwarded.startswith(b"INVITE sip:+442079460000@127.0.0.1:%d " % gateway)
         assert headers(forwarded, b"Route") == []
         edge.register(0, contact="*")
+
+
+def test_a_phone_that_speaks_srtp_alone_is_heard_by_one_that_does_not(
+    node: Node, relay: Rtpengine, gateway: int, tmp_path: Path
+) -> None:
+    async def run() -> str:
+        async with phone(node.sip, address=OFFICE) as caller:
+            call = caller.call("1001")
+            await call.answered()
+            call.play(tone(700, SOUND))
+            # It says what it hears.
+            await call.hears(700)
+            call_id = call.leg.call_id
+            assert relay.holds(call_id)
+            await call.hangup()
+            return call_id
+
+    node.put_in_force(policy(gateway, "no", "require"), ROUTES)
+    with Baresip(
+        node.sip, "1001", "secret-of-1001", tmp_path / "1001", transport="tcp", answers=True, srtp=True, echoes=True
+    ) as own:
+        own.registered()
+        record = node.record(asyncio.run(run()))
+        assert record.relay == "SRTP to RTP"
+        own.heard("CALL_CLOSED")

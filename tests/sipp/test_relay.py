@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from harness.dialog import from_callee, from_caller, header, reply
@@ -23,6 +24,8 @@ SDP = (
 )
 CALLER, CALLEE, LATER = SDP % (1, 1, 4000), SDP % (2, 2, 5000), SDP % (2, 2, 5002)
 CRYPTO = b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n"
+PATIENT: dict[str, Any] = {"no_reply": 15.0, "progress": 15.0, "breaker": None}
+HOST = ("127.0.0.1", "[::1]")
 KIND = b"Content-Type: application/sdp"
 
 
@@ -35,6 +38,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rtpengine]:
 @pytest.fixture(scope="module")
 def gateways() -> Iterator[dict[str, Endpoint]]:
     made = {name: Endpoint() for name in ("plain", "anchored", "other", "secure", "hiding")}
+    made["six"] = Endpoint("::1")
     yield made
     for one in made.values():
         one.socket.close()
@@ -44,9 +48,7 @@ def gateways() -> Iterator[dict[str, Endpoint]]:
 def policy(gateways: dict[str, Endpoint]) -> Policy:
     sides = {"anchored": Side(relay="always"), "other": Side(relay="always"), "secure": Side(srtp="require")}
     made = {
-        name: Gateway(
-            name, "127.0.0.1", one.port, no_reply=15.0, progress=15.0, breaker=None, side=sides.get(name, Side())
-        )
+        name: Gateway(name, HOST[name == "six"], one.port, side=sides.get(name, Side()), **PATIENT)
         for name, one in gateways.items()
     }
     made["hiding"] = replace(made["hiding"], side=Side(relay="always"), identity=Presentation(privacy="withhold"))
@@ -61,13 +63,16 @@ ROUTES = (
     Route("comes", ("+445",), ("plain", "anchored")),
     Route("stays", ("+446",), ("anchored", "other")),
     Route("hiding", ("+447",), ("hiding",)),
+    Route("six", ("+448",), ("six",)),
 )
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, relay: Rtpengine, policy: Policy) -> Iterator[Node]:
     directory = tmp_path_factory.mktemp("anchoring")
-    own = Node.create(directory, name="anchoring", workers=2, STROWGER_RTPENGINE=relay.address)
+    own = Node.create(
+        directory, name="anchoring", workers=2, addresses="127.0.0.1,::1", STROWGER_RTPENGINE=relay.address
+    )
     try:
         own.stack.start()
         own.put_in_force(policy, ROUTES)
@@ -221,6 +226,19 @@ def test_rtp_becomes_srtp_where_a_gateway_speaks_nothing_else(
         got, _, ok = answered(caller, gateway, node, invite(caller, "+443", offered), secured)
         assert (body(got), body(ok)) == (offered, secured)
         over(caller, gateway, node, ok)
+
+
+def test_a_gateway_of_the_other_family_is_heard(node: Node, relay: Rtpengine, gateways: dict[str, Endpoint]) -> None:
+    six = CALLEE.replace(b"IP4 192.0.2.2", b"IP6 2001:db8::2")
+    with Endpoint() as caller:
+        got, _, ok = answered(caller, gateways["six"], node, invite(caller, "+448"), six)
+        assert b"c=IN IP6 ::1\r\n" in body(got)
+        assert is_relayed(relay, body(ok))
+        caller.send(from_caller(b"BYE", 9, caller, ok), node.sip)
+        gone, sender = gateways["six"].socket.recvfrom(65535)
+        assert gone.startswith(b"BYE")
+        gateways["six"].send(reply(gone, b"200 OK", gateways["six"]), sender[:2])
+        caller.receive(b"SIP/2.0 200")
 
 
 def test_a_caller_who_is_hidden_is_hidden_in_what_is_relayed(

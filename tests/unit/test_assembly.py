@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.assembly import ANSWER_LATE, BROKEN_OFF, LONGEST, SETUP, Assembly, parse
+from agent.assembly import ANSWER_LATE, BROKEN_OFF, LONGEST, MESSAGE_LATE, SETUP, Assembly, parse
 from model.record import CallRecord, Outcome
 
 Event = dict[str, Any]
@@ -323,3 +323,28 @@ def test_any_line_is_read_or_not_but_never_raises(line: bytes) -> None:
 ])  # fmt: skip
 def test_an_event_of_another_shape_is_passed_over(change: Event) -> None:
     assert parse(encoded({**decided("c", 1.0), **change})) is None
+
+
+def test_how_long_media_had_a_call() -> None:
+    direct = [decided("c", 1.0, app="welcome", reason="direct"), answered("c", 2.0), ended("c", 31.0)]
+    record = only(direct, now=31.0 + MESSAGE_LATE + 1)
+    assert (record.app, record.media_node, record.media_seconds, record.duration) == ("welcome", "a", 30.0, 29.0)
+    voicemail = failed("c", 21.0, "a", next="fs-1", app="voicemail", reason="no-answer")
+    record = only([decided("c", 1.0), voicemail, answered("c", 22.0), ended("c", 41.5)], now=50.0)
+    assert (record.media_node, record.media_seconds) == ("fs-1", 20.5)
+    # Sent on by a node to gateways.
+    sent_on = failed("c", 5.0, "a", status=302, next="b", steps=[["returned", "c", "handed to media 1 times"]])
+    menu = decided("c", 1.0, app="menu", reason="direct")
+    record = only([menu, sent_on, answered("c", 9.0), ended("c", 20.0)], now=30.0)
+    assert (record.gateway, record.media_node, record.media_seconds) == ("b", "a", 4.0)
+    record = only([decided("c", 1.0), answered("c", 2.0), ended("c", 31.0)])
+    assert (record.media_node, record.media_seconds) == ("", 0.0)
+
+
+def test_the_record_of_a_call_to_media_waits_for_what_it_left() -> None:
+    assembly = Assembly(NODE)
+    assembly.feed([decided("c", 1.0, app="voicemail", reason="busy"), answered("c", 2.0), ended("c", 9.0)])
+    assembly.close(9.0 + MESSAGE_LATE)
+    assert assembly.finished == []
+    assembly.close(9.1 + MESSAGE_LATE)
+    assert [record.call for record in assembly.finished] == ["c"]

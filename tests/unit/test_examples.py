@@ -88,6 +88,27 @@ def test_office_hours(source: str, caller: str, callee: str, moment: str, route:
     assert (found.route or found.refusal) == route
 
 
+@pytest.mark.parametrize(
+    ("source", "callee", "media", "found"),
+    [
+        ("203.0.113.40", "01611234567", "192.168.1.9 RTP/AVP", {"carrier": "the caller is behind NAT"}),
+        ("198.51.100.1", "01611234567", "198.51.100.2 RTP/AVP", {}),
+        ("198.51.100.1", "01611234567", "198.51.100.2 RTP/SAVP", {}),
+        ("198.51.100.1", "02079460000", "198.51.100.2 RTP/AVP", {"secure-carrier": "SRTP to RTP"}),
+        ("198.51.100.1", "02079460000", "198.51.100.2 RTP/SAVP", {}),
+        ("198.51.100.1", "08001234567", "198.51.100.2 RTP/AVP", {"carrier": "always"}),
+        ("198.51.100.1", "08001234567", "-", {"carrier": "always"}),
+        ("203.0.113.40", "01611234567", "", {}),
+    ],
+)
+def test_phones_behind_nat(source: str, callee: str, media: str, found: dict[str, str]) -> None:
+    loaded = example("phones-behind-nat.yaml")
+    view = View(layout.build(loaded.policy, loaded.routes, ()).get)
+    told = explain(CallFacts("1001", callee, source, media=media), view, Snapshot(), 0.0, {})
+    assert told.outcome == "answered"
+    assert {of: why for what, of, why in told.steps if what == "media relay"} == found
+
+
 class TestRetryByHangupCause:
     route = example("retry-by-hangup-cause.yaml").routes[0]
 

@@ -12,6 +12,7 @@ import pytest
 from harness.audio import tone, write_wav
 
 from console.serve import ROOT
+from media.posting import headers, signature
 from media.voicemail.attempts import FORGET, LOCK, LONGEST, TRIES, OwnAttempts
 from media.voicemail.index import score
 from media.voicemail.job import MAIL, TRANSCRIBE, WEBHOOK, Claim, DeadLetter, Job
@@ -20,7 +21,6 @@ from media.voicemail.letter import compose
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.store import Box, Message, Store, Stored
 from media.voicemail.wanted import has_failed, is_open, letters, wanted
-from media.voicemail.webhook import headers, signature
 from media.voicemail.work import LONGEST as LONGEST_DELAY
 from media.voicemail.work import TRIES as JOB_TRIES
 from media.voicemail.work import Work, delay
@@ -150,7 +150,7 @@ def test_delays_double_up_to_an_hour_and_mail_is_tried_for_days() -> None:
 def test_the_signature_is_of_timestamp_and_body() -> None:
     # echo -n '1.{}' | openssl dgst -sha256 -hmac key
     assert signature("key", 1, b"{}") == "sha256=1ba6b8171186efc613e8bcc0cbdab2748f24984d7c5a84faa2637afa0e40d224"
-    assert "X-Strowger-Signature" not in headers(stored(), BOX, b"{}", 1)
+    assert "X-Strowger-Signature" not in headers("1", "", b"{}", 1)
 
 
 def test_the_document_tells_how_to_check_the_signature() -> None:
