@@ -37,7 +37,14 @@ from console.stack import Stack
 
 OPEN = "02079460000"
 ROOT = Path(__file__).parent.parent
-KINDS = {"without a hook": "1", "5 ms": "2", "10 s": "3", "garbage": "4", "no answer": "5"}
+KINDS = {
+    "without a hook": "1",
+    "5 ms": "2",
+    "10 s": "3",
+    "garbage": "4",
+    "no answer": "5",
+    "without a hook, again": "6",
+}
 "What the other half does, and the last digit of the numbers that it calls."
 PATHS = {"5 ms": "/soon", "10 s": "/late", "garbage": "/garbage", "no answer": "/silent"}
 
@@ -174,7 +181,8 @@ def run(
         found: dict[str, list[Block]] = {kind: [] for kind in KINDS}
         for number in range(-1, rounds):
             kinds = list(KINDS)
-            for kind in kinds[number % 5 :] + kinds[: number % 5]:
+            first = number % len(kinds)
+            for kind in kinds[first:] + kinds[:first]:
                 progress(f"round {number + 1} of {rounds}: {kind}")
                 place, callee = directory / f"{number}-{KINDS[kind]}", f"0161{KINDS[kind]}460000"
                 one = block(port, callee, rate=rate, seconds=seconds if number >= 0 else 1.0, directory=place)
@@ -203,8 +211,8 @@ def figures(found: dict[str, list[Block]]) -> list[Figure]:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=2, help="Rounds of blocks.")] = 8,
-    seconds: Annotated[float, typer.Option(min=1, help="Of each block.")] = 6.0,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds of blocks.")] = 14,
+    seconds: Annotated[float, typer.Option(min=1, help="Of each block.")] = 2.0,
     rate: Annotated[float, typer.Option(help="Calls a second of each half.")] = 100.0,
     results: Annotated[Path, typer.Option(help="Directory for the results.")] = RESULTS,
     port: Annotated[int, typer.Option("--serve", hidden=True)] = 0,

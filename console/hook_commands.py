@@ -118,7 +118,7 @@ def try_hook(
         found = _heard(Question("", ask.hook, now + ask.hook.timeout, msgspec.Raw(body)), settings)
         explanation = explain(replace(facts, hook=found.dumps()), view, Snapshot(), now, {})
     if json:
-        heard = msgspec.to_builtins(found)
+        heard = jsonlib.loads(found.dumps())
         print_json({"question": jsonlib.loads(body), "heard": heard, "explanation": explanation.as_dict()})
         return
     out.print(f"asked     {body.decode()}", markup=False, soft_wrap=True)

@@ -118,8 +118,9 @@ def serving(behaviour: Behaviour) -> Iterator[HookServer]:
         listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, backlog=1000)
         server.port = listening.sockets[0].getsockname()[1]
         ready.set()
-        async with listening:
-            await stop.wait()
+        await stop.wait()
+        # From Python 3.12 on, to wait until it is closed is to wait for its clients.
+        listening.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

@@ -37,6 +37,7 @@ def test_a_smoke_run_writes_every_figure(tmp_path: Path) -> None:
         ("import of a rate sheet", ""),
         ("the same in the place of the one in force", ""),
         ("a decision by least cost, p99", ""),
+        ("CPU for each call with limits, least cost and records", "without limits and least cost"),
     }
     assert "control" in "".join(figure["figure"] for figure in figures)
     assert (tmp_path / "cpu.svg").read_text().count("<rect") == 7

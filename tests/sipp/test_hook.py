@@ -10,9 +10,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.cli import Cli, fresh
 from harness.hook_server import HookServer, Request, answers, closes, drips, response, says, serving, silent
 from harness.limits import until
 from harness.node import ANSWER, GB, TRUNK, Node, at
@@ -249,6 +251,42 @@ def test_so_many_questions_at_once_and_no_more(node: Node, server: HookServer) -
         call = node.refused("1002", CALLEE, 503, "hook-failed", explained=False)
         waits.result()
     assert "busy: 1 questions wait" in steps(node, call.call_id)[-1]
+
+
+def test_commands(node: Node, server: HookServer, tmp_path: Path) -> None:
+    a, b = node.answering(), node.answering()
+    apply(node, hook_to(server, name="told", at_most=7), at("a", a), at("b", b))
+    cli = Cli(fresh, node.stack.settings.to_env())
+    asked = ("--from", "1001", "--to", CALLEE)
+    server.behaviour = answers({"action": "gateways", "gateways": ["b"]})
+    tried = cli("hook", "try", "told", *asked, "--json").data
+    assert tried["question"]["callee"] == "+442079460000"
+    assert tried["heard"]["answer"] == {"action": "gateways", "gateways": ["b"]}
+    assert tried["explanation"]["gateway"] == "b"
+    cli("hook", "try", "else", *asked, status=2)
+    cli("hook", "try", "told", "--from", "1001", "--to", OPEN, status=1)
+    server.behaviour = silent
+    failed = cli("hook", "try", "told", *asked, status=1)
+    assert "none: time-out: no answer within 0.5 s" in failed.out
+    explained = cli("explain", *asked)
+    assert "not asked; fallback: reject" in explained.out
+    assert "would be asked" in explained.out
+    answer = tmp_path / "answer.json"
+    answer.write_text('{"action": "route", "route": "spare"}')
+    assert cli("explain", *asked, "--hook-answer", str(answer), "--json").data["gateway"] == "b"
+    answer.write_text("{}")
+    cli("explain", *asked, "--hook-answer", str(answer), status=2)
+    node.refused("1001", CALLEE, 503, "hook-failed", explained=False)
+    server.behaviour = answers({"action": "continue"})
+    call = node.answered("1001", CALLEE, explained=False)
+    until(lambda: report(node, "told").get("asked") == 2, "nothing is reported")
+    found = cli("hook", "status", "--json").data
+    (row,) = found["hooks"]
+    assert found["process"] is True
+    assert (row["hook"], row["state"], row["at_most"], row["answered"]) == ("told", "asked", 7, 1)
+    assert row["fallbacks"] == {"time-out": 1}
+    assert "told" in cli("hook", "status").out
+    assert "answered: action continue" in cli("explain", "--call-id", call.call_id).out
 
 
 def test_an_emergency_call_asks_nobody(node: Node, server: HookServer) -> None:
