@@ -93,8 +93,10 @@ def _redis(variants: Sequence[Variant]) -> dict[str, int]:
 
 def _unrecorded(directory: Path) -> Kind:
     """Strowger that writes no line of a record; the product has no such setting."""
-    kept = [line for line in STROWGER.config.read_text().splitlines() if 'python_exec("on_record"' not in line]
+    lines = STROWGER.config.read_text().splitlines()
     config = directory / "unrecorded.cfg"
+    # Something has to stand there: a block may not be empty.
+    kept = ["$var(unrecorded) = 1;" if 'python_exec("on_record"' in line else line for line in lines]
     config.write_text("\n".join(kept) + "\n")
     return Kind("unrecorded", config, PEERS / "without_records.py")
 
