@@ -55,16 +55,16 @@ def policy(port: int, *, limited: bool) -> str:
 
 
 def run(
-    directory: Path, *, rates: int, calls: int, blocks: int, seconds: float, rate: float,
+    full: Node, calls: Sequence[Call], directory: Path, *, blocks: int, seconds: float, rate: float,
     progress: Callable[[str], None],
 ) -> list[Figure]:  # fmt: skip
-    """The figures. ``rates`` are rows of the largest sheet, ``rate`` is calls a second of each variant."""
+    """The figures. ``full`` has the rate sheets for ``calls``; ``rate`` is calls a second of each variant."""
     files = directory / "limits-files"
+    World([], {}, list(calls), []).write(files)
     with ExitStack() as stack:
-        full, plain = (stack.enter_context(_node(directory / name)) for name in ("limited", "plain"))
-        progress(f"limits: {sheets.GATEWAYS} sheets, the largest of {rates:,} rows")
-        World([], {}, _filled(full, rates, calls), []).write(files)
-        _apply(plain, policy(plain.answering_port, limited=False))
+        plain = stack.enter_context(_node(directory / "plain"))
+        for node in (full, plain):
+            _apply(node, policy(node.answering_port, limited=node is full))
         kinds = ((full, LIMITED), (plain, PLAIN), (plain, CONTROL), (plain, _unrecorded(directory)))
         variants = [stack.enter_context(_variant(kind, node, files, progress)) for node, kind in kinds]
         _await_leases(variants[0])
@@ -93,8 +93,10 @@ def _redis(variants: Sequence[Variant]) -> dict[str, int]:
 
 def _unrecorded(directory: Path) -> Kind:
     """Strowger that writes no line of a record; the product has no such setting."""
-    kept = [line for line in STROWGER.config.read_text().splitlines() if 'python_exec("on_record"' not in line]
+    lines = STROWGER.config.read_text().splitlines()
     config = directory / "unrecorded.cfg"
+    # Something has to stand there: a block may not be empty.
+    kept = ["$var(unrecorded) = 1;" if 'python_exec("on_record"' in line else line for line in lines]
     config.write_text("\n".join(kept) + "\n")
     return Kind("unrecorded", config, PEERS / "without_records.py")
 
@@ -124,16 +126,6 @@ def _apply(node: Node, text: str) -> None:
     file = node.directory / "policy.yaml"
     file.write_text(text)
     changes.run(node, "policy", "apply", str(file))
-
-
-def _filled(node: Node, rates: int, calls: int) -> list[Call]:
-    drawn = sheets.write(node.directory, rates, calls)
-    _apply(node, policy(node.answering_port, limited=True))
-    for number in range(sheets.GATEWAYS):
-        name = sheets.name(number)
-        file = str(node.directory / f"{name}.csv")
-        changes.run(node, "rates", "import", name, file, "--currency", sheets.currency(number))
-    return drawn
 
 
 def _await_leases(variant: Variant) -> None:

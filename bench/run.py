@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import capacity, changes, cpu, decision, limits, memory, report, sheets
 from bench.figures import Figure, Goal, mean_interval, paired, percentile, percentile_interval
 from bench.variants import ALL_KEMI, BARE, CONTROL, NATIVE, STROWGER, SYNC_REDIS, Kind, Node, Variant
-from bench.world import REFUSED_SHARE, World, draw, policy
+from bench.world import REFUSED_SHARE, Call, World, draw, policy
 
 ALL = ("import", "change", "decision", "memory", "cpu", "capacity", "rates", "limits")
 KINDS = (NATIVE, STROWGER, CONTROL, BARE, SYNC_REDIS, ALL_KEMI)
@@ -83,17 +83,9 @@ class Bench:
         return figures + self._apart(only)
 
     def _apart(self, only: Sequence[str]) -> list[Figure]:
-        """What needs no lists."""
-        return [*(self._rates() if "rates" in only else []), *(self._limits() if "limits" in only else [])]
-
-    def _limits(self) -> list[Figure]:
-        sizes = self.sizes
-        return limits.run(
-            self.directory, rates=sizes.rates, calls=sizes.calls, blocks=sizes.blocks, seconds=sizes.seconds,
-            rate=cpu.RATE, progress=self.progress,
-        )  # fmt: skip
-
-    def _rates(self) -> list[Figure]:
+        """What needs no lists, but rate sheets."""
+        if not {"rates", "limits"} & set(only):
+            return []
         self.progress(f"rates: a sheet of {self.sizes.rates:,} rows, and {sheets.GATEWAYS - 1} small ones")
         node = Node(self.directory / "rated")
         try:
@@ -103,13 +95,24 @@ class Bench:
             file.write_text(sheets.policy())
             changes.run(node, "policy", "apply", str(file))
             took = [self._import_sheet(node, number) for number in range(sheets.GATEWAYS)]
-            decisions = decision.microseconds(node.settings.snapshot, calls)
-            again = self._import_sheet(node, 0, "--replace")
+            figures = self._rates(node, calls, took[0]) if "rates" in only else []
+            return figures + (self._limits(node, calls) if "limits" in only else [])
         finally:
             node.stack.stop()
+
+    def _limits(self, node: Node, calls: Sequence[Call]) -> list[Figure]:
+        sizes = self.sizes
+        return limits.run(
+            node, calls, self.directory, blocks=sizes.blocks, seconds=sizes.seconds, rate=cpu.RATE,
+            progress=self.progress,
+        )  # fmt: skip
+
+    def _rates(self, node: Node, calls: Sequence[Call], took: float) -> list[Figure]:
+        decisions = decision.microseconds(node.settings.snapshot, calls)
+        again = self._import_sheet(node, 0, "--replace")
         goal = Goal(90)
         return [
-            Figure("import of a rate sheet", took[0], "s", low=took[0], high=took[0], goal=goal),
+            Figure("import of a rate sheet", took, "s", low=took, high=took, goal=goal),
             Figure("the same in the place of the one in force", again, "s", low=again, high=again, goal=goal),
             _share("a decision by least cost, median", decisions, "µs", 0.5, None),
             _share("a decision by least cost, p99", decisions, "µs", 0.99, Goal(40)),

@@ -52,7 +52,8 @@ def explained(record: CallRecord) -> list[str]:
     if record.outcome is Outcome.ANSWERED:
         end = _clock(record.ended) if record.ended is not None else "its end is not known:"
         cost = f", {record.cost} {record.currency}" if record.cost else ""
-        lines.append(f"{end} ended by {record.ended_by}, {record.duration:.1f} s{cost}")
+        message = f", left message {record.message}" if record.message else ""
+        lines.append(f"{end} ended by {record.ended_by}, {record.duration:.1f} s{cost}{message}")
     elif record.ended is not None:
         lines.append(f"{_clock(record.ended)} {result(record)}")
     return lines

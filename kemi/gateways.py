@@ -51,7 +51,7 @@ def plan_of(route: Route, callee: str, view: View, live: Live, now: float, steps
         raise Refused(refusals.INVALID_NUMBER)
     if route.max_attempts:
         attempts = list(islice(cycle(attempts), route.max_attempts))
-    if view.expanded.groups:
+    if len(attempts) > ATTEMPTS and view.expanded.groups:
         del attempts[ATTEMPTS:]
     return planned(route, attempts, view, now, steps, rates)
 
@@ -102,7 +102,7 @@ def _reachable(names: Iterable[str], view: View, live: Live, now: float, steps: 
     """Every gateway that is not disabled; one that is not to be called now comes last, and yet is tried."""
     free: list[str] = []
     last: list[str] = []
-    for name in _members(names, view, live, steps):
+    for name in _each(names, view, live, steps):
         gateway = view.gateways[name]
         if not gateway.enabled:
             steps.append(("gateway", name, "disabled"))
@@ -152,8 +152,9 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
     usable: list[str] = []
     half_open: list[str] = []
     releases: list[float] = []
-    gateways, drains, trips = view.gateways, view.drains, view.breakers
-    for name in _members(names, view, live, steps):
+    expanded, drains, trips = view.expanded, view.drains, view.breakers
+    gateways = expanded.gateways
+    for name in _each(names, view, live, steps) if expanded.groups else names:
         gateway = gateways[name]
         if not gateway.enabled:
             steps.append(("gateway", name, "disabled"))
@@ -195,12 +196,8 @@ def _usable(names: Iterable[str], view: View, live: Live, now: float, steps: lis
     return usable
 
 
-def _members(names: Iterable[str], view: View, live: Live, steps: list[Step]) -> Iterable[str]:
-    """Each gateway, or its members in the order in which they are tried where it has several addresses."""
-    return _each(names, view, live, steps) if view.expanded.groups else names
-
-
 def _each(names: Iterable[str], view: View, live: Live, steps: list[Step]) -> Iterator[str]:
+    """Each gateway, or its members in the order in which they are tried where it has several addresses."""
     groups, notes = view.expanded.groups, view.expanded.notes
     for name in names:
         if name not in groups or not view.gateways[name].enabled:
@@ -256,8 +253,9 @@ def _attempts(names: Iterable[str], route: Route, callee: str, view: View, steps
     attempts = []
     # Always from the number as it arrived: what one attempt rewrote, the next never sees.
     rewritten = route.rewrite.apply(callee)
+    gateways = view.expanded.gateways
     for name in names:
-        gateway = view.gateways[name]
+        gateway = gateways[name]
         number = gateway.rewrite.apply(rewritten)
         if number:
             attempts.append(_attempt(gateway, number))

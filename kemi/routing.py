@@ -316,8 +316,10 @@ def _edit(edits: Edits) -> None:
         if _settings.rtpengine and _pv(RELAY_WANTED):
             # The media relay makes its own of it.
             KSR.pv.sets(SDP, text)
-        else:
-            KSR.textops.set_body(text, kind) if text else KSR.textops.remove_body()
+        elif text:
+            KSR.textops.set_body(text, kind)
+        if not text:
+            KSR.textopsx.remove_body()
 
 
 def _relay_away() -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 # Longer than any honest header, and more than a call has identities; what is beyond is not read.
 MAX_LENGTH = 4096
 _MAX_ENTRIES = 32
+_MARKS = re.compile('["<>]')
 _URI = re.compile(
     r"(?P<scheme>sips?|tel):(?:(?P<user>[^@<>\s]*)@)?(?P<rest>[^<>\s]*)", re.IGNORECASE | re.DOTALL
 )  # fmt: skip
@@ -86,6 +87,10 @@ def split(text: str, separator: str) -> Iterator[str]:
 
 def unquoted_at(text: str, wanted: str) -> tuple[str, str, str]:
     """``text`` parted like :meth:`str.partition` at the first ``wanted`` outside quotes and angle brackets."""
+    # As most are, and several times faster.
+    head, found, tail = text.partition(wanted)
+    if not found or not _MARKS.search(head):
+        return head, found, tail
     quoted = bracketed = escaped = False
     for place, char in enumerate(text):
         if escaped:

@@ -16,6 +16,6 @@ def mod_init() -> Any:
     return routing.Handler()
 
 
-for _name in ("started", "decided", "failed", "cancelled", "ended"):
+for _name in ("started", "decided", "asked", "failed", "tripped", "restored", "cancelled", "ended"):
     setattr(records, _name, _nothing)
 routing._spooled = _nothing  # type: ignore[assignment]

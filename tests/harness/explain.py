@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from kemi import policy
 from kemi.explain import Snapshot as Live
 from kemi.plan import Attempt
@@ -61,7 +63,7 @@ def explain_records(snapshot: Path, records: list[dict[str, Any]], live: Live) -
     decided, *failed = records
     failures = [(record["at"], failure_of(record)) for record in failed]
     live.drawn = next((float(subject) for what, subject, _ in decided["steps"] if what == "draw"), 0.0)
-    found = explain(snapshot, CallFacts(**decided["facts"]), failures, live=live, now=decided["at"])
+    found = explain(snapshot, msgspec.convert(decided["facts"], CallFacts), failures, live=live, now=decided["at"])
     assert json.loads(json.dumps(found.decision.steps)) == decided["steps"]
     assert decided["emergency"] == found.decision.emergency
     if isinstance(found.decision.outcome, policy.Reject):

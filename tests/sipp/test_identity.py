@@ -527,3 +527,28 @@ def test_what_the_media_relay_makes_of_a_session_names_nobody(site: Site) -> Non
         assert b"m=audio 4000 " not in body
         assert header(got, b"Content-Length") == b"%d" % len(body)
         site.refused_by("careful", got)
+
+
+@pytest.mark.parametrize("source", [TRUSTED, RELAYED])
+def test_a_body_that_may_name_the_caller_is_left_out(site: Site, source: str) -> None:
+    with Endpoint(source) as caller:
+        more = (b"Privacy: id", b"Content-Type: application/isup;version=itu-t92+", b"Content-Disposition: signal")
+        _, got = site.place(caller, number_for("careful"), "careful", more=more, body=b"\x01\x10 2079460123")
+        assert not NAMES.search(got), got
+        assert (got.partition(b"\r\n\r\n")[2], header(got, b"Content-Length")) == (b"", b"0")
+        assert not headers(got, b"Content-Type")
+        site.refused_by("careful", got)
+
+
+def test_of_several_bodies_the_session_description_is_left(site: Site) -> None:
+    with Endpoint(TRUSTED) as caller:
+        parts = (b"application/sdp\r\n\r\n" + SDP, b"application/isup\r\n\r\n\x01\xff\xfe 2079460123\r\n")
+        body = b"".join(b"--b\r\nContent-Type: " + part for part in parts) + b"--b--\r\n"
+        more = (b"Privacy: id", b"MIME-Version: 1.0", b"Content-Type: multipart/mixed;boundary=b")
+        _, got = site.place(caller, number_for("careful"), "careful", more=more, body=body)
+        assert not NAMES.search(got), got
+        left = got.partition(b"\r\n\r\n")[2]
+        assert left.startswith(b"v=0")
+        assert headers(got, b"Content-Type") == [b"application/sdp"]
+        assert header(got, b"Content-Length") == b"%d" % len(left)
+        site.refused_by("careful", got)

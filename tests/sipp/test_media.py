@@ -387,7 +387,7 @@ def test_the_command_tells_of_media(node: Node, tmp_path: Path) -> None:
     file = tmp_path / "media.yaml"
     file.write_text(FILE.format(first=first.port, second=second.port))
     cli("policy", "apply", str(file), "--message", "media")
-    rows = [line.split()[:2] for line in cli("gateway", "list").out.splitlines()]
+    rows = [line.split()[:2] for line in cli("gateway", "list").out.splitlines() if line[0] != " "]
     assert rows == [["name", "kind"], ["carrier", "gateway"], ["fs-1", "media"], ["fs-2", "media"]]
     foretold = cli("explain", "--from", CALLER, "--to", CALLEE, "--fail", "fs-1=503").out
     assert "to media: app welcome on fs-1, then fs-2\n" in foretold

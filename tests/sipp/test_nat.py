@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from harness.audio import tone
 from harness.baresip import Baresip
+from harness.cli import Cli, fresh
 from harness.dialog import headers
 from harness.digest_phone import DigestPhone
 from harness.node import GB, Node
@@ -240,3 +241,12 @@ def test_a_phone_that_speaks_srtp_alone_is_heard_by_one_that_does_not(
         record = node.record(asyncio.run(run()))
         assert record.relay == "SRTP to RTP"
         own.heard("CALL_CLOSED")
+
+
+def test_an_explanation_says_who_would_be_relayed(node: Node, gateway: int) -> None:
+    node.put_in_force(policy(gateway, "auto"), ROUTES)
+    cli = Cli(fresh, node.stack.settings.to_env())
+    call = ("explain", "--from", "1001", "--to", "02079460000", "--source", NATED, "--media")
+    found = cli(*call, f"{PRIVATE} RTP/AVP", "--json").data
+    assert {"what": "media relay", "subject": "carrier", "found": "the caller is behind NAT"} in found["steps"]
+    assert "--media" in cli(*call, "nowhere", status=2).said

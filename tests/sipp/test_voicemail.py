@@ -353,6 +353,7 @@ def test_the_command_tells_of_voicemail(node: Node, tmp_path: Path) -> None:
     assert "486: final, busy: to app voicemail -> fs-1" in foretold
     assert "to media: app voicemail on fs-1, busy\n" in foretold
     call = node.answered("1001", "1002", reply_header="X-Nothing: none")
+    node.record(call.call_id)
     told = cli("explain", "--call-id", call.call_id).out
     assert "route staff, app voicemail, busy" in told
     assert "attempt 2 at fs-1: 200" in told

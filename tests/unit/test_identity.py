@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kemi import presenting
+from kemi import dryrun, policy, presenting
+from kemi.explain import Snapshot
 from kemi.plan import Attempt, Identity, Plan
 from kemi.presenting import FORGOTTEN, Shown
+from kemi.view import View
 from model import diverting
+from model.call import CallFacts
 from model.causes import Reason
 from model.diversion import UNCONDITIONAL, first_diversion
-from model.identity import Diverted, Presentation, asserted_users, calling_party, privacy_values, written
+from model.identity import (
+    Claims,
+    Diverted,
+    Presentation,
+    TrunkIdentity,
+    asserted_users,
+    calling_party,
+    privacy_values,
+    written,
+)
 from model.masking import Traces, cleaned
 from model.message import Message
 from model.nameaddr import listed, parse
 from model.numbers import Dialling, normalise
-from model.policy import RetryRule
+from model.policy import Emergency, Gateway, Policy, RetryRule, Route, Trunk
+from state import layout
 
 GB = Dialling(country_code="44")
 NUMBERS = st.from_regex(r"\+[1-9][0-9]{7,13}", fullmatch=True)
@@ -249,3 +263,84 @@ def test_nobody_who_withholds_their_number_is_named(chain: list[tuple[str, str]]
     lines = diverting.diversion(hidden, uri, hide=True) + diverting.history_info(hidden, target, uri, hide=True)
     assert not any(one.number in line for one in hidden for line in lines)
     assert all("privacy=full" in line or "Privacy=history" in line or target in line for line in lines)
+
+
+RULES = {
+    "careful": Presentation(),
+    "trusted": Presentation(privacy="pass"),
+    "plain": None,
+}
+TRUNKS = (
+    Trunk("office", ("192.0.2.0/24",), GB, trust_identity=True),
+    Trunk("own", ("198.51.100.0/24",), GB, identity=TrunkIdentity(numbers=("+4420",), default="+442000000000")),
+)
+
+
+def decided(caller: str, callee: str, source: str = "192.0.2.1", **facts: object) -> policy.Decision:
+    known = Policy(
+        trunks=TRUNKS,
+        gateways={name: Gateway(name, "203.0.113.1", identity=rule) for name, rule in RULES.items()},
+        dialling=GB,
+        emergency=Emergency(("112",), ("careful",)),
+    )
+    routes = (Route("r", ("+44",), tuple(RULES)), Route("only", ("+33",), ("careful",)))
+    view = View(layout.build(known, routes, ()).get)
+    call = CallFacts(caller=caller, callee=callee, source=source, **facts)  # type: ignore[arg-type]
+    return policy.decide(call, view, Snapshot(), 0.0)
+
+
+def steps(decision: policy.Decision) -> list[tuple[str, str]]:
+    return [(subject, found) for what, subject, found in decision.steps if what == "identity"]
+
+
+def test_an_explanation_says_what_each_attempt_shows_and_hides() -> None:
+    found = decided("+442079460123", "02079460999", private=True, claims=Claims(privacy="id"), asserted="+442079460111")
+    assert steps(found) == [
+        ("careful", "From anonymous; nothing else that names the caller"),
+        ("trusted", "From anonymous; pai +442079460111; with Privacy"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("claims", "kept"),
+    [
+        (Claims(privacy="id", marks="abc@192.0.2.1\ntag\nSIP/2.0/UDP 192.0.2.1"), ["careful", "trusted", "plain"]),
+        (Claims(privacy="id", marks="02079460123@192.0.2.1"), ["trusted", "plain"]),
+        (Claims(privacy="session;critical"), ["trusted", "plain"]),
+        (Claims(privacy="id;critical"), ["careful", "trusted", "plain"]),
+    ],
+)
+def test_a_gateway_that_would_learn_what_is_withheld_is_left_out(claims: Claims, kept: list[str]) -> None:
+    found = decided("+442079460123", "02079460999", private=True, claims=claims).outcome
+    assert isinstance(found, policy.Relay)
+    assert [attempt.gateway for attempt in found.plan.attempts] == kept
+
+
+def test_where_no_gateway_is_left_the_call_is_refused() -> None:
+    marks = Claims(privacy="id", marks="02079460123@192.0.2.1")
+    found = decided("+442079460123", "0033123456789", private=True, claims=marks).outcome
+    assert isinstance(found, policy.Reject)
+    assert (found.refusal.id, found.refusal.status) == ("not-withheld", 500)
+    # Help is called whatever the Call-ID says.
+    assert isinstance(decided("+442079460123", "112", private=True, claims=marks).outcome, policy.Relay)
+
+
+@pytest.mark.parametrize(
+    ("caller", "shown"),
+    [("02079460123", "+442079460123"), ("+13125550100", "+442000000000"), ("1001", "+442000000000")],
+)
+def test_a_trunk_shows_its_own_numbers_alone(caller: str, shown: str) -> None:
+    found = decided(caller, "02079460999", source="198.51.100.1").outcome
+    assert isinstance(found, policy.Relay)
+    assert found.plan.identity is not None
+    assert (found.plan.identity.number, found.plan.identity.network) == (shown, shown)
+    assert Plan.loads(found.plan.dumps()) == found.plan
+
+
+def test_a_past_call_is_decided_again_with_its_claims() -> None:
+    claims = Claims(privacy="id", asserted=("1",), marks="x", diverted=(Diverted("1", UNCONDITIONAL),))
+    facts = CallFacts("1", "2", "192.0.2.1", private=True, claims=claims)
+    record = {"event": "decided", "at": 1.0, "call": "c", "facts": facts}
+    past = dryrun.parse(msgspec.json.encode(record))
+    assert past is not None
+    assert past.facts == facts

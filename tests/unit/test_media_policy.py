@@ -416,6 +416,7 @@ def test_a_record_tells_of_the_app_and_of_being_sent_on() -> None:
     assembly = Assembly("edge-1")
     lines = [msgspec.json.encode(event) for event in events]
     assembly.feed(event for line in lines if (event := parse(line)))
+    assembly.close(NOW + 20)
     (record,) = assembly.finished
     assert CallRecord.decode(record.encode()) == record
     assert record.app == "welcome"

@@ -131,6 +131,13 @@ def test_contacts_are_kept_and_read_again(tmp_path: Path) -> None:
     assert "x\\ny" in values
 
 
+def test_a_contact_is_reached_by_its_path_or_where_it_came_from() -> None:
+    nated = replace(CONTACT, received="sip:203.0.113.7:40000;transport=udp", flags=4)
+    by_edge = replace(nated, path="<sip:192.0.2.33;lr>, <sip:192.0.2.34;lr>")
+    assert [one.hop for one in (CONTACT, nated, by_edge)] == ["", nated.received, "sip:192.0.2.33;lr"]
+    assert [one.target for one in (CONTACT, nated, by_edge)] == [CONTACT.uri, nated.received, "sip:192.0.2.33;lr"]
+
+
 def test_a_file_that_is_not_whole_is_no_contact(tmp_path: Path) -> None:
     location.write(tmp_path, "1001", [CONTACT])
     (path,) = tmp_path.glob("*/*.json")
