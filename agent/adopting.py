@@ -11,20 +11,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.seen import Seen
-from model.trip import Trip
-from state import trips
+from model.open_breaker import OpenBreaker
+from state import breakers
 from state.store import Store
 
 # Seconds: after a sign that came so lately, the next may be on its way.
 LATELY = 0.3
 
 
-def adopted(told: Iterable[Trip], node: str, signs: Mapping[str, float], now: float) -> dict[str, Trip]:
+def adopted(told: Iterable[OpenBreaker], node: str, signs: Mapping[str, float], now: float) -> dict[str, OpenBreaker]:
     """By gateway, the trips that ``node`` goes by at Unix time ``now``; of several the one that lasts longest.
 
     ``signs`` says when each gateway showed this node last that it works.
     """
-    found: dict[str, Trip] = {}
+    found: dict[str, OpenBreaker] = {}
     for trip in told:
         sign = signs.get(trip.gateway, 0.0)
         if trip.node == node or trip.over(now) or sign >= trip.since or sign > now - LATELY:
@@ -41,10 +41,10 @@ class Adopting:
     store: Store
     node: str
     seen: Seen
-    _told: dict[str, Trip] = field(default_factory=dict)
+    _told: dict[str, OpenBreaker] = field(default_factory=dict)
     _loaded: bool = False
-    _adopted: dict[str, Trip] = field(default_factory=dict)
-    _announced: dict[str, Trip] = field(default_factory=dict)
+    _adopted: dict[str, OpenBreaker] = field(default_factory=dict)
+    _announced: dict[str, OpenBreaker] = field(default_factory=dict)
 
     @property
     def pending(self) -> bool:
@@ -53,13 +53,13 @@ class Adopting:
 
     def load(self) -> None:
         """Read all of them. Raises :class:`state.store.StoreError`."""
-        self._told, self._loaded = trips.told(self.store), True
+        self._told, self._loaded = breakers.told(self.store), True
 
     def change(self, name: str, text: str) -> None:
         """Take over one that changed; an empty text: it is gone."""
         self._told.pop(name, None)
         if text:
-            self._told[name] = Trip.decode(text)
+            self._told[name] = OpenBreaker.decode(text)
 
     def texts(self, now: float) -> dict[str, str]:
         """What the snapshot's index has of them: gateway to the trip that this node goes by."""
@@ -76,7 +76,7 @@ class Adopting:
         before, self._announced = self._announced, self._adopted
         for gateway, trip in self._adopted.items():
             if before.get(gateway) != trip:
-                trips.adopted(self.store, self.node, trip)
+                breakers.adopted(self.store, self.node, trip)
         for gateway, trip in before.items():
             if gateway not in self._adopted:
-                trips.dropped(self.store, self.node, trip)
+                breakers.dropped(self.store, self.node, trip)

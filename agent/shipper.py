@@ -18,10 +18,10 @@ from agent.fraud import Counter
 from agent.seen import Seen, counted
 from agent.spool_reader import Position
 from kemi import spool
+from model.open_breaker import OpenBreaker
 from model.policy import Policy
 from model.settings import Settings
-from model.trip import Trip
-from state import fraud, layout, records, trips
+from state import breakers, fraud, layout, records
 from state.store import Store, StoreError
 
 log = logging.getLogger("strowger.agent")
@@ -133,10 +133,10 @@ class Shipper:
     def _tell(self, store: Store, event: Event) -> None:
         node, gateway, shared = self.settings.node, event["gateway"], event.get("shared", True)
         if event["event"] == "restored":
-            trips.closed(store, node, gateway)
+            breakers.closed(store, node, gateway)
         elif event["until"] > time.time():
-            trip = Trip(node, gateway, event["at"], event["until"], event["since"], event["failures"])
-            trips.opened(store, trip, shared=shared)
+            trip = OpenBreaker(node, gateway, event["at"], event["until"], event["since"], event["failures"])
+            breakers.opened(store, trip, shared=shared)
 
     def _count_alone(self, store: Store) -> None:
         """Until Redis answers: what gateways do counts here. All of it is read again for Redis afterwards."""

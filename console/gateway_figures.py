@@ -13,9 +13,9 @@ from console.output import BAD_INPUT, CommandFailed, Json, print_json, print_tab
 from kemi import health as breakers
 from kemi.health import UNKNOWN, Health
 from kemi.quality import told
+from model.open_breaker import OpenBreaker
 from model.quality import NOTHING, SLOT, WINDOW_MAX, Figures, added, slot_of, slots, summed
 from model.settings import Settings
-from model.trip import Trip
 from policyfile.problems import did_you_mean
 from state import quality
 from state.store import Store
@@ -57,12 +57,12 @@ def in_short(found: Mapping[str, Figures], name: str) -> str:
     return f"; {told(found[name])}" if name in found and found[name].attempts else ""
 
 
-def with_told(health: Health, trip: Trip | None, now: float) -> Health:
+def with_told(health: Health, trip: OpenBreaker | None, now: float) -> Health:
     """What this node knows of a gateway, with the breaker of another node that it goes by."""
     return health if trip is None else breakers.told(health or UNKNOWN, trip, now)
 
 
-def on_nodes(found: Mapping[str, Trip], now: float) -> dict[str, dict[str, Any]]:
+def on_nodes(found: Mapping[str, OpenBreaker], now: float) -> dict[str, dict[str, Any]]:
     """Each node on which a gateway is out of use, and by whose breaker."""
     return {
         node: {

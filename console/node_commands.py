@@ -22,12 +22,12 @@ from kemi.check import api_names
 from kemi.explain import Snapshot
 from kemi.health import UNKNOWN, Health
 from kemi.rpc import Kamcmd, RpcError, parse_argument
+from model.open_breaker import OpenBreaker
 from model.policy import Drain, Gateway, owner
 from model.quality import NOTHING
 from model.settings import Settings
-from model.trip import Trip
 from policyfile.problems import did_you_mean
-from state import layout, names, trips
+from state import breakers, layout, names
 from state.snapshot import NoSnapshotError, SnapshotReader
 from state.store import Store, StoreError
 
@@ -53,7 +53,7 @@ def list_gateways(window: Window = WINDOW, json: Json = False) -> None:
         if not json:
             out.print(f"Kamailio does not tell what it knows of its gateways: {error}")
         live = Snapshot()
-    figures, tripped = gateway_figures.figures(store, seconds, now), trips.by_node(store, now)
+    figures, tripped = gateway_figures.figures(store, seconds, now), breakers.by_node(store, now)
     rows = []
     for gateway in gateways.values():
         quality = {"quality": figures.get(gateway.name, NOTHING).as_dict()}
@@ -85,14 +85,14 @@ def answers_of(settings: Settings) -> names.Answers:
         return {}
 
 
-def _trips(tripped: Mapping[str, Mapping[str, Trip]], node: str) -> dict[str, Trip]:
+def _trips(tripped: Mapping[str, Mapping[str, OpenBreaker]], node: str) -> dict[str, OpenBreaker]:
     """By gateway, the breakers that this node goes by and another opened."""
     own = {name: on_node[node] for name, on_node in tripped.items() if node in on_node}
     return {name: trip for name, trip in own.items() if trip.node != node}
 
 
 def _gateway_rows(
-    gateway: Gateway, known: names.Expanded, drains: dict[str, Drain], live: Snapshot, told: Mapping[str, Trip],
+    gateway: Gateway, known: names.Expanded, drains: dict[str, Drain], live: Snapshot, told: Mapping[str, OpenBreaker],
     now: float,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """A row for a gateway, and behind it one for each address where it has names or several."""
@@ -121,7 +121,7 @@ def _what(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _gateway_row(
-    gateway: Gateway, drain: Drain | None, live: Snapshot, trip: Trip | None, now: float
+    gateway: Gateway, drain: Drain | None, live: Snapshot, trip: OpenBreaker | None, now: float
 ) -> dict[str, Any]:  # fmt: skip
     health = with_told(live.health(gateway.name) or UNKNOWN, trip if gateway.breaker else None, now)
     probe = live.probe(gateway.uri) if gateway.probe else 0
@@ -249,7 +249,7 @@ def reset(name: Name) -> None:
     _require(name, store)
     with kamcmd(settings) as rpc:
         # Removing what is not there is an error in some versions of Kamailio.
-        tripped = trips.by_node(store, time.time())
+        tripped = breakers.by_node(store, time.time())
         known = rpc.htable_dump("health")
         for one in {name, *(each for each in (*known, *tripped) if owner(each) == name)}:
             if one in known:
@@ -258,7 +258,7 @@ def reset(name: Name) -> None:
             if told is not None and told.node != settings.node:
                 # What another node said of it is not to be gone by, either.
                 rpc.call("htable.sets", "health", one, Health(until=told.until, told=told.at).dumps())
-            trips.closed(store, settings.node, one)
+            breakers.closed(store, settings.node, one)
     out.print(f"{name}: forgotten what this node knew of its health")
 
 

@@ -15,8 +15,8 @@ from kemi.plan import Attempt, Limit, Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Cause, Failure, reason_of
+from model.open_breaker import OpenBreaker
 from model.policy import owner
-from model.trip import Trip
 
 # A failure of each class as gateways show it, to tell what it would lead to.
 TYPICAL: dict[str, Failure] = {
@@ -126,7 +126,7 @@ class Snapshot:
         """See :class:`kemi.policy.Live`."""
         return self.probed.get(uri, 0)
 
-    def told(self, gateway: str, trip: Trip, now: float) -> Health:
+    def told(self, gateway: str, trip: OpenBreaker, now: float) -> Health:
         """See :class:`kemi.policy.Live`."""
         self.known[gateway] = breakers.told(self.known.get(gateway, breakers.UNKNOWN), trip, now)
         return self.known[gateway]

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from model.causes import Cause, Failure
+from model.open_breaker import OpenBreaker
 from model.policy import Breaker
-from model.trip import Trip
 
 # Seconds after the last failure in which a gateway must be in use and well for it to be forgotten.
 REMEMBERED = 300.0
@@ -172,7 +172,7 @@ def opened(health: Health, now: float) -> bool:
     return health.wait > 0 and health.last == now and health.until == now + health.wait
 
 
-def heeds(health: Health | None, trip: Trip, now: float) -> bool:
+def heeds(health: Health | None, trip: OpenBreaker, now: float) -> bool:
     """Whether a trip of another node counts: this one has no open breaker of its own, and did not try that out yet."""
     # A past call that is decided anew knew nothing of what came later; and without the agent, nobody takes back what
     # is over.
@@ -181,7 +181,7 @@ def heeds(health: Health | None, trip: Trip, now: float) -> bool:
     return health is None or (not health.tripped and health.told < trip.at)
 
 
-def told(health: Health, trip: Trip, now: float) -> Health:
+def told(health: Health, trip: OpenBreaker, now: float) -> Health:
     """With the breaker of another node taken over."""
     if not heeds(health, trip, now):
         return health

@@ -10,9 +10,9 @@ from kemi.health import Health
 from kemi.plan import Plan
 from model.causes import Cause
 from model.hook import Hook
+from model.open_breaker import OpenBreaker
 from model.policy import Refusal
 from model.side import PLAIN, Side
-from model.trip import Trip
 
 # What tm lets a transaction branch into (its parameter max_branches).
 BRANCHES = 12
@@ -32,7 +32,7 @@ class Live(Protocol):
     def probe(self, uri: str) -> int:
         """Unix time since which the gateway at ``uri`` answers no probe; below 0: since which it does again."""
 
-    def told(self, gateway: str, trip: Trip, now: float) -> Health:
+    def told(self, gateway: str, trip: OpenBreaker, now: float) -> Health:
         """Take over another node's breaker, whose time is over, so that trial calls of this node decide."""
 
     def turn(self, route: str) -> int:

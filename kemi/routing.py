@@ -51,12 +51,12 @@ from model.handover import HEADERS
 from model.identity import NO_CLAIMS, Claims, asserted_users, calling_party, is_withheld
 from model.message import Edits
 from model.numbers import as_dialled
+from model.open_breaker import OpenBreaker
 from model.policy import Auth, Refusal
 from model.secrets import SecretError, Secrets
 from model.settings import Settings
 from model.side import Side
 from model.subscriber import Subscriber
-from model.trip import Trip
 from state.snapshot import NoSnapshotError, shared_reader
 
 # What app_python3 takes for success and failure. Zero would end the cfg's route, None breaks the next message.
@@ -825,7 +825,7 @@ class _Live:
         # Looked at again under the lock: no two calls get the same trial.
         return _change(gateway, lambda known: health.claimed(known, now, until)).trial == until
 
-    def told(self, gateway: str, trip: Trip, now: float) -> Health:
+    def told(self, gateway: str, trip: OpenBreaker, now: float) -> Health:
         return _change(gateway, lambda known: health.told(known, trip, now))
 
     def probe(self, uri: str) -> int:

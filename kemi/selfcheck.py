@@ -9,9 +9,9 @@ from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure
 from model.entries import Entry, Kind
+from model.open_breaker import OpenBreaker
 from model.policy import Gateway, LeastCost, MediaApp, Policy, Route, Strategy, Trunk, Voicemail
 from model.rates import Rate, Row
-from model.trip import Trip
 from state import layout
 
 
@@ -29,7 +29,7 @@ class _Idle:
     def probe(self, uri: str) -> int:
         return 0
 
-    def told(self, gateway: str, trip: Trip, now: float) -> Health:
+    def told(self, gateway: str, trip: OpenBreaker, now: float) -> Health:
         return UNKNOWN
 
     def turn(self, route: str) -> int:

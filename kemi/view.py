@@ -11,10 +11,10 @@ from typing import Any
 
 from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
 from model.fraud import Trip
+from model.open_breaker import OpenBreaker
 from model.policy import Drain, Gateway, Policy, Route, Trunk
 from model.rates import UNIT
 from model.subscriber import Subscriber
-from model.trip import Trip as OpenBreaker
 from state import codec, figures, layout, names
 from state.rates import RATES, Sheet
 

@@ -21,11 +21,11 @@ from agent.seen import Seen
 from agent.shipper import Shipper
 from kemi.spool import Spool
 from kemi.view import View
+from model.open_breaker import AFTER, OpenBreaker
 from model.policy import Gateway, Policy, Route
 from model.quality import NOTHING, SLOT, Bounds, Figures, Quality, slot_of, slots, summed
 from model.settings import Settings
-from model.trip import AFTER, Trip
-from state import keys, quality, records, trips
+from state import breakers, keys, quality, records
 from state.snapshot import SnapshotWriter
 from state.store import Store
 
@@ -65,7 +65,7 @@ class Agent:
             stop.set()
             thread.join()
 
-    def follow(self) -> dict[str, Trip]:
+    def follow(self) -> dict[str, OpenBreaker]:
         """Take over what changed; the trips that it goes by."""
         for _ in range(3):
             self.replica.advance(block=0)
@@ -191,9 +191,9 @@ def test_counts_of_long_ago_are_not_written(agents: tuple[Agent, Agent]) -> None
     assert 0 < one.store._redis.ttl(keys.quality(slot_of(now))) <= quality.KEPT
 
 
-def trip(node: str, now: float, **more: float) -> Trip:
+def trip(node: str, now: float, **more: float) -> OpenBreaker:
     times = {"at": now, "until": now + 30, "since": now - 5, **more}
-    return Trip(node, "a", failures={"time-out": 5}, **times)
+    return OpenBreaker(node, "a", failures={"time-out": 5}, **times)
 
 
 def alive(agent: Agent, at: float) -> None:
@@ -204,21 +204,21 @@ def test_who_saw_nothing_since_goes_by_it_until_a_sign_of_life(agents: tuple[Age
     one, two = agents
     now = time.time()
     alive(two, now - 6)
-    trips.opened(one.store, told := trip("one", now), shared=True)
+    breakers.opened(one.store, told := trip("one", now), shared=True)
     assert two.follow() == {"a": told}
     assert one.follow() == {}
-    assert trips.by_node(one.store, now) == {"a": {"one": told, "two": told}}
+    assert breakers.by_node(one.store, now) == {"a": {"one": told, "two": told}}
     # A call that rang before and is answered now.
     alive(two, now - 4)
     assert two.follow() == {}
-    assert trips.by_node(one.store, now) == {"a": {"one": told}}
+    assert breakers.by_node(one.store, now) == {"a": {"one": told}}
 
 
 def test_who_saw_it_work_since_does_not_go_by_it(agents: tuple[Agent, Agent]) -> None:
     one, two = agents
     now = time.time()
     alive(two, now - 4)
-    trips.opened(one.store, trip("one", now), shared=True)
+    breakers.opened(one.store, trip("one", now), shared=True)
     assert two.follow() == {}
     # An agent that begins anew knows of no sign, and reads what was told before it came.
     again = Agent("two", two.directory.parent / "again", two.server)
@@ -231,11 +231,11 @@ def test_who_saw_it_work_since_does_not_go_by_it(agents: tuple[Agent, Agent]) ->
 def test_a_trip_ends_when_its_node_closes_it_and_with_its_time(agents: tuple[Agent, Agent]) -> None:
     one, two = agents
     now = time.time()
-    trips.opened(one.store, trip("one", now), shared=True)
+    breakers.opened(one.store, trip("one", now), shared=True)
     assert set(two.follow()) == {"a"}
-    trips.closed(one.store, "one", "a")
+    breakers.closed(one.store, "one", "a")
     assert two.follow() == {}
-    trips.opened(one.store, trip("one", now, until=now - AFTER - 1), shared=True)
+    breakers.opened(one.store, trip("one", now, until=now - AFTER - 1), shared=True)
     assert two.follow() == {}
 
 
@@ -243,15 +243,15 @@ def test_a_trip_of_one_address_of_a_gateway(agents: tuple[Agent, Agent]) -> None
     one, two = agents
     now = time.time()
     told = replace(trip("one", now), gateway="a/192.0.2.1:5060")
-    trips.opened(one.store, told, shared=True)
+    breakers.opened(one.store, told, shared=True)
     assert two.follow() == {"a/192.0.2.1:5060": told}
-    assert trips.by_node(one.store, now) == {"a": {"one": told, "two": told}}
+    assert breakers.by_node(one.store, now) == {"a": {"one": told, "two": told}}
 
 
 def test_a_trip_is_told_once(agents: tuple[Agent, Agent]) -> None:
     one, now = agents[0], time.time()
     for _ in range(2):
-        trips.opened(one.store, trip("one", now), shared=True)
+        breakers.opened(one.store, trip("one", now), shared=True)
     assert one.store._redis.xlen(keys.EVENTS) == 1
     assert one.store.position()[1] == 2
 
@@ -263,7 +263,7 @@ def test_the_spool_tells_of_breakers(agents: tuple[Agent, Agent]) -> None:
     one.spool.append({**line, "at": now - 90, "until": now - 60, "shared": True})
     one.spool.append({**line, "shared": True})
     with one.shipping():
-        until(lambda: "one/a" in trips.told(two.store), "told")
-        assert trips.told(two.store)["one/a"].at == now
+        until(lambda: "one/a" in breakers.told(two.store), "told")
+        assert breakers.told(two.store)["one/a"].at == now
         one.spool.append({"event": "restored", "gateway": "a", "at": now, "shared": True})
-        until(lambda: not trips.told(two.store), "closed")
+        until(lambda: not breakers.told(two.store), "closed")

@@ -15,10 +15,10 @@ from harness.node import Node, at
 
 from console.ports import free_port
 from kemi.view import View
+from model.open_breaker import OpenBreaker
 from model.policy import Breaker, Gateway, Route
 from model.quality import Bounds, Quality
-from model.trip import Trip
-from state import keys, quality, trips
+from state import breakers, keys, quality
 from state.snapshot import shared_reader
 
 CALLER, CALLEE = "1001", "02079460000"
@@ -48,16 +48,16 @@ def both(_both: Pair) -> Iterator[Pair]:
     for node in _both.nodes:
         with node.kamcmd() as kamcmd:
             kamcmd.call("htable.flush", "health")
-        trips.closed(_both.first.store, node.stack.settings.node, "a")
+        breakers.closed(_both.first.store, node.stack.settings.node, "a")
     until(lambda: not any(adopted(node) for node in _both.nodes), "a breaker is still gone by")
 
 
-def told(both: Pair) -> dict[str, Trip]:
+def told(both: Pair) -> dict[str, OpenBreaker]:
     """The trips in Redis, by node and gateway."""
-    return trips.told(both.first.store)
+    return breakers.told(both.first.store)
 
 
-def adopted(node: Node) -> dict[str, Trip]:
+def adopted(node: Node) -> dict[str, OpenBreaker]:
     """The trips that a node goes by."""
     with shared_reader(node.stack.settings.snapshot).read() as get:
         return dict(View(get).breakers)

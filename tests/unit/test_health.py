@@ -17,8 +17,8 @@ from kemi.plan import Attempt, Plan
 from kemi.view import View
 from model.call import CallFacts
 from model.causes import Failure, classify
+from model.open_breaker import AFTER, OpenBreaker
 from model.policy import DEFAULT_BREAKER, PENALTIES, Breaker, Drain, Gateway, Policy, RetryRule, Route, Trunk
-from model.trip import AFTER, Trip
 from state import codec, layout
 
 NOW = 1_000_000.0
@@ -295,10 +295,10 @@ def test_a_probe_that_comes_back_ends_the_wait() -> None:
 
 # Breakers of other nodes
 
-TOLD = Trip("far", "a", at=NOW, until=NOW + 30, since=NOW - 3, failures={"time-out": 5})
+TOLD = OpenBreaker("far", "a", at=NOW, until=NOW + 30, since=NOW - 3, failures={"time-out": 5})
 
 
-def view_with(trip: Trip, breaker: Breaker | None = DEFAULT_BREAKER) -> View:
+def view_with(trip: OpenBreaker, breaker: Breaker | None = DEFAULT_BREAKER) -> View:
     """Gateways a and b, where another node's breaker of a is open."""
     gateways = {name: Gateway(name, "192.0.2.1", 5060 + n, breaker=breaker) for n, name in enumerate("ab")}
     policy_of_two = Policy((Trunk("lab", ("192.0.2.0/24",)),), gateways)

@@ -10,8 +10,8 @@ from agent.adopting import LATELY, adopted
 from agent.assembly import Assembly, parse
 from agent.samples import Sample
 from agent.seen import counted
+from model.open_breaker import AFTER, OpenBreaker
 from model.quality import Figures, slot_of
-from model.trip import AFTER, Trip
 
 Event = dict[str, Any]
 ASKED = {
@@ -109,7 +109,7 @@ def test_lines_of_breakers_are_understood() -> None:
 
 
 NOW = 1000.0
-TRIP = Trip("one", "a", at=NOW, until=NOW + 30, since=NOW - 5)
+TRIP = OpenBreaker("one", "a", at=NOW, until=NOW + 30, since=NOW - 5)
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ def test_who_goes_by_a_trip(node: str, sign: float, now: float, goes_by: bool) -
 
 
 def test_a_sign_of_just_now_is_waited_for() -> None:
-    quick = Trip("one", "a", at=NOW, until=NOW + 30, since=NOW)
+    quick = OpenBreaker("one", "a", at=NOW, until=NOW + 30, since=NOW)
     assert adopted([quick], "two", {"a": NOW - 0.1}, NOW) == {}
     assert adopted([quick], "two", {"a": NOW - 0.1}, NOW + LATELY) == {"a": quick}
 
 
 def test_of_several_the_one_that_lasts_longest() -> None:
-    longer = Trip("three", "a", at=NOW, until=NOW + 60, since=NOW - 5)
+    longer = OpenBreaker("three", "a", at=NOW, until=NOW + 60, since=NOW - 5)
     assert adopted([TRIP, longer], "two", {}, NOW) == {"a": longer}
-    assert Trip.decode(longer.encode()) == longer
+    assert OpenBreaker.decode(longer.encode()) == longer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 
+from model.open_breaker import AFTER, OpenBreaker
 from model.policy import owner
-from model.trip import AFTER, Trip
 from state import keys
 from state.store import _APPEND, Store, _away
 
@@ -37,7 +37,7 @@ def field_of(node: str, gateway: str) -> str:
     return f"{node}/{gateway}"
 
 
-def opened(store: Store, trip: Trip, *, shared: bool) -> None:
+def opened(store: Store, trip: OpenBreaker, *, shared: bool) -> None:
     """A breaker opened on a node; ``shared``: tell the others. Raises :class:`state.store.StoreError`."""
     data = {"node": trip.node, "gateway": trip.gateway, "until": trip.until, "failures": dict(trip.failures)}
     _tell(store, trip.node, trip.gateway, trip.encode() if shared else "", "breaker.opened", data)
@@ -53,44 +53,44 @@ def _tell(store: Store, node: str, gateway: str, text: str, kind: str, data: dic
     store._script(_TRIP, (keys.BREAKERS, keys.EVENTS), arguments)
 
 
-def told(store: Store) -> dict[str, Trip]:
+def told(store: Store) -> dict[str, OpenBreaker]:
     """All trips, those that are over included, by :func:`field_of`. Raises :class:`state.store.StoreError`."""
     found = {}
     for field, text in store.records(keys.BREAKERS):
-        found[field] = Trip.decode(text)
+        found[field] = OpenBreaker.decode(text)
     return found
 
 
-def adopted(store: Store, node: str, trip: Trip) -> None:
+def adopted(store: Store, node: str, trip: OpenBreaker) -> None:
     """A node goes by another's breaker. Raises :class:`state.store.StoreError`."""
     with _away():
         store._redis.hset(keys.ADOPTED, field_of(node, trip.gateway), trip.encode())
     _event(store, "breaker.adopted", node, trip)
 
 
-def dropped(store: Store, node: str, trip: Trip) -> None:
+def dropped(store: Store, node: str, trip: OpenBreaker) -> None:
     """It does so no more. Raises :class:`state.store.StoreError`."""
     with _away():
         store._redis.hdel(keys.ADOPTED, field_of(node, trip.gateway))
     _event(store, "breaker.dropped", node, trip)
 
 
-def _event(store: Store, kind: str, node: str, trip: Trip) -> None:
+def _event(store: Store, kind: str, node: str, trip: OpenBreaker) -> None:
     data = {"node": node, "gateway": trip.gateway, "by": trip.node, "until": trip.until}
     with _away():
         fields = {"kind": kind, "at": f"{time.time():.3f}", "data": json.dumps(data)}
         store._redis.xadd(keys.EVENTS, fields, maxlen=100_000, approximate=True)  # type: ignore[arg-type]
 
 
-def by_node(store: Store, now: float) -> dict[str, dict[str, Trip]]:
+def by_node(store: Store, now: float) -> dict[str, dict[str, OpenBreaker]]:
     """Gateway to node to the trip that holds there at Unix time ``now``: its own, or another's that it goes by.
 
     Of the addresses of a gateway, that of the one which is open longest.
     """
-    found: dict[str, dict[str, Trip]] = {}
+    found: dict[str, dict[str, OpenBreaker]] = {}
     for table in (keys.ADOPTED, keys.BREAKERS):
         for field, text in store.records(table):
-            trip = Trip.decode(text)
+            trip = OpenBreaker.decode(text)
             if trip.over(now):
                 continue
             nodes, node = found.setdefault(owner(trip.gateway), {}), field.removesuffix(f"/{trip.gateway}")

@@ -12,13 +12,13 @@ AFTER = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Trip:
+class OpenBreaker:
     """A breaker of one node, opened by failures that this node saw."""
 
     node: str
     gateway: str
     at: float
-    "Unix time at which it opened; with the node's name it says which trip it is."
+    "Unix time at which it opened; with the node's name it says which opening it is."
     until: float
     "Unix time until which it is open."
     since: float
@@ -39,7 +39,7 @@ class Trip:
         return dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
-    def decode(cls, text: str) -> Trip:
+    def decode(cls, text: str) -> OpenBreaker:
         """From what :meth:`encode` made, or a later version of it. Raises ValueError, TypeError."""
         data: dict[str, Any] = loads(text)
         known = {one.name for one in fields(cls)}
