@@ -18,6 +18,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
+# Characters of a row that no terminal shows.
+WIDE = 2000
+
 # Exit statuses.
 FAILED = 1
 BAD_INPUT = 2
@@ -46,7 +49,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     if table.row_count:
-        out.print(table)
+        # A terminal shows a row on several lines; for grep and awk it is one.
+        to = out if out.is_terminal else Console(file=out.file, width=WIDE, highlight=False, markup=False)
+        to.print(table)
     else:
         out.print(empty)
 

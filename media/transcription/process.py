@@ -51,8 +51,11 @@ class Child:
 
     @property
     def running(self) -> bool:
-        """Whether it is there."""
-        return self._process.returncode is None
+        """Whether it is there; asked of the kernel, as the event loop hears of an end a moment later."""
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
+            return False
 
     @property
     def pid(self) -> int:

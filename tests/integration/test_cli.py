@@ -109,7 +109,7 @@ def test_a_policy_is_checked_and_nothing_applied(node: Node, cli: Cli, file: Pat
     before = node.store.position()
     assert cli("policy", "validate", str(file)).out == f"{file}: valid: 1 trunks, 3 gateways, 3 routes\n"
     data = cli("policy", "validate", str(file), "--json").data
-    assert data == {"valid": True, "trunks": 1, "gateways": 3, "routes": 3}
+    assert data == {"valid": True, "trunks": 1, "gateways": 3, "routes": 3, "warnings": []}
     assert cli("policy", "validate", "-", text=policy_text()).out.startswith("-: valid")
     assert node.store.position() == before
 

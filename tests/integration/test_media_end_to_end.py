@@ -124,7 +124,7 @@ def test_a_script_gets_what_kamailio_says(tiers: Tiers) -> None:
     assert got.pop("expires") > 0
     assert got == {
         "call": record.call, "app": "told", "args": ARGS, "caller": "1001", "callee": "5000", "diverted": "",
-        "reason": "direct", "hops": 1,
+        "reason": "direct", "hops": 1, "subscriber": "",
     }  # fmt: skip
     assert note["args"] == ARGS
     assert (record.app, record.gateway) == ("told", "fs-1")

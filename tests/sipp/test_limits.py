@@ -23,7 +23,11 @@ from state.limits import LEASE
 # A minute where it is asked for.
 SECONDS = float(os.environ.get("STROWGER_LIMITS_SECONDS", "6"))
 RINGING = {"PROVISIONAL": "180 Ringing", "STATUS": "487"}
-ROUTE = Route("r", ("",), ("a",))
+
+
+def to(gateway: str) -> Route:
+    """Every number goes to a gateway of the test's own: calls of tests before may still count under theirs."""
+    return Route("r", ("",), (gateway,))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def both(_both: Pair) -> Iterator[Pair]:
 @pytest.mark.timeout(300)
 def test_calls_at_once_are_never_exceeded(both: Pair, tmp_path: Path) -> None:
     gateway = both.first.gateway("uas-answers.xml", trace=tmp_path / "trace")
-    both.apply(policy_of([at("a", gateway, limits=Limits(10, when_away="closed"))]), [ROUTE])
+    both.apply(policy_of([at("a", gateway, limits=Limits(10, when_away="closed"))]), [to("a")])
     both.load(rate=20, seconds=SECONDS, talk=1)
     seen = arrivals(tmp_path / "trace")
     assert most_at_once(seen) == 10
@@ -56,7 +60,7 @@ def test_calls_at_once_are_never_exceeded(both: Pair, tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_calls_a_second_are_never_exceeded(both: Pair, tmp_path: Path) -> None:
     gateway = both.first.gateway("uas-answers.xml", trace=tmp_path / "trace")
-    both.apply(policy_of([at("a", gateway, limits=Limits(per_second=10, when_away="closed"))]), [ROUTE])
+    both.apply(policy_of([at("rate", gateway, limits=Limits(per_second=10, when_away="closed"))]), [to("rate")])
     both.load(rate=20, seconds=SECONDS, talk=0)
     seen = arrivals(tmp_path / "trace")
     # On a busy machine one call may take a while longer to the gateway than another.
@@ -69,14 +73,14 @@ def test_calls_a_second_are_never_exceeded(both: Pair, tmp_path: Path) -> None:
 def test_leases_of_a_node_that_was_killed_end_by_themselves(both: Pair) -> None:
     first, second = both.nodes
     gateway = first.answering()
-    both.apply(policy_of([at("a", gateway, limits=Limits(6, when_away="closed"))]), [ROUTE])
+    both.apply(policy_of([at("node", gateway, limits=Limits(6, when_away="closed"))]), [to("node")])
     with both.talking(second, 6):
-        until(lambda: both.use("gateway:a").nodes == {"b": 6}, "the calls do not stand")
+        until(lambda: both.use("gateway:node").nodes == {"b": 6}, "the calls do not stand")
         first.refused("1001", "02079460000", 503, "gateways-full", explained=False)
         second.stack.processes["kamailio"].kill()
         second.stack.processes["agent"].kill()
         try:
-            seconds = until(lambda: both.use("gateway:a").calls == 0, "leases outlive their node")
+            seconds = until(lambda: both.use("gateway:node").calls == 0, "leases outlive their node")
             assert seconds <= LEASE + 1
             first.answered("1001", "02079460000", explained=False)
         finally:
@@ -103,14 +107,14 @@ def limits_of(node: Node, call_id: str) -> list[str]:
 
 def test_a_full_gateway_is_skipped_and_not_failed(both: Pair, node: Node) -> None:
     a, b = node.answering(), node.answering()
-    both.apply(policy_of([at("a", a, limits=Limits(1)), at("b", b)]), [Route("r", ("",), ("a", "b"))])
+    both.apply(policy_of([at("full", a, limits=Limits(1)), at("b", b)]), [Route("r", ("",), ("full", "b"))])
     with both.talking(both.nodes[1], 1):
-        until(lambda: both.use("gateway:a").calls == 1, "the call does not stand")
+        until(lambda: both.use("gateway:full").calls == 1, "the call does not stand")
         call = node.answered("1001", "02079460000", explained=False)
     assert len(b.calls(call.call_id)) == 1
     record = node.record(call.call_id)
     assert [attempt.gateway for attempt in record.attempts] == ["b"]
-    assert ("limit", "gateway:a", "has no room for another call") in record.steps
+    assert ("limit", "gateway:full", "has no room for another call") in record.steps
 
 
 def test_a_call_counts_under_its_gateway_only_while_it_is_there(both: Pair, node: Node) -> None:
@@ -128,9 +132,9 @@ def test_a_call_counts_under_its_gateway_only_while_it_is_there(both: Pair, node
     ("limits", "reason"), [(Limits(1), "trunk-calls-limit"), (Limits(per_second=1), "trunk-rate-limit")]
 )
 def test_a_trunk_at_its_limit_is_refused(both: Pair, node: Node, limits: Limits, reason: str) -> None:
-    gateway = at("a", node.answering())
+    gateway = at("any", node.answering())
     trunk = dataclasses.replace(TRUNK, limits=limits)
-    both.apply(Policy((trunk,), {"a": gateway}, GB), [ROUTE])
+    both.apply(Policy((trunk,), {"any": gateway}, GB), [to("any")])
     with both.talking(both.nodes[1], 1):
         until(lambda: both.use("trunk:lab").calls == 1, "the call does not stand")
         call = node.refused("1001", "02079460000", 503, reason, explained=False)
@@ -159,18 +163,18 @@ def test_every_end_gives_the_leases_back(both: Pair, node: Node) -> None:
 
 
 def test_emergency_calls_pass(both: Pair, node: Node) -> None:
-    gateway = at("a", node.answering(), limits=Limits(1))
-    policy = Policy((TRUNK,), {"a": gateway}, GB, emergency=Emergency(("112",), ("a",)))
-    both.apply(policy, [ROUTE])
+    gateway = at("one", node.answering(), limits=Limits(1))
+    policy = Policy((TRUNK,), {"one": gateway}, GB, emergency=Emergency(("112",), ("one",)))
+    both.apply(policy, [to("one")])
     with both.talking(node, 1):
-        until(lambda: both.use("gateway:a").calls == 1, "the call does not stand")
+        until(lambda: both.use("gateway:one").calls == 1, "the call does not stand")
         node.answered("1001", "112", explained=False)
         node.refused("1001", "02079460000", 503, "gateways-full", explained=False)
 
 
 def test_a_redis_that_hangs_costs_few_calls_any_time(both: Pair, node: Node) -> None:
-    gateway = at("a", node.answering(), limits=Limits(100, when_away="open"))
-    both.apply(policy_of([gateway]), [ROUTE])
+    gateway = at("open", node.answering(), limits=Limits(100, when_away="open"))
+    both.apply(policy_of([gateway]), [to("open")])
     redis, before = node.stack.processes["redis"], held(node)
     redis.signal(signal.SIGSTOP)
     try:
@@ -208,8 +212,8 @@ def test_commands_tell_what_is_in_use(both: Pair, node: Node) -> None:
 
 
 def test_each_prefix_of_a_route_is_counted_by_itself(both: Pair, node: Node) -> None:
-    gateway, own = at("a", node.answering()), Limits(1, when_away="closed", each="prefix")
-    both.apply(policy_of([gateway]), [Route("far", ("+44207", "+44208"), ("a",), limits=own)])
+    gateway, own = at("each", node.answering()), Limits(1, when_away="closed", each="prefix")
+    both.apply(policy_of([gateway]), [Route("far", ("+44207", "+44208"), ("each",), limits=own)])
     with both.talking(both.nodes[1], 1):
         until(lambda: both.use("prefix:far/+44207").calls == 1, "the call does not stand")
         node.refused("1001", "02079460000", 503, "prefix-calls-limit", explained=False)

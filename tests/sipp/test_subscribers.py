@@ -341,12 +341,16 @@ def test_a_subscriber_has_as_many_calls_as_they_may(node: Node, cli: Cli) -> Non
     cli("subscriber", "set", "1002", "calls=1")
     assert "calls=1\nper_second=\n" in cli("subscriber", "show", "1002").out
     with phone(node, "1002") as caller, phone(node) as target:
+        # A phone of a test before that never answers would have the last word.
+        target.register(0, contact="*")
         target.register()
         challenge = caller.ask(caller.request("INVITE", "1001"))
         caller.endpoint.send(
             caller.request("INVITE", "1001", more=[caller.answer(challenge, "INVITE", "1001")]), caller.server
         )
         invite, sender = target.endpoint.next_invite()
+        # So that what follows may take its time.
+        target.endpoint.send(reply_to(invite, b"180 Ringing"), sender)
         with phone(node, "1002") as second:
             reply = second.invite("1001")
         assert (status(reply), b"subscriber-calls-limit" in reply) == (503, True)
