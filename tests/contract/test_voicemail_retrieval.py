@@ -283,7 +283,7 @@ def test_the_script_that_is_shipped(
         async with at_work(settings, switch.password), phone(switch.sip) as made:
             listener = Listener(made.call("5000", headers=handed_over("mailbox", caller=BOX)))
             await listener.hears("vm-password")
-            await listener.dials("8642#")
+            await listener.dials("864297#")
             await listener.hears("vm-incorrect", "vm-password")
             await listener.dials(PIN + "#")
             await listener.hears("vm-opts")
@@ -301,8 +301,8 @@ def test_the_script_that_is_shipped(
 
     before = len(switch.log)
     asyncio.run(main())
-    for secret in (BOX, PIN, "8642", "555123"):
+    for secret in (BOX, PIN, "864297", "555123"):
         assert secret not in caplog.text
-    for secret in (f"/{BOX}/", PIN, "8642"):
+    for secret in (f"/{BOX}/", PIN, "864297"):
         assert secret not in switch.log[before:]
     assert len(boxes.folders()["saved"]) == 1
