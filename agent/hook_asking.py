@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 
 from agent.http_client import Client, HttpError, Response
 from kemi.hook import Answer, Heard, Question, parse_answer
+from media.posting import signature
 from model.secrets import SecretError, read_secret
 
 SKEW = 60.0
@@ -27,11 +27,6 @@ class _Failed(Exception):
     def __init__(self, failed: str, detail: str = "") -> None:
         super().__init__(failed)
         self.failed, self.detail = failed, detail
-
-
-def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """Value of ``X-Strowger-Signature``."""
-    return "sha256=" + hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
 
 
 async def ask(question: Question, client: Client, secrets: Path) -> Heard:

@@ -7,7 +7,6 @@ itself makes an end.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
@@ -17,18 +16,17 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
 from agent import hook_asking
 from agent.http_client import Client, HttpError
+from agent.pipe import make_pipe
 from kemi.hook import Heard, Question, decode_question
 from model.settings import Settings
 
 log = logging.getLogger("strowger.hook")
 
-PIPE_SIZE = 1 << 20
 READ = 1 << 18
 # Seconds that Kamailio may take to go on with a call.
 DELIVERY = 5.0
@@ -81,7 +79,7 @@ class HookService:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        pipe = _pipe(self._settings.hook_pipe)
+        pipe = make_pipe(self._settings.hook_pipe)
         loop.add_reader(pipe, self._read, pipe)
         try:
             while not stop.is_set():
@@ -176,17 +174,3 @@ class HookService:
             fresh.rename(path)
         except OSError as error:
             self._log("", "report", str(error))
-
-
-def _pipe(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A new one, so that nothing is read that was meant for a process before.
-    path.unlink(missing_ok=True)
-    os.mkfifo(path, 0o660)
-    # Open for writing as well: it has no end then when a worker closes it.
-    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    try:
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-    except PermissionError:
-        log.info("the pipe keeps the size that the system allows")
-    return pipe

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from typing import Any
 from agent.lamp_follower import Follower, Found
 from agent.lamp_watchers import Watchers
 from agent.lamps import Notifier
+from agent.pipe import SIZE, make_pipe
 from kemi.rpc import Kamcmd
 from model.settings import Settings
 from state import location
@@ -28,7 +28,6 @@ RPC_TIMEOUT = 1.0
 # Seconds between two looks at whether to stop.
 POLL = 0.25
 # Bytes: for a thousand phones that answer at once.
-PIPE_SIZE = 1 << 20
 # What was handed over and waits. More could not be answered before Kamailio gives up on it.
 WAITING = 4096
 
@@ -62,7 +61,7 @@ class LampService:
     def _receive(self) -> None:
         while not self.stopped():
             try:
-                pipe = _pipe(self.settings)
+                pipe = make_pipe(self.settings.agent_pipe)
             except OSError as error:
                 log.warning("message waiting: no SUBSCRIBE is answered: %s", error)
                 time.sleep(POLL)
@@ -74,7 +73,7 @@ class LampService:
         rest = b""
         while not self.stopped():
             if select.select([pipe], [], [], POLL)[0]:
-                *lines, rest = (rest + os.read(pipe, PIPE_SIZE)).split(b"\n")
+                *lines, rest = (rest + os.read(pipe, SIZE)).split(b"\n")
                 for line in lines:
                     self._put(line)
 
@@ -118,21 +117,6 @@ class LampService:
             notifier.registered(message, now)
         elif message["kind"] == "answered":
             notifier.answered(message, now)
-
-
-def _pipe(settings: Settings) -> int:
-    path = settings.agent_pipe
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A new one, so that nothing is read that was meant for an agent before.
-    path.unlink(missing_ok=True)
-    os.mkfifo(path, 0o660)
-    # Open for writing as well: it has no end then when a worker closes it.
-    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    try:
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-    except PermissionError:
-        log.info("message waiting: the pipe keeps the size that the system allows")
-    return pipe
 
 
 def _addresses(settings: Settings) -> list[str]:

@@ -18,7 +18,7 @@ class BadUrlError(ValueError):
     """What should be a URL is none that can be told anything."""
 
 
-def signature(secret: str, timestamp: int, content: bytes) -> str:
+def signature(secret: str, timestamp: int | str, content: bytes) -> str:
     """Value of ``X-Strowger-Signature``."""
     return "sha256=" + hmac.new(secret.encode(), f"{timestamp}.".encode() + content, hashlib.sha256).hexdigest()
 

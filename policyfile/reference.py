@@ -143,6 +143,8 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if _type(field) == "percent" and not value:
+        return _NOTHING
     if isinstance(value, float):
         return f"`{written_seconds(value)}`"
     if isinstance(value, tuple) and value:

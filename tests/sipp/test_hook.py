@@ -19,9 +19,9 @@ from harness.hook_server import HookServer, Request, answers, closes, drips, res
 from harness.limits import until
 from harness.node import ANSWER, GB, TRUNK, Node, at
 
-from agent.hook_asking import signature
 from console.ports import free_port
 from console.sipp import CallResult, place_calls
+from media.posting import signature
 from model.hook import Hook
 from model.policy import Emergency, Gateway, Policy, Route
 
