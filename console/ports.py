@@ -6,6 +6,7 @@ import random
 import socket
 from collections.abc import Iterator
 from functools import cache
+from threading import Lock
 
 # Below the ports that Linux gives to outgoing connections (net.ipv4.ip_local_port_range, from 32768), any of which
 # may be taken between the moment it was found free and the moment somebody listens on it.
@@ -18,13 +19,18 @@ class NoPortError(Exception):
     """Every port that this process may use is taken."""
 
 
+_TURN = Lock()
+
+
 def free_port(preferred: int = 0) -> int:
     """A port that is free now for both UDP and TCP on 127.0.0.1: the preferred one if it is, or any.
 
     No other process is given that port while this one lives, and this one only after some thousand others, or where it
     prefers it again. Raises :class:`NoPortError`.
     """
-    return preferred if preferred and _is_free(preferred) and _is_ours(preferred) else next(_ports())
+    # Threads ask as well, and a generator serves one at a time.
+    with _TURN:
+        return preferred if preferred and _is_free(preferred) and _is_ours(preferred) else next(_ports())
 
 
 def free_range(count: int) -> range:

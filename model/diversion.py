@@ -37,7 +37,7 @@ _OF_CAUSE: Mapping[str, str] = {
     "603": Reason.REJECTED,
 }
 _SIP_CAUSE = re.compile(r"\s*SIP\s*;[^,]{0,200}?\bcause\s*=\s*([0-9]{3})\b", re.IGNORECASE)
-_URI = re.compile(r'\s*(?:sips?:(?:([^@<>"\s]*)@)?([^;?<>\s]*)|tel:([^?<>"\s]*))([^<>]*)', re.IGNORECASE)
+_URI = re.compile(r'\s*(?:sips?:(?:([^@<>"\s]*)@)?([^;?<>\s]*)|tel:([^@?<>"\s]*))([^<>]*)', re.IGNORECASE)
 _INDEX = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,30}", re.ASCII)
 
 
