@@ -9,7 +9,7 @@
 PYTHON := .venv/bin/python
 READY  := .venv/ready
 
-.PHONY: run demo test contract bench bench-media soak check install clean
+.PHONY: run demo test contract bench bench-media soak check install install-tests clean
 
 run: install
 	@$(PYTHON) -m console.main up
@@ -17,26 +17,29 @@ run: install
 demo: install
 	@$(PYTHON) -m console.main demo
 
-test: install
+test: install-tests
 	@./tools/test
 
-contract: install
+contract: install-tests
 	@.venv/bin/pytest -n 2 --dist loadfile tests/contract
 
-bench: install
+bench: install-tests
 	@$(PYTHON) -m bench
 
-bench-media: install
+bench-media: install-tests
 	@$(PYTHON) -m bench.media
 
-soak: install
+soak: install-tests
 	@$(PYTHON) -m bench.soak
 
-check: install
+check: install-tests
 	@./tools/check
 
 install:
 	@./tools/install
+
+install-tests:
+	@./tools/install --tests
 
 clean:
 	rm -rf .venv var
