@@ -646,9 +646,9 @@ def test_a_call_is_explained_for_programs(cli: Cli) -> None:
         "facts", "version", "steps", "route", "attempts", "outcome", "gateway", "refusal", "status", "emergency",
         "app",
         "reason",
-        "rates",
+        "rates", "limits",
     }  # fmt: skip
-    assert data["rates"] == []
+    assert (data["rates"], data["limits"]) == ([], [])
     assert data["facts"] == {
         "caller": CALLER, "callee": CALLEE, "source": "127.0.0.9", "asserted": "1002", "user_agent": "Phone",
         "private": True, "caller_host": "", "hops": 0, "origin": "", "subscriber": "",
@@ -1107,7 +1107,7 @@ def test_the_newest_records_are_shown(cli: Cli, two_calls: tuple[CallRecord, ...
     assert "refused 403 blocked-caller" in lines[1]
     assert shown(cli("cdr", "tail", "-n", "1", "--json")) == [refused.call_id]
     assert json.loads(cli("cdr", "tail", "-n", "1", "--json").out) == refused.as_dict() | {
-        "steps": [list(step) for step in refused.steps], "attempts": [],
+        "steps": [list(step) for step in refused.steps], "attempts": [], "limits": [],
     }  # fmt: skip
 
 
