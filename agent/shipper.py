@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from agent import spool_reader
+from agent import call_events, spool_reader
 from agent.assembly import Assembly, Event, parse
 from agent.fraud import Counter
 from agent.seen import Seen, counted
@@ -125,7 +125,7 @@ class Shipper:
         finished = records.with_messages(store, assembly.finished)
         if not records.ship(
             store, self.settings.node, before.encode(), after.encode(), finished, calls,
-            self.settings.cdr_keep, guarded, counted(assembly.samples),
+            self.settings.cdr_keep, guarded, counted(assembly.samples), call_events.encoded(assembly.told),
         ):  # fmt: skip
             raise _MovedError
         assembly.taken()
