@@ -18,6 +18,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
+from operations.errors import AwayError, InvalidError, MissingError, OperationError
 from state import sessions
 from state.sessions import Session
 from state.store import Store, StoreAwayError, StoreError
@@ -77,7 +78,7 @@ class PageRoute(OpenRoute):
         return await handle(request)
 
 
-def router() -> APIRouter:
+def pages() -> APIRouter:
     """For the pages of a theme."""
     return APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -158,9 +159,13 @@ def _failure(request: Request, error: Exception) -> Response:
         case RequestValidationError():
             found = "; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())
             return error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, found)
-        case StoreAwayError():
+        case StoreAwayError() | AwayError():
             return error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        case StoreError() | ValueError():
+        case InvalidError():
+            return error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        case MissingError():
+            return error_page(request, HTTPStatus.NOT_FOUND, str(error))
+        case StoreError() | OperationError():
             return error_page(request, HTTPStatus.CONFLICT, str(error))
     log.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__, exc_info=error)
     return error_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the console's; its log says more")
