@@ -211,3 +211,8 @@ def web_note(key: str) -> str:
 def web_logins(address: str) -> str:
     """Key of the number of failed log-ins from an address; it expires."""
     return f"{_TAG}:web:logins:{address}"
+
+
+def overview(size: int, slot: int) -> str:
+    """Key of a hash: what was counted of all calls in a slot of so many seconds (see state/overview.py); it expires."""
+    return f"{_TAG}:overview:{size}:{slot}"
