@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.call_events import Told, given_up, told
 from agent.cost import cost_of, is_rates
+from agent.overview import Tally, finished, tallied
 from agent.samples import Sample, sample
 from model.fraud import RELEASED
 from model.policy import owner
@@ -118,6 +119,8 @@ class Assembly:
     "What the events since :meth:`taken` tell of gateways."
     breakers: list[Event] = field(default_factory=list)
     "Those since :meth:`taken` that opened or closed."
+    tallies: list[Tally] = field(default_factory=list)
+    "What the events since :meth:`taken` add to the figures of all calls."
     told: list[Told] = field(default_factory=list)
     "What the events since :meth:`taken` tell whoever follows calls."
     _ids: dict[str, str] = field(default_factory=dict)
@@ -144,6 +147,7 @@ class Assembly:
         self.changed.clear()
         self.samples.clear()
         self.breakers.clear()
+        self.tallies.clear()
         self.told.clear()
 
     def feed(self, events: Iterable[Event]) -> None:
@@ -193,6 +197,7 @@ class Assembly:
         self.changed.add(call)
         if (found := sample(events)) is not None:
             self.samples.append(found)
+        self.tallies += tallied(events)
         self.told += told(self.node, call, events)
         if _is_over(events):
             self._finish(call)
@@ -211,6 +216,7 @@ class Assembly:
         self.changed.add(call)
         self.over[call] = events
         self.finished.append(record(self.node, call, events))
+        self.tallies += finished(self.finished[-1], events[-1]["at"])
 
 
 def _key(decided: Event) -> Key:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from agent import call_events, spool_reader
 from agent.assembly import Assembly, Event, parse
 from agent.fraud import Counter
+from agent.overview import by_slot
 from agent.seen import Seen, counted
 from agent.spool_reader import Position
 from kemi import spool
@@ -126,6 +127,7 @@ class Shipper:
         if not records.ship(
             store, self.settings.node, before.encode(), after.encode(), finished, calls,
             self.settings.cdr_keep, guarded, counted(assembly.samples), call_events.encoded(assembly.told),
+            by_slot(assembly.tallies),
         ):  # fmt: skip
             raise _MovedError
         assembly.taken()
