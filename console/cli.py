@@ -15,6 +15,7 @@ import typer
 
 from console import (
     cdr_commands,
+    dial_command,
     edit_command,
     explain_command,
     fraud_commands,
@@ -76,6 +77,7 @@ voicemail_commands.app.command("aside")(voicemail_jobs.aside)
 app.add_typer(ivr_commands.app, name="ivr", help="Menus and phrases in YAML.")
 app.command("say")(speech_commands.say)
 app.command("explain")(explain_command.command)
+app.command("dial")(dial_command.dial)
 app.command("limits")(limits_commands.command)
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)

@@ -93,7 +93,8 @@ def forking(directory: Path, cwd: Path = serve.ROOT) -> Iterator[Runner]:
     files = [directory / name for name in ("in", "out", "err")]
     with subprocess.Popen(
         [sys.executable, "-c", _FORKING],
-        cwd=cwd, env={**os.environ, **WIDE, "PYTHONPATH": str(serve.ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=cwd, env={**os.environ, **WIDE, "PYTHONPATH": str(serve.ROOT)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as parent:  # fmt: skip
         assert parent.stdin is not None
         assert parent.stdout is not None

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from console import demo, phone
 from console.ports import free_port
 from console.switch import Switch
 from devswitch.audio import speech, wav
-from media.voicemail.store import Box, Message, Store
+from media.voicemail.store import Message, Store
 
 pytestmark = pytest.mark.timeout(240)
 PIN = "7203"
@@ -46,7 +45,10 @@ class Desk:
     run: Runner
     call_id: str = ""
     "Of a past call."
-    typed: int = field(default=0)
+    ports: dict[str, str] = field(default_factory=dict)
+    "Of pages, and what they are here."
+    policy: str = ""
+    "That of the first calls."
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,8 +58,7 @@ class Desk:
 
     def type(self, line: str) -> tuple[int, str]:
         """Type a command line; its exit status, and all that it printed."""
-        self.typed += 1
-        line = line.replace("CALL-ID", self.call_id)
+        line = self.here(line.replace("CALL-ID", self.call_id))
         if GOES_ON.search(line):
             return self._until_interrupted(line)
         words = [] if META & set(line) else shlex.split(line, comments=True)
@@ -89,7 +90,9 @@ class Desk:
         for path in self.folder.iterdir():
             path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
         (self.folder / "examples").symlink_to(ROOT / "examples")
-        (self.folder / "scripts").symlink_to(ROOT / "scripts")
+        (self.folder / "scripts").symlink_to(self.node.stack.settings.scripts)
+        for name in {block.file for page in pages() for block in blocks(page) if block.file.startswith("scripts/")}:
+            (self.folder / name).unlink(missing_ok=True)
         (self.folder / "var").mkdir()
         (self.folder / "var" / "env").touch()
         self.node.clear_entries()
@@ -97,14 +100,21 @@ class Desk:
             self.node.store.remove_subscriber(subscriber)
         for gateway in self.node.store.drains():
             self.node.store.resume(gateway)
-        demo.apply(self.node.stack.settings, demo.POLICY.read_text())
+        demo.apply(self.node.stack.settings, self.policy)
         self.boxes()
 
+    def here(self, text: str) -> str:
+        """A file or command with the addresses of this node in the place of those on the page."""
+        for port, actual in self.ports.items():
+            text = re.sub(rf"\b{port}\b", actual, text)
+        text = re.sub(r"^  fs-2:.*\n", "", text, flags=re.MULTILINE)
+        text = text.replace("203.0.113.11:5070", f"127.0.0.1:{self.ports['15070']}")
+        return text.replace("192.0.2.0/24", "127.0.0.0/8")
+
     def boxes(self) -> None:
-        """Box 2001 with a message; 1001 is still to be made."""
+        """Box 2001 with a message, as the first calls leave it; 1001 is still to be made."""
         shutil.rmtree(self.store.folder / "boxes" / "1001", ignore_errors=True)
-        if not self.store.folder.joinpath("boxes", "2001").exists():
-            self.store.put_box(Box(number="2001"))
+        if not self.store.ids("2001", "new"):
             self.leave("2001")
 
     def leave(self, box: str) -> Message:
@@ -144,7 +154,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         ending.callback(node.close)
         node.stack.start()
         run = ending.enter_context(forking(directory, folder))
-        made = Desk(node, folder, run)
+        ending.enter_context(demo.carriers(node.stack, directory / "demo"))
+        policy = node.store.policy().text
+        found = [re.findall(r"127\.0\.0\.1:(\d+)", text) for text in (demo.POLICY.read_text(), policy)]
+        made = Desk(node, folder, run, ports=dict(zip(*found, strict=True)), policy=policy)
         made.tidy()
         made.call_id = node.call(
             "uac-expect-STATUS.xml", demo.BLOCKED, "02079460000", words={"STATUS": "403", "REASON": "blocked-caller"}
@@ -158,7 +171,7 @@ def write_scripts(folder: Path) -> None:
     for page in pages():
         for number, block in enumerate(blocks(page)):
             names = set(re.findall(r'@script\("([\w-]+)"', block.text)) if block.language == "python" else set()
-            if names and not names & known and "load_phrases" not in block.text:
+            if names and not names & known and not block.file and "load_phrases" not in block.text:
                 known |= names
                 (folder / f"{Path(page).stem.lower().replace('-', '_')}_{number}.py").write_text(block.text)
 
@@ -176,7 +189,7 @@ def test_what_a_page_has_typed_ends_well(desk: Desk, page: str) -> None:
         if block.file:
             path = desk.folder / block.file
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(localised(desk, block))
+            path.write_text(desk.here(block.text))
         if block.not_run:
             continue
         if block.language == "console":
@@ -201,18 +214,10 @@ def assert_shown(said: str, shown: list[str], where: str) -> None:
     """The lines on the page stand in what was printed, in this order; ``...`` is anything."""
     rest = re.sub(r"[ \t]+", " ", said)
     for line in filter(None, (re.sub(r"[ \t]+", " ", line).strip() for line in shown)):
-        pattern = ".*?".join(map(re.escape, re.split(r"\.\.\.|…", line)))
+        pattern = ".*?".join(map(re.escape, re.split(r"\s*(?:\.\.\.|…)\s*", line)))
         found = re.search(pattern, rest)
         assert found, f"{where}: there is no {line!r} in:\n{said}"
         rest = rest[found.end() :]
-
-
-def localised(desk: Desk, block: Block) -> str:
-    """A file of a page with this node's media address in the place of the one on the page."""
-    switch = desk.node.stack.switch
-    assert switch
-    text = re.sub(r"^  fs-2:.*\n", "", block.text, flags=re.MULTILINE)
-    return text.replace("203.0.113.11:5070", f"127.0.0.1:{switch.sip_port}").replace("192.0.2.0/24", "127.0.0.0/8")
 
 
 def test_the_script_of_the_readme_has_five_lines_and_answers(desk: Desk) -> None:
@@ -222,7 +227,7 @@ def test_the_script_of_the_readme_has_five_lines_and_answers(desk: Desk) -> None
     (said,) = re.findall(r'speak\("(.*)"\)', code[-1])
     (policy,) = [one for one in blocks("README.md") if one.language == "yaml" and "media: hours" in one.text]
     # Here, with its first switch only.
-    demo.apply(desk.node.stack.settings, localised(desk, policy))
+    demo.apply(desk.node.stack.settings, desk.here(policy.text))
 
     async def call() -> float:
         async with phone.call("5010", desk.node.sip, caller="1001") as made:
