@@ -42,6 +42,14 @@ def read(store: Store, *, before: str = "", limit: int = 100) -> list[AuditEntry
     return [_decoded(id, item) for id, item in found]
 
 
+def note(store: Store, what: str, subject: str, before: Any, after: Any) -> None:
+    """Write down a change that was made elsewhere than in Redis. Raises StoreError."""
+    sides = ["" if side is None else json.dumps(side) for side in (before, after)]
+    fields = {"seq": "", "who": store.who, "what": what, "subject": subject, "before": sides[0], "after": sides[1]}
+    with _away():
+        store._redis.xadd(keys.AUDIT, fields, maxlen=keys.AUDIT_KEPT, approximate=True)  # type: ignore[arg-type]
+
+
 def _decoded(id: str, item: dict[str, str]) -> AuditEntry:
     at = int(id.partition("-")[0]) / 1000
     op, subject = item["what"], item["subject"]
