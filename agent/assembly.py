@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.cost import cost_of, is_rates
+from agent.overview import Tally, finished, tallied
 from agent.samples import Sample, sample
 from model.fraud import RELEASED
 from model.policy import owner
@@ -117,6 +118,8 @@ class Assembly:
     "What the events since :meth:`taken` tell of gateways."
     breakers: list[Event] = field(default_factory=list)
     "Those since :meth:`taken` that opened or closed."
+    tallies: list[Tally] = field(default_factory=list)
+    "What the events since :meth:`taken` add to the figures of all calls."
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
     _pending: dict[Key, str] = field(default_factory=dict)
@@ -141,6 +144,7 @@ class Assembly:
         self.changed.clear()
         self.samples.clear()
         self.breakers.clear()
+        self.tallies.clear()
 
     def feed(self, events: Iterable[Event]) -> None:
         """Go on with events that follow in the spool."""
@@ -187,6 +191,7 @@ class Assembly:
         self.changed.add(call)
         if (found := sample(events)) is not None:
             self.samples.append(found)
+        self.tallies += tallied(events)
         if _is_over(events):
             self._finish(call)
 
@@ -204,6 +209,7 @@ class Assembly:
         self.changed.add(call)
         self.over[call] = events
         self.finished.append(record(self.node, call, events))
+        self.tallies += finished(self.finished[-1], events[-1]["at"])
 
 
 def _key(decided: Event) -> Key:
