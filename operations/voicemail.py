@@ -107,7 +107,7 @@ async def move(mailboxes: Mailboxes, desk: Store, box: str, id: str, folder: Fol
     source = await asyncio.to_thread(mailboxes.store.where, box, id)
     if await mailboxes.move(box, id, folder):
         before, after = {"folder": source}, {"folder": folder}
-        await asyncio.to_thread(audit.note, desk, "message moved", f"{box}/{id}", before, after)
+        await asyncio.to_thread(audit.write, desk, "message moved", f"{box}/{id}", before, after)
     return message_row(await mailboxes.message(box, id))
 
 
@@ -115,7 +115,7 @@ async def remove(mailboxes: Mailboxes, desk: Store, box: str, id: str) -> Row:
     """Remove audio, text and all, for good. Raises as :func:`move`."""
     source = await asyncio.to_thread(mailboxes.store.where, box, id)
     await mailboxes.purge(box, id)
-    await asyncio.to_thread(audit.note, desk, "message removed", f"{box}/{id}", {"folder": source}, None)
+    await asyncio.to_thread(audit.write, desk, "message removed", f"{box}/{id}", {"folder": source}, None)
     return {"box": box, "id": id}
 
 
@@ -168,7 +168,7 @@ async def retry(jobs: Jobs, desk: Store, ids: set[str]) -> list[Row]:
     """The same, written into the audit."""
     done = [job_row(job) for job in await again(jobs, ids)]
     for row in done:
-        await asyncio.to_thread(audit.note, desk, "job retried", f"{row['kind']}:{row['message']}", None, row)
+        await asyncio.to_thread(audit.write, desk, "job retried", f"{row['kind']}:{row['message']}", None, row)
     return done
 
 

@@ -253,7 +253,7 @@ local now, open = milliseconds(), redis.call('HGET', KEYS[4], ARGV[1])
 if not open then return 0 end
 local seq = release(ARGV[1], cjson.decode(open), now, KEYS[{len(KEYS) + 1}], KEYS[{len(KEYS) + 2}], ARGV[2], ARGV[3])
 redis.call('XADD', KEYS[{len(KEYS) + 3}], 'MAXLEN', '~', {keys.AUDIT_KEPT}, '*', 'seq', seq, 'who', ARGV[4],
-           'what', 'fraud release', 'subject', ARGV[1], 'before', open, 'after', cjson.encode({{reason = ARGV[3]}}))
+           'what', 'trip', 'subject', ARGV[1], 'before', open, 'after', '')
 return seq
 """
 _RELEASE_OVER = f"""
