@@ -7,21 +7,59 @@ or looks, changes nothing. Coroutines ask the disk in threads. Besides what each
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from media.voicemail.errors import DamagedBoxError, DamagedMessageError, NoSuchMessageError
+from redis.exceptions import RedisError
+
+from media.voicemail.errors import (
+    BadBoxError,
+    BadPinError,
+    DamagedBoxError,
+    DamagedMessageError,
+    NoSuchBoxError,
+    NoSuchMessageError,
+    VoicemailError,
+)
 from media.voicemail.job import DeadLetter, Job, Standing
 from media.voicemail.jobs import Jobs
 from media.voicemail.layout import FOLDERS, Folder
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.message import Stored
 from media.voicemail.store import Store as Boxes
+from model.settings import Settings
+from operations.errors import AwayError, ImpossibleError, InvalidError, MissingError
 from state import audit
 from state.store import Store
 
 Row = dict[str, Any]
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Mailboxes]:
+    """The mailboxes while the block runs, which then raises nothing but errors of :mod:`operations.errors` for them."""
+    try:
+        store = await asyncio.to_thread(Boxes, settings.voicemail)
+        mailboxes = Mailboxes(store, settings.redis_url, transcript_wait=settings.transcript_wait)
+        try:
+            yield mailboxes
+        finally:
+            await mailboxes.close()
+    except (NoSuchBoxError, NoSuchMessageError) as error:
+        raise MissingError(str(error)) from None
+    except (DamagedBoxError, DamagedMessageError) as error:
+        raise ImpossibleError(str(error)) from None
+    except (BadBoxError, BadPinError) as error:
+        raise InvalidError(str(error)) from None
+    except VoicemailError as error:
+        raise ImpossibleError(str(error)) from None
+    except RedisError as error:
+        raise AwayError(f"Redis does not answer: {type(error).__name__}") from None
+    except OSError as error:
+        raise AwayError(f"the disk refuses: {error}") from None
 
 
 # Boxes
