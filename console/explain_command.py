@@ -15,11 +15,11 @@ import typer
 from msgspec import Raw, structs
 
 from console import cdr_output, fraud_commands, policy_commands
-from console.node_state import live_state
 from console.output import CommandFailed, Json, err, out, parse_time, print_json
 from kemi import hook
 from kemi.dryrun import Get, with_rates
 from kemi.explain import Explanation, Snapshot, explain, parse_failure
+from kemi.node_state import live_state
 from kemi.plan import Limit
 from kemi.policy import decide
 from kemi.rpc import RpcError
