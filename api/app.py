@@ -11,13 +11,16 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from redis.asyncio import Redis
 
-from api import audit, explain, lists, policy, problems, records
+from api import audit, explain, lists, node, policy, problems, rates, records, routes, standing, subscribers, tokens
 from api.problems import Problem
 from model.settings import Settings
 from state.store import TIMEOUT, Store
 
 PREFIX = "/api/v1"
-ROUTERS = (lists.router, policy.router, explain.router, records.router, audit.router)
+ROUTERS = (
+    lists.router, policy.router, explain.router, records.router, routes.router, rates.router, subscribers.router,
+    standing.trunk_router, standing.limit_router, node.router, tokens.router, audit.router,
+)  # fmt: skip
 
 DESCRIPTION = """Everything that the `strowger` command does.
 
