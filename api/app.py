@@ -11,7 +11,21 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from redis.asyncio import Redis
 
-from api import audit, explain, lists, node, policy, problems, rates, records, routes, standing, subscribers, tokens
+from api import (
+    audit,
+    explain,
+    lists,
+    node,
+    policy,
+    problems,
+    rates,
+    records,
+    routes,
+    standing,
+    subscribers,
+    tokens,
+    xmlrpc_door,
+)
 from api.problems import Problem
 from model.settings import Settings
 from state.store import TIMEOUT, Store
@@ -58,6 +72,7 @@ def make_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
+    app.include_router(xmlrpc_door.router)
     return app
 
 
