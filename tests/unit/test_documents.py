@@ -34,7 +34,7 @@ NOT_RUN_MOST = 45
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 ALL = [block for page in pages() for block in blocks(page)]
 COMMANDS = {"console", "sh"}
-OURS = re.compile(r"(?:^|[|&;(]\s*|\s)(?:\S*bin/)?strowger((?:\s+[^\s|&;<>`]+)+)", re.MULTILINE)
+OURS = re.compile(r"(?:^|[|&;(]\s*|(?:--rm|-T|agent)\s+)(?:\S*bin/)?strowger((?:\s+[^\s|&;<>`]+)+)", re.MULTILINE)
 
 
 def of(*languages: str) -> list[Block]:
