@@ -22,6 +22,7 @@ import yaml
 from harness.pages import ROOT, Block, blocks, pages
 
 import policyfile
+from bench import page as performance
 from console.cli import app
 from kemi import refusals
 from media.loader import Scripts
@@ -195,6 +196,14 @@ class TestLinks:
         for page in built:
             loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"?([^\s\">]+)", page.read_text())
             assert [url for url in loaded if re.match(r"(?:https?:)?//", url)] == [], page
+
+
+def test_the_figures_are_the_newest_ones() -> None:
+    rows = performance.newest()
+    # To bring page and pictures up to date: python -m bench.page
+    assert performance.updated(performance.PAGE.read_text(), rows) == performance.PAGE.read_text()
+    for name, text in performance.pictures(rows).items():
+        assert (performance.PICTURES / f"{name}.svg").read_text() == text
 
 
 def test_every_refusal_is_in_the_table() -> None:
