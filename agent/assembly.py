@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.cost import cost_of, is_rates
 from agent.samples import Sample, sample
+from agent.tallies import Tally, tallies
 from model.fraud import RELEASED
 from model.policy import owner
 from model.record import AttemptRecord, CallRecord, Outcome
@@ -117,6 +118,8 @@ class Assembly:
     "What the events since :meth:`taken` tell of gateways."
     breakers: list[Event] = field(default_factory=list)
     "Those since :meth:`taken` that opened or closed."
+    tallies: list[Tally] = field(default_factory=list)
+    "What the events add to this node's metrics, until somebody takes them out."
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
     _pending: dict[Key, str] = field(default_factory=dict)
@@ -187,6 +190,7 @@ class Assembly:
         self.changed.add(call)
         if (found := sample(events)) is not None:
             self.samples.append(found)
+        self.tallies += tallies(events)
         if _is_over(events):
             self._finish(call)
 
