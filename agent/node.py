@@ -25,6 +25,7 @@ from agent.resolving import Resolving
 from agent.seen import Seen
 from agent.shipper import Shipper
 from model.settings import Settings
+from state import schema
 from state.snapshot import SnapshotWriter
 from state.store import NodeReport, Store, StoreError
 
@@ -93,6 +94,7 @@ class NodeAgent:
 
     def _follow(self, store: Store, replica: Replica, adopting: Adopting, started: float) -> None:
         replica.synchronise()
+        schema.announce(store, self.settings.node)
         log.info("following Redis from change %d, policy version %d", replica.meta.seq, replica.meta.version)
         probing, reported, swept = Probing(self.settings), 0.0, 0.0
         confirmed = -1
@@ -128,5 +130,6 @@ class NodeAgent:
     def _retire(self, store: Store) -> None:
         try:
             store.retire(self.settings.node)
+            schema.withdraw(store, self.settings.node)
         except StoreError:
             log.debug("Redis is away; the report expires by itself")

@@ -14,6 +14,7 @@ import click
 import typer
 
 from console import (
+    backup_commands,
     cdr_commands,
     edit_command,
     explain_command,
@@ -24,6 +25,7 @@ from console import (
     limits_commands,
     list_commands,
     media_commands,
+    migrate_command,
     node_commands,
     policy_commands,
     rate_commands,
@@ -82,6 +84,9 @@ app.command("kamcmd")(node_commands.kamcmd_command)
 app.command("status")(node_commands.status)
 app.command("run")(media_commands.run)
 app.command("transcribe")(transcribe_command.transcribe)
+app.command("backup")(backup_commands.backup_command)
+app.command("restore")(backup_commands.restore_command)
+app.command("migrate")(migrate_command.migrate)
 app.command("up")(up_command.up)
 app.command("demo")(up_command.show_demo)
 
