@@ -34,7 +34,7 @@ def backup_command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write policy, lists, prefixes, rates, subscribers, tokens, audit and mailboxes with their messages into one file."""
+    """Write policy, lists, rates, subscribers, tokens, and mailboxes with their messages into one file."""
     settings = Settings.from_env()
     store = Store(settings.redis_url)
     with _target(file) as target, _bars() as told:
@@ -49,7 +49,7 @@ def backup_command(
 
 def restore_command(
     file: Annotated[Path, typer.Argument(help="A backup; - reads standard input.", allow_dash=True, dir_okay=False)],
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="KIND", help="This kind; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="This kind; may be repeated.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only look whether the backup is whole.")] = False,
     as_json: Json = False,

@@ -1,8 +1,8 @@
 """What of Redis goes into a backup, and comes back by a restore.
 
-What follows from other tables is not in it: expiries of entries, how many prefixes lead to a route, indexes of mailboxes.
-Nor is what is of one moment: live nodes, calls under limits, breakers, figures, and call records, which have an export
-of their own.
+What follows from other tables is not in it: expiries of entries, how many prefixes lead to a route, indexes of
+mailboxes. Nor is what is of one moment: live nodes, calls under limits, breakers, figures; nor call records, which have
+an export of their own.
 """
 
 from __future__ import annotations

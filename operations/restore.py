@@ -47,7 +47,8 @@ def restore(
         _check_empty(store, settings, manifest, wanted)
     boxes = Boxes(Layout(settings.voicemail)) if _has(manifest, wanted, VOICEMAIL) else None
     with tables.Staging(store) as staging:
-        gone = [table.key for kind in tables.PLAIN if _has(manifest, wanted, kind) for table in tables.tables(store, kind)]
+        kinds = [kind for kind in tables.PLAIN if _has(manifest, wanted, kind)]
+        gone = [table.key for kind in kinds for table in tables.tables(store, kind)]
         try:
             for name, file in members(source):
                 _bring(name, file, wanted, staging, boxes, progress)
@@ -79,7 +80,7 @@ def _check_schema(store: Store, manifest: Manifest, wanted: set[str]) -> None:
         )
     there = schema.schema(store)
     if there and there != manifest.schema and not wanted.issuperset(KINDS):
-        raise ImpossibleError(f"the backup holds schema {manifest.schema} and Redis {there}: restore all of it, or nothing")
+        raise ImpossibleError(f"the backup holds schema {manifest.schema} and Redis {there}: restore all of it, or none")
 
 
 def _check_empty(store: Store, settings: Settings, manifest: Manifest, wanted: set[str]) -> None:
@@ -134,6 +135,8 @@ class Boxes:
                     raise BadBackupError(f"{number!r} is no number of a box")
                 (self._beside / "numbers" / number).symlink_to(box)
             return
+        # What is old there counts as left behind.
+        os.utime(self._beside)
         path = self._beside / name
         self._make(path.parent)
         with path.open("wb") as target:

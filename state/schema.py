@@ -1,9 +1,9 @@
 """The version of what stands in Redis, and how an older one becomes the present one.
 
-A version of the program reads and writes every schema from ``keys.OLDEST`` to ``keys.SCHEMA``, so nodes are upgraded one
-by one, and Redis stays as it is meanwhile. When all have the new version, an operator runs ``strowger migrate``: only
-then Redis holds what an older version does not know, and one that comes back refuses to change it and goes on from its
-snapshot.
+A version of the program reads and writes every schema from ``keys.OLDEST`` to ``keys.SCHEMA``, so nodes are upgraded
+one by one, and Redis stays as it is meanwhile. When all have the new version, an operator runs ``strowger migrate``:
+only then Redis holds what an older version does not know, and one that comes back refuses to change it and goes on
+from its snapshot.
 
 A step may be repeated: a migration that was killed begins again where it was.
 """

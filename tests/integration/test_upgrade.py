@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 import redis
+from harness.redis_server import RedisServer, redis_server
 
 from agent.replica import Replica
 from console import serve
 from console.process import Process
-from harness.redis_server import RedisServer, redis_server
 from model.entries import Action, Entry, Kind
 from model.settings import Settings
 from policyfile import load
