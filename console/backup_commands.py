@@ -64,7 +64,7 @@ def restore_command(
             with _bars() as told:
                 manifest = restore.restore(store, settings, source, only=only or (), force=force, progress=told)
             done = "restored"
-            confirmed(store, Change(store.position()[1], "restore"), "all that was restored", CONFIRM_TIMEOUT)
+            confirmed(store, Change(store.position()[1], "restore"), CONFIRM_TIMEOUT)
     if as_json:
         print_json(_row(manifest))
         return

@@ -70,7 +70,7 @@ def _dumped(store: Store, folder: Path, about: Manifest, progress: Progress) -> 
 
 
 def _dump(store: Store, kind: str, folder: Path, about: Manifest, progress: Progress) -> list[tuple[str, Path]]:
-    found = []
+    found: list[tuple[str, Path]] = []
     for table in tables.tables(store, kind):
         path = folder / f"{kind}-{len(found)}"
         with path.open("wb") as file:

@@ -18,6 +18,7 @@ import io
 import json
 import tarfile
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
@@ -87,7 +88,7 @@ class Writing:
         info = tarfile.TarInfo(name)
         info.size, info.mode, info.mtime = size, 0o600, int(time.time())
         summed = _Summed(source)
-        self._tar.addfile(info, summed)  # type: ignore[arg-type]
+        self._tar.addfile(info, summed)
         return summed.sum.hexdigest()
 
 
@@ -105,29 +106,32 @@ class _Summed:
 
 
 def members(source: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """The files of a backup, each to be read before the next. Raises :class:`BadBackupError`."""
+    """The files of a backup, each to be read before the next.
+
+    Raises :class:`BadBackupError`, and what tarfile and zlib raise where it is not whole.
+    """
     source.seek(0)
-    try:
-        with tarfile.open(fileobj=source, mode="r|gz") as tar:
-            for info in tar:
-                file = tar.extractfile(info)
-                parts = PurePosixPath(info.name).parts
-                if not info.isreg() or file is None or info.name.startswith("/") or ".." in parts:
-                    raise BadBackupError(f"{info.name!r} is nothing that a backup has")
-                yield info.name, file
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise BadBackupError(f"not a whole backup: {error}") from None
+    with tarfile.open(fileobj=source, mode="r|gz") as tar:
+        for info in tar:
+            file = tar.extractfile(info)
+            parts = PurePosixPath(info.name).parts
+            if not info.isreg() or file is None or info.name.startswith("/") or ".." in parts:
+                raise BadBackupError(f"{info.name!r} is nothing that a backup has")
+            yield info.name, file
 
 
 def verified(source: IO[bytes]) -> Manifest:
     """The manifest of a backup that is whole, after all of it was read. Raises :class:`BadBackupError`."""
     found: dict[str, tuple[int, str]] = {}
     manifest: Manifest | None = None
-    for name, file in members(source):
-        if name == MANIFEST:
-            manifest = Manifest.decode(file.read())
-        else:
-            found[name] = _measured(file)
+    try:
+        for name, file in members(source):
+            if name == MANIFEST:
+                manifest = Manifest.decode(file.read())
+            else:
+                found[name] = _measured(file)
+    except (tarfile.TarError, zlib.error, EOFError) as error:
+        raise BadBackupError(f"not a whole backup: {error}") from None
     if manifest is None:
         raise BadBackupError("it has no manifest: it was cut off, or is no backup")
     differing = sorted(name for name, _ in found.items() ^ manifest.members.items())

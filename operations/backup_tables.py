@@ -31,6 +31,9 @@ class Table:
     "In the backup."
     key: str
     stream: bool = False
+    "What is there of it stays, behind what is restored."
+    made_anew: bool = False
+    "Whether it may be there, since the program itself makes it: the disk's mailboxes light lamps."
     derived: tuple[str, ...] = ()
     "Keys that are made of it."
 
@@ -45,7 +48,7 @@ PLAIN: dict[str, tuple[Table, ...]] = {
     "trips": (Table("trips", keys.TRIPS),),
     "tokens": (Table("tokens", keys.TOKENS),),
     "audit": (Table("audit", keys.AUDIT, stream=True),),
-    "lamps": (Table("lamps", keys.MWI),),
+    "lamps": (Table("lamps", keys.MWI, made_anew=True),),
 }
 "Tables by kind; rates have one more for each gateway."
 
@@ -130,7 +133,7 @@ class Staging:
         """Write a table beside the one in force; returns how many rows. Raises :class:`StoreError`."""
         count, chunk = 0, list[Row]()
         self.staged += [table.key, *table.derived]
-        for row in found:
+        for row in self._with_newer(table, found) if table.stream else found:
             chunk.append(row)
             count += 1
             if len(chunk) == CHUNK:
@@ -140,6 +143,13 @@ class Staging:
         if table.key == keys.PREFIXES and self._uses:
             self._command(lambda pipe: pipe.hset(self._beside(keys.PREFIX_ROUTES), mapping=dict(self._uses)))
         return count
+
+    def _with_newer(self, table: Table, found: Iterable[Row]) -> Iterator[Row]:
+        last = (0, 0)
+        for row in found:
+            last = _number(row)
+            yield row
+        yield from (row for row in rows(self._store, table) if _number(row) > last)
 
     def _write(self, table: Table, chunk: list[Row]) -> None:
         if not chunk:
@@ -164,7 +174,7 @@ class Staging:
             pipe = self._client.pipeline(transaction=False)
             add(pipe)
             pipe.expire(keys.RESTORED, LEASE)
-            *answers, held = pipe.execute()
+            *answers, held = cast("list[Any]", pipe.execute())
         if not held:
             raise StoreError("the restore took too long between two steps, and lost its turn; nothing was restored")
         return answers
@@ -179,20 +189,21 @@ class Staging:
         """
         live = list(dict.fromkeys([*self.staged, *also_gone]))
         pairs = [key for name in live for key in (self._beside(name), name)]
-        answer = self._store._script(_COMMIT, (keys.VM_REBUILT, *pairs), (generation, schema, int(force)))
+        kept = json.dumps([] if force else [key for key in live if key not in _MAY_BE_THERE])
+        answer = self._store._script(_COMMIT, (keys.VM_REBUILT, *pairs), (generation, schema, kept))
         if answer == "IMPORT":
             raise StoreError("an import is under way; nothing was restored: try again when it is done")
         if answer != "OK":
             raise StoreError(f"{answer} was filled meanwhile; nothing was restored")
 
 
-# KEYS: 3 who made the index of mailboxes, then staged and in force by turns. ARGV: 2 generation, 3 schema, 4 force
+# KEYS: 3 who made the index of mailboxes, then staged and in force by turns. ARGV: 2 generation, 3 schema,
+# 4 keys that are not to be replaced (JSON)
 _COMMIT = """
 if redis.call('EXISTS', KEYS[#KEYS - 1]) == 1 then return 'IMPORT' end
 if redis.call('HEXISTS', KEYS[1], 'migrating') == 1 then return redis.error_reply('MIGRATING') end
-for place = 4, #KEYS - 4, 2 do
-  local live = KEYS[place + 1]
-  if ARGV[4] == '0' and redis.call('EXISTS', live) == 1 then return live end
+for _, live in ipairs(cjson.decode(ARGV[4])) do
+  if redis.call('EXISTS', live) == 1 then return live end
 end
 for place = 4, #KEYS - 4, 2 do
   local staged, live = KEYS[place], KEYS[place + 1]
@@ -205,3 +216,14 @@ redis.call('XADD', KEYS[#KEYS - 2], 'MAXLEN', '~', ARGV[1], '*', 'seq', 0, 'who'
            'subject', 'backup', 'before', '', 'after', '')
 return 'OK'
 """
+
+
+def _number(row: Row) -> tuple[int, int]:
+    """The id of a stream's row, to be compared."""
+    first, _, second = str(row[0]).partition("-")
+    return int(first), int(second)
+
+
+_MAY_BE_THERE = {
+    table.key for found in PLAIN.values() for table in found if table.stream or table.made_anew
+}  # fmt: skip

@@ -18,7 +18,7 @@ from operations import backup_tables as tables
 from operations.backup import KINDS, SECRETS, VOICEMAIL, Progress, secret_files
 from operations.backup_archive import BadBackupError, Manifest, members, verified
 from operations.errors import ImpossibleError, InvalidError
-from state import keys, schema
+from state import keys, mwi, schema
 from state.store import Store, _away
 
 SECRET_MODE = 0o600
@@ -49,6 +49,7 @@ def restore(
     with tables.Staging(store) as staging:
         kinds = [kind for kind in tables.PLAIN if _has(manifest, wanted, kind)]
         gone = [table.key for kind in kinds for table in tables.tables(store, kind)]
+        lit = set(mwi.read_all(store)[1])
         try:
             for name, file in members(source):
                 _bring(name, file, wanted, staging, boxes, progress)
@@ -59,6 +60,7 @@ def restore(
                 staging.commit(
                     schema=manifest.schema, generation=secrets.token_hex(8), also_gone=gone, force=force
                 )
+                mwi.tell(store, lit | set(mwi.read_all(store)[1]))
         finally:
             if boxes is not None:
                 boxes.clean()
@@ -80,15 +82,15 @@ def _check_schema(store: Store, manifest: Manifest, wanted: set[str]) -> None:
         )
     there = schema.schema(store)
     if there and there != manifest.schema and not wanted.issuperset(KINDS):
-        raise ImpossibleError(f"the backup holds schema {manifest.schema} and Redis {there}: restore all of it, or none")
+        raise ImpossibleError(f"the backup holds schema {manifest.schema}, Redis {there}: restore all of it, or none")
 
 
 def _check_empty(store: Store, settings: Settings, manifest: Manifest, wanted: set[str]) -> None:
     full = []
     for kind in (kind for kind in tables.PLAIN if _has(manifest, wanted, kind)):
+        there = [table for table in tables.tables(store, kind) if not (table.stream or table.made_anew)]
         with _away():
-            # A change that was made is in the audit, and whoever restores has made some.
-            if kind != "audit" and any(store._redis.exists(table.key) for table in tables.tables(store, kind)):
+            if any(store._redis.exists(table.key) for table in there):
                 full.append(kind)
     boxes = settings.voicemail / "boxes"
     if _has(manifest, wanted, VOICEMAIL) and boxes.is_dir() and any(boxes.iterdir()):
