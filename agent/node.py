@@ -28,6 +28,7 @@ from agent.seen import Seen
 from agent.shipper import Shipper
 from agent.standing import Standing
 from model.settings import Settings
+from state import schema
 from state.snapshot import SnapshotWriter
 from state.store import NodeReport, Store, StoreError
 from telemetry.listener import Listener, Told
@@ -107,6 +108,7 @@ class NodeAgent:
 
     def _follow(self, store: Store, replica: Replica, adopting: Adopting, started: float) -> None:
         replica.synchronise()
+        schema.announce(store, self.settings.node)
         log.info("following Redis from change %d, policy version %d", replica.meta.seq, replica.meta.version)
         probing, reported, swept = Probing(self.settings), 0.0, 0.0
         confirmed = -1
@@ -145,5 +147,6 @@ class NodeAgent:
     def _retire(self, store: Store) -> None:
         try:
             store.retire(self.settings.node)
+            schema.withdraw(store, self.settings.node)
         except StoreError:
             log.debug("Redis is away; the report expires by itself")
