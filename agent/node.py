@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.adopting import Adopting
 from agent.commands import Commands
+from agent.health_service import HealthService
 from agent.lamp_service import LampService
 from agent.metering import Metering
 from agent.probing import Probing
@@ -80,6 +81,7 @@ class NodeAgent:
             threading.Thread(target=LampService(self.settings, self.stopped, registering.put).run, name="lamps"),
             threading.Thread(target=Commands(self.settings, self.stopped).run, name="commands"),
             threading.Thread(target=Resolving(self.settings, writer, self.stopped).run, name="names"),
+            threading.Thread(target=HealthService(self.settings, self.stopped).run, name="health"),
             threading.Thread(target=standing.run, name="standing"),
         ]
         metering = Metering(self.settings, standing, writer.get, lambda: self._in_step, shipper.behind, beside)
