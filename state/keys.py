@@ -27,6 +27,12 @@ ADOPTED = f"{_TAG}:breakers:adopted"
 "Hash: `node/gateway` to the breaker of another node that this one goes by (JSON)."
 CHANGES = f"{_TAG}:changes"
 "Stream of changes, their numbers as ids: op (see state.store.Change), field, value."
+AUDIT = f"{_TAG}:audit"
+"Stream of who changed what: seq, who, what (op), subject, before, after (each as stored, or a summary; see audit.py)."
+AUDIT_KEPT = 100_000
+"Entries of it that are kept, or a few more."
+TOKENS = f"{_TAG}:api-tokens"
+"Hash: id of a token of the HTTP API to what is known of it as JSON; no token, but a hash of each."
 PREFIXES = f"{_TAG}:prefixes"
 "Hash: imported route prefix to the name of a route of the policy."
 PREFIX_ROUTES = f"{_TAG}:prefix-routes"
@@ -98,6 +104,11 @@ def commands(recipient: str) -> str:
 def command_answers(command: str) -> str:
     """Key of a list: what those who were asked say; it expires."""
     return f"{_TAG}:command:{command}"
+
+
+def idempotency(token: str, key: str) -> str:
+    """Key of what was answered to a change that a bearer of a token asked for under a key; it expires."""
+    return f"{_TAG}:api-idempotency:{token}:{key}"
 
 
 def rates(gateway: str) -> str:

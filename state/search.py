@@ -32,10 +32,10 @@ for i = 1, #found[2], 2 do
     local expires = tonumber(string.match(content, '^%["%a+",([%d.e+]+)'))
     fits = not (expires and expires > 0 and expires <= now)
   end
-  if fits and #ARGV > 5 then
+  if fits and #ARGV > 6 then
     fits = false
     local text = string.lower(field .. ' ' .. content)
-    for j = 6, #ARGV do
+    for j = 6, #ARGV - 1 do
       if string.find(text, ARGV[j], 1, true) then fits = true end
     end
   end
