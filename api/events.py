@@ -47,6 +47,8 @@ BEARER = "bearer."
 # RFC 6455 section 7.4.1, and the registry that it made.
 POLICY_VIOLATION, INTERNAL, TRY_AGAIN_LATER = 1008, 1011, 1013
 
+STREAM = "text/event-stream"
+
 Allowed = Callable[[], Awaitable[bool]]
 "Whether the client may still follow."
 
@@ -88,14 +90,20 @@ def kept(
 
 @router.get(
     "", operation_id="events.follow", dependencies=[needs(Role.READ)], response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        **problems.documented(HTTPStatus.NOT_ACCEPTABLE),
+    },
 )  # fmt: skip
 async def follow(
     request: Request, bearer: Bearer, kind: Kinds = [], call: Some = [], trunk: Some = [], gateway: Some = [],  # noqa: B006
     number: Some = [],  # noqa: B006
     since: Annotated[str, Query(max_length=41, description="Id of the last event that is known.")] = "",
 ) -> StreamingResponse:  # fmt: skip
-    """Live events as Server-Sent Events; the same path is a WebSocket."""
+    """Live events as Server-Sent Events, with `Accept: text/event-stream`; the same path is a WebSocket."""
+    if STREAM not in request.headers.get("Accept", ""):
+        # Who does not expect one would wait for its end.
+        raise problems.ProblemError(HTTPStatus.NOT_ACCEPTABLE, f"this is a stream: ask with Accept: {STREAM}")
     wanted = Wanted.parse({"kind": kind, "call": call, "trunk": trunk, "gateway": gateway, "number": number})
     return await event_stream(request, [wanted], allowed_with(request.app.state.store, bearer), since)
 
@@ -111,7 +119,7 @@ async def event_stream(
     _check_id(since)
     lines = _lines(request.app.state.hub, wanted, since, allowed)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
+    return StreamingResponse(lines, media_type=STREAM, headers=headers)
 
 
 async def _lines(hub: Hub, wanted: Sequence[Wanted], since: str, allowed: Allowed) -> AsyncIterator[str]:
@@ -158,8 +166,8 @@ async def follow_by_websocket(websocket: WebSocket) -> None:
     if text:
         token = await _good(store, text)
         if token is None:
-            denial = problems.answer(HTTPStatus.UNAUTHORIZED, "the token is unknown, revoked or expired", None, CHALLENGE)
-            await websocket.send_denial_response(denial)
+            why = "the token is unknown, revoked or expired"
+            await websocket.send_denial_response(problems.answer(HTTPStatus.UNAUTHORIZED, why, None, CHALLENGE))
             return
         await websocket.accept(subprotocol)
     else:

@@ -16,6 +16,11 @@ LINGER = 30.0
 "Seconds that a peer has to read what is on its way, before the connection is broken off."
 
 
+def options() -> dict[str, Any]:
+    """What uvicorn is to be started with. Not compressed: a connection that is would cost 64 kB and more."""
+    return {"ws": Protocol, "ws_per_message_deflate": False}
+
+
 class Protocol(WebSocketsSansIOProtocol):
     """One connection."""
 

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -76,7 +76,9 @@ class Remote:
         try:
             while True:
                 try:
-                    found: Any = await self._client.blpop([keys.commands(self._recipient)], timeout=commands.BLOCK)
+                    found: Any = await cast(
+                        "Awaitable[Any]", self._client.blpop([keys.commands(self._recipient)], timeout=commands.BLOCK)
+                    )
                 except RedisError as error:
                     log.debug("no command is taken: %s", error)
                     await asyncio.sleep(RETRY_EVERY)
@@ -90,7 +92,7 @@ class Remote:
                 task.cancel()
             with suppress(RedisError):
                 await self._client.delete(keys.media_worker(self.name))
-                await self._client.srem(keys.MEDIA_WORKERS, self.name)
+                await cast("Awaitable[int]", self._client.srem(keys.MEDIA_WORKERS, self.name))
             await self._client.aclose()
 
     @property

@@ -79,7 +79,7 @@ def hangup(store: Store, wanted: str) -> Row:
     call_id = live.events[0]["call_id"]
     try:
         done = commands.ask(
-            store, commands.node(live.node), "hangup", who=store.who, timeout=HANGUP_TIMEOUT, call=live.call,
+            store, commands.node(live.node), "hangup", who=store.who, wait=HANGUP_TIMEOUT, call=live.call,
             call_id=call_id,
         )  # fmt: skip
     except RefusedError as error:

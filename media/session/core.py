@@ -66,10 +66,9 @@ class Core:
 
     __slots__ = (
         "_ahead", "_auto_hangup", "_bridged", "_callback", "_callback_arg", "_cause", "_connection", "_digits", "_down",
-        "_end", "_ending", "_gone", "_heard", "_hidden", "_hook", "_hook_arg", "_hung_up", "_inputs", "_last", "_moving", "_own",
-        "_prepared", "_scopes", "_sent_ahead", "_stopping", "_taken", "_tts", "_unsaid", "_waiting", "channel",
-        "handover",
-        "script_args", "uuid",
+        "_end", "_ending", "_gone", "_heard", "_hidden", "_hook", "_hook_arg", "_hung_up", "_inputs", "_last",
+        "_moving", "_own", "_prepared", "_scopes", "_sent_ahead", "_stopping", "_taken", "_tts", "_unsaid", "_waiting",
+        "channel", "handover", "script_args", "uuid",
     )  # fmt: skip
 
     def __init__(self, connection: Connection | None, channel: SwitchEvent, *, cause: str = "NONE") -> None:

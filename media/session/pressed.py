@@ -1,4 +1,4 @@
-"""Keys that callers press, told as events: which key it was only where a setting says so, and where nothing hides it."""
+"""Keys that callers press, told as events: which key it was only where a setting says so, and nothing hides it."""
 
 from __future__ import annotations
 
