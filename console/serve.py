@@ -188,12 +188,13 @@ def serve_web(settings: Settings) -> None:
     import uvicorn
 
     from api.app import make_app
+    from api.websocket_protocol import options
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
     host, port = settings.web_address
     uvicorn.run(
         make_app(settings), host=host, port=port, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=WEB_PATIENCE,
+        timeout_graceful_shutdown=WEB_PATIENCE, **options(),
     )  # fmt: skip
 
 
