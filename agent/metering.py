@@ -24,7 +24,7 @@ from state.store import Store, StoreError
 from telemetry import agent as metrics
 from telemetry import redis
 from telemetry.health import Check
-from telemetry.registry import Names
+from telemetry.registry import Names, raised
 
 log = logging.getLogger("strowger.agent")
 
@@ -101,7 +101,6 @@ class Metering:
     _names: Names = field(default_factory=lambda: Names(MOST))
     _routes: tuple[int, list[tuple[str, int]]] = (-1, [])
     "Version of the policy, and its limits with the calls that each allows."
-    _asked: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def live(self) -> list[Check]:
         """Whether every thread is there: one that ended would be missed by nobody else."""
@@ -186,14 +185,10 @@ class Metering:
                 metrics.GATEWAY_PROBE_DOWN.labels(label).set(all(down))
 
     def _count_questions(self, counts: Mapping[str, object]) -> None:
-        """Kamailio counts from its start on; what it has more than the last time is added."""
+        """Kamailio counts from its start on."""
         for key, found in counts.items():
-            hook, _, result = key.partition(" ")
-            count, before = int(str(found)), self._asked.get((hook, result), 0)
-            self._asked[hook, result] = count
-            metrics.HOOK_QUESTIONS.labels(self._names.label(hook), self._names.label(result)).inc(
-                count - before if count >= before else count
-            )
+            labels = map(self._names.label, key.split(" ", 1))
+            raised(metrics.HOOK_QUESTIONS.labels(*labels), int(str(found)))
 
     # Redis
 
