@@ -12,8 +12,9 @@ from state.store import Store, _away
 
 _NAMES = {
     "put": "entry put", "del": "entry removed", "import": "imported", "policy": "policy applied", "drain": "drain",
-    "unrate": "rates removed", "subscriber": "subscriber", "token": "token",
+    "unrate": "rates removed", "subscriber": "subscriber", "token": "token", "trip": "guard released",
 }  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
@@ -40,6 +41,17 @@ def read(store: Store, *, before: str = "", limit: int = 100) -> list[AuditEntry
     with _away():
         found: Any = store._redis.xrevrange(keys.AUDIT, max=f"({before}" if before else "+", count=limit)
     return [_decoded(id, item) for id, item in found]
+
+
+def write(store: Store, what: str, subject: str, before: object = None, after: object = None) -> None:
+    """Enter what was done that no change of the shared state is: a call hung up, a message deleted. Raises StoreError.
+
+    ``before`` and ``after`` are what JSON knows; None: nothing was, or is, there.
+    """
+    sides = ["" if side is None else json.dumps(side, ensure_ascii=False) for side in (before, after)]
+    fields = {"seq": "", "who": store.who, "what": what, "subject": subject, "before": sides[0], "after": sides[1]}
+    with _away():
+        store._redis.xadd(keys.AUDIT, fields, maxlen=keys.AUDIT_KEPT, approximate=True)  # type: ignore[arg-type]
 
 
 def _decoded(id: str, item: dict[str, str]) -> AuditEntry:
