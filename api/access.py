@@ -1,9 +1,12 @@
-"""Who may ask for what: bearer tokens with roles (RFC 6750), looked up at each request, so a revoked one is out at once."""
+"""Who may ask for what: bearer tokens with roles (RFC 6750).
+
+They are looked up at each request, so one that is revoked is out at once.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -11,11 +14,13 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.problems import ProblemError
+from model.settings import Settings
 from state import tokens
 from state.store import Store
 from state.tokens import Role, Token
 
-bearer = HTTPBearer(auto_error=False, description="A token of `strowger token create`.")
+# For the OpenAPI document.
+_scheme = HTTPBearer(auto_error=False, description="A token of `strowger token create`.")
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="strowger"'}
 
 
@@ -27,25 +32,40 @@ def bearer_of(store: Store, text: str) -> Token:
     return token
 
 
-def authenticated(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
-) -> Token:
-    """The token that a request bears. Raises ProblemError, StoreError."""
-    if credentials is None:
+def admit(request: Request, role: Role) -> Token:
+    """The token that a request bears, which is good for a role. Raises ProblemError, StoreError."""
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
         raise ProblemError(HTTPStatus.UNAUTHORIZED, "send a token: Authorization: Bearer sw_…", CHALLENGE)
-    return bearer_of(request.app.state.store, credentials.credentials)
+    token = bearer_of(request.app.state.store, text.strip())
+    if not token.role.may(role):
+        detail = f"this needs the role {role}; the token {token.name!r} has {token.role}"
+        raise ProblemError(HTTPStatus.FORBIDDEN, detail)
+    return token
+
+
+def authenticated(
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_scheme)]
+) -> Token:
+    """The token that a request of a room was admitted with."""
+    token: Token = request.state.token
+    return token
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a route says of itself; its room admits nobody else."""
+
+    role: Role
+
+    def __call__(self, token: Annotated[Token, Depends(authenticated)]) -> Token:
+        """The token."""
+        return token
 
 
 def needs(role: Role) -> Any:
-    """A dependency: the request's token, which must be good for ``role``."""
-
-    def checked(token: Annotated[Token, Depends(authenticated)]) -> Token:
-        if not token.role.may(role):
-            detail = f"this needs the role {role}; the token {token.name!r} has {token.role}"
-            raise ProblemError(HTTPStatus.FORBIDDEN, detail)
-        return token
-
-    return Depends(checked)
+    """A dependency of a route; see :class:`Needs`."""
+    return Depends(Needs(role))
 
 
 def acting(request: Request, token: Annotated[Token, Depends(authenticated)]) -> Store:
@@ -54,6 +74,14 @@ def acting(request: Request, token: Annotated[Token, Depends(authenticated)]) ->
     return store.acting_as(f"token:{token.name}")
 
 
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+Bearer = Annotated[Token, Depends(authenticated)]
+"The request's token."
 Desk = Annotated[Store, Depends(acting)]
 "The shared state, as the bearer of the request's token."
-Check = Callable[[Token], Token]
+Here = Annotated[Settings, Depends(_settings)]
+"The settings of this process."

@@ -14,15 +14,13 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from starlette.concurrency import run_in_threadpool
 
-from api.access import bearer_of
 from api.problems import ProblemError
 from state import keys
-from state.store import Store, StoreAwayError
+from state.store import StoreAwayError
+from state.tokens import Token
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -34,37 +32,29 @@ LONGEST = 200
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
-class IdempotentRoute(APIRoute):
-    """A route that looks at the key before it does anything."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """See :class:`fastapi.routing.APIRoute`."""
-        handle = super().get_route_handler()
-
-        async def once(request: Request) -> Response:
-            key = request.headers.get(HEADER)
-            if key is None or request.method in SAFE:
-                return await handle(request)
-            if not 0 < len(key) <= LONGEST:
-                raise ProblemError(HTTPStatus.BAD_REQUEST, f"{HEADER} has 1 to {LONGEST} characters")
-            name = keys.idempotency(await _bearer(request), hashlib.sha256(key.encode()).hexdigest())
-            try:
-                return await _answered_once(request, name, handle)
-            except RedisError as error:
-                raise StoreAwayError(f"Redis does not answer: {error}") from error
-
-        return once
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-async def _bearer(request: Request) -> str:
-    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
-    store: Store = request.app.state.store
-    return (await run_in_threadpool(bearer_of, store, text.strip() if scheme.lower() == "bearer" else "")).id
+def once(handle: Handler) -> Handler:
+    """The same handler, which looks at the key before it does anything."""
+
+    async def handle_once(request: Request) -> Response:
+        key = request.headers.get(HEADER)
+        if key is None or request.method in SAFE:
+            return await handle(request)
+        if not 0 < len(key) <= LONGEST:
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{HEADER} has 1 to {LONGEST} characters")
+        token: Token = request.state.token
+        name = keys.idempotency(token.id, hashlib.sha256(key.encode()).hexdigest())
+        try:
+            return await _answered_once(request, name, handle)
+        except RedisError as error:
+            raise StoreAwayError(f"Redis does not answer: {error}") from error
+
+    return handle_once
 
 
-async def _answered_once(
-    request: Request, name: str, handle: Callable[[Request], Coroutine[Any, Any, Response]]
-) -> Response:
+async def _answered_once(request: Request, name: str, handle: Handler) -> Response:
     client: Redis = request.app.state.redis
     asked = await _fingerprint(request)
     if not await client.set(name, json.dumps({"asked": asked}), nx=True, ex=UNDER_WAY):

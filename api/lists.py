@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-import ipaddress
-import time
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Desk, needs
-from api.idempotency import IdempotentRoute
-from api.problems import ProblemError, documented
-from model.entries import TTL_MAX, Action, Entry, EntryError, Kind, parse_entry_value, parse_pair
-from model.numbers import Dialling, normalise, normalise_beginning
-from state import search as searching
-from state.store import Store
+from api.pages import LIMIT, After, Limit
+from api.problems import documented
+from api.room import InForce, room
+from model.entries import TTL_MAX, Action, Kind
+from operations import lists
 from state.tokens import Role
 
-router = APIRouter(prefix="/v1/lists", tags=["lists"], route_class=IdempotentRoute)
+router = room("/lists", "lists")
 
-PAGE_MAX = 1000
-List = Annotated[Action, Path(description="block, or allow, which outdoes it.")]
+Which = Annotated[Action, Path(description="block; or allow, which outdoes it.")]
 
 
 class NewEntry(BaseModel):
-    """An entry to be put; for a pair, ``value`` is the caller and ``callee`` whom they may not call."""
+    """An entry to be put."""
 
     model_config = ConfigDict(extra="forbid")
 
     kind: Kind
-    value: str = Field(min_length=1, max_length=200, description="As people write it: 020 7946 0000, 10.0.0.0/8.")
-    callee: str = Field("", max_length=200, description="Of a pair only.")
+    value: str = Field(
+        min_length=1, max_length=200,
+        description="As people write it: 020 7946 0000, 10.0.0.0/8; of a pair, the caller, or both as caller>callee.",
+    )  # fmt: skip
+    callee: str = Field("", max_length=200, description="Of a pair: whom the caller may not call.")
     ttl: float | None = Field(None, gt=0, le=TTL_MAX, description="Seconds; null: for good.")
     reason: str = Field("", max_length=1000)
 
 
-class ListEntry(BaseModel):
+class Entry(BaseModel):
     """An entry as it is kept."""
 
-    list: Action
+    action: Action
     kind: Kind
     value: str = Field(description="Normalised.")
     expires: float | None = Field(description="Unix time in seconds; null: never.")
@@ -48,130 +47,75 @@ class ListEntry(BaseModel):
     created: float = Field(description="Unix time in seconds.")
 
 
-class Put(ListEntry):
+class EntryPut(Entry, InForce):
     """An entry, and where it is in force."""
 
-    nodes: list[str] = Field(description="Nodes that confirmed it.")
-    missing: list[str] = Field(description="Live nodes that did not in time: calls there may be decided without it.")
+
+class EntryRemoved(InForce):
+    """An entry that is gone."""
+
+    kind: Kind
+    value: str
 
 
 class EntryPage(BaseModel):
     """Some entries, in the order of kind and value."""
 
-    entries: list[ListEntry]
+    entries: list[Entry]
     total: int = Field(description="Of all that match, on every page.")
     after: str | None = Field(description="For the next page; null: there is none.")
 
 
-class Removed(BaseModel):
-    """An entry that is gone."""
+class Met(BaseModel):
+    """The entries that a call would meet."""
 
-    kind: Kind
-    value: str
-    nodes: list[str]
-    missing: list[str]
+    entries: list[Entry]
 
 
-def _shown(entry: Entry) -> dict[str, object]:
-    return {
-        "list": entry.action, "kind": entry.kind, "value": entry.value, "expires": entry.expires or None,
-        "reason": entry.reason, "created": entry.created,
-    }  # fmt: skip
-
-
-@router.get("/{list}", dependencies=[needs(Role.READ)])
-def entries(
-    desk: Desk,
-    list: List,
-    kind: Annotated[Kind | None, Query()] = None,
-    search: Annotated[str, Query(max_length=200, description="Part of a value or reason, or a number.")] = "",
-    after: Annotated[str, Query(max_length=500, description="As the page before says.")] = "",
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
-) -> EntryPage:
-    """The entries in force, a page at a time."""
-    page = searching.search(
-        desk, action=list, kind=kind, texts=_spellings(desk, search), live_at=time.time(), after=after, offset=0,
-        limit=limit,
-    )  # fmt: skip
-    found = [ListEntry.model_validate(_shown(entry)) for entry in page.entries]
-    return EntryPage(entries=found, total=page.total, after=page.after or None)
-
-
-@router.post("/{list}", status_code=201, dependencies=[needs(Role.OPERATE)], responses=documented(HTTPStatus.CONFLICT))
-def put(desk: Desk, list: List, entry: NewEntry) -> Put:
-    """Put an entry, in the place of one of the same kind and value; answered when every live node goes by it."""
-    now = time.time()
-    kind, value = _named(_dialling(desk), entry.kind, entry.value, entry.callee)
-    made = Entry(
-        kind, value, list, expires=now + entry.ttl if entry.ttl else 0.0, reason=entry.reason, created=now
-    )  # fmt: skip
-    confirmed = desk.confirm(desk.put(made).seq)
-    return Put.model_validate({**_shown(made), "nodes": confirmed.nodes, "missing": confirmed.missing})
-
-
-@router.delete(
-    "/{list}/{kind}/{value:path}", dependencies=[needs(Role.OPERATE)], responses=documented(HTTPStatus.NOT_FOUND)
-)
-def remove(
-    desk: Desk, list: List, kind: Kind, value: str, callee: Annotated[str, Query(description="Of a pair.")] = ""
-) -> Removed:
-    """Remove an entry; answered when no live node goes by it any more."""
-    kind, value = _named(_dialling(desk), kind, value, callee)
-    known = searching.one(desk, kind, value)
-    change = desk.delete(kind, value) if known is not None and known.action is list else None
-    if change is None:
-        raise ProblemError(HTTPStatus.NOT_FOUND, f"the {list} list has no entry for {kind} {value}")
-    confirmed = desk.confirm(change.seq)
-    return Removed(kind=kind, value=value, nodes=[*confirmed.nodes], missing=[*confirmed.missing])
-
-
-@router.get("", dependencies=[needs(Role.READ)])
-def met(
-    response: Response,
+@router.get("/check", operation_id="lists.check", dependencies=[needs(Role.READ)])
+def check(
     desk: Desk,
     caller: Annotated[str, Query(max_length=200)] = "",
     callee: Annotated[str, Query(max_length=200)] = "",
-    source: Annotated[str, Query(max_length=64)] = "",
+    source: Annotated[str, Query(max_length=64, description="IP address that the call comes from.")] = "",
     user_agent: Annotated[str, Query(max_length=200)] = "",
-) -> EntryPage:
+) -> Met:
     """The entries of either list that a call would meet, those of the allow list first."""
-    dialling, now = _dialling(desk), time.time()
-    found = searching.matching(
-        desk,
-        caller=parse_entry_value(Kind.CALLER, caller, dialling) if caller else "",
-        callee=parse_entry_value(Kind.CALLEE, callee, dialling) if callee else "",
-        source=_address(source) if source else "",
-        user_agent=user_agent,
-    )
-    live = sorted((entry for entry in found if entry.live(now)), key=lambda entry: entry.action)
-    shown = [ListEntry.model_validate(_shown(entry)) for entry in live]
-    return EntryPage(entries=shown, total=len(shown), after=None)
+    found = lists.met(desk, caller=caller, callee=callee, source=source, user_agent=user_agent)
+    return Met.model_validate({"entries": found})
 
 
-def _named(dialling: Dialling, kind: Kind, value: str, callee: str) -> tuple[Kind, str]:
-    if kind is not Kind.PAIR:
-        if callee:
-            raise EntryError(f"callee belongs to a pair, not to {kind}")
-        return kind, parse_entry_value(kind, value, dialling)
-    # As the lists show a pair, or its two sides apart.
-    caller, _, shown = value.partition(">")
-    sides = parse_entry_value(Kind.CALLER, caller, dialling), parse_entry_value(Kind.CALLEE, callee or shown, dialling)
-    return kind, parse_pair(*sides)
+@router.get("/{action}", operation_id="lists.entries", dependencies=[needs(Role.READ)])
+def entries(
+    desk: Desk,
+    action: Which,
+    kind: Annotated[Kind | None, Query()] = None,
+    search: Annotated[str, Query(max_length=200, description="Part of a value or reason, or a number.")] = "",
+    after: After = "",
+    limit: Limit = LIMIT,
+) -> EntryPage:
+    """The entries in force, a page at a time."""
+    found, total, end = lists.page(desk, action, kind=kind, search=search, after=after, limit=limit)
+    return EntryPage.model_validate({"entries": found, "total": total, "after": end or None})
 
 
-def _dialling(desk: Store) -> Dialling:
-    return desk.policy().decode()[0].dialling
+@router.post("/{action}", operation_id="lists.put", status_code=201, dependencies=[needs(Role.OPERATE)])
+def put(desk: Desk, action: Which, entry: NewEntry) -> EntryPut:
+    """Put an entry, in the place of one of its kind and value; answered when every live node goes by it."""
+    done = lists.put(
+        desk, action, entry.kind, entry.value, callee=entry.callee, ttl=entry.ttl, reason=entry.reason
+    )  # fmt: skip
+    return EntryPut.model_validate(done)
 
 
-def _spellings(desk: Store, text: str) -> tuple[str, ...]:
-    if not text:
-        return ()
-    dialling = _dialling(desk)
-    return tuple(dict.fromkeys((text, normalise(text, dialling), normalise_beginning(text, dialling))))
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise EntryError(f"source {text!r} is no IP address") from None
+@router.delete(
+    "/{action}/{kind}/{value:path}",
+    operation_id="lists.remove",
+    dependencies=[needs(Role.OPERATE)],
+    responses=documented(HTTPStatus.NOT_FOUND),
+)
+def remove(
+    desk: Desk, action: Which, kind: Kind, value: str, callee: Annotated[str, Query(description="Of a pair.")] = ""
+) -> EntryRemoved:
+    """Remove an entry; answered when no live node goes by it any more."""
+    return EntryRemoved.model_validate(lists.remove(desk, action, kind, value, callee=callee))

@@ -13,7 +13,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from kemi.rpc import RpcError
 from model.entries import EntryError
+from model.listfile import ListFileError
+from model.subscriber import SubscriberError
+from operations.errors import AwayError, ImpossibleError, InvalidError, MissingError
 from policyfile import PolicyFileError
 from state.store import ConflictError, NoPolicyAppliedError, NotKeptError, StoreAwayError, StoreError
 from state.tokens import TokenError
@@ -24,7 +28,14 @@ INVALID = HTTPStatus.UNPROCESSABLE_ENTITY
 
 # The first that fits counts: special ones stand before what they are kinds of.
 STATUSES: tuple[tuple[type[Exception], HTTPStatus], ...] = (
+    (InvalidError, INVALID),
+    (MissingError, HTTPStatus.NOT_FOUND),
+    (ImpossibleError, HTTPStatus.CONFLICT),
+    (AwayError, AWAY),
     (EntryError, INVALID),
+    (ListFileError, INVALID),
+    (SubscriberError, INVALID),
+    (RpcError, AWAY),
     (PolicyFileError, INVALID),
     (ConflictError, HTTPStatus.CONFLICT),
     (NoPolicyAppliedError, HTTPStatus.CONFLICT),

@@ -93,6 +93,11 @@ def count(store: Store, *, action: Action, kind: Kind | None = None, texts: Iter
     return sum(len(names) for names in _walk(store, action, kind, texts, live_at))
 
 
+def one(store: Store, kind: Kind, value: str) -> Entry | None:
+    """The entry of this kind and normalised value, of either list; None where there is none."""
+    return next(iter(_read(store, [codec.entry_field(kind, value)])), None)
+
+
 def matching(
     store: Store, *, caller: str = "", callee: str = "", source: str = "", user_agent: str = ""
 ) -> list[Entry]:
