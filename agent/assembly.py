@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.call_events import Told, given_up, told
 from agent.cost import cost_of, is_rates
 from agent.overview import Tally, finished, tallied
 from agent.samples import Sample, sample
@@ -120,6 +121,8 @@ class Assembly:
     "Those since :meth:`taken` that opened or closed."
     tallies: list[Tally] = field(default_factory=list)
     "What the events since :meth:`taken` add to the figures of all calls."
+    told: list[Told] = field(default_factory=list)
+    "What the events since :meth:`taken` tell whoever follows calls."
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
     _pending: dict[Key, str] = field(default_factory=dict)
@@ -145,6 +148,7 @@ class Assembly:
         self.samples.clear()
         self.breakers.clear()
         self.tallies.clear()
+        self.told.clear()
 
     def feed(self, events: Iterable[Event]) -> None:
         """Go on with events that follow in the spool."""
@@ -162,6 +166,8 @@ class Assembly:
         """Give up calls of which nothing more will be heard, when the spool is read up to Unix time ``now``."""
         for call in [call for call, events in self.calls.items() if _given_up(events, now)]:
             self._finish(call)
+            last = self.finished[-1]
+            self.told += given_up(self.node, call, self.over[call], last.outcome, last.status)
 
     def _begin(self, event: Event) -> None:
         # A caller whose INVITE found no reply sends it again; another worker, or another Kamailio, decides it again.
@@ -192,6 +198,7 @@ class Assembly:
         if (found := sample(events)) is not None:
             self.samples.append(found)
         self.tallies += tallied(events)
+        self.told += told(self.node, call, events)
         if _is_over(events):
             self._finish(call)
 

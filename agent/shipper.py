@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from agent import spool_reader
+from agent import call_events, spool_reader
 from agent.assembly import Assembly, Event, parse
 from agent.fraud import Counter
 from agent.overview import by_slot
@@ -126,7 +126,8 @@ class Shipper:
         finished = records.with_messages(store, assembly.finished)
         if not records.ship(
             store, self.settings.node, before.encode(), after.encode(), finished, calls,
-            self.settings.cdr_keep, guarded, counted(assembly.samples), by_slot(assembly.tallies),
+            self.settings.cdr_keep, guarded, counted(assembly.samples), call_events.encoded(assembly.told),
+            by_slot(assembly.tallies),
         ):  # fmt: skip
             raise _MovedError
         assembly.taken()

@@ -25,7 +25,7 @@ PAST_KEPT = 10_000
 IDS = 10
 "Calls that a trip names, the last ones."
 EVENTS_KEPT = 100_000
-"As :data:`state.events.KEPT`."
+"As :data:`state.keys.EVENTS_KEPT`."
 
 KEYS = (keys.META, keys.CHANGES, keys.EVENTS, keys.TRIPS, keys.TRIPS_PAST, keys.GUARDED)
 "The first keys of a script that has :data:`LUA`."

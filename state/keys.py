@@ -87,6 +87,24 @@ REGISTRATIONS = f"{_TAG}:registrations"
 REGISTERING = f"{_TAG}:registrations:node"
 "Name of the node that registers; expires when it stops renewing it."
 
+MEDIA_WORKERS = f"{_TAG}:media:workers"
+"Set of the names of media workers that are live or died: node/port."
+
+
+def media_worker(name: str) -> str:
+    """Key of a media worker's report (JSON), which expires when it stops renewing it."""
+    return f"{_TAG}:media:worker:{name}"
+
+
+def commands(recipient: str) -> str:
+    """Key of a list: commands that wait for a node or a media worker (state/commands.py); it expires."""
+    return f"{_TAG}:commands:{recipient}"
+
+
+def command_answers(command: str) -> str:
+    """Key of a list: what those who were asked say; it expires."""
+    return f"{_TAG}:command:{command}"
+
 
 def idempotency(token: str, key: str) -> str:
     """Key of what was answered to a change that a bearer of a token asked for under a key; it expires."""
@@ -162,6 +180,8 @@ def node_health(name: str) -> str:
 
 EVENTS = f"{_TAG}:events"
 "Stream of what happened, for whoever wants to know: kind, at (Unix time), data (JSON); see state/events.py."
+EVENTS_KEPT = 100_000
+"Events that the stream keeps, or a few more."
 VM_REBUILT = f"{_TAG}:vm:rebuilt"
 "The run_id of the Redis in which all of this agrees with the disk; another one, or none: it is to be made anew."
 VM_REBUILDING = f"{_TAG}:vm:rebuilding"

@@ -262,6 +262,8 @@ redis.call('HSET', KEYS[3], 'version', version + 1, 'text', ARGV[3], 'document',
            'author', ARGV[5], 'message', ARGV[9])
 keep(version + 1)
 for _, name in ipairs(names) do redis.call('HDEL', KEYS[4], name .. ':' .. version + 1 - ARGV[10]) end
+redis.call('XADD', KEYS[7], 'MAXLEN', '~', 100000, '*', 'kind', 'policy.applied', 'at', ARGV[8], 'data',
+           cjson.encode({version = version + 1, author = ARGV[5], message = ARGV[9]}))
 local after = cjson.encode({version = version + 1, message = ARGV[9]})
 return {append('policy', '', version + 1, 'policy', version > 0 and cjson.encode({version = version}), after),
         version + 1}
@@ -373,7 +375,7 @@ class Store:
             json.dumps([route.name for route in routes]),
             json.dumps([prefix for route in routes for prefix in route.prefixes]),
         )  # fmt: skip
-        names = (keys.POLICY, keys.HISTORY, keys.PREFIXES, keys.PREFIX_ROUTES)
+        names = (keys.POLICY, keys.HISTORY, keys.PREFIXES, keys.PREFIX_ROUTES, keys.EVENTS)
         seq, version = self._script(_APPLY, names, arguments)
         if seq == -2:
             raise ImportedPrefixError(f"imported prefixes lead to routes that this policy has not: {version}")
