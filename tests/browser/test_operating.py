@@ -81,7 +81,7 @@ def test_a_block_added_by_keyboard_refuses_the_next_call_and_one_removed_lets_it
         page.fill("#f-reason", "a robot")
         page.keyboard.press("Enter")
         expect(page.locator("main .note.good")).to_contain_text("in force on node-under-test")
-        node.refused(CALLER, CALLEE, 603)
+        node.refused(CALLER, CALLEE, 403, "Call Blocked")
         row = page.locator("tbody tr", has_text=CALLER)
         expect(row).to_contain_text("a robot")
         row.locator("summary").focus()
