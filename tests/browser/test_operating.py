@@ -116,7 +116,7 @@ def test_a_list_is_searched_and_read_page_by_page(console: Console, node: Node) 
 
 
 def test_the_breaker_is_seen_open_at_once_and_a_drain_takes_the_gateway_out(console: Console, node: Node) -> None:
-    in_force(node, dead("a"), at("b", node.answering()))
+    in_force(node, dead("a"), at("sbc", node.answering()))
     with console.opened("/gateways") as watched:
         page = watched.page
         expect(page.locator("#gw-a")).to_have_attribute("data-state", "up")
@@ -130,16 +130,16 @@ def test_the_breaker_is_seen_open_at_once_and_a_drain_takes_the_gateway_out(cons
         print(f"breaker.opened is on the page after {seen - opened:.3f} s")
         expect(page.locator("#gw-a .standing[data-node=node-under-test]")).to_have_attribute("data-state", "open")
         expect(page.locator("#gw-a")).to_contain_text("2 time-out")
-        page.click("#gw-b a")
+        page.click("#gw-sbc a")
         page.fill("#f-reason", "new SBC")
         page.fill("#f-lasting", "1h")
         page.press("#f-lasting", "Enter")
-        expect(page.locator("main .note.good")).to_contain_text("b is drained until")
+        expect(page.locator("main .note.good")).to_contain_text("sbc is drained until")
         expect(page.locator("dd[data-state=drained]")).to_be_visible()
         expect(page.locator("#gateway")).to_contain_text("by anna")
         node.refused(CALLER, CALLEE, 503)
         page.click("#resume")
-        expect(page.locator("main .note.good")).to_contain_text("b takes calls again")
+        expect(page.locator("main .note.good")).to_contain_text("sbc takes calls again")
         node.answered(CALLER, CALLEE)
         expect(page.locator("#chart-attempts .current")).to_contain_text("3", timeout=20_000)
 
