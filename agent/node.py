@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from agent.adopting import Adopting
 from agent.commands import Commands
+from agent.health_service import HealthService
 from agent.lamp_service import LampService
 from agent.probing import Probing
 from agent.quality import QualityWriter
@@ -72,6 +73,7 @@ class NodeAgent:
             threading.Thread(target=LampService(self.settings, self.stopped, registering.put).run, name="lamps"),
             threading.Thread(target=Commands(self.settings, self.stopped).run, name="commands"),
             threading.Thread(target=Resolving(self.settings, writer, self.stopped).run, name="names"),
+            threading.Thread(target=HealthService(self.settings, self.stopped).run, name="health"),
         ]
         for thread in beside:
             thread.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json as jsonlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,11 +15,11 @@ import typer
 from msgspec import Raw, structs
 
 from console import cdr_output, fraud_commands, policy_commands
-from console.node_state import live_state
 from console.output import CommandFailed, Json, err, out, parse_time, print_json
 from kemi import hook
 from kemi.dryrun import Get, with_rates
 from kemi.explain import Explanation, Snapshot, explain, parse_failure
+from kemi.node_state import live_state
 from kemi.plan import Limit
 from kemi.policy import decide
 from kemi.rpc import RpcError
@@ -28,10 +27,9 @@ from kemi.view import NoPolicyError, View
 from model.call import CallFacts
 from model.fraud import Guard
 from model.handover import DIRECT
-from model.record import CallRecord
 from model.settings import Settings
+from operations import records as operations
 from state import layout, names
-from state import records as state_records
 from state.limit_use import Use, usage
 from state.snapshot import NoSnapshotError, SnapshotReader
 from state.store import Store, StoreError
@@ -275,56 +273,19 @@ def _grouped(consequences: dict[str, str]) -> str:
     return "; ".join(f"{', '.join(names)} -> {result}" for result, names in by_result.items())
 
 
-def past_call(spool: Path, call_id: str) -> Iterator[dict[str, Any]]:
-    """The records of the call with this Call-ID, or this id of ours, oldest first."""
-    wanted: set[str] = {call_id}
-    for path in sorted(spool.glob("calls-*.jsonl")):
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for record in map(_record, lines):
-                if record.get("call_id") == call_id:
-                    wanted.add(record["call"])
-                if record["call"] in wanted:
-                    yield record
-
-
-def _record(line: str) -> dict[str, Any]:
-    # A full disk or a power cut may leave part of a line.
-    try:
-        record = jsonlib.loads(line)
-    except ValueError:
-        record = None
-    return record if isinstance(record, dict) and "call" in record else {"call": None}
-
-
 def _print_past(settings: Settings, call_id: str, json: bool) -> None:
     """What is recorded of a call; of one that is not over, or not shipped yet, what this node has of it."""
-    records, away = recorded(settings, call_id)
-    events = [] if records else list(past_call(settings.spool, call_id))
-    if not records and not events:
-        where = f"{away}; this node has" if away else "there is"
-        raise CommandFailed(f"{where} no record of a call {call_id}")
+    store = Store(settings.redis_url)
     if json:
-        print_json({"records": [record.as_dict() for record in records], "events": events})
+        print_json(operations.of_call(store, settings.spool, call_id))
         return
+    records, events = operations.found(store, settings.spool, call_id)
     for record in records:
         for line in cdr_output.explained(record):
             out.print(line)
     for event in events:
         for line in describe(event):
             out.print(line)
-
-
-def recorded(settings: Settings, call_id: str) -> tuple[list[CallRecord], str]:
-    """The records of a call by its Call-ID, or our id of it, oldest first; or why Redis does not tell."""
-    try:
-        found = [
-            record
-            for _, record in state_records.newest(Store(settings.redis_url), call_id)
-            if call_id in (record.call_id, record.call)
-        ]
-    except StoreError as error:
-        return [], str(error)
-    return found[::-1], ""
 
 
 def describe(record: dict[str, Any]) -> list[str]:

@@ -15,12 +15,12 @@ import typer
 from agent import hook_asking
 from agent.http_client import Client
 from console import explain_command
-from console.node_state import kamcmd
 from console.output import CommandFailed, Json, out, print_json, print_table
 from kemi import asking, hook, policy
 from kemi.explain import Snapshot, explain
 from kemi.hook import Heard, Question
 from kemi.hook_breaker import Breaker
+from kemi.node_state import kamcmd
 from kemi.rpc import RpcError
 from kemi.view import View
 from model.call import CallFacts

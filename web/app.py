@@ -10,11 +10,13 @@ from fastapi.staticfiles import StaticFiles
 from api.app import make_app
 from model.settings import Settings
 from web import login
-from web.pages import audit, calls, overview
+from web.pages import audit, calls, explain, fraud, gateways, lists, nodes, overview, policy, voicemail
 from web.render import STATIC
 from web.security import SecurityHeaders
 
-PAGES: tuple[ModuleType, ...] = (overview, calls, audit)
+PAGES: tuple[ModuleType, ...] = (
+    overview, calls, explain, policy, gateways, lists, voicemail, fraud, nodes, audit,
+)  # fmt: skip
 "Modules of pages; each has a ``router``."
 
 
