@@ -20,6 +20,7 @@ function told() {
   if (broken) say("lost", "reconnecting…");
   else if (hidden) say("off", "paused");
   else if (parts.size) say("on", "live");
+  else say("none", "");
 }
 
 class Part {
@@ -84,3 +85,5 @@ document.addEventListener("visibilitychange", () => {
 });
 
 begin();
+// On a narrow screen the menu is wider than there is room.
+document.querySelector(".menu [aria-current]")?.scrollIntoView({block: "nearest", inline: "nearest"});
