@@ -13,6 +13,8 @@ from typing import Any
 
 from agent.call_events import Told, given_up, told
 from agent.cost import cost_of, is_rates
+from agent.measures import Measure, measures
+from agent.overview import Tally, finished, tallied
 from agent.samples import Sample, sample
 from model.fraud import RELEASED
 from model.policy import owner
@@ -118,8 +120,12 @@ class Assembly:
     "What the events since :meth:`taken` tell of gateways."
     breakers: list[Event] = field(default_factory=list)
     "Those since :meth:`taken` that opened or closed."
+    tallies: list[Tally] = field(default_factory=list)
+    "What the events since :meth:`taken` add to the figures of all calls."
     told: list[Told] = field(default_factory=list)
     "What the events since :meth:`taken` tell whoever follows calls."
+    metered: list[Measure] = field(default_factory=list)
+    "What the events add to this node's metrics, until somebody takes them out."
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
     _pending: dict[Key, str] = field(default_factory=dict)
@@ -144,6 +150,7 @@ class Assembly:
         self.changed.clear()
         self.samples.clear()
         self.breakers.clear()
+        self.tallies.clear()
         self.told.clear()
 
     def feed(self, events: Iterable[Event]) -> None:
@@ -193,7 +200,9 @@ class Assembly:
         self.changed.add(call)
         if (found := sample(events)) is not None:
             self.samples.append(found)
+        self.tallies += tallied(events)
         self.told += told(self.node, call, events)
+        self.metered += measures(events)
         if _is_over(events):
             self._finish(call)
 
@@ -211,6 +220,7 @@ class Assembly:
         self.changed.add(call)
         self.over[call] = events
         self.finished.append(record(self.node, call, events))
+        self.tallies += finished(self.finished[-1], events[-1]["at"])
 
 
 def _key(decided: Event) -> Key:

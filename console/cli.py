@@ -17,6 +17,7 @@ from console import (
     audit_command,
     calls_commands,
     cdr_commands,
+    dial_command,
     edit_command,
     explain_command,
     fraud_commands,
@@ -83,6 +84,7 @@ app.add_typer(ivr_commands.app, name="ivr", help="Menus and phrases in YAML.")
 app.command("audit")(audit_command.audit)
 app.command("say")(speech_commands.say)
 app.command("explain")(explain_command.command)
+app.command("dial")(dial_command.dial)
 app.command("limits")(limits_commands.command)
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)

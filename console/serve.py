@@ -48,6 +48,8 @@ def kamailio_command(settings: Settings) -> list[str]:
         # A call takes some 40 kB for a few seconds; the default of 64 MB is used up at 400 calls a second.
         "-m",
         str(settings.sip_memory),
+        # The message without its line end, and the Call-ID as a field; the cfg cannot say so (ksr_slog_init of dprint.c).
+        *(["--log-engine=json:Mc"] if settings.log_format == "json" else []),
         *(word for name in _switched_on(settings) for word in ("-A", name)),
     ]
 
@@ -71,6 +73,7 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
         # Over two seconds.
         "STROWGER_FLOOD_DENSITY": str(2 * settings.flood),
         "STROWGER_LOCATION_URL": f"text://{settings.location_table}",
+        "STROWGER_DRAINED": f"drained=i:{drained_until(settings)}",
         "PATH": CLEAN_PATH,
         "PYTHONPATH": os.pathsep.join((str(ROOT), sysconfig.get_path("platlib"))),
         # Compiled files are checked by size and second of change: two edits within one second would look the same.
@@ -78,6 +81,14 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
         "PYTHONPYCACHEPREFIX": str(settings.run / "no-bytecode"),
         "LANG": "C.UTF-8",
     }
+
+
+def drained_until(settings: Settings) -> int:
+    """The Unix time until which this node takes no new calls, as its agent left it; 0: it takes them."""
+    try:
+        return int(settings.drain_file.read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def prepare(settings: Settings) -> None:

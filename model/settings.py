@@ -62,6 +62,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_HEP_ID", "1", "Number by which that collector tells this node from others."),
     Setting("STROWGER_FLOOD", "0", "Requests a second from an address of no trunk above which it is dropped; 0: none."),
     Setting("STROWGER_LOG_LEVEL", "1", "Kamailio's debug level: -1 errors, 0 warnings, 1 notices, 2 info, 3 debug."),
+    Setting("STROWGER_LOG_FORMAT", "text", "How processes log: text, or json, an object a line."),
+    Setting("STROWGER_LOGS", "", "Directory of the log files (*.log) that commands read; empty: the journal."),
+    Setting("STROWGER_AGENT_METRICS", "127.0.0.1:9101", "Where the agent tells metrics and health; empty: nowhere."),
+    Setting("STROWGER_HOOK_METRICS", "127.0.0.1:9102", "The same of the hook process."),
+    Setting("STROWGER_MEDIA_METRICS", "127.0.0.1:9103", "The same of a media worker; each of a host has its own."),
+    Setting("STROWGER_VOICEMAIL_METRICS", "127.0.0.1:9104", "The same of a voicemail service; each has its own."),
+    Setting("STROWGER_RECORDS_METRICS", "127.0.0.1:9105", "The same of `strowger serve records`."),
     Setting("STROWGER_SCRIPTS", "(scripts/ of this checkout)", "Folder of the call scripts."),
     Setting("STROWGER_WORKER_ADDRESS", "127.0.0.1:8084", "Where a media worker takes calls from FreeSWITCH; private."),
     Setting("STROWGER_WORKER_HTTP", "127.0.0.1:8085", "Where a media worker runs scripts over HTTP; loopback only."),
@@ -162,6 +169,14 @@ class Settings:
     flood: int
     "Requests a second; 0: no guard."
     log_level: int
+    log_format: str
+    "text or json."
+    logs: Path | None
+    agent_metrics: Address | None
+    hook_metrics: Address | None
+    media_metrics: Address | None
+    voicemail_metrics: Address | None
+    records_metrics: Address | None
     scripts: Path
     worker_address: Address
     worker_http: Address
@@ -222,6 +237,13 @@ class Settings:
             hep_id=_number(env, "STROWGER_HEP_ID", 0, 2**31 - 1),
             flood=_number(env, "STROWGER_FLOOD", 0, 100_000),
             log_level=_number(env, "STROWGER_LOG_LEVEL", -5, 3),
+            log_format=_one_of(env, "STROWGER_LOG_FORMAT", ("text", "json")),
+            logs=_path(env, "STROWGER_LOGS"),
+            agent_metrics=_address_or_none(env, "STROWGER_AGENT_METRICS"),
+            hook_metrics=_address_or_none(env, "STROWGER_HOOK_METRICS"),
+            media_metrics=_address_or_none(env, "STROWGER_MEDIA_METRICS"),
+            voicemail_metrics=_address_or_none(env, "STROWGER_VOICEMAIL_METRICS"),
+            records_metrics=_address_or_none(env, "STROWGER_RECORDS_METRICS"),
             scripts=Path(env["STROWGER_SCRIPTS"]),
             worker_address=_address(env, "STROWGER_WORKER_ADDRESS"),
             worker_http=_loopback(env, "STROWGER_WORKER_HTTP"),
@@ -276,6 +298,13 @@ class Settings:
             "STROWGER_HEP_ID": str(self.hep_id),
             "STROWGER_FLOOD": str(self.flood),
             "STROWGER_LOG_LEVEL": str(self.log_level),
+            "STROWGER_LOG_FORMAT": self.log_format,
+            "STROWGER_LOGS": str(self.logs or ""),
+            "STROWGER_AGENT_METRICS": str(self.agent_metrics or ""),
+            "STROWGER_HOOK_METRICS": str(self.hook_metrics or ""),
+            "STROWGER_MEDIA_METRICS": str(self.media_metrics or ""),
+            "STROWGER_VOICEMAIL_METRICS": str(self.voicemail_metrics or ""),
+            "STROWGER_RECORDS_METRICS": str(self.records_metrics or ""),
             "STROWGER_SCRIPTS": str(self.scripts),
             "STROWGER_WORKER_ADDRESS": str(self.worker_address),
             "STROWGER_WORKER_HTTP": str(self.worker_http),
@@ -343,6 +372,11 @@ class Settings:
         return self.run / "location"
 
     @property
+    def drain_file(self) -> Path:
+        """Until when this node is drained: what Kamailio begins with, so it must outlive both, beside the snapshot."""
+        return self.snapshot / "drained"
+
+    @property
     def dispatcher_list(self) -> Path:
         """The gateways that Kamailio is to probe, as its dispatcher module reads them."""
         return self.run / "dispatcher.list"
@@ -408,6 +442,10 @@ def _address(env: Mapping[str, str], name: str) -> Address:
     if not 1 <= int(port) <= 65535:
         raise SettingError(f"{name}: {port} is not between 1 and 65535")
     return Address(bare, int(port))
+
+
+def _address_or_none(env: Mapping[str, str], name: str) -> Address | None:
+    return _address(env, name) if env[name] else None
 
 
 def _datagrams(env: Mapping[str, str], name: str) -> str:

@@ -19,6 +19,8 @@ EXPIRIES = f"{_TAG}:expiries"
 "Sorted set: `kind:value` by Unix time of expiry."
 DRAINS = f"{_TAG}:drains"
 "Hash: gateway to its drain as JSON."
+NODE_DRAINS = f"{_TAG}:nodes:drains"
+"Hash: node to its drain as JSON (see state/node_drains.py)."
 SUBSCRIBERS = f"{_TAG}:subscribers"
 "Hash: subscriber to what is known of them as JSON (model/subscriber.py); no password, but hashes as good as one."
 BREAKERS = f"{_TAG}:breakers"
@@ -213,3 +215,26 @@ def vm_lease(name: str) -> str:
 def vm_pin(box: str) -> str:
     """Key of a hash: attempts at a box's PIN (tries), how often it was locked (locks), and until when (until)."""
     return f"{_TAG}:vm:pin:{box}"
+
+
+# The console
+
+
+def web_session(key: str) -> str:
+    """Key of a session of the console, by the hash of its id (JSON, see state/sessions.py); it expires."""
+    return f"{_TAG}:web:session:{key}"
+
+
+def web_note(key: str) -> str:
+    """Key of what is to be said on the next page of a session; it expires."""
+    return f"{_TAG}:web:note:{key}"
+
+
+def web_logins(address: str) -> str:
+    """Key of the number of failed log-ins from an address; it expires."""
+    return f"{_TAG}:web:logins:{address}"
+
+
+def overview(size: int, slot: int) -> str:
+    """Key of a hash: what was counted of all calls in a slot of so many seconds (see state/overview.py); it expires."""
+    return f"{_TAG}:overview:{size}:{slot}"

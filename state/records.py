@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from model.overview import BySlot as Tallies
 from model.quality import BySlot
 from model.record import CallRecord
-from state import fraud, keys, quality
+from state import fraud, keys, overview, quality
 from state.store import Store, _away
 
 # Records read at a time.
@@ -39,8 +40,10 @@ for _ = 1, figures do
   redis.call('HINCRBY', KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2])
   at = at + 3
 end
-for index = first, #KEYS do redis.call('EXPIRE', KEYS[index], ARGV[at]) end
-at = at + 1
+for index = first, #KEYS do
+  redis.call('EXPIRE', KEYS[index], ARGV[at])
+  at = at + 1
+end
 while ARGV[at] do
   if ARGV[at + 1] == '' then redis.call('HDEL', KEYS[2], ARGV[at])
   else redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
@@ -58,28 +61,32 @@ return 1
 def ship(
     store: Store, node: str, before: str, after: str, records: list[CallRecord], calls: Mapping[str, str], keep: int,
     guarded: fraud.Counted | None = None, figures: BySlot | None = None, told: Sequence[tuple[str, float, str]] = (),
+    tallies: Tallies | None = None,
 ) -> bool:  # fmt: skip
     """Move a node's position in its spool from ``before`` to ``after``, and add what lies between, all or nothing.
 
     ``calls`` are those that changed: id to events, empty for one that is over. The stream keeps about ``keep`` records.
-    ``guarded`` is what guards against fraud count of that; ``figures`` of gateways are added to what all nodes counted.
-    ``told`` goes into the stream of events, in its order: kind, Unix time, data as JSON.
+    ``guarded`` is what guards against fraud count of that; ``figures`` of gateways and ``tallies`` of all calls are added
+    to what all nodes counted. ``told`` goes into the stream of events, in its order: kind, Unix time, data as JSON.
     False, and nothing happens, where the position is not ``before``. Raises :class:`StoreError`.
     """
     pairs = [word for pair in calls.items() for word in pair]
     names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS, keys.RECORDS_COUNT, keys.EVENTS]
     names += guarded.keys() if guarded is not None else []
     first = len(names) + 1
-    slots, added = quality.increments(figures or {}, first=first, now=time.time())
+    now = time.time()
+    slots, added = quality.increments(figures or {}, first=first, now=now)
+    more, expiries, tallied = overview.increments(tallies or {}, first=first + len(slots), now=now)
+    expiries, added = [quality.KEPT] * len(slots) + expiries, added + tallied
     count = (guarded.encode(), guarded.until) if guarded is not None else ("", 0)
     arguments = [
         before, after, keep, len(records), *count, len(added) // 3, first, len(told),
-        *(record.encode() for record in records), *(word for event in told for word in event), *added, quality.KEPT,
+        *(record.encode() for record in records), *(word for event in told for word in event), *added, *expiries,
         *pairs,
     ]  # fmt: skip
     script: Any = store._redis.register_script(_SHIP)
     with _away():
-        return bool(script(keys=[*names, *slots], args=arguments))
+        return bool(script(keys=[*names, *slots, *more], args=arguments))
 
 
 def shipped(store: Store, node: str) -> tuple[str, dict[str, str]]:

@@ -24,7 +24,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -136,6 +136,12 @@ class NodeReport:
     "Unix time in seconds."
     busy: bool = False
     "Whether the node is bringing in many changes at once, and is to be waited for."
+    draining: bool = False
+    "Whether its Kamailio takes no new calls."
+    calls: int | None = None
+    "Dialogs that its Kamailio has; None: it does not answer."
+    troubles: tuple[str, ...] = ()
+    "What is not well there, for people."
 
     def has(self, generation: str, seq: int) -> bool:
         """Whether change ``seq`` of a generation is in the node's snapshot."""
@@ -518,6 +524,12 @@ class Store:
             for stream_id, item in found
         ]
 
+    def vitals(self) -> tuple[int, bool]:
+        """Bytes of memory that Redis uses, and whether it could last write its append-only file."""
+        with _away():
+            memory, disk = (cast("dict[str, Any]", self._redis.info(part)) for part in ("memory", "persistence"))
+        return int(memory["used_memory"]), disk.get("aof_last_write_status", "ok") == "ok"
+
     def report(self, node: NodeReport) -> None:
         """Renew a node's report and tell those who wait for its confirmation."""
         with _away():
@@ -540,7 +552,7 @@ class Store:
         with _away():
             names = sorted(cast("set[str]", self._redis.smembers(keys.NODES)))
             raw = cast("list[str | None]", self._redis.mget([keys.node(name) for name in names])) if names else []
-        live = [NodeReport(**json.loads(item)) for item in raw if item is not None]
+        live = [_reported(json.loads(item)) for item in raw if item is not None]
         return live, [name for name, item in zip(names, raw, strict=True) if item is None]
 
     def confirm(self, seq: int, timeout: float = 5.0) -> Confirmation:
@@ -584,6 +596,12 @@ def _user() -> str:
     except (KeyError, OSError):
         # A container's user may have no name.
         return str(os.getuid())
+
+
+def _reported(found: dict[str, Any]) -> NodeReport:
+    # What a later version says besides is not for this one.
+    known = {field.name: found[field.name] for field in fields(NodeReport) if field.name in found}
+    return NodeReport(**known | {"troubles": tuple(found.get("troubles", ()))})
 
 
 def _applied(version: int, found: dict[str, str]) -> AppliedPolicy:

@@ -77,7 +77,7 @@ def test_every_variable_in_the_code_is_a_setting_or_derived_from_one() -> None:
         "STROWGER_FS_STATE", "STROWGER_FS_RECORDINGS", "STROWGER_FS_SOUNDS", "STROWGER_FS_SIP_PORT",
         "STROWGER_FS_RTP_FIRST_PORT", "STROWGER_FS_RTP_LAST_PORT",
     }  # fmt: skip
-    packages = ("agent", "console", "kemi", "media", "model", "policyfile", "state")
+    packages = ("agent", "console", "kemi", "media", "model", "policyfile", "state", "telemetry")
     sources = [path for package in packages for path in (serve.ROOT / package).rglob("*.py")]
     used = {name for path in (*sources, serve.CONFIG) for name in re.findall(r"\bSTROWGER_[A-Z_]+\b", path.read_text())}
     assert used <= known
@@ -111,7 +111,7 @@ def test_the_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyP
 
 
 addresses = st.builds(Address, st.sampled_from(["192.0.2.1", "2001:db8::1", "switch"]), st.integers(1, 65535))
-APART = ("smtp_tls", "rtpengine", "hep", "cdr_webhook")
+APART = ("smtp_tls", "rtpengine", "hep", "cdr_webhook", "log_format")
 TEXTS = [field.name for field in fields(Settings) if field.type == "str" and field.name not in APART]
 paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
 
@@ -139,6 +139,9 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         hep_id=st.integers(0, 2**31 - 1),
         flood=st.integers(0, 100_000),
         log_level=st.integers(-5, 3),
+        log_format=st.sampled_from(["text", "json"]),
+        logs=st.none() | paths,
+        **{f"{name}_metrics": st.none() | addresses for name in ("agent", "hook", "media", "voicemail", "records")},
         worker_address=addresses,
         worker_http=st.builds(Address, st.sampled_from(["127.0.0.1", "127.9.9.9", "::1"]), st.integers(1, 65535)),
         worker_drain=st.integers(0, 86400),
