@@ -185,13 +185,14 @@ def serve_web(settings: Settings) -> None:
     # Not for other commands: what speaks HTTP costs more to load than all of these.
     import uvicorn
 
+    from api.websocket_protocol import options
     from web.app import make_site
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
     host, port = settings.web_address
     uvicorn.run(
         make_site(settings), host=host, port=port, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=WEB_PATIENCE,
+        timeout_graceful_shutdown=WEB_PATIENCE, **options(),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from fastapi.staticfiles import StaticFiles
 
 from api.app import make_app
 from model.settings import Settings
-from web import login
+from web import live, login
 from web.pages import audit, calls, explain, fraud, gateways, lists, nodes, overview, policy, voicemail
 from web.render import STATIC
 from web.security import SecurityHeaders
@@ -25,6 +25,6 @@ def make_site(settings: Settings) -> FastAPI:
     app = make_app(settings)
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=STATIC))
-    for module in (login, *PAGES):
+    for module in (login, live, *PAGES):
         app.include_router(module.router)
     return app

@@ -150,7 +150,7 @@ async def _check_csrf(request: Request, session: Session) -> None:
 
 
 def _to_login(request: Request) -> Response:
-    if "X-Part" in request.headers:
+    if "X-Part" in request.headers or "text/event-stream" in request.headers.get("Accept", ""):
         # Of a page that was open: it says so, and is not filled with the log-in.
         return Response(status_code=HTTPStatus.UNAUTHORIZED)
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
