@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.call_events import Told, given_up, told
 from agent.cost import cost_of, is_rates
+from agent.metered import Metered, metered
+from agent.overview import Tally, finished, tallied
 from agent.samples import Sample, sample
-from agent.tallies import Tally, tallies
 from model.fraud import RELEASED
 from model.policy import owner
 from model.record import AttemptRecord, CallRecord, Outcome
@@ -119,6 +121,10 @@ class Assembly:
     breakers: list[Event] = field(default_factory=list)
     "Those since :meth:`taken` that opened or closed."
     tallies: list[Tally] = field(default_factory=list)
+    "What the events since :meth:`taken` add to the figures of all calls."
+    told: list[Told] = field(default_factory=list)
+    "What the events since :meth:`taken` tell whoever follows calls."
+    metered: list[Metered] = field(default_factory=list)
     "What the events add to this node's metrics, until somebody takes them out."
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
@@ -144,6 +150,8 @@ class Assembly:
         self.changed.clear()
         self.samples.clear()
         self.breakers.clear()
+        self.tallies.clear()
+        self.told.clear()
 
     def feed(self, events: Iterable[Event]) -> None:
         """Go on with events that follow in the spool."""
@@ -161,6 +169,8 @@ class Assembly:
         """Give up calls of which nothing more will be heard, when the spool is read up to Unix time ``now``."""
         for call in [call for call, events in self.calls.items() if _given_up(events, now)]:
             self._finish(call)
+            last = self.finished[-1]
+            self.told += given_up(self.node, call, self.over[call], last.outcome, last.status)
 
     def _begin(self, event: Event) -> None:
         # A caller whose INVITE found no reply sends it again; another worker, or another Kamailio, decides it again.
@@ -190,7 +200,9 @@ class Assembly:
         self.changed.add(call)
         if (found := sample(events)) is not None:
             self.samples.append(found)
-        self.tallies += tallies(events)
+        self.tallies += tallied(events)
+        self.told += told(self.node, call, events)
+        self.metered += metered(events)
         if _is_over(events):
             self._finish(call)
 
@@ -208,6 +220,7 @@ class Assembly:
         self.changed.add(call)
         self.over[call] = events
         self.finished.append(record(self.node, call, events))
+        self.tallies += finished(self.finished[-1], events[-1]["at"])
 
 
 def _key(decided: Event) -> Key:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agent.assembly import Assembly
+from agent.metered import ATTEMPT, DECISION, DECISION_TIME, DIAL_DELAY, TALK, Metered
 from agent.standing import RPC_TIMEOUT, Standing
-from agent.tallies import ATTEMPT, DECISION, DECISION_TIME, DIAL_DELAY, TALK, Tally
 from kemi import asking, limits
 from kemi.health import Health
 from kemi.hook_breaker import Breaker
@@ -46,27 +46,27 @@ class Counted:
         """What was read since the last time; ``anew``: it was counted before, as Redis did not get it."""
         metrics.CALLS_OPEN.set(len(assembly.calls))
         if not anew:
-            for tally in assembly.tallies:
-                self._count(tally)
+            for one in assembly.metered:
+                self._count(one)
             for record in assembly.finished:
                 metrics.CALLS.labels(str(record.outcome)).inc()
             for event in assembly.breakers:
                 if event["event"] == "tripped":
                     metrics.TRIPS.labels(self._gateways.label(owner(event["gateway"]))).inc()
-        assembly.tallies.clear()
+        assembly.metered.clear()
 
-    def _count(self, tally: Tally) -> None:
-        match tally:
-            case Tally(what=what, labels=(outcome,)) if what == DECISION:
+    def _count(self, one: Metered) -> None:
+        match one:
+            case Metered(what=what, labels=(outcome,)) if what == DECISION:
                 metrics.DECISIONS.labels(self._outcomes.label(outcome)).inc()
-            case Tally(what=what, labels=(gateway, cause)) if what == ATTEMPT:
+            case Metered(what=what, labels=(gateway, cause)) if what == ATTEMPT:
                 metrics.ATTEMPTS.labels(self._gateways.label(gateway), self._causes.label(cause)).inc()
-            case Tally(what=what, labels=(gateway,)) if what == DIAL_DELAY:
-                metrics.POST_DIAL_DELAY.labels(self._gateways.label(gateway)).observe(tally.value)
-            case Tally(what=what) if what == DECISION_TIME:
-                metrics.DECISION_SECONDS.observe(tally.value)
-            case Tally(what=what) if what == TALK:
-                metrics.TALK_SECONDS.inc(tally.value)
+            case Metered(what=what, labels=(gateway,)) if what == DIAL_DELAY:
+                metrics.POST_DIAL_DELAY.labels(self._gateways.label(gateway)).observe(one.value)
+            case Metered(what=what) if what == DECISION_TIME:
+                metrics.DECISION_SECONDS.observe(one.value)
+            case Metered(what=what) if what == TALK:
+                metrics.TALK_SECONDS.inc(one.value)
 
 
 @dataclass(slots=True)
@@ -120,6 +120,17 @@ class Metering:
             Check("spool", lag.age() < OLD, f"{lag.bytes} bytes are not in Redis, for {lag.age():.0f} s"),
             Check("draining", not draining, f"takes no new calls: {drain.reason}" if drain and draining else "no"),
         ]
+
+    def troubles(self) -> tuple[str, ...]:
+        """What is not well, in short, for the node's report; a drain is no trouble, and without Redis there is none."""
+        version = self._meta().version
+        found = [
+            (bool(self.standing.trouble), f"kamailio: {self.standing.trouble}"),
+            (not version, "snapshot: no policy was applied yet"),
+            (self.backlog().age() >= OLD, f"spool: {self.backlog().bytes} bytes are not in Redis"),
+            (not all(one.is_alive() for one in self.threads), "agent: a thread has ended"),
+        ]
+        return tuple(text for holds, text in found if holds)
 
     def sample(self) -> None:
         """Everything that nobody keeps up to date."""

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from agent.adopting import Adopting
+from agent.commands import Commands
 from agent.lamp_service import LampService
 from agent.metering import Metering
 from agent.probing import Probing
@@ -54,6 +55,7 @@ class NodeAgent:
     stopped: Callable[[], bool]
     _reported_busy: float = 0.0
     _standing: Standing | None = None
+    _metering: Metering | None = None
     _in_step: float = field(default_factory=time.monotonic)
     "When the snapshot was last compared with Redis."
 
@@ -76,11 +78,12 @@ class NodeAgent:
             threading.Thread(target=quality.run, name="quality"),
             threading.Thread(target=registering.run, name="registrations"),
             threading.Thread(target=LampService(self.settings, self.stopped, registering.put).run, name="lamps"),
+            threading.Thread(target=Commands(self.settings, self.stopped).run, name="commands"),
             threading.Thread(target=Resolving(self.settings, writer, self.stopped).run, name="names"),
             threading.Thread(target=standing.run, name="standing"),
         ]
         metering = Metering(self.settings, standing, writer.get, lambda: self._in_step, shipper.behind, beside)
-        self._standing = standing
+        self._standing, self._metering = standing, metering
         for thread in beside:
             thread.start()
         told = Told(sample=metering.sample, live=metering.live, ready=metering.ready)
@@ -138,6 +141,7 @@ class NodeAgent:
             started=started,
             draining=self._standing is not None and self._standing.drained,
             calls=self._standing.calls if self._standing is not None else None,
+            troubles=self._metering.troubles() if self._metering is not None else (),
         )
 
     def _retire(self, store: Store) -> None:

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from agent import spool_reader
+from agent import call_events, spool_reader
 from agent.assembly import Assembly, Event, parse
 from agent.fraud import Counter
 from agent.metering import Backlog, Counted
+from agent.overview import by_slot
 from agent.seen import Seen, counted
 from agent.spool_reader import Batch, Position
 from kemi import spool
@@ -136,7 +137,8 @@ class Shipper:
         finished = records.with_messages(store, assembly.finished)
         if not records.ship(
             store, self.settings.node, before.encode(), after.encode(), finished, calls,
-            self.settings.cdr_keep, guarded, counted(assembly.samples),
+            self.settings.cdr_keep, guarded, counted(assembly.samples), call_events.encoded(assembly.told),
+            by_slot(assembly.tallies),
         ):  # fmt: skip
             raise _MovedError
         SHIPPED.inc(len(finished))

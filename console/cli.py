@@ -14,10 +14,13 @@ import click
 import typer
 
 from console import (
+    audit_command,
     cdr_commands,
+    dial_command,
     edit_command,
     explain_command,
     fraud_commands,
+    health_commands,
     history_commands,
     hook_commands,
     ivr_commands,
@@ -31,6 +34,8 @@ from console import (
     serve,
     speech_commands,
     subscriber_commands,
+    token_commands,
+    top_command,
     transcribe_command,
     trunk_commands,
     up_command,
@@ -47,6 +52,7 @@ from model.entries import Action, EntryError
 from model.secrets import SecretError
 from model.settings import SettingError, Settings
 from model.subscriber import SubscriberError
+from operations.errors import InvalidError, OperationError
 from policyfile import PolicyFileError
 from state.store import StoreError
 
@@ -68,15 +74,21 @@ app.add_typer(media_commands.app, name="media", help="Media workers, and the cal
 app.add_typer(voicemail_commands.app, name="voicemail", help="Mailboxes, and the messages in them.")
 app.add_typer(fraud_commands.app, name="fraud", help="Guards against fraud: who is near, who is refused.")
 app.add_typer(cdr_commands.app, name="cdr", help="Call records: the newest, exports.")
+app.add_typer(token_commands.app, name="token", help="Tokens of the HTTP API and the console, and their roles.")
 voicemail_commands.app.command("status")(voicemail_jobs.status)
 voicemail_commands.app.command("reindex")(voicemail_jobs.reindex)
 voicemail_commands.app.command("dead")(voicemail_jobs.dead)
 voicemail_commands.app.command("retry")(voicemail_jobs.retry)
 voicemail_commands.app.command("aside")(voicemail_jobs.aside)
 app.add_typer(ivr_commands.app, name="ivr", help="Menus and phrases in YAML.")
+app.command("audit")(audit_command.audit)
 app.command("say")(speech_commands.say)
 app.command("explain")(explain_command.command)
+app.command("dial")(dial_command.dial)
 app.command("limits")(limits_commands.command)
+app.command("health")(health_commands.health)
+app.command("top")(top_command.top)
+app.add_typer(health_commands.node_app, name="node", help="A node that takes no new calls: drain, resume.")
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
 app.command("status")(node_commands.status)
@@ -125,6 +137,12 @@ def serve_records() -> None:
     serve.serve_records(Settings.from_env())
 
 
+@serve_app.command("web")
+def serve_web() -> None:
+    """Answer the HTTP API and show the console; one for all nodes, or several behind a balancer."""
+    serve.serve_web(Settings.from_env())
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point."""
     sys.exit(run(lambda: _dispatch(sys.argv[1:] if arguments is None else arguments)))
@@ -153,14 +171,14 @@ def run(command: Callable[[], object]) -> int:
         return FAILED
     except (
         BadBoxError, BadPinError, PolicyFileError, EntryError, FailureSpecError, SecretError, SettingError,
-        SubscriberError,
+        SubscriberError, InvalidError,
     ) as error:  # fmt: skip
         _say(error)
         return BAD_INPUT
     except CommandFailed as error:
         _say(error)
         return error.status
-    except (StoreError, RpcError, ControlError, SpeechError, VoicemailError, OSError) as error:
+    except (StoreError, RpcError, ControlError, SpeechError, VoicemailError, OperationError, OSError) as error:
         _say(error)
         return FAILED
     except (KeyboardInterrupt, click.Abort):

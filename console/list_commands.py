@@ -13,8 +13,9 @@ from console import list_files
 from console.output import CommandFailed, Json, err, out, print_json, print_table, when
 from console.waiting import confirmed
 from model.entries import Action, Entry, EntryError, Kind, parse_entry_value, parse_pair, parse_ttl
-from model.numbers import Dialling, normalise, normalise_beginning
+from model.numbers import Dialling
 from model.settings import Settings
+from operations import lists
 from state import search as searching
 from state.store import Store
 
@@ -55,7 +56,7 @@ def commands(action: Action) -> typer.Typer:
         entry = Entry(kind, value, action, expires=expires, reason=reason, created=now)
         nodes = confirmed(store, store.put(entry)).nodes
         if json:
-            print_json({**_as_dict(entry), "nodes": nodes})
+            print_json({**lists.row(entry), "nodes": nodes})
         else:
             until = f" until {when(expires)}" if expires else ""
             out.print(f"{action} {kind} {value}{until}: in force on {', '.join(nodes) or 'no node yet'}")
@@ -94,7 +95,7 @@ def commands(action: Action) -> typer.Typer:
         json: Json = False,
     ) -> None:
         store, live_at = Store(Settings.from_env().redis_url), None if expired else time.time()
-        texts = _spellings(store, search)
+        texts = lists.spellings(store, search)
         if count:
             number = searching.count(store, action=action, kind=kind, texts=texts, live_at=live_at)
             print_json({"count": number}) if json else out.print(f"{number:,}")
@@ -103,7 +104,7 @@ def commands(action: Action) -> typer.Typer:
             store, action=action, kind=kind, texts=texts, live_at=live_at, after=after, offset=offset, limit=limit
         )
         if json:
-            print_json([_as_dict(entry) for entry in page.entries])
+            print_json([lists.row(entry) for entry in page.entries])
         else:
             rows = [(entry.kind, entry.value, when(entry.expires), entry.reason) for entry in page.entries]
             print_table(("kind", "value", "expires", "reason"), rows, empty="no entries")
@@ -131,7 +132,7 @@ def commands(action: Action) -> typer.Typer:
         )
         found = sorted((entry for entry in found if entry.live(now)), key=lambda entry: entry.action)
         if json:
-            print_json([_as_dict(entry) for entry in found])
+            print_json([lists.row(entry) for entry in found])
         else:
             rows = [(entry.action, entry.kind, entry.value, when(entry.expires), entry.reason) for entry in found]
             print_table(("list", "kind", "value", "expires", "reason"), rows, empty="no entry matches")
@@ -170,14 +171,6 @@ def subject(
     return values.popitem()
 
 
-def _spellings(store: Store, text: str) -> tuple[str, ...]:
-    """What to search for: the text, and how entries hold it if it is a number."""
-    if not text:
-        return ()
-    dialling = store.policy().decode()[0].dialling
-    return tuple(dict.fromkeys((text, normalise(text, dialling), normalise_beginning(text, dialling))))
-
-
 def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
@@ -192,13 +185,3 @@ def parse_option(text: str, option: str) -> float:
     except EntryError as error:
         raise EntryError(f"{option} {error}") from None
 
-
-def _as_dict(entry: Entry) -> dict[str, object]:
-    return {
-        "action": entry.action,
-        "kind": entry.kind,
-        "value": entry.value,
-        "expires": entry.expires or None,
-        "reason": entry.reason,
-        "created": entry.created,
-    }

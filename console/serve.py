@@ -28,6 +28,8 @@ CLEAN_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 SECRET_SIZE = 32
 # Of the hook process: it gets a third of what a SIP worker does, where both want more than there is.
 NICE = 5
+# Seconds that requests have to be answered when the web server is stopped.
+WEB_PATIENCE = 5
 
 
 def kamailio_command(settings: Settings) -> list[str]:
@@ -183,6 +185,21 @@ def serve_records(settings: Settings) -> None:
     telling = RecordWebhook(Store(settings.redis_url), settings.cdr_webhook, secret, lambda: bool(stop))
     Listener(settings.records_metrics, Told(sample=telling.sample, ready=telling.check)).start()
     telling.run()
+
+
+def serve_web(settings: Settings) -> None:
+    """Answer the HTTP API until SIGTERM or SIGINT."""
+    # Not for other commands: what speaks HTTP costs more to load than all of these.
+    import uvicorn
+
+    from api.app import make_app
+
+    logs.configure(settings, "web")
+    host, port = settings.web_address
+    uvicorn.run(
+        make_app(settings), host=host, port=port, log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=WEB_PATIENCE,
+    )  # fmt: skip
 
 
 def _on_signals() -> list[int]:

@@ -6,6 +6,7 @@ For `strowger up` and for the tests.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,8 @@ class Stack:
     "With it, a media worker runs as well."
     hook: bool = False
     "Whether route hooks can be asked."
+    web: bool = False
+    "Whether the HTTP API and the console answer."
     processes: dict[str, Process] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -130,6 +133,12 @@ class Stack:
         command = [sys.executable, "-P", "-m", "console.main", "serve", "records"]
         self._start("records", command, {**os.environ, **self.settings.to_env(), "PYTHONPATH": str(serve.ROOT)})
 
+    def start_web(self) -> None:
+        """Start the HTTP API and the console, and wait until they answer."""
+        command = [sys.executable, "-P", "-m", "console.main", "serve", "web"]
+        self._start("web", command, {**os.environ, **self.settings.to_env(), "PYTHONPATH": str(serve.ROOT)})
+        self._until("web", self._web_listens)
+
     def stop(self) -> None:
         """Stop everything, what takes calls first."""
         for name in reversed(self._names()):
@@ -142,6 +151,7 @@ class Stack:
 
     def _names(self) -> list[str]:
         aside = [*(["records"] if self.settings.cdr_webhook else []), *(["hook"] if self.hook else [])]
+        aside += ["web"] if self.web else []
         return ["redis", "agent", *aside, *(["switch", "media", "voicemail"] if self.switch else []), "kamailio"]
 
     def _switch(self) -> Switch:
@@ -185,6 +195,13 @@ class Stack:
             with Kamcmd(f"unix:{self.settings.rpc_socket}", timeout=1.0) as kamcmd:
                 kamcmd.version()
         except RpcError:
+            return False
+        return True
+
+    def _web_listens(self) -> bool:
+        try:
+            socket.create_connection(self.settings.web_address, timeout=1.0).close()
+        except OSError:
             return False
         return True
 

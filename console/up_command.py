@@ -29,6 +29,9 @@ from console.spool_tail import SpoolTail
 from console.stack import Stack, StackError
 from console.switch import Switch
 from model.settings import Settings
+from state import tokens
+from state.store import Store
+from state.tokens import Role
 
 DIRECTORY = serve.ROOT / "var"
 Directory = Annotated[Path, typer.Option(help="Where Redis's data, the snapshot, records and logs are.")]
@@ -39,7 +42,7 @@ EMBEDDED = switches.Kind.EMBEDDED
 
 # Ports next to the usual ones, so that the services that Debian's packages start are not in the way.
 SIP_PORT, RPC_PORT, REDIS_PORT = 15060, 15059, 16379
-SWITCH_PORT, ESL_PORT, WORKER_PORT, HTTP_PORT = demo.SWITCH, 15021, 15086, 15087
+SWITCH_PORT, ESL_PORT, WORKER_PORT, HTTP_PORT, WEB_PORT = demo.SWITCH, 15021, 15086, 15087, 15088
 DRAIN = "3"
 "Seconds that calls of scripts have to end, after Ctrl-C."
 REFRESH = 0.5
@@ -69,7 +72,8 @@ def show_demo(directory: Directory = DIRECTORY, switch: WhichSwitch = EMBEDDED) 
 def _node(directory: Path, kind: switches.Kind) -> Iterator[Stack]:
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    with _only_one(directory), Stack(_settings(directory), directory, _switch(directory, kind), hook=True) as stack:
+    node = Stack(_settings(directory), directory, _switch(directory, kind), hook=True, web=True)
+    with _only_one(directory), node as stack:
         signal.signal(signal.SIGTERM, _interrupt)
         began = time.monotonic()
         try:
@@ -111,6 +115,7 @@ def _settings(directory: Path) -> Settings:
         "STROWGER_WORKER_ADDRESS": f"127.0.0.1:{free_port(WORKER_PORT)}",
         "STROWGER_WORKER_HTTP": f"127.0.0.1:{free_port(HTTP_PORT)}",
         "STROWGER_WORKER_DRAIN": DRAIN,
+        "STROWGER_WEB_ADDRESS": f"127.0.0.1:{free_port(WEB_PORT)}",
         "STROWGER_MEDIA_STATE": str(directory / "media"),
         "STROWGER_VOICEMAIL": str(directory / "voicemail"),
         "STROWGER_SPEECH_CACHE": str(directory / "speech"),
@@ -129,8 +134,22 @@ def _announce(stack: Stack) -> None:
     out.print(f"SIP       {listeners}, UDP and TCP; try 1001 calling 02079460000", markup=False)
     out.print(f"scripts   {settings.scripts}: 5000, 5001 and 6000 lead there", markup=False)
     out.print("voicemail 2001 takes a message after five seconds; *97 plays it: mailbox 2001, PIN 7203", markup=False)
+    out.print(f"web       http://{settings.web_address}, with the token in {_token(stack)}", markup=False)
     out.print(f"commands  . {stack.directory}/env; .venv/bin/strowger status")
     out.print(f"logs      {stack.directory}/*.log")
+
+
+def _token(stack: Stack) -> Path:
+    """A file with a token that may do everything, made where there is none that is good."""
+    file, store = stack.directory / "admin-token", Store(stack.settings.redis_url)
+    try:
+        if not file.exists() or tokens.check(store, file.read_text().strip(), time.time()) is None:
+            file.unlink(missing_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(tokens.make(store, "up", Role.ADMIN)[1] + "\n")
+    finally:
+        store.close()
+    return file
 
 
 def _write_environment(stack: Stack) -> None:

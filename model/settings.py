@@ -109,6 +109,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_TRANSCRIBE_LIMIT", "600", "Seconds that the transcription of one message may take."),
     Setting("STROWGER_TRANSCRIBE_MEMORY", "2048", "Megabytes that a process that transcribes may take."),
     Setting("STROWGER_TRANSCRIPT_WAIT", "600", "Seconds that e-mail and webhook wait for a transcript."),
+    Setting("STROWGER_WEB_ADDRESS", "127.0.0.1:8088", "Where `strowger serve web` answers: the console, the HTTP API."),
 )
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 
@@ -194,6 +195,7 @@ class Settings:
     "Megabytes."
     transcript_wait: int
     "Seconds."
+    web_address: Address
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -254,6 +256,7 @@ class Settings:
             transcribe_limit=_number(env, "STROWGER_TRANSCRIBE_LIMIT", 1, 86400),
             transcribe_memory=_number(env, "STROWGER_TRANSCRIBE_MEMORY", 64, 1_000_000),
             transcript_wait=_number(env, "STROWGER_TRANSCRIPT_WAIT", 0, 86400),
+            web_address=_address(env, "STROWGER_WEB_ADDRESS"),
         )
 
     def to_env(self) -> dict[str, str]:
@@ -312,6 +315,7 @@ class Settings:
             "STROWGER_TRANSCRIBE_LIMIT": str(self.transcribe_limit),
             "STROWGER_TRANSCRIBE_MEMORY": str(self.transcribe_memory),
             "STROWGER_TRANSCRIPT_WAIT": str(self.transcript_wait),
+            "STROWGER_WEB_ADDRESS": str(self.web_address),
         }
 
     @property

@@ -179,7 +179,7 @@ if redis.call('EXISTS', KEYS[5]) == 1 then
 end
 redis.call('DEL', KEYS[#KEYS - 1])
 redis.call('UNLINK', KEYS[#KEYS])
-return append('import', ARGV[2], ARGV[8])
+return append('import', ARGV[2], ARGV[8], ARGV[12] ~= '' and ARGV[12] or ARGV[4], '', ARGV[8])
 """
 )
 _STAGING = (keys.STAGED, keys.STAGED_EXTRA, keys.STAGED_CHUNKS)

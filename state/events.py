@@ -2,7 +2,8 @@
 
 Kinds: ``message.left``, ``message.moved``, ``message.deleted``, ``transcript.partial``, ``transcript.final``, ``mwi``,
 ``breaker.opened``, ``breaker.closed``, ``breaker.adopted``, ``breaker.dropped``, ``fraud.warn``, ``fraud.block``,
-``fraud.release``, ``records.lost``.
+``fraud.release``, ``records.lost``, ``policy.applied``, ``dtmf``, and those of calls (agent/call_events.py). docs/events.md
+describes each.
 An entry has the fields ``kind``, ``at`` (Unix time in seconds) and ``data`` (JSON).
 """
 
@@ -20,16 +21,13 @@ from redis.exceptions import RedisError
 from state import keys
 from state.clients import connect
 
-KEPT = 100_000
-"Events that the stream keeps, or a few more."
-
 log = logging.getLogger(__name__)
 
 
 async def publish(client: Redis, kind: str, data: Mapping[str, Any]) -> None:
     """Append an event. Raises RedisError where Redis does not answer."""
     fields = {"kind": kind, "at": f"{time.time():.3f}", "data": json.dumps(data)}
-    await client.xadd(keys.EVENTS, fields, maxlen=KEPT, approximate=True)  # type: ignore[arg-type]
+    await client.xadd(keys.EVENTS, fields, maxlen=keys.EVENTS_KEPT, approximate=True)  # type: ignore[arg-type]
 
 
 class Events:

@@ -25,7 +25,7 @@ PAST_KEPT = 10_000
 IDS = 10
 "Calls that a trip names, the last ones."
 EVENTS_KEPT = 100_000
-"As :data:`state.events.KEPT`."
+"As :data:`state.keys.EVENTS_KEPT`."
 
 KEYS = (keys.META, keys.CHANGES, keys.EVENTS, keys.TRIPS, keys.TRIPS_PAST, keys.GUARDED)
 "The first keys of a script that has :data:`LUA`."
@@ -245,13 +245,16 @@ def past(store: Store, limit: int) -> Iterator[tuple[str, float, dict[str, Any]]
         yield row["kind"], float(row["at"]), {**data, "calls": list(data["calls"] or ())}
 
 
-# KEYS: KEYS, counts, numbers
+# KEYS: KEYS, counts, numbers, audit
 _RELEASE = f"""
 local FRAUD = KEYS
 {LUA}
 local now, open = milliseconds(), redis.call('HGET', KEYS[4], ARGV[1])
 if not open then return 0 end
-return release(ARGV[1], cjson.decode(open), now, KEYS[{len(KEYS) + 1}], KEYS[{len(KEYS) + 2}], ARGV[2], ARGV[3])
+local seq = release(ARGV[1], cjson.decode(open), now, KEYS[{len(KEYS) + 1}], KEYS[{len(KEYS) + 2}], ARGV[2], ARGV[3])
+redis.call('XADD', KEYS[{len(KEYS) + 3}], 'MAXLEN', '~', {keys.AUDIT_KEPT}, '*', 'seq', seq, 'who', ARGV[4],
+           'what', 'trip', 'subject', ARGV[1], 'before', open, 'after', '')
+return seq
 """
 _RELEASE_OVER = f"""
 local FRAUD = KEYS
@@ -271,10 +274,10 @@ return done
 
 def release(store: Store, trip: Trip, author: str, reason: str) -> Change | None:
     """Let calls pass again, and count from nothing; None where they are not refused any more."""
-    names = (*KEYS, keys.fraud_counts(trip.field), keys.fraud_numbers(trip.field))
+    names = (*KEYS, keys.fraud_counts(trip.field), keys.fraud_numbers(trip.field), keys.AUDIT)
     script: Any = store._redis.register_script(_RELEASE)
     with _away():
-        seq = int(script(keys=names, args=(trip.field, author, reason)))
+        seq = int(script(keys=names, args=(trip.field, author, reason, store.who)))
     return Change(seq=seq, op="trip") if seq else None
 
 

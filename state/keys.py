@@ -29,6 +29,12 @@ ADOPTED = f"{_TAG}:breakers:adopted"
 "Hash: `node/gateway` to the breaker of another node that this one goes by (JSON)."
 CHANGES = f"{_TAG}:changes"
 "Stream of changes, their numbers as ids: op (see state.store.Change), field, value."
+AUDIT = f"{_TAG}:audit"
+"Stream of who changed what: seq, who, what (op), subject, before, after (each as stored, or a summary; see audit.py)."
+AUDIT_KEPT = 100_000
+"Entries of it that are kept, or a few more."
+TOKENS = f"{_TAG}:api-tokens"
+"Hash: id of a token of the HTTP API to what is known of it as JSON; no token, but a hash of each."
 PREFIXES = f"{_TAG}:prefixes"
 "Hash: imported route prefix to the name of a route of the policy."
 PREFIX_ROUTES = f"{_TAG}:prefix-routes"
@@ -82,6 +88,29 @@ REGISTRATIONS = f"{_TAG}:registrations"
 "Hash: trunk to how its outbound registration stands (JSON, see agent/registrations.py), and on which node."
 REGISTERING = f"{_TAG}:registrations:node"
 "Name of the node that registers; expires when it stops renewing it."
+
+MEDIA_WORKERS = f"{_TAG}:media:workers"
+"Set of the names of media workers that are live or died: node/port."
+
+
+def media_worker(name: str) -> str:
+    """Key of a media worker's report (JSON), which expires when it stops renewing it."""
+    return f"{_TAG}:media:worker:{name}"
+
+
+def commands(recipient: str) -> str:
+    """Key of a list: commands that wait for a node or a media worker (state/commands.py); it expires."""
+    return f"{_TAG}:commands:{recipient}"
+
+
+def command_answers(command: str) -> str:
+    """Key of a list: what those who were asked say; it expires."""
+    return f"{_TAG}:command:{command}"
+
+
+def idempotency(token: str, key: str) -> str:
+    """Key of what was answered to a change that a bearer of a token asked for under a key; it expires."""
+    return f"{_TAG}:api-idempotency:{token}:{key}"
 
 
 def rates(gateway: str) -> str:
@@ -148,6 +177,8 @@ def node(name: str) -> str:
 
 EVENTS = f"{_TAG}:events"
 "Stream of what happened, for whoever wants to know: kind, at (Unix time), data (JSON); see state/events.py."
+EVENTS_KEPT = 100_000
+"Events that the stream keeps, or a few more."
 VM_REBUILT = f"{_TAG}:vm:rebuilt"
 "The run_id of the Redis in which all of this agrees with the disk; another one, or none: it is to be made anew."
 VM_REBUILDING = f"{_TAG}:vm:rebuilding"
@@ -184,3 +215,26 @@ def vm_lease(name: str) -> str:
 def vm_pin(box: str) -> str:
     """Key of a hash: attempts at a box's PIN (tries), how often it was locked (locks), and until when (until)."""
     return f"{_TAG}:vm:pin:{box}"
+
+
+# The console
+
+
+def web_session(key: str) -> str:
+    """Key of a session of the console, by the hash of its id (JSON, see state/sessions.py); it expires."""
+    return f"{_TAG}:web:session:{key}"
+
+
+def web_note(key: str) -> str:
+    """Key of what is to be said on the next page of a session; it expires."""
+    return f"{_TAG}:web:note:{key}"
+
+
+def web_logins(address: str) -> str:
+    """Key of the number of failed log-ins from an address; it expires."""
+    return f"{_TAG}:web:logins:{address}"
+
+
+def overview(size: int, slot: int) -> str:
+    """Key of a hash: what was counted of all calls in a slot of so many seconds (see state/overview.py); it expires."""
+    return f"{_TAG}:overview:{size}:{slot}"

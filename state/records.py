@@ -4,38 +4,46 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from model.overview import BySlot as Tallies
 from model.quality import BySlot
 from model.record import CallRecord
-from state import fraud, keys, quality
+from state import fraud, keys, overview, quality
 from state.store import Store, _away
 
 # Records read at a time.
 PAGE = 500
 
 # KEYS: 1 records, 2 spool of the node, 3 time up to which running calls are counted, then those of the guards, the
-# number of the last record, two of each item that guards count, and of figures from ARGV[8] on.
+# number of the last record, the events, two of each item that guards count, and of figures from ARGV[8] on.
 # The position must be what the agent takes it for: so a batch whose answer was lost is not shipped twice, nor by two
 # agents of one node.
 _SHIP = f"""
 local FRAUD = {{unpack(KEYS, 4, {3 + len(fraud.KEYS)})}}
 {fraud.COUNT}
 if (redis.call('HGET', KEYS[2], 'position') or '') ~= ARGV[1] then return 0 end
-local at, records, figures, first = 9, tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local at, records, figures, first = 10, tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[8])
 for _ = 1, records do
   redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'record', ARGV[at],
              'n', redis.call('INCR', KEYS[{len(fraud.KEYS) + 4}]))
   at = at + 1
 end
+for _ = 1, tonumber(ARGV[9]) do
+  redis.call('XADD', KEYS[{len(fraud.KEYS) + 5}], 'MAXLEN', '~', {keys.EVENTS_KEPT}, '*', 'kind', ARGV[at],
+             'at', ARGV[at + 1], 'data', ARGV[at + 2])
+  at = at + 3
+end
 for _ = 1, figures do
   redis.call('HINCRBY', KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2])
   at = at + 3
 end
-for index = first, #KEYS do redis.call('EXPIRE', KEYS[index], ARGV[at]) end
-at = at + 1
+for index = first, #KEYS do
+  redis.call('EXPIRE', KEYS[index], ARGV[at])
+  at = at + 1
+end
 while ARGV[at] do
   if ARGV[at + 1] == '' then redis.call('HDEL', KEYS[2], ARGV[at])
   else redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
@@ -43,7 +51,7 @@ while ARGV[at] do
 end
 redis.call('HSET', KEYS[2], 'position', ARGV[2])
 if ARGV[5] ~= '' then
-  count(cjson.decode(ARGV[5]), {5 + len(fraud.KEYS)})
+  count(cjson.decode(ARGV[5]), {6 + len(fraud.KEYS)})
   redis.call('SET', KEYS[3], ARGV[6])
 end
 return 1
@@ -52,27 +60,33 @@ return 1
 
 def ship(
     store: Store, node: str, before: str, after: str, records: list[CallRecord], calls: Mapping[str, str], keep: int,
-    guarded: fraud.Counted | None = None, figures: BySlot | None = None,
+    guarded: fraud.Counted | None = None, figures: BySlot | None = None, told: Sequence[tuple[str, float, str]] = (),
+    tallies: Tallies | None = None,
 ) -> bool:  # fmt: skip
     """Move a node's position in its spool from ``before`` to ``after``, and add what lies between, all or nothing.
 
     ``calls`` are those that changed: id to events, empty for one that is over. The stream keeps about ``keep`` records.
-    ``guarded`` is what guards against fraud count of that; ``figures`` of gateways are added to what all nodes counted.
+    ``guarded`` is what guards against fraud count of that; ``figures`` of gateways and ``tallies`` of all calls are added
+    to what all nodes counted. ``told`` goes into the stream of events, in its order: kind, Unix time, data as JSON.
     False, and nothing happens, where the position is not ``before``. Raises :class:`StoreError`.
     """
     pairs = [word for pair in calls.items() for word in pair]
-    names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS, keys.RECORDS_COUNT]
+    names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS, keys.RECORDS_COUNT, keys.EVENTS]
     names += guarded.keys() if guarded is not None else []
     first = len(names) + 1
-    slots, added = quality.increments(figures or {}, first=first, now=time.time())
+    now = time.time()
+    slots, added = quality.increments(figures or {}, first=first, now=now)
+    more, expiries, tallied = overview.increments(tallies or {}, first=first + len(slots), now=now)
+    expiries, added = [quality.KEPT] * len(slots) + expiries, added + tallied
     count = (guarded.encode(), guarded.until) if guarded is not None else ("", 0)
     arguments = [
-        before, after, keep, len(records), *count, len(added) // 3, first, *(record.encode() for record in records),
-        *added, quality.KEPT, *pairs,
+        before, after, keep, len(records), *count, len(added) // 3, first, len(told),
+        *(record.encode() for record in records), *(word for event in told for word in event), *added, *expiries,
+        *pairs,
     ]  # fmt: skip
     script: Any = store._redis.register_script(_SHIP)
     with _away():
-        return bool(script(keys=[*names, *slots], args=arguments))
+        return bool(script(keys=[*names, *slots, *more], args=arguments))
 
 
 def shipped(store: Store, node: str) -> tuple[str, dict[str, str]]:

@@ -32,10 +32,10 @@ for i = 1, #found[2], 2 do
     local expires = tonumber(string.match(content, '^%["%a+",([%d.e+]+)'))
     fits = not (expires and expires > 0 and expires <= now)
   end
-  if fits and #ARGV > 5 then
+  if fits and #ARGV > 6 then
     fits = false
     local text = string.lower(field .. ' ' .. content)
-    for j = 6, #ARGV do
+    for j = 6, #ARGV - 1 do
       if string.find(text, ARGV[j], 1, true) then fits = true end
     end
   end
@@ -91,6 +91,11 @@ def count(store: Store, *, action: Action, kind: Kind | None = None, texts: Iter
           live_at: float | None = None) -> int:  # fmt: skip
     """How many entries match."""
     return sum(len(names) for names in _walk(store, action, kind, texts, live_at))
+
+
+def one(store: Store, kind: Kind, value: str) -> Entry | None:
+    """The entry of this kind and normalised value, of either list; None where there is none."""
+    return next(iter(_read(store, [codec.entry_field(kind, value)])), None)
 
 
 def matching(

@@ -16,12 +16,16 @@ Exceptions::
 
 from __future__ import annotations
 
+import copy
+import getpass
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -154,10 +158,16 @@ class Confirmation:
     "Live nodes that did not confirm in time."
 
 
+# Who made a change, and what it was before and is now, goes to the audit in the same script: subject is nothing where
+# nobody made it, as when what has expired is swept.
 _APPEND = """
-local function append(op, field, value)
+local function append(op, field, value, subject, before, after)
   local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], seq .. '-0', 'op', op, 'field', field, 'value', value)
+  if subject then
+    redis.call('XADD', KEYS[#KEYS - 2], 'MAXLEN', '~', ARGV[1], '*', 'seq', seq, 'who', ARGV[#ARGV], 'what', op,
+               'subject', subject, 'before', before or '', 'after', after or '')
+  end
   if field ~= '' and redis.call('EXISTS', KEYS[#KEYS - 1]) == 1 then redis.call('SADD', KEYS[#KEYS], field) end
   return seq
 end
@@ -166,27 +176,30 @@ _PUT = (
     _APPEND
     + """
 if redis.call('HEXISTS', KEYS[1], 'generation') == 0 then return -1 end
+local before = redis.call('HGET', KEYS[3], ARGV[2])
 redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
 redis.call('ZREM', KEYS[4], ARGV[2])
 if tonumber(ARGV[4]) > 0 then redis.call('ZADD', KEYS[4], ARGV[4], ARGV[2]) end
-return append('put', ARGV[2], ARGV[3])
+return append('put', ARGV[2], ARGV[3], ARGV[2], before, ARGV[3])
 """
 )
 _DELETE = (
     _APPEND
     + """
+local before = redis.call('HGET', KEYS[3], ARGV[2])
 if redis.call('HDEL', KEYS[3], ARGV[2]) == 0 then return 0 end
 redis.call('ZREM', KEYS[4], ARGV[2])
-return append('del', ARGV[2], '')
+return append('del', ARGV[2], '', ARGV[2], before)
 """
 )
 _DRAIN = (
     _APPEND
     + """
 if redis.call('HEXISTS', KEYS[1], 'generation') == 0 then return -1 end
+local before = redis.call('HGET', KEYS[3], ARGV[2])
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
 elseif redis.call('HDEL', KEYS[3], ARGV[2]) == 0 then return 0 end
-return append('drain', '', cjson.encode({ARGV[2], ARGV[3]}))
+return append('drain', '', cjson.encode({ARGV[2], ARGV[3]}), ARGV[2], before, ARGV[3])
 """
 )
 # KEYS: 3 sheets, 4 the gateway's sheet
@@ -194,13 +207,15 @@ _UNRATE = (
     _APPEND
     + """
 if redis.call('EXISTS', KEYS[#KEYS - 1]) == 1 then return -1 end
+local before = redis.call('HGET', KEYS[3], ARGV[2])
 if redis.call('HDEL', KEYS[3], ARGV[2]) == 0 then return 0 end
 redis.call('UNLINK', KEYS[4])
 redis.call('HINCRBY', KEYS[1], 'swaps', 1)
-return append('unrate', '', ARGV[2])
+return append('unrate', '', ARGV[2], ARGV[2], before)
 """
 )
-# Only where nobody changed the subscriber since they were read: ARGV[4] is what they were.
+# Only where nobody changed the subscriber since they were read: ARGV[4] is what they were; 5 and 6, what the audit may
+# hold of them before and after.
 _SUBSCRIBER = (
     _APPEND
     + """
@@ -208,7 +223,7 @@ if redis.call('HEXISTS', KEYS[1], 'generation') == 0 then return -1 end
 if (redis.call('HGET', KEYS[3], ARGV[2]) or '') ~= ARGV[4] then return -2 end
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
 else redis.call('HDEL', KEYS[3], ARGV[2]) end
-return append('subscriber', '', cjson.encode({ARGV[2], ARGV[3]}))
+return append('subscriber', '', cjson.encode({ARGV[2], ARGV[3]}), ARGV[2], ARGV[5], ARGV[6])
 """
 )
 # An entry that was renewed meanwhile has another expiry, and stays.
@@ -253,7 +268,11 @@ redis.call('HSET', KEYS[3], 'version', version + 1, 'text', ARGV[3], 'document',
            'author', ARGV[5], 'message', ARGV[9])
 keep(version + 1)
 for _, name in ipairs(names) do redis.call('HDEL', KEYS[4], name .. ':' .. version + 1 - ARGV[10]) end
-return {append('policy', '', version + 1), version + 1}
+redis.call('XADD', KEYS[7], 'MAXLEN', '~', 100000, '*', 'kind', 'policy.applied', 'at', ARGV[8], 'data',
+           cjson.encode({version = version + 1, author = ARGV[5], message = ARGV[9]}))
+local after = cjson.encode({version = version + 1, message = ARGV[9]})
+return {append('policy', '', version + 1, 'policy', version > 0 and cjson.encode({version = version}), after),
+        version + 1}
 """
 )
 
@@ -266,8 +285,12 @@ BAD_ADDRESS = (
 class Store:
     """A blocking client of the shared state; for commands and the node agent, never for a SIP worker."""
 
-    def __init__(self, url: str) -> None:
-        """``url`` as redis-py takes it; nothing is connected before the first call. Raises :class:`StoreError`."""
+    def __init__(self, url: str, who: str = "") -> None:
+        """``url`` as redis-py takes it; nothing is connected before the first call. Raises :class:`StoreError`.
+
+        ``who`` stands in the audit of changes; by default, the user of this process.
+        """
+        self._who = who
         try:
             # Part of a password that is not encoded would be taken for a host or port, and stand in messages.
             if "@" in "".join(urlsplit(url)[2:]):
@@ -282,6 +305,17 @@ class Store:
     def close(self) -> None:
         """Release the connections."""
         self._redis.close()
+
+    @property
+    def who(self) -> str:
+        """Who makes the changes."""
+        return self._who or f"cli:{_user()}"
+
+    def acting_as(self, who: str) -> Store:
+        """The same store, whose changes ``who`` makes; there is one set of connections."""
+        other = copy.copy(self)
+        other._who = who
+        return other
 
     def ping(self) -> None:
         """Raises :class:`StoreAwayError` where Redis does not answer."""
@@ -347,7 +381,7 @@ class Store:
             json.dumps([route.name for route in routes]),
             json.dumps([prefix for route in routes for prefix in route.prefixes]),
         )  # fmt: skip
-        names = (keys.POLICY, keys.HISTORY, keys.PREFIXES, keys.PREFIX_ROUTES)
+        names = (keys.POLICY, keys.HISTORY, keys.PREFIXES, keys.PREFIX_ROUTES, keys.EVENTS)
         seq, version = self._script(_APPLY, names, arguments)
         if seq == -2:
             raise ImportedPrefixError(f"imported prefixes lead to routes that this policy has not: {version}")
@@ -415,14 +449,17 @@ class Store:
 
     def put_subscriber(self, subscriber: Subscriber, before: Subscriber | None) -> Change:
         """Put a subscriber in the place of ``before``; raises :class:`NoPolicyAppliedError`, :class:`ConflictError`."""
-        return self._change_subscriber(subscriber.name, subscriber.encode(), before)
+        return self._change_subscriber(subscriber.name, subscriber, before)
 
     def remove_subscriber(self, before: Subscriber) -> Change:
         """Remove a subscriber; raises as :meth:`put_subscriber`."""
-        return self._change_subscriber(before.name, "", before)
+        return self._change_subscriber(before.name, None, before)
 
-    def _change_subscriber(self, name: str, text: str, before: Subscriber | None) -> Change:
-        arguments = (name, text, before.encode() if before is not None else "")
+    def _change_subscriber(self, name: str, after: Subscriber | None, before: Subscriber | None) -> Change:
+        arguments = (
+            name, after.encode() if after else "", before.encode() if before else "",
+            json.dumps(before.shown()) if before else "", json.dumps(after.shown()) if after else "",
+        )  # fmt: skip
         seq = self._script(_SUBSCRIBER, (keys.SUBSCRIBERS,), arguments)
         if seq == -1:
             raise NoPolicyAppliedError("no policy was applied yet: see `strowger policy apply`")
@@ -547,9 +584,18 @@ class Store:
     def _script(self, source: str, names: tuple[str, ...], arguments: tuple[Any, ...]) -> Any:
         script: Callable[..., Any] = self._redis.register_script(source)
         with _away():
-            # Last, what tells an import that is under way of a change.
-            touched = (keys.IMPORT, keys.TOUCHED)
-            return script(keys=[keys.META, keys.CHANGES, *names, *touched], args=[CHANGES_KEPT, *arguments])
+            # Last, the audit, and what tells an import that is under way of a change.
+            last = (keys.AUDIT, keys.IMPORT, keys.TOUCHED)
+            return script(keys=[keys.META, keys.CHANGES, *names, *last], args=[CHANGES_KEPT, *arguments, self.who])
+
+
+@cache
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user may have no name.
+        return str(os.getuid())
 
 
 def _reported(found: dict[str, Any]) -> NodeReport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from state.events import KEPT as EVENTS_KEPT
+from state.keys import EVENTS_KEPT
 
 MWI_KEPT = 10_000
 "Changes of lamps that the stream keeps, or a few more; who missed more reads the hash."

@@ -88,12 +88,13 @@ def fresh(arguments: tuple[str | bytes, ...], environment: Mapping[str, str], te
 
 
 @contextmanager
-def forking(directory: Path) -> Iterator[Runner]:
-    """Run commands in children of a process that has imported everything."""
+def forking(directory: Path, cwd: Path = serve.ROOT) -> Iterator[Runner]:
+    """Run commands in children of a process that has imported everything, in the directory ``cwd``."""
     files = [directory / name for name in ("in", "out", "err")]
     with subprocess.Popen(
         [sys.executable, "-c", _FORKING],
-        cwd=serve.ROOT, env={**os.environ, **WIDE}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=cwd, env={**os.environ, **WIDE, "PYTHONPATH": str(serve.ROOT)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as parent:  # fmt: skip
         assert parent.stdin is not None
         assert parent.stdout is not None

@@ -63,9 +63,10 @@ class Node:
         workers: int = 4,
         name: str = "node-under-test",
         addresses: str = "127.0.0.1",
+        web: bool = False,
         **more: str,
     ) -> Node:
-        """A node that is not started yet; ``more`` are further settings."""
+        """A node that is not started yet, with ``web`` one that answers HTTP; ``more`` are further settings."""
         redis_port = free_port()
         settings = Settings.from_env(
             {
@@ -84,10 +85,11 @@ class Node:
                 "STROWGER_SIP_WORKERS": str(workers),
                 # Many run at once.
                 **dict.fromkeys(METRICS, ""),
+                "STROWGER_WEB_ADDRESS": f"127.0.0.1:{free_port()}",
                 **more,
             }
         )
-        return cls(Stack(settings, directory), Store(settings.redis_url), directory)
+        return cls(Stack(settings, directory, web=web), Store(settings.redis_url), directory)
 
     @property
     def sip(self) -> tuple[str, int]:

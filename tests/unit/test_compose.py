@@ -61,7 +61,7 @@ def copied() -> list[str]:
 
 
 def test_a_node_is_redis_agent_and_kamailio_and_a_switch_with_its_worker() -> None:
-    assert OURS == ["agent", "hook", "kamailio", "media", "records", "strowger", "voicemail"]
+    assert OURS == ["agent", "hook", "kamailio", "media", "records", "strowger", "voicemail", "web"]
     assert set(SERVICES) == {*OURS, "redis", "switch"}
     # `docker compose up` starts no command, and nobody who tells a URL that is not named.
     assert {name for name, service in SERVICES.items() if "profiles" in service} == {"records", "strowger"}

@@ -22,7 +22,7 @@ from state import layout
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "rates.md").read_text(encoding="utf-8")
-SHEET = re.compile(r"`(carrier-\w)\.csv`, in (\w{3}):\n\n```\n(.*?)```", re.DOTALL)
+SHEET = re.compile(r"`(carrier-\w)\.csv`, in (\w{3}):\n\n(?:<!--[^\n]*\n)?```\n(.*?)```", re.DOTALL)
 TRIED = re.compile(r"^\| `(\S+)` \| (\d\S+Z) \| ([^|]+) \|", re.MULTILINE)
 COST = re.compile(r"^\| `(\S+)` \| (carrier-\w) \| (\S+) (\w{3}) \|", re.MULTILINE)
 DECEMBER = datetime.fromisoformat("2026-12-05T12:00:00Z").timestamp()

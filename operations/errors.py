@@ -1,0 +1,32 @@
+"""What cannot be done.
+
+Exceptions::
+
+    OperationError
+    +-- InvalidError      what was asked for makes no sense
+    +-- MissingError      there is nothing of that name
+    +-- ImpossibleError   not as things stand
+    +-- AwayError         what it takes does not answer
+"""
+
+from __future__ import annotations
+
+
+class OperationError(Exception):
+    """An operation was not done; the message says why."""
+
+
+class InvalidError(OperationError):
+    """What was asked for makes no sense."""
+
+
+class MissingError(OperationError):
+    """There is nothing of that name."""
+
+
+class ImpossibleError(OperationError):
+    """It cannot be done as things stand."""
+
+
+class AwayError(OperationError):
+    """A process or a server that it takes does not answer."""

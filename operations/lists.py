@@ -1,0 +1,106 @@
+"""The blocklist and the allow list."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+
+from model.entries import Action, Entry, EntryError, Kind, parse_entry_value, parse_pair
+from model.numbers import Dialling, normalise, normalise_beginning
+from operations.changes import Row, in_force
+from operations.errors import MissingError
+from state import search as searching
+from state.store import Store
+
+
+def row(entry: Entry) -> Row:
+    """An entry as JSON shows it."""
+    return {
+        "action": entry.action,
+        "kind": entry.kind,
+        "value": entry.value,
+        "expires": entry.expires or None,
+        "reason": entry.reason,
+        "created": entry.created,
+    }
+
+
+def put(
+    store: Store, action: Action, kind: Kind, value: str, *, callee: str = "", ttl: float | None, reason: str
+) -> Row:
+    """Put an entry, in the place of one of its kind and value, and wait for the nodes. Raises EntryError, StoreError.
+
+    ``callee`` is that of a pair; ``ttl`` is in seconds, None: for good.
+    """
+    kind, value = _named(_dialling(store), kind, value, callee)
+    now = time.time()
+    entry = Entry(kind, value, action, expires=now + ttl if ttl else 0.0, reason=reason, created=now)
+    return {**row(entry), **in_force(store, store.put(entry))}
+
+
+def remove(store: Store, action: Action, kind: Kind, value: str, *, callee: str = "") -> Row:
+    """Remove an entry, and wait for the nodes. Raises EntryError, MissingError, StoreError."""
+    kind, value = _named(_dialling(store), kind, value, callee)
+    known = searching.one(store, kind, value)
+    change = store.delete(kind, value) if known is not None and known.action is action else None
+    if change is None:
+        raise MissingError(f"the {action} list has no entry for {kind} {value}")
+    return {"kind": kind, "value": value, **in_force(store, change)}
+
+
+def page(
+    store: Store, action: Action, *, kind: Kind | None, search: str, after: str, limit: int
+) -> tuple[list[Row], int, str]:
+    """Entries in force in the order of kind and value; how many match in all; and where the next page begins.
+
+    That is empty where there is none.
+    """
+    found = searching.search(
+        store, action=action, kind=kind, texts=spellings(store, search), live_at=time.time(), after=after, limit=limit
+    )
+    return [row(entry) for entry in found.entries], found.total, found.after
+
+
+def met(store: Store, *, caller: str, callee: str, source: str, user_agent: str) -> list[Row]:
+    """The entries of either list that a call would meet, those of the allow list first. Raises EntryError."""
+    if not (caller or callee or source or user_agent):
+        raise EntryError("name what a call has: its caller, callee, source or user agent")
+    dialling, now = _dialling(store), time.time()
+    found = searching.matching(
+        store,
+        caller=parse_entry_value(Kind.CALLER, caller, dialling) if caller else "",
+        callee=parse_entry_value(Kind.CALLEE, callee, dialling) if callee else "",
+        source=_address(source) if source else "",
+        user_agent=user_agent,
+    )
+    return [row(entry) for entry in sorted(found, key=lambda entry: entry.action) if entry.live(now)]
+
+
+def spellings(store: Store, text: str) -> tuple[str, ...]:
+    """What to search for: the text, and how entries hold it if it is a number."""
+    if not text:
+        return ()
+    dialling = _dialling(store)
+    return tuple(dict.fromkeys((text, normalise(text, dialling), normalise_beginning(text, dialling))))
+
+
+def _named(dialling: Dialling, kind: Kind, value: str, callee: str) -> tuple[Kind, str]:
+    if kind is not Kind.PAIR:
+        if callee:
+            raise EntryError(f"callee belongs to a pair, not to {kind}")
+        return kind, parse_entry_value(kind, value, dialling)
+    # As the lists show a pair, or its two sides apart.
+    caller, _, shown = value.partition(">")
+    sides = parse_entry_value(Kind.CALLER, caller, dialling), parse_entry_value(Kind.CALLEE, callee or shown, dialling)
+    return kind, parse_pair(*sides)
+
+
+def _dialling(store: Store) -> Dialling:
+    return store.policy().decode()[0].dialling
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise EntryError(f"source {text!r} is no IP address") from None
