@@ -22,6 +22,7 @@ from console import (
     edit_command,
     explain_command,
     fraud_commands,
+    health_commands,
     history_commands,
     hook_commands,
     ivr_commands,
@@ -37,6 +38,7 @@ from console import (
     speech_commands,
     subscriber_commands,
     token_commands,
+    top_command,
     transcribe_command,
     trunk_commands,
     up_command,
@@ -88,6 +90,9 @@ app.command("say")(speech_commands.say)
 app.command("explain")(explain_command.command)
 app.command("dial")(dial_command.dial)
 app.command("limits")(limits_commands.command)
+app.command("health")(health_commands.health)
+app.command("top")(top_command.top)
+app.add_typer(health_commands.node_app, name="node", help="A node that takes no new calls: drain, resume.")
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
 app.command("status")(node_commands.status)

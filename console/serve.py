@@ -197,7 +197,7 @@ def serve_web(settings: Settings) -> None:
     from api.websocket_protocol import options
     from web.app import make_site
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure(settings, "web")
     host, port = settings.web_address
     uvicorn.run(
         make_site(settings), host=host, port=port, log_config=None, access_log=False, server_header=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import pytest
 
 from agent import spool_reader
 from agent.assembly import Assembly, parse
+from agent.metered import SUBSCRIBERS, Metered, metered
 from agent.metering import Counted
 from agent.spool_reader import Position
-from agent.tallies import SUBSCRIBERS, Tally, tallies
 from telemetry import agent as metrics
 
 CALLER, CALLEE = "442079460123", "442079460999"
@@ -41,9 +40,9 @@ def answered(at: float = 103.0, **more: Any) -> dict[str, Any]:
 ENDED = {"event": "ended", "call": "c1", "at": 110.0, "by": "caller"}
 
 
-def what(*events: dict[str, Any]) -> list[Tally]:
+def what(*events: dict[str, Any]) -> list[Metered]:
     """All that these add, one after the other."""
-    return [tally for count in range(1, len(events) + 1) for tally in tallies(list(events[:count]))]
+    return [one for count in range(1, len(events) + 1) for one in metered(list(events[:count]))]
 
 
 @pytest.mark.parametrize(
@@ -55,37 +54,37 @@ def what(*events: dict[str, Any]) -> list[Tally]:
     ],
 )
 def test_a_decision_by_its_outcome(event: dict[str, Any], outcome: str) -> None:
-    assert what(event) == [Tally("decision", (outcome,))]
+    assert what(event) == [Metered("decision", (outcome,))]
 
 
 def test_how_long_a_decision_took() -> None:
-    assert what(decided(took_us=250))[1] == Tally("decision time", (), 0.00025)
+    assert what(decided(took_us=250))[1] == Metered("decision time", (), 0.00025)
 
 
 def test_a_retransmitted_invite_is_one_decision_and_a_restart_makes_another() -> None:
-    assert what(decided(), decided(at=100.5)) == [Tally("decision", ("relay",))]
+    assert what(decided(), decided(at=100.5)) == [Metered("decision", ("relay",))]
     restarted = {"event": "started", "at": 100.3}
-    assert tallies([decided(), restarted, decided(at=101.0)]) == [Tally("decision", ("relay",))]
+    assert metered([decided(), restarted, decided(at=101.0)]) == [Metered("decision", ("relay",))]
 
 
 def test_attempts_delay_and_talk_of_a_call_that_the_second_gateway_answered() -> None:
     assert what(decided(), failed(next="b"), answered(rang=102.5), ENDED) == [
-        Tally("decision", ("relay",)),
-        Tally("attempt", ("a", "capacity")),
-        Tally("attempt", ("b", "answered")),
-        Tally("dial delay", ("b",), 2.5),
-        Tally("talk", (), 7.0),
+        Metered("decision", ("relay",)),
+        Metered("attempt", ("a", "capacity")),
+        Metered("attempt", ("b", "answered")),
+        Metered("dial delay", ("b",), 2.5),
+        Metered("talk", (), 7.0),
     ]
 
 
 def test_the_first_that_rings_ends_the_delay_and_there_is_one() -> None:
     found = what(decided(), failed(rang=100.75, next="b"), answered(rang=102.5))
-    assert [tally for tally in found if tally.what == "dial delay"] == [Tally("dial delay", ("a",), 0.75)]
+    assert [one for one in found if one.what == "dial delay"] == [Metered("dial delay", ("a",), 0.75)]
 
 
 def test_a_call_that_never_rang_has_no_delay() -> None:
     cancelled = {"event": "cancelled", "call": "c1", "at": 105.0, "rang": None}
-    assert what(decided(), cancelled)[1:] == [Tally("attempt", ("a", "cancelled"))]
+    assert what(decided(), cancelled)[1:] == [Metered("attempt", ("a", "cancelled"))]
 
 
 def test_an_answer_or_end_that_comes_twice_counts_once() -> None:
@@ -108,13 +107,13 @@ def test_no_number_is_in_what_is_counted() -> None:
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Path]:
+def spool(tmp_path: Path) -> Path:
     """Three calls in two files."""
     calls = [[decided(f"c{n}"), answered(call=f"c{n}"), {**ENDED, "call": f"c{n}"}] for n in range(3)]
     lines = [json.dumps(event, separators=(",", ":")) + "\n" for call in calls for event in call]
     (tmp_path / "calls-20260101T00.jsonl").write_text("".join(lines[:4]))
     (tmp_path / "calls-20260101T01.jsonl").write_text("".join(lines[4:]))
-    yield tmp_path
+    return tmp_path
 
 
 def test_reading_ends_where_it_is_told_to(spool: Path) -> None:
@@ -159,4 +158,4 @@ def test_events_are_counted_as_they_are_read_and_not_again(spool: Path) -> None:
     restored.feed(event for event in map(parse, spool_reader.read(spool, Position()).lines) if event)
     counted.take(restored, anew=True)
     assert counters() == after
-    assert not restored.tallies
+    assert not restored.metered
