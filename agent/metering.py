@@ -152,7 +152,7 @@ class Metering:
 
     def _meta(self) -> Meta:
         raw = self.snapshot(layout.META)
-        return Meta.decode(raw) if raw else Meta(schema=keys.SCHEMA, generation="", seq=0, version=0)
+        return Meta.decode(raw) if raw else Meta(layout=layout.VERSION, generation="", seq=0, version=0)
 
     def _redis(self) -> Check:
         store = Store(self.settings.redis_url)
