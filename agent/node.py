@@ -13,12 +13,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent.adopting import Adopting
 from agent.commands import Commands
 from agent.health_service import HealthService
 from agent.lamp_service import LampService
+from agent.metering import Metering
 from agent.probing import Probing
 from agent.quality import QualityWriter
 from agent.registration_service import RegistrationService
@@ -26,9 +27,12 @@ from agent.replica import Replica
 from agent.resolving import Resolving
 from agent.seen import Seen
 from agent.shipper import Shipper
+from agent.standing import Standing
 from model.settings import Settings
+from state import schema
 from state.snapshot import SnapshotWriter
 from state.store import NodeReport, Store, StoreError
+from telemetry.listener import Listener, Told
 
 log = logging.getLogger("strowger.agent")
 
@@ -52,6 +56,10 @@ class NodeAgent:
     settings: Settings
     stopped: Callable[[], bool]
     _reported_busy: float = 0.0
+    _standing: Standing | None = None
+    _metering: Metering | None = None
+    _in_step: float = field(default_factory=time.monotonic)
+    "When the snapshot was last compared with Redis."
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within about a second."""
@@ -65,6 +73,7 @@ class NodeAgent:
         # Beside this loop and on a connection of its own, so that no change waits for records.
         sys.setswitchinterval(TURN)
         shipper = Shipper(self.settings, self.stopped, replica.policy_record, seen)
+        standing = Standing(self.settings, self.stopped)
         registering = RegistrationService(self.settings, self.stopped, writer)
         beside = [
             threading.Thread(target=shipper.run, name="shipper"),
@@ -74,9 +83,14 @@ class NodeAgent:
             threading.Thread(target=Commands(self.settings, self.stopped).run, name="commands"),
             threading.Thread(target=Resolving(self.settings, writer, self.stopped).run, name="names"),
             threading.Thread(target=HealthService(self.settings, self.stopped).run, name="health"),
+            threading.Thread(target=standing.run, name="standing"),
         ]
+        metering = Metering(self.settings, standing, writer.get, lambda: self._in_step, shipper.behind, beside)
+        self._standing, self._metering = standing, metering
         for thread in beside:
             thread.start()
+        told = Told(sample=metering.sample, live=metering.live, ready=metering.ready)
+        Listener(self.settings.agent_metrics, told).start()
         try:
             while not self.stopped():
                 try:
@@ -97,6 +111,7 @@ class NodeAgent:
 
     def _follow(self, store: Store, replica: Replica, adopting: Adopting, started: float) -> None:
         replica.synchronise()
+        schema.announce(store, self.settings.node)
         log.info("following Redis from change %d, policy version %d", replica.meta.seq, replica.meta.version)
         probing, reported, swept = Probing(self.settings), 0.0, 0.0
         confirmed = -1
@@ -111,6 +126,7 @@ class NodeAgent:
             probing.follow(replica.meta.version, replica.policy_record, replica.names_record())
             replica.advance(block=WEIGH_EVERY if adopting.pending else REPORT_EVERY / 2)
             adopting.announce()
+            self._in_step = time.monotonic()
 
     def _report_busy(self, store: Store, replica: Replica, started: float) -> None:
         # Often enough not to count as gone; a command that waits for a change is told that it will take a while.
@@ -127,10 +143,14 @@ class NodeAgent:
             version=replica.meta.version,
             pid=os.getpid(),
             started=started,
+            draining=self._standing is not None and self._standing.drained,
+            calls=self._standing.calls if self._standing is not None else None,
+            troubles=self._metering.troubles() if self._metering is not None else (),
         )
 
     def _retire(self, store: Store) -> None:
         try:
             store.retire(self.settings.node)
+            schema.withdraw(store, self.settings.node)
         except StoreError:
             log.debug("Redis is away; the report expires by itself")

@@ -44,7 +44,7 @@ def sample(events: list[Event]) -> Sample | None:
 
 
 def _attempt(before: list[Event], event: Event, *, sign: float) -> Sample | None:
-    gateway, began = _under_way(before)
+    gateway, began = under_way(before)
     if not gateway:
         return None
     answered = event["event"] == "answered"
@@ -60,12 +60,12 @@ def _end(events: list[Event]) -> Sample | None:
     if not answers or any(event["event"] == "ended" for event in events[:-1]):
         # The end's line came first, or twice.
         return None
-    gateway, _ = _under_way(events[: answers[0]])
+    gateway, _ = under_way(events[: answers[0]])
     talk = max(0, round((events[-1]["at"] - events[answers[0]]["at"]) * 1000))
     return Sample(gateway, events[-1]["at"], NOTHING._replace(ended=1, talk=talk), 0.0) if gateway else None
 
 
-def _under_way(events: list[Event]) -> tuple[str, float]:
+def under_way(events: list[Event]) -> tuple[str, float]:
     """The gateway of the attempt that is under way after these events, and when it began; empty: there is none."""
     gateway, began, broken = "", 0.0, True
     for event in events:

@@ -15,15 +15,17 @@ from functools import lru_cache
 from agent import call_events, spool_reader
 from agent.assembly import Assembly, Event, parse
 from agent.fraud import Counter
+from agent.metering import Backlog, Counted
 from agent.overview import by_slot
 from agent.seen import Seen, counted
-from agent.spool_reader import Position
+from agent.spool_reader import Batch, Position
 from kemi import spool
 from model.open_breaker import OpenBreaker
 from model.policy import Policy
 from model.settings import Settings
 from state import breakers, fraud, layout, records
 from state.store import Store, StoreError
+from telemetry.agent import SHIPPED
 
 log = logging.getLogger("strowger.agent")
 
@@ -57,8 +59,14 @@ class Shipper:
     policy_record: Callable[[], bytes | None] = lambda: None
     "The policy as the snapshot has it, for its guards against fraud."
     seen: Seen = field(default_factory=Seen)
+    backlog: Backlog = field(default_factory=Backlog)
     _reading: tuple[Assembly, Position] | None = None
     "Where the spool was read up to, shipped or not."
+    _shipped: Position = field(default_factory=Position)
+    "What lies before it is in Redis."
+    _counted: Counted = field(default_factory=Counted)
+    _counted_until: Position = field(default_factory=Position)
+    "What lies before it is in this process's metrics."
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within about a second."""
@@ -86,13 +94,14 @@ class Shipper:
     def _follow(self, store: Store) -> None:
         text, calls = records.shipped(store, self.settings.node)
         position, assembly = Position.decode(text), Assembly.restored(self.settings.node, calls)
+        self._shipped = position
         policy = self.policy_record()
         counter = Counter(_decoded(policy), fraud.counted_until(store, self.settings.node))
         counter.restore(assembly)
         self.seen.shipped()
         discarded = released = 0.0
         while not self.stopped():
-            batch = spool_reader.read(self.settings.spool, position)
+            batch, anew = self._read(position)
             # Before the events are taken in: a call is given up only after all that was there at that time.
             now = time.time()
             # After the lines: whatever policy decided them is there by now. Before they are taken in: they count by it.
@@ -104,10 +113,12 @@ class Shipper:
             self.seen.heard(assembly.samples)
             if batch.whole:
                 assembly.close(now)
+            self._count(assembly, batch, anew=anew)
             guarded = counter.count(assembly, now)
             if assembly.changed or assembly.breakers or batch.position != position or guarded:
                 self._ship(store, assembly, position, batch.position, guarded)
-                position = batch.position
+                position = self._shipped = batch.position
+            self.backlog.shipped(whole=batch.whole)
             if time.monotonic() - released >= RELEASE_EVERY:
                 fraud.release_over(store, now)
                 released = time.monotonic()
@@ -130,6 +141,7 @@ class Shipper:
             by_slot(assembly.tallies),
         ):  # fmt: skip
             raise _MovedError
+        SHIPPED.inc(len(finished))
         assembly.taken()
 
     def _tell(self, store: Store, event: Event) -> None:
@@ -146,14 +158,32 @@ class Shipper:
             assembly, position = self._reading
             self.seen.keep(assembly.samples)
             assembly.taken()
-            batch = spool_reader.read(self.settings.spool, position)
+            batch, anew = self._read(position)
             now = time.time()
             assembly.feed(event for event in map(parse, batch.lines) if event is not None)
             self.seen.heard(assembly.samples)
             if batch.whole:
                 assembly.close(now)
+            self._count(assembly, batch, anew=anew)
+            self.backlog.shipped(whole=False)
             self._reading = assembly, batch.position
             time.sleep(RETRY_EVERY if batch.whole else PAUSE)
+
+    def behind(self) -> Backlog:
+        """How far the spool is ahead of Redis."""
+        self.backlog.bytes = spool_reader.unread(self.settings.spool, self._shipped)
+        return self.backlog
+
+    def _read(self, position: Position) -> tuple[Batch, bool]:
+        """What follows ``position``, and whether it was counted before: then up to where that ends."""
+        if anew := position.behind(self._counted_until):
+            return spool_reader.read(self.settings.spool, position, until=self._counted_until), anew
+        return spool_reader.read(self.settings.spool, position), anew
+
+    def _count(self, assembly: Assembly, batch: Batch, *, anew: bool) -> None:
+        self._counted.take(assembly, anew=anew)
+        if not anew:
+            self._counted_until = batch.position
 
     def _discard(self, store: Store, position: Position) -> None:
         if self.settings.cdr_days:

@@ -28,6 +28,15 @@ class Position:
         """As text; empty for the spool's beginning."""
         return json.dumps([self.done, self.offsets], separators=(",", ":")) if self.done or self.offsets else ""
 
+    def bytes_of(self, name: str, size: int) -> int:
+        """How many bytes of a file lie before this, of the ``size`` that it has."""
+        return size if name <= self.done else self.offsets.get(name, 0)
+
+    def behind(self, other: Position) -> bool:
+        """Whether there is something between this and the other, which comes later in the same spool."""
+        return self.done < other.done or any(self.offsets.get(name, 0) < at for name, at in other.offsets.items()
+                                             if name > self.done)  # fmt: skip
+
     @classmethod
     def decode(cls, text: str) -> Position:
         """From the text that :meth:`encode` made."""
@@ -45,11 +54,13 @@ class Batch:
     "Whether that is all there was."
 
 
-def read(directory: Path, position: Position, limit: int = BATCH) -> Batch:
-    """The lines that follow ``position``, about ``limit`` bytes of them."""
+def read(directory: Path, position: Position, limit: int = BATCH, *, until: Position | None = None) -> Batch:
+    """The lines that follow ``position``, about ``limit`` bytes of them, and none behind ``until``."""
     paths = sorted(path for path in directory.glob(FILES) if path.name > position.done)
     # The newest file's size first: of two lines of one call in two files, the earlier is never missed for the later.
     sizes = {path: path.stat().st_size for path in reversed(paths)}
+    if until is not None:
+        sizes = {path: min(size, until.bytes_of(path.name, size)) for path, size in sizes.items()}
     lines: list[bytes] = []
     offsets = {path.name: position.offsets.get(path.name, 0) for path in paths}
     for path in paths:
@@ -63,7 +74,19 @@ def read(directory: Path, position: Position, limit: int = BATCH) -> Batch:
             lines += found
             offsets[path.name] += length
             limit -= length
+    if until is not None:
+        # Also where a file is gone meanwhile: nothing between the two is left.
+        return Batch(lines, until, whole=False)
     return Batch(lines, _at_rest(position.done, offsets, paths), whole=True)
+
+
+def unread(directory: Path, position: Position) -> int:
+    """Bytes that follow ``position``."""
+    return sum(
+        max(0, path.stat().st_size - position.offsets.get(path.name, 0))
+        for path in directory.glob(FILES)
+        if path.name > position.done
+    )
 
 
 def _lines(path: Path, offset: int, length: int) -> tuple[list[bytes], int]:

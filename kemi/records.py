@@ -23,9 +23,12 @@ def started(now: float) -> Event:
 
 def decided(
     call: str, call_id: str, from_tag: str, facts: CallFacts, decision: policy.Decision, version: int, now: float,
-    limits: tuple[str, ...] = (),
+    limits: tuple[str, ...] = (), took: float = 0.0,
 ) -> Event:  # fmt: skip
-    """A new call was decided, by the policy's ``version``; 0 where there is none. It counts under ``limits``."""
+    """A new call was decided, by the policy's ``version``; 0 where there is none. It counts under ``limits``.
+
+    It took so many seconds; 0: nobody measured it.
+    """
     outcome = decision.outcome
     event: Event = {
         "event": "decided",
@@ -38,6 +41,8 @@ def decided(
         "emergency": decision.emergency,
         "version": version,
     }
+    if took:
+        event["took_us"] = int(took * 1e6)
     if isinstance(outcome, policy.Reject):
         return event | {"refusal": outcome.refusal.id, "status": outcome.refusal.status}
     event |= {

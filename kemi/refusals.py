@@ -6,6 +6,8 @@ from model.entries import Kind
 from model.policy import Refusal
 
 NO_POLICY = Refusal("no-policy", 503, "No Policy", cause=41, retry_after=5)
+# Whoever operates the node wants it to end its calls; peers try another one, and this one again later.
+DRAINING = Refusal("node-drained", 503, "Node Drained", cause=42, retry_after=60)
 INTERNAL_ERROR = Refusal("internal-error", 500, "Internal Error", cause=41)
 UNKNOWN_SOURCE = Refusal("unknown-source", 403, "Unknown Source", cause=21)
 # RFC 3398 section 8.2.6.1: 484 and cause 28 are one another's equal.

@@ -147,6 +147,11 @@ class Handler:
         _begin_call({name: value for name in HEADERS if (value := _pv(f"$hdr({name})"))})
 
     @guarded
+    def on_drained_call(self) -> None:
+        """The same while this node takes no new calls: but for calls for help it is refused."""
+        _begin_call({}, drained=True)
+
+    @guarded
     def on_failure(self) -> None:
         """All branches of a call have failed: the next attempt, or the final reply."""
         plan = Plan.loads(KSR.pv.get(PLAN))
@@ -430,10 +435,14 @@ def _calls_for_help(facts: CallFacts, view: View, now: float) -> str:
     return subscriber.name if _phones.is_at(subscriber.name, facts.source, now) else ""
 
 
-def _begin_call(marks: Mapping[str, str]) -> None:
+def _begin_call(marks: Mapping[str, str], *, drained: bool = False) -> None:
     now = time.time()
     call = _new_id(now)
     (facts, from_tag, call_id), version = _invite(), 0
+    if drained and not _is_emergency(facts):
+        decision = policy.Decision(policy.Reject(refusals.DRAINING), (("node", _settings.node, "drained"),))
+        _carry_out(call, call_id, from_tag, facts, version, decision, now, prepared=False)
+        return
     try:
         facts, version, decision = _decide_marked(facts, marks, now) if marks else _decide(facts, now)
     except (NoSnapshotError, NoPolicyError):
@@ -447,6 +456,20 @@ def _begin_call(marks: Mapping[str, str]) -> None:
         _ask(decision.ask, Asked(call, call_id, from_tag, decision.ask.hook, facts), version, decision, now)
     else:
         _carry_out(call, call_id, from_tag, facts, version, decision, now, prepared=False)
+
+
+def _is_emergency(facts: CallFacts) -> bool:
+    try:
+        txn = _snapshot.begin()
+    except NoSnapshotError:
+        return False
+    try:
+        emergency = _views.of(txn).policy.emergency
+        return emergency is not None and bool(emergency.number(as_dialled(facts.callee)))
+    except NoPolicyError:
+        return False
+    finally:
+        txn.abort()
 
 
 def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision, now: float) -> None:
@@ -516,7 +539,8 @@ def _carry_out(
     taken: tuple[str, ...] = ()
     if not isinstance(decision.outcome, policy.Reject) and limits.limited(decision.outcome.plan):
         decision, taken = _admitted(call, decision, decision.outcome, now)
-    _spooled(records.decided(call, call_id, from_tag, facts, decision, version, now, taken))
+    took = time.time() - now
+    _spooled(records.decided(call, call_id, from_tag, facts, decision, version, now, taken, took))
     if isinstance(decision.outcome, policy.Reject):
         _refuse(decision.outcome.refusal)
     else:

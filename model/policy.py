@@ -266,6 +266,23 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeDrain:
+    """A node that an operator wants to take no new calls; those under way go on."""
+
+    node: str
+    reason: str = ""
+    until: float = 0.0
+    "Unix time at which it ends by itself; 0: it does not."
+    author: str = ""
+    since: float = 0.0
+    "Unix time."
+
+    def live(self, now: float) -> bool:
+        """Whether it is in force at Unix time ``now``."""
+        return not self.until or self.until > now
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A call that is not routed, and what its caller is told."""
 

@@ -69,6 +69,11 @@ def page(
     return [row(entry) for entry in found.entries], found.total, found.after
 
 
+def size(store: Store) -> int:
+    """How many entries both lists have together, expired ones included. Raises StoreError."""
+    return store.count(keys.ENTRIES)
+
+
 def met(store: Store, *, caller: str, callee: str, source: str, user_agent: str) -> list[Row]:
     """The entries of either list that a call would meet, those of the allow list first. Raises EntryError."""
     if not (caller or callee or source or user_agent):

@@ -30,6 +30,7 @@ SCENARIOS = Path(__file__).parent.parent / "sipp"
 ANSWER = SCENARIOS / "uac-expect-answer.xml"
 GB = Dialling(country_code="44")
 RECORD_TIMEOUT = 20.0
+METRICS = [f"STROWGER_{name}_METRICS" for name in ("AGENT", "HOOK", "MEDIA", "VOICEMAIL", "RECORDS")]
 TRUNK = Trunk("lab", ("127.0.0.0/8",), GB)
 
 
@@ -83,6 +84,8 @@ class Node:
                 "STROWGER_RPC_PORT": str(free_port()),
                 "STROWGER_SIP_WORKERS": str(workers),
                 "STROWGER_WEB_ADDRESS": f"127.0.0.1:{free_port()}",
+                # Many run at once.
+                **dict.fromkeys(METRICS, ""),
                 **more,
             }
         )

@@ -1,0 +1,1 @@
+"""What every process tells of itself: metrics, whether it lives and is ready, and its log."""
