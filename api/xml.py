@@ -47,7 +47,7 @@ def parse(body: bytes) -> tuple[str, tuple[Any, ...]]:
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = reader.data
     parser.StartDoctypeDeclHandler = refuse
-    reader.xml(None, None)
+    reader.xml("", None)
     try:
         parser.Parse(body, True)
         found, method = reader.close(), reader.getmethodname()

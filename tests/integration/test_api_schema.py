@@ -34,7 +34,7 @@ CHECKS = (
     not_a_server_error, status_code_conformance, content_type_conformance, response_headers_conformance,
     response_schema_conformance,
 )  # fmt: skip
-SLOW = ("node.reload",)
+SLOW = ["node.reload"]
 "Starts an interpreter each time; tried elsewhere."
 
 schema = schemathesis.openapi.from_dict(make_app(Settings.from_env({})).openapi())
