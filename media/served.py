@@ -14,6 +14,9 @@ from media.esl.server import OutboundCall
 from media.session import Session
 from media.wanted import Wanted
 
+APART = 5.0
+"Seconds that a bridge has to end whose other side was ended."
+
 
 class ServedSession(Session):
     """A session that knows of the hand-over, and whose hangup hook is written down.
@@ -64,6 +67,16 @@ class ServedSession(Session):
         finally:
             await self.set_variable("sip_copy_custom_headers", "false")
         return await self.get_variable("originate_disposition") or ""
+
+    @property
+    def sent_ahead(self) -> bool:
+        """Whether something runs that nobody waits for."""
+        return self._sent_ahead
+
+    async def apart(self) -> None:
+        """Until the call is bridged no more."""
+        while self.bridged() and await self._input_or(APART):
+            pass
 
     def _ended(self, ending: str, event: Event | None) -> None:
         super()._ended(ending, event)
