@@ -22,6 +22,7 @@ from media.calls import Calls, NotRun, Running
 from media.esl.errors import ArgumentError, CommandError, EslError
 from media.esl.inbound import Inbound
 from media.registry import Loaded
+from media.served import PROFILE, SIP_TIER
 from media.session.core import quoted
 from media.speech.errors import SpeechError
 from media.speech.speaker import Speaker, Text
@@ -36,8 +37,6 @@ REPORT_TTL = 3
 "Seconds after which a worker that says nothing counts as gone."
 REPORT_EVERY = 1.0
 RETRY_EVERY = 0.5
-PROFILE = "private"
-"Sofia's profile towards Kamailio (media/freeswitch/sip_profiles)."
 CONTEXT = "strowger"
 "Of the dialplan that leads to the workers (media/freeswitch/dialplan)."
 RING_MAX = 120
@@ -210,6 +209,7 @@ class Remote:
         handover = Handover(
             call=f"{ORIGINATED}-{uuid}", app="", caller=caller, callee=to, reason=DIRECT
         ).fresh(time.time())  # fmt: skip
+        where = self._settings.originate_sip or Address(self._settings.sip_addresses[0], self._settings.sip_port)
         variables = {
             "origination_uuid": uuid,
             "origination_caller_id_number": caller,
@@ -218,10 +218,10 @@ class Remote:
             "ignore_early_media": "true",
             SCRIPT: script,
             ARGS: args,
+            SIP_TIER: str(where),
             **{f"sip_h_{name}": value for name, value in handover.headers(self._secret)},
         }
         line = ",".join(f"{name}={_safe(name, value)}" for name, value in variables.items() if value)
-        where = self._settings.originate_sip or Address(self._settings.sip_addresses[0], self._settings.sip_port)
         dial = f"{{{line}}}sofia/{PROFILE}/sip:{to}@{where}"
         task = asyncio.create_task(self._placed(f"{quoted(dial)} {script} XML {CONTEXT}"))
         self._tasks.add(task)

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.timeout(120)
 MEDIA = "127.0.0.9"
 "A media node's own address: what comes from it belongs to no trunk."
 OUTSIDE = replace(TRUNK, sources=("127.0.0.1/32",))
+PCMU = {"RTP/AVP 8": "RTP/AVP 0", "rtpmap:8 PCMA": "rtpmap:0 PCMU"}
 SCRIPTS = """
     import json
     from media.script import script
@@ -71,7 +72,8 @@ class Site:
 
     def __init__(self, node: Node, switch: Switch, root: Path, api: Api) -> None:
         self.node, self.api, self.root = node, api, root
-        self.carrier = node.answering()
+        # The phone's codec: FreeSWITCH offers a second leg what the first has.
+        self.carrier = node.gateway("uas-answers.xml", **PCMU)
         media = Gateway("fs-1", MEDIA, switch.sip[1], media=True, no_reply=15.0, progress=15.0, breaker=None)
         routes = [
             Route(name, (f"5{number}",), ("fs-1",), media=MediaApp(name, ""), retry=MEDIA_RETRY)
