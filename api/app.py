@@ -19,7 +19,7 @@ from state.store import TIMEOUT, Store
 
 PREFIX = "/api/v1"
 ROUTERS = (
-    lists.router, policy.router, explain.router, records.router, calls.router, events.router, events.sockets,
+    lists.router, policy.router, explain.router, calls.router, records.router, events.router, events.sockets,
     overview.router, audit.router,
 )  # fmt: skip
 

@@ -17,8 +17,8 @@ CAUSES = 5
 
 
 def figures(store: Store, minutes: int, now: float) -> dict[str, Any]:
-    """Figures of the last ``minutes``, one of :data:`WINDOWS`, at Unix time ``now``: points up to the last that is over,
-    and ``now``, which counts what came after it as well.
+    """Figures of the last ``minutes``, one of :data:`WINDOWS`, at Unix time ``now``: points up to the last that is
+    over, and ``now``, which counts what came after it as well.
 
     ``step`` and ``pdd`` are in seconds, ``asr`` in percent; null: nothing is known of that time. Raises StoreError.
     """

@@ -152,7 +152,8 @@ def test_a_failure_that_no_class_leads_to_is_a_branch_of_its_own() -> None:
 
 
 def test_lines_that_differ() -> None:
-    assert differing("a\nb\n", "a\nc\n") == [("place", "@@ -1,2 +1,2 @@"), ("", " a"), ("removed", "-b"), ("added", "+c")]
+    found = [("place", "@@ -1,2 +1,2 @@"), ("", " a"), ("removed", "-b"), ("added", "+c")]
+    assert differing("a\nb\n", "a\nc\n") == found
 
 
 @pytest.mark.parametrize(
