@@ -11,14 +11,17 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from redis.asyncio import Redis
 
-from api import audit, calls, events, lists, problems
+from api import audit, calls, events, fraud, gateways, lists, nodes, problems, voicemail
 from api.problems import Problem
 from model.settings import Settings
 from operations.event_hub import Hub
 from state.store import TIMEOUT, Store
 
 PREFIX = "/api/v1"
-ROUTERS = (lists.router, calls.router, events.router, events.sockets, audit.router)
+ROUTERS = (
+    lists.router, calls.router, gateways.router, voicemail.router, fraud.router, nodes.router, events.router,
+    events.sockets, audit.router,
+)  # fmt: skip
 
 DESCRIPTION = """Everything that the `strowger` command does.
 
