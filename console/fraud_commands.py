@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from console.output import CommandFailed, Json, out, print_json, print_table, when
 from console.waiting import confirmed
-from model.call import CallFacts
-from model.fraud import PER, Guard, shown
-from model.legs import legs
+from model.fraud import PER, shown
 from model.settings import Settings
 from operations import fraud
 from operations.errors import MissingError
 from state.fraud import trips as live_trips
-from state.fraud import usage
 from state.store import Store
 
 app = typer.Typer(no_args_is_help=True)
@@ -115,18 +111,6 @@ def status_part(store: Store) -> dict[str, Any]:
     most = ", ".join(f"{trip.guard} refuses {trip.who}" for trip in found[:3])
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return {"text": f"fraud: {most}{more}" if found else "", "blocked": len(found)}
-
-
-def counted(guards: tuple[Guard, ...], steps: tuple[tuple[str, str, str], ...], facts: CallFacts) -> list[str]:
-    """The names under which guards count a call."""
-    found = (guard.counts(leg.parties, leg.number) for leg in legs(steps, asdict(facts)) for guard in guards)
-    return [name for name in dict.fromkeys(found) if name]
-
-
-def explained(store: Store, guards: tuple[Guard, ...], names: list[str]) -> Iterator[dict[str, Any]]:
-    """What they have counted so far. Raises :class:`state.store.StoreError`."""
-    for use in usage(store, guards, names):
-        yield {"name": use.guard.field(use.prefix, use.who), **fraud.use_row(use, None)}
 
 
 def explained_line(row: dict[str, Any]) -> str:
