@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, suppress
 from http import HTTPStatus
 from typing import Any
 
-from media import control, http, remote
+from media import control, http, metering, remote
 from media.calls import Calls, NotRun
 from media.control import ControlError
 from media.esl.errors import EslError
@@ -36,6 +36,8 @@ from media.voicemail.store import Store
 from media.watchdog import Watchdog
 from model.settings import Settings
 from state.events import Events
+from telemetry.health import Check
+from telemetry.listener import Listener, of_loop
 
 HTTP_LIMIT = 60.0
 "Seconds that a script has to answer over HTTP."
@@ -97,6 +99,7 @@ class Worker:
             self._watchdog.start()
             stack.callback(self._watchdog.stop)
             self._listen_to_signals()
+            Listener(self._settings.media_metrics, of_loop(self._check, self._sample)).start()
             self.ready.set()
             log.info("media worker takes calls at %s", self._settings.worker_address)
             await self._told.wait()
@@ -141,6 +144,13 @@ class Worker:
                 "call %s was interrupted: the hangup hook of %s (%s) did not run to its end, and is not run again",
                 intent.uuid, intent.script, intent.place,
             )  # fmt: skip
+
+    async def _check(self) -> list[Check]:
+        return metering.checks(await self._status({}))
+
+    async def _sample(self) -> None:
+        speech = self._speaker.speech
+        metering.sample(await self._status({}), self._server.refused, speech.hits, speech.misses)
 
     # Commands
 
