@@ -128,7 +128,7 @@ def test_the_breaker_is_seen_open_at_once_and_a_drain_takes_the_gateway_out(cons
         seen = float(page.evaluate("window.opened"))
         failed = next(event["at"] for event in node.records(calls[1]) if event["event"] == "failed")
         opened = next(at for kind, at in events(node) if kind == "breaker.opened")
-        print(f"the breaker is on the page {seen - failed:.3f} s after the failure, {seen - opened:.3f} after its event")
+        print(f"the breaker is shown {seen - failed:.3f} s after the failure, {seen - opened:.3f} s after its event")
         expect(page.locator("#gw-a .standing[data-node=node-under-test]")).to_have_attribute("data-state", "open")
         expect(page.locator("#gw-a")).to_contain_text("2 time-out")
         page.click("#gw-sbc a")
