@@ -11,7 +11,21 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from redis.asyncio import Redis
 
-from api import audit, calls, events, explain, lists, overview, policy, problems, records
+from api import (
+    audit,
+    calls,
+    events,
+    explain,
+    fraud,
+    gateways,
+    lists,
+    nodes,
+    overview,
+    policy,
+    problems,
+    records,
+    voicemail,
+)
 from api.problems import Problem
 from model.settings import Settings
 from operations.event_hub import Hub
@@ -19,8 +33,8 @@ from state.store import TIMEOUT, Store
 
 PREFIX = "/api/v1"
 ROUTERS = (
-    lists.router, policy.router, explain.router, calls.router, records.router, events.router, events.sockets,
-    overview.router, audit.router,
+    lists.router, policy.router, explain.router, records.router, calls.router, gateways.router, voicemail.router,
+    fraud.router, nodes.router, events.router, events.sockets, overview.router, audit.router,
 )  # fmt: skip
 
 DESCRIPTION = """Everything that the `strowger` command does.
