@@ -180,6 +180,11 @@ def node(name: str) -> str:
     return f"{_TAG}:node:{name}"
 
 
+def node_health(name: str) -> str:
+    """Key of what a node's Kamailio knows of gateways (JSON, see state/node_health.py); it expires."""
+    return f"{_TAG}:node:{name}:health"
+
+
 # Voicemail. The disk is the truth; all of this can be made anew from it.
 
 EVENTS = f"{_TAG}:events"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from console.node_state import live_state
+from kemi.node_state import live_state
 from console.ports import free_port
 from console.sipp import CallResult, SippGateway, place_calls, render
 from console.stack import Stack
