@@ -24,6 +24,10 @@ from agent.http_client import Client, HttpError
 from agent.pipe import make_pipe
 from kemi.hook import Heard, Question, decode_question
 from model.settings import Settings
+from telemetry import hook as metrics
+from telemetry.health import Check
+from telemetry.listener import Listener, of_loop
+from telemetry.registry import Names, raised
 
 log = logging.getLogger("strowger.hook")
 
@@ -33,6 +37,8 @@ DELIVERY = 5.0
 REPORT_EVERY = 1.0
 # Answers of which latencies are told.
 REMEMBERED = 1000
+# Names of hooks that metrics tell apart.
+HOOKS = 100
 # Seconds between two lines in the log that tell of the same failure of the same hook.
 SAID_AGAIN = 10.0
 
@@ -73,6 +79,7 @@ class HookService:
         # Apart, so that no hook has a part in how Kamailio is reached.
         self._client, self._kamailio = Client(), Client()
         self._rest = b""
+        self._names = Names(HOOKS)
 
     async def run(self) -> None:
         """Returns after SIGTERM or SIGINT. Raises OSError where the pipe cannot be made."""
@@ -80,6 +87,7 @@ class HookService:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         pipe = make_pipe(self._settings.hook_pipe)
+        Listener(self._settings.hook_metrics, of_loop(self._check, self._sample)).start()
         loop.add_reader(pipe, self._read, pipe)
         try:
             while not stop.is_set():
@@ -95,6 +103,17 @@ class HookService:
                 await asyncio.wait(self._tasks, timeout=DELIVERY)
             self._client.close()
             self._kamailio.close()
+
+    async def _check(self) -> list[Check]:
+        waiting = sum(known.outstanding for known in self._hooks.values())
+        reading = self._settings.hook_pipe.exists()
+        return [Check("pipe", reading, f"questions are read; {waiting} wait for an answer" if reading else "is gone")]
+
+    async def _sample(self) -> None:
+        for name, known in self._hooks.items():
+            label = self._names.label(name)
+            metrics.OUTSTANDING.labels(label).set(known.outstanding)
+            raised(metrics.LATE.labels(label), known.late)
 
     def _read(self, pipe: int) -> None:
         with suppress(BlockingIOError):
@@ -121,6 +140,8 @@ class HookService:
             log.exception("hook %s: something went wrong", question.hook.name)
             found = Heard(question.hook.name, "internal")
         self._say(found)
+        name = self._names.label(question.hook.name)
+        metrics.ANSWERS.labels(name, found.failed or "answered").inc()
         if not await self._deliver(question, found):
             known.late += 1
 
@@ -136,7 +157,9 @@ class HookService:
         finally:
             known.outstanding -= 1
         if not found.failed:
-            known.seconds.append(time.monotonic() - began)
+            took = time.monotonic() - began
+            known.seconds.append(took)
+            metrics.SECONDS.labels(self._names.label(hook.name)).observe(took)
         return found
 
     async def _deliver(self, question: Question, found: Heard) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agent.assembly import Assembly
-from agent.measures import ATTEMPT, DECISION, DECISION_TIME, DIAL_DELAY, TALK, Measure
+from agent.metered import ATTEMPT, DECISION, DECISION_TIME, DIAL_DELAY, TALK, Metered
 from agent.standing import RPC_TIMEOUT, Standing
 from kemi import asking, limits
 from kemi.health import Health
@@ -24,7 +24,7 @@ from state.store import Store, StoreError
 from telemetry import agent as metrics
 from telemetry import redis
 from telemetry.health import Check
-from telemetry.registry import Names
+from telemetry.registry import Names, raised
 
 log = logging.getLogger("strowger.agent")
 
@@ -55,17 +55,17 @@ class Counted:
                     metrics.TRIPS.labels(self._gateways.label(owner(event["gateway"]))).inc()
         assembly.metered.clear()
 
-    def _count(self, one: Measure) -> None:
+    def _count(self, one: Metered) -> None:
         match one:
-            case Measure(what=what, labels=(outcome,)) if what == DECISION:
+            case Metered(what=what, labels=(outcome,)) if what == DECISION:
                 metrics.DECISIONS.labels(self._outcomes.label(outcome)).inc()
-            case Measure(what=what, labels=(gateway, cause)) if what == ATTEMPT:
+            case Metered(what=what, labels=(gateway, cause)) if what == ATTEMPT:
                 metrics.ATTEMPTS.labels(self._gateways.label(gateway), self._causes.label(cause)).inc()
-            case Measure(what=what, labels=(gateway,)) if what == DIAL_DELAY:
+            case Metered(what=what, labels=(gateway,)) if what == DIAL_DELAY:
                 metrics.POST_DIAL_DELAY.labels(self._gateways.label(gateway)).observe(one.value)
-            case Measure(what=what) if what == DECISION_TIME:
+            case Metered(what=what) if what == DECISION_TIME:
                 metrics.DECISION_SECONDS.observe(one.value)
-            case Measure(what=what) if what == TALK:
+            case Metered(what=what) if what == TALK:
                 metrics.TALK_SECONDS.inc(one.value)
 
 
@@ -101,7 +101,6 @@ class Metering:
     _names: Names = field(default_factory=lambda: Names(MOST))
     _routes: tuple[int, list[tuple[str, int]]] = (-1, [])
     "Version of the policy, and its limits with the calls that each allows."
-    _asked: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def live(self) -> list[Check]:
         """Whether every thread is there: one that ended would be missed by nobody else."""
@@ -121,6 +120,17 @@ class Metering:
             Check("spool", lag.age() < OLD, f"{lag.bytes} bytes are not in Redis, for {lag.age():.0f} s"),
             Check("draining", not draining, f"takes no new calls: {drain.reason}" if drain and draining else "no"),
         ]
+
+    def troubles(self) -> tuple[str, ...]:
+        """What is not well, in short, for the node's report; a drain is no trouble, and without Redis there is none."""
+        version = self._meta().version
+        found = [
+            (bool(self.standing.trouble), f"kamailio: {self.standing.trouble}"),
+            (not version, "snapshot: no policy was applied yet"),
+            (self.backlog().age() >= OLD, f"spool: {self.backlog().bytes} bytes are not in Redis"),
+            (not all(one.is_alive() for one in self.threads), "agent: a thread has ended"),
+        ]
+        return tuple(text for holds, text in found if holds)
 
     def sample(self) -> None:
         """Everything that nobody keeps up to date."""
@@ -142,7 +152,7 @@ class Metering:
 
     def _meta(self) -> Meta:
         raw = self.snapshot(layout.META)
-        return Meta.decode(raw) if raw else Meta(schema=keys.SCHEMA, generation="", seq=0, version=0)
+        return Meta.decode(raw) if raw else Meta(layout=layout.VERSION, generation="", seq=0, version=0)
 
     def _redis(self) -> Check:
         store = Store(self.settings.redis_url)
@@ -186,14 +196,10 @@ class Metering:
                 metrics.GATEWAY_PROBE_DOWN.labels(label).set(all(down))
 
     def _count_questions(self, counts: Mapping[str, object]) -> None:
-        """Kamailio counts from its start on; what it has more than the last time is added."""
+        """Kamailio counts from its start on."""
         for key, found in counts.items():
-            hook, _, result = key.partition(" ")
-            count, before = int(str(found)), self._asked.get((hook, result), 0)
-            self._asked[hook, result] = count
-            metrics.HOOK_QUESTIONS.labels(self._names.label(hook), self._names.label(result)).inc(
-                count - before if count >= before else count
-            )
+            labels = map(self._names.label, key.split(" ", 1))
+            raised(metrics.HOOK_QUESTIONS.labels(*labels), int(str(found)))
 
     # Redis
 

@@ -20,6 +20,9 @@ from media import posting
 from state import record_delivery as delivery
 from state.record_delivery import Batch
 from state.store import Store, StoreError
+from telemetry import records as metrics
+from telemetry import redis
+from telemetry.health import Check
 
 log = logging.getLogger("strowger.records")
 
@@ -69,15 +72,30 @@ class RecordWebhook:
             return POLL
         if error := self._post(batch):
             delivery.failed(self.store, self._token, error)
+            metrics.FAILED.inc()
             self._say(f"records wait, the webhook does not take them: {error}")
             return float(min(FIRST_WAIT * 2**known.tries, LONGEST_WAIT))
         if batch.lost:
             log.warning("%d records were never told: Redis kept them no longer", batch.lost)
         delivery.told(self.store, self._token, batch, time.time())
+        metrics.TOLD.inc(len(batch.rows))
+        metrics.LOST.inc(batch.lost)
         if self._said:
             log.info("records are told again")
         self._said = ""
         return 0.0
+
+    def check(self) -> list[Check]:
+        """Redis, and whether the webhook takes records."""
+        said = self._said
+        return [redis.checked(self.store.ping, StoreError), Check("webhook", not said, said or "takes records")]
+
+    def sample(self) -> None:
+        """How many records wait."""
+        try:
+            metrics.WAITING.set(delivery.waiting(self.store, delivery.progress(self.store)) or 0)
+        except StoreError as error:
+            log.debug("nobody knows how many records wait: %s", error)
 
     def _post(self, batch: Batch) -> str:
         """Why the batch was not taken; empty where it was. The URL is not part of it: it may hold a password."""

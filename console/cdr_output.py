@@ -8,12 +8,6 @@ from console.output import when
 from model.handover import DIRECT
 from model.record import AttemptRecord, CallRecord, Outcome
 
-COLUMNS = (
-    "began", "node", "call_id", "trunk", "caller", "callee", "route", "outcome", "status", "refusal", "gateway",
-    "rang", "answered", "ended", "duration", "ended_by", "attempts", "emergency", "version", "call", "app", "reason",
-    "cost", "currency",
-)  # fmt: skip
-
 
 def line(record: CallRecord) -> str:
     """A record on one line."""
@@ -34,11 +28,11 @@ def result(record: CallRecord) -> str:
             return str(record.outcome)
 
 
-def explained(record: CallRecord) -> list[str]:
-    """A record as lines that say what was decided, what was tried and what came of it."""
+def explained(record: CallRecord, *, live: str = "") -> list[str]:
+    """A record as lines that say what was decided, what was tried and what came of it; ``live``: how far it is."""
     what = "emergency call, " if record.emergency else ""
     lines = [
-        f"{when(record.began)} {what}{record.caller or '-'} calls {record.callee}: {result(record)}",
+        f"{when(record.began)} {what}{record.caller or '-'} calls {record.callee}: {live or result(record)}",
         f"  node {record.node}, policy version {record.version}"
         + (f", route {record.route}" if record.route else "")
         + (f", app {record.app}" if record.app else "")
@@ -46,9 +40,13 @@ def explained(record: CallRecord) -> list[str]:
         *(f"  {what:<14} {subject:<24} {found}" for what, subject, found in record.steps),
     ]
     for number, attempt in enumerate(record.attempts, 1):
-        lines.append(f"{_clock(attempt.began)} attempt {number} at {attempt.gateway}: {_attempt(attempt)}")
+        under_way = live and attempt.ended is None
+        how = "under way" if under_way else _attempt(attempt)
+        lines.append(f"{_clock(attempt.began)} attempt {number} at {attempt.gateway}: {how}")
     if record.answered is not None:
         lines.append(f"{_clock(record.answered)} answered")
+    if live:
+        return lines
     if record.outcome is Outcome.ANSWERED:
         end = _clock(record.ended) if record.ended is not None else "its end is not known:"
         cost = f", {record.cost} {record.currency}" if record.cost else ""
@@ -71,30 +69,5 @@ def _attempt(attempt: AttemptRecord) -> str:
     return f"{rang}{attempt.status}{q850} {took}{cause}"
 
 
-def row(record: CallRecord) -> tuple[object, ...]:
-    """A record as the columns of a CSV file: times in UTC, seconds with milliseconds, empty where there is none."""
-    last = record.attempts[-1] if record.attempts else None
-    return (
-        _time(record.began), record.node, record.call_id, record.trunk, record.caller, record.callee, record.route,
-        record.outcome, record.status, record.refusal, record.gateway, _time(last.rang if last else None),
-        _time(record.answered), _time(record.ended), f"{record.duration:.3f}", record.ended_by,
-        " ".join(f"{attempt.gateway}={_short(attempt)}" for attempt in record.attempts),
-        "yes" if record.emergency else "no", record.version, record.call, record.app, record.reason,
-        record.cost, record.currency,
-    )  # fmt: skip
-
-
-def _short(attempt: AttemptRecord) -> str:
-    if attempt.status is None:
-        return "none"
-    return ":".join(filter(None, (str(attempt.status), attempt.cause)))
-
-
 def _clock(unix_time: float) -> str:
     return datetime.fromtimestamp(unix_time, UTC).strftime("%H:%M:%S.%f")[:-3]
-
-
-def _time(unix_time: float | None) -> str:
-    if unix_time is None:
-        return ""
-    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

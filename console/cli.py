@@ -15,17 +15,21 @@ import typer
 
 from console import (
     audit_command,
+    backup_commands,
+    calls_commands,
     cdr_commands,
     dial_command,
     edit_command,
     explain_command,
     fraud_commands,
+    health_commands,
     history_commands,
     hook_commands,
     ivr_commands,
     limits_commands,
     list_commands,
     media_commands,
+    migrate_command,
     node_commands,
     policy_commands,
     rate_commands,
@@ -34,6 +38,7 @@ from console import (
     speech_commands,
     subscriber_commands,
     token_commands,
+    top_command,
     transcribe_command,
     trunk_commands,
     up_command,
@@ -71,6 +76,7 @@ app.add_typer(hook_commands.app, name="hook", help="Route hooks: what they do, a
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
 app.add_typer(voicemail_commands.app, name="voicemail", help="Mailboxes, and the messages in them.")
 app.add_typer(fraud_commands.app, name="fraud", help="Guards against fraud: who is near, who is refused.")
+app.add_typer(calls_commands.app, name="calls", help="Live calls, one call, and what can be done with it.")
 app.add_typer(cdr_commands.app, name="cdr", help="Call records: the newest, exports.")
 app.add_typer(token_commands.app, name="token", help="Tokens of the HTTP API and the console, and their roles.")
 voicemail_commands.app.command("status")(voicemail_jobs.status)
@@ -84,11 +90,17 @@ app.command("say")(speech_commands.say)
 app.command("explain")(explain_command.command)
 app.command("dial")(dial_command.dial)
 app.command("limits")(limits_commands.command)
+app.command("health")(health_commands.health)
+app.command("top")(top_command.top)
+app.add_typer(health_commands.node_app, name="node", help="A node that takes no new calls: drain, resume.")
 app.command("reload")(node_commands.reload)
 app.command("kamcmd")(node_commands.kamcmd_command)
 app.command("status")(node_commands.status)
 app.command("run")(media_commands.run)
 app.command("transcribe")(transcribe_command.transcribe)
+app.command("backup")(backup_commands.backup_command)
+app.command("restore")(backup_commands.restore_command)
+app.command("migrate")(migrate_command.migrate)
 app.command("up")(up_command.up)
 app.command("demo")(up_command.show_demo)
 

@@ -8,19 +8,17 @@ import os
 import secrets
 import shutil
 import signal
-import sys
 import sysconfig
 import time
 from pathlib import Path
 from types import FrameType
 
-from agent.hook_service import HookService
-from agent.node import NodeAgent
 from agent.probing import DOWN, PROBED
 from model.secrets import read_secret
 from model.settings import SettingError, Settings
 from state import location
 from state.store import Store
+from telemetry import logs
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "kamailio" / "kamailio.cfg"
@@ -48,7 +46,7 @@ def kamailio_command(settings: Settings) -> list[str]:
         # A call takes some 40 kB for a few seconds; the default of 64 MB is used up at 400 calls a second.
         "-m",
         str(settings.sip_memory),
-        # The message without its line end, and the Call-ID as a field; the cfg cannot say so (ksr_slog_init of dprint.c).
+        # The message without its line end, the Call-ID in a field; no cfg can say so (ksr_slog_init of dprint.c).
         *(["--log-engine=json:Mc"] if settings.log_format == "json" else []),
         *(word for name in _switched_on(settings) for word in ("-A", name)),
     ]
@@ -92,7 +90,9 @@ def drained_until(settings: Settings) -> int:
 
 
 def prepare(settings: Settings) -> None:
-    """Make what Kamailio needs at its start. Raises OSError, and SettingError for a key that is none."""
+    """Make what Kamailio needs at its start. Raises OSError, and SettingError for a key or password that is none."""
+    # Workers ask for it later, when it is too late to say so.
+    _ = settings.redis_url
     for directory in (settings.run, settings.spool):
         directory.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(MAIN, settings.main_script)
@@ -132,14 +132,20 @@ def serve_kamailio(settings: Settings) -> None:
 
 def serve_agent(settings: Settings) -> None:
     """Be the node agent until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    # Not for other commands: what makes metrics costs more to load than all of these.
+    from agent.node import NodeAgent
+
+    logs.configure(settings, "agent")
     stop = _on_signals()
     NodeAgent(settings, lambda: bool(stop)).run()
 
 
 def serve_hook(settings: Settings) -> None:
     """Be the hook process until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    # Not for other commands, as above.
+    from agent.hook_service import HookService
+
+    logs.configure(settings, "hook")
     # Where there is too little of the processor, calls that ask nobody come first.
     os.nice(NICE)
     asyncio.run(HookService(settings).run())
@@ -151,7 +157,7 @@ def serve_media(settings: Settings, *, debug: bool = False) -> None:
     from media.worker import work
 
     level = logging.DEBUG if debug else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure(settings, "media", level)
     password = prepare_media(settings)
     asyncio.run(work(settings, settings.media_secret_file.read_bytes(), password))
 
@@ -161,7 +167,7 @@ def serve_voicemail(settings: Settings) -> None:
     # Not for other commands: engines and mail cost more to load than all of these.
     from media.voicemail.service import work
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure(settings, "voicemail")
     asyncio.run(work(settings))
 
 
@@ -169,29 +175,33 @@ def serve_records(settings: Settings) -> None:
     """Tell the webhook of call records until SIGTERM or SIGINT. Raises SettingError, SecretError."""
     # Not for other commands.
     from agent.record_webhook import RecordWebhook
+    from telemetry.listener import Listener, Told
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure(settings, "records")
     if not settings.cdr_webhook:
         raise SettingError("STROWGER_CDR_WEBHOOK: there is no URL to tell of call records")
     name = settings.cdr_webhook_secret
     secret = read_secret(settings.secrets, name) if name else ""
     stop = _on_signals()
     logging.getLogger("strowger.records").info("is at work")
-    RecordWebhook(Store(settings.redis_url), settings.cdr_webhook, secret, lambda: bool(stop)).run()
+    telling = RecordWebhook(Store(settings.redis_url), settings.cdr_webhook, secret, lambda: bool(stop))
+    Listener(settings.records_metrics, Told(sample=telling.sample, ready=telling.check)).start()
+    telling.run()
 
 
 def serve_web(settings: Settings) -> None:
-    """Answer the HTTP API until SIGTERM or SIGINT."""
+    """Answer the HTTP API and show the console until SIGTERM or SIGINT."""
     # Not for other commands: what speaks HTTP costs more to load than all of these.
     import uvicorn
 
-    from api.app import make_app
+    from api.websocket_protocol import options
+    from web.app import make_site
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure(settings, "web")
     host, port = settings.web_address
     uvicorn.run(
-        make_app(settings), host=host, port=port, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=WEB_PATIENCE,
+        make_site(settings), host=host, port=port, log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=WEB_PATIENCE, **options(),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+from media import builtin
 from media.esl import protocol
 from media.esl.errors import ConnectionClosed
 from media.esl.inbound import Inbound
@@ -23,6 +24,9 @@ from media.served import ServedSession
 from media.session import Env, Session, Stream, runtime
 from media.wanted import Wanted, wanted
 from model.handover import HandoverError, HandoverLoop
+from telemetry import media as metrics
+from telemetry.logs import CALL, CHANNEL
+from telemetry.registry import Names
 
 T = TypeVar("T")
 REFUSED = "INCOMING_CALL_BARRED"
@@ -34,6 +38,8 @@ UNKNOWN = "UNALLOCATED_NUMBER"
 FAILED = "NORMAL_UNSPECIFIED"
 """For a script that raised: 480 where it had not answered. A 5xx counts against the node's breaker, and the next node
 would be tried: so one script could take all nodes out of use."""
+SCRIPTS = 200
+"Names of scripts that metrics tell apart; those that come later are \"other\"."
 GRACE = 30.0
 "Seconds that a script may go on after its call, for hangup hooks and the like; then it is cancelled."
 
@@ -53,6 +59,10 @@ class Running:
     "The call's channel, if it has one."
     since: float = field(default_factory=time.time)
     "Unix time, in seconds."
+    session: ServedSession | None = None
+    "Of the call, if it has one."
+    result: str = "done"
+    "How it ends: done, failed or cancelled."
 
 
 class Calls:
@@ -61,14 +71,18 @@ class Calls:
     def __init__(self, scripts: Scripts, secret: bytes, intents: Intents, switch: Inbound) -> None:
         self.running: set[Running] = set()
         self._scripts, self._secret, self._intents, self._switch = scripts, secret, intents, switch
+        self._names = Names(SCRIPTS)
         self._detached: set[asyncio.Task[Any]] = set()
         "Scripts that run without a call, waited for or not."
 
     async def take(self, call: OutboundCall) -> None:
         """Serve a call that the switch handed over; the connection ends with this."""
         try:
+            CHANNEL.set(call.uuid)
             want = wanted(call.channel, self._secret, time.time())
-            found = await self._find(want.key, call=not want.detached)
+            # The call has a task of its own, and so all that is logged in it is about this call.
+            CALL.set(want.handover.call if want.handover is not None else "")
+            found = await self.find(want.key, call=not want.detached)
         except HandoverError as error:
             return _refuse(call, LOOP if isinstance(error, HandoverLoop) else REFUSED, str(error))
         except NotRun as error:
@@ -80,11 +94,11 @@ class Calls:
 
     async def run(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> str:
         """Run a script without a call; what it wrote to ``stream``. Raises NotRun and ScriptFailed."""
-        return await self._task(self._run(await self._find(key, call=False), args, parameters or {}))
+        return await self._task(self._run(await self.find(key, call=False), args, parameters or {}))
 
     async def begin(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> None:
         """The same, without waiting for it. Raises NotRun."""
-        self._begin(await self._find(key, call=False), args, parameters or {})
+        self._begin(await self.find(key, call=False), args, parameters or {})
 
     async def finish(self) -> None:
         """Until no script runs without a call."""
@@ -96,8 +110,9 @@ class Calls:
         for task in self._detached:
             task.cancel()
 
-    async def _find(self, key: str, *, call: bool) -> Loaded:
-        found = (await self._scripts.current()).find(key)
+    async def find(self, key: str, *, call: bool) -> Loaded:
+        """The script of a name or number; ``call``: there is one for it. Raises NotRun."""
+        found = builtin.find(key) or (await self._scripts.current()).find(key)
         if found is None:
             # A key without a letter may be a number that somebody dialled.
             shown = f"script {key!r}" if any(char.isalpha() for char in key) else "script of that number"
@@ -110,8 +125,9 @@ class Calls:
         runtime.use(self._switch)
         owe = partial(self._intents.owe, call.uuid, found.script.name, found.place)
         session = ServedSession(call, want, self._secret, owe)
-        with self._at_work(Running(found, call.uuid)):
+        with self._at_work(Running(found, call.uuid, session=session)) as running:
             done = await self._serve(call, session, found, want.args)
+            running.result = "done" if done else "failed"
             with suppress(ScriptFailed):
                 # Runs the hook, and hangs up, unless that is not wanted. Who is cancelled before leaves it owed.
                 await guarded(found, self._scripts.folder, session.close() if done else _fail(session))
@@ -152,12 +168,22 @@ class Calls:
         return stream.get_data()
 
     @contextmanager
-    def _at_work(self, running: Running) -> Iterator[None]:
+    def _at_work(self, running: Running) -> Iterator[Running]:
         self.running.add(running)
+        name = self._names.label(running.found.script.name)
+        metrics.RUNNING.labels(name).inc()
         try:
-            yield
+            yield running
+        except asyncio.CancelledError:
+            running.result = "cancelled"
+            raise
+        except BaseException:
+            running.result = "failed"
+            raise
         finally:
             self.running.discard(running)
+            metrics.RUNNING.labels(name).dec()
+            metrics.RUNS.labels(name, running.result).inc()
 
     def _begin(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> None:
         self._task(self._quietly(found, args, parameters))

@@ -9,19 +9,21 @@ from model.policy import NodeDrain
 from state import keys
 from state.store import Store, _away
 
-# KEYS: drains of nodes, audit. ARGV: node, drain or empty, who.
+# KEYS: drains of nodes, audit. ARGV: node, drain or empty, who, entries of the audit that are kept.
 _PUT = """
 local before = redis.call('HGET', KEYS[1], ARGV[1])
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 elseif redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'seq', '', 'who', ARGV[3], 'what', 'node drain',
+           'subject', ARGV[1], 'before', before or '', 'after', ARGV[2])
 return 1
 """
 
 
 def put(store: Store, drain: NodeDrain) -> None:
     """Let a node take no new calls. Raises :class:`state.store.StoreError`."""
-    text = json.dumps([drain.reason, drain.until, drain.author, drain.since])
-    _put(store, drain.node, text)
+    known = {"reason": drain.reason, "until": drain.until, "author": drain.author, "since": drain.since}
+    _put(store, drain.node, json.dumps(known))
 
 
 def remove(store: Store, node: str) -> bool:
@@ -44,9 +46,8 @@ def all_of(store: Store) -> dict[str, NodeDrain]:
 def _put(store: Store, node: str, text: str) -> bool:
     script: Any = store._redis.register_script(_PUT)
     with _away():
-        return bool(script(keys=[keys.NODE_DRAINS], args=[node, text]))
+        return bool(script(keys=[keys.NODE_DRAINS, keys.AUDIT], args=[node, text, store.who, keys.AUDIT_KEPT]))
 
 
 def _decoded(node: str, text: str) -> NodeDrain:
-    reason, until, author, since = json.loads(text)
-    return NodeDrain(node, reason=reason, until=until, author=author, since=since)
+    return NodeDrain(node, **json.loads(text))

@@ -66,9 +66,9 @@ def ship(
     """Move a node's position in its spool from ``before`` to ``after``, and add what lies between, all or nothing.
 
     ``calls`` are those that changed: id to events, empty for one that is over. The stream keeps about ``keep`` records.
-    ``guarded`` is what guards against fraud count of that; ``figures`` of gateways and ``tallies`` of all calls are added
-    to what all nodes counted. ``told`` goes into the stream of events, in its order: kind, Unix time, data as JSON.
-    False, and nothing happens, where the position is not ``before``. Raises :class:`StoreError`.
+    ``guarded`` is what guards against fraud count of that; ``figures`` of gateways and ``tallies`` of all calls are
+    added to what all nodes counted. ``told`` goes into the stream of events, in its order: kind, Unix time,
+    data as JSON. False, and nothing happens, where the position is not ``before``. Raises :class:`StoreError`.
     """
     pairs = [word for pair in calls.items() for word in pair]
     names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS, keys.RECORDS_COUNT, keys.EVENTS]
@@ -96,10 +96,13 @@ def shipped(store: Store, node: str) -> tuple[str, dict[str, str]]:
     return calls.pop("position", ""), calls
 
 
-def newest(store: Store, containing: str = "") -> Iterator[tuple[str, CallRecord]]:
-    """Records and their ids in the stream, the one that was shipped last first; those with a text somewhere in them."""
+def newest(store: Store, containing: str = "", before: str = "") -> Iterator[tuple[str, CallRecord]]:
+    """Records and their ids in the stream, the one that was shipped last first; those with a text somewhere in them.
+
+    With ``before``, those that were shipped before the record with this id.
+    """
     wanted = json.dumps(containing)[1:-1]
-    end = "+"
+    end = f"({before}" if before else "+"
     while True:
         with _away():
             page: Any = store._redis.xrevrange(keys.RECORDS, max=end, count=PAGE)

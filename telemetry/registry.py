@@ -6,8 +6,9 @@ No label is a number that somebody dialled, a call's id, or anything else that c
 from __future__ import annotations
 
 import re
+from weakref import WeakKeyDictionary
 
-from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
 OTHER = "other"
@@ -19,6 +20,16 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 "Its own, so that nothing is told which nobody here meant to tell."
 ProcessCollector(registry=REGISTRY)
+
+
+_totals: WeakKeyDictionary[Counter, float] = WeakKeyDictionary()
+
+
+def raised(counter: Counter, total: float) -> None:
+    """Let a counter follow a number that is kept elsewhere, and falls only where it begins anew."""
+    before = _totals.get(counter, 0.0)
+    counter.inc(total - before if total >= before else total)
+    _totals[counter] = total
 
 
 class Names:

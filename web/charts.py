@@ -91,15 +91,15 @@ def _minute(at: float) -> str:
 def overview(found: Mapping[str, Any]) -> list[Chart]:
     """The charts of what operations/overview.py gives."""
     now: Mapping[str, Any] = found["now"]
-    over: dict[str, float] = {"begin": found["from"], "step": found["step"]}
+    over: dict[str, float] = {"begin": found["begin"], "step": found["step"]}
     return [
         chart("rate", "Calls per second", "", {"calls/s": found["calls_per_second"]}, **over,
               current=f"{now['calls_per_second']:.1f}"),
         chart("concurrent", "Concurrent calls", "", {"calls": found["concurrent"]}, **over, least=4.0,
               current=str(now["concurrent"])),
         chart("asr", "Answer-seizure ratio", "%", {"percent": found["asr"]}, **over, least=100.0,
-              current="–" if now["asr"] is None else f"{now['asr']:.1f}"),
+              current="-" if now["asr"] is None else f"{now['asr']:.1f}"),
         chart("pdd", "Post-dial delay", "s", {"seconds": found["pdd"]}, **over,
-              current="–" if now["pdd"] is None else f"{now['pdd']:.2f}"),
+              current="-" if now["pdd"] is None else f"{now['pdd']:.2f}"),
         chart("failures", "Failures by cause", "", found["failures"], **over, least=4.0, current=str(now["failures"])),
     ]  # fmt: skip

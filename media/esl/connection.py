@@ -13,6 +13,7 @@ from media.esl.errors import ArgumentError, CommandError, ProtocolError
 from media.esl.link import STALL_TIMEOUT, WRITE_LIMIT, Link
 from media.esl.message import Event, Message, Reply
 from media.esl.replies import Replies, Unless, accepted, succeeded
+from media.esl.tally import TRAFFIC
 
 _PROCESS, _NUMBERS = secrets.token_hex(3), count()
 
@@ -133,6 +134,7 @@ class Connection:
     def write(self, *commands: bytes) -> None:
         """Commands built by :mod:`media.esl.protocol`, in one write; replies are dropped, an ``-ERR`` is logged."""
         self._link.write(b"".join(commands))
+        TRAFFIC.commands += len(commands)
         for command in commands:
             self._replies.expect(command.split(None, 1)[0].decode(), None)
 
@@ -214,6 +216,7 @@ class Connection:
         # Written and expected without a pause between: no other command can come between the two.
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._link.write(data)
+        TRAFFIC.commands += 1
         self._replies.expect(name, future)
         return future
 
@@ -227,6 +230,7 @@ class Connection:
                 self._subscribe(event)
                 self._dispatch.expect(ours, waiter)
                 self._link.write(data)
+                TRAFFIC.commands += 1
                 self._replies.expect(name, Unless(name, waiter))
                 return await waiter
         except TimeoutError:
@@ -262,11 +266,15 @@ class Connection:
     def _message(self, message: Message) -> None:
         kind = message.content_type
         if kind == "text/event-plain":
-            self._dispatch.event(Event.plain(message.body))
+            event = Event.plain(message.body)
+            TRAFFIC.event(event)
+            self._dispatch.event(event)
         elif kind in ("command/reply", "api/response"):
             self._replies.reply(message)
         elif kind == "text/event-json":
-            self._dispatch.event(Event.json(message.body))
+            event = Event.json(message.body)
+            TRAFFIC.event(event)
+            self._dispatch.event(event)
         elif kind.startswith("text/event-"):
             raise ProtocolError(f"{kind} was not asked for")
         elif self.on_notice:

@@ -39,6 +39,8 @@ class Speech:
         """``engine``, with ``voice``, is what speaks where nobody says what; ``more`` is there besides."""
         self.cache, self.engine, self.voice = cache, engine, voice
         self.engines: dict[str, Engine] = {one.name: one for one in (*more, engine)}
+        self.hits = self.misses = 0
+        "How often speech was asked for that was there, or was not."
         self._making: dict[str, asyncio.Task[Path]] = {}
         self._workers = asyncio.Semaphore(AT_ONCE)
 
@@ -85,7 +87,9 @@ class Speech:
     async def _kept(self, name: str, rate: int, make: Make) -> Path:
         # A hit costs less than handing it to a thread would.
         if found := self.cache.find(name):
+            self.hits += 1
             return found
+        self.misses += 1
         task = self._making.get(name)
         if task is None:
             task = self._making[name] = asyncio.create_task(self._make(name, rate, make))

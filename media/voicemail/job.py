@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 TRANSCRIBE, MAIL, WEBHOOK = "transcribe", "mail", "webhook"
 KINDS = (TRANSCRIBE, MAIL, WEBHOOK)
@@ -86,5 +86,7 @@ class Standing:
     dead: int
     oldest: float
     "Seconds that the oldest open job is wanted; 0 without any."
+    ages: dict[str, float] = field(default_factory=dict)
+    "The same of each kind."
     sound: bool
     "Whether Redis agrees with the disk; not from when it was restarted or flushed until a service has seen to it."

@@ -187,12 +187,16 @@ class Jobs:
         found = await cast(Any, self._client.hgetall(keys.VM_OPEN))
         kinds = [job.partition(":")[0] for job in found]
         since = [json.loads(record)["since"] for record in found.values()]
+        oldest: dict[str, float] = {}
+        for kind, begun in zip(kinds, since, strict=True):
+            oldest[kind] = min(begun, oldest.get(kind, begun))
         return Standing(
             services=tuple(live),
             open={kind: kinds.count(kind) for kind in KINDS},
             waiting=int(await self._client.zcard(keys.VM_DUE)),
             dead=int(await cast(Any, self._client.hlen(keys.VM_DEAD))),
             oldest=max(0.0, time.time() - min(since)) if since else 0.0,
+            ages={kind: max(0.0, time.time() - begun) for kind, begun in oldest.items()},
             sound=await self.is_sound(),
         )
 

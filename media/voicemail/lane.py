@@ -14,6 +14,8 @@ from media.voicemail.exclusive import alone
 from media.voicemail.job import Claim
 from media.voicemail.jobs import IDLE, Jobs
 from media.voicemail.work import TRIES, Result, Work
+from telemetry import voicemail as metrics
+from telemetry.logs import CALL
 
 PAUSE = 1.0
 "Seconds until Redis is asked again after it did not answer."
@@ -77,6 +79,7 @@ class Lane:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _do(self, claim: Claim) -> None:
+        CALL.set(await self._work.call_of(claim.job))
         keeping = asyncio.create_task(self._keep(claim))
         try:
             await self._report(claim, await self._result(claim))
@@ -104,6 +107,8 @@ class Lane:
             return Result("again", seconds=BROKEN, counts=not isinstance(error, OSError))
 
     async def _report(self, claim: Claim, result: Result | None) -> None:
+        if result is not None:
+            metrics.TRIES.labels(self._kind, result.state).inc()
         # Where Redis is away the claim is taken over later, and the disk says then that it is done.
         with suppress(RedisError, OSError):
             match result:

@@ -29,6 +29,10 @@ from media.voicemail.work import Work
 from model.settings import Settings
 from state.clients import connect
 from state.events import Events
+from telemetry import redis
+from telemetry import voicemail as metrics
+from telemetry.health import Check
+from telemetry.listener import Listener, of_loop
 
 SLOTS = {TRANSCRIBE: 1, MAIL: SENDERS, WEBHOOK: 8}
 "Jobs of a kind that one service does at once. An engine takes a core: for more, run more services."
@@ -36,6 +40,8 @@ STEP = 1.0
 "Seconds between two looks at what is due, marked or in want of being made anew."
 REAP = 2.0
 "Seconds between two looks for recordings whose recorder died."
+PATIENCE = 2.0
+"Seconds that Redis has to say how jobs stand, for metrics."
 EXPIRE = 60.0
 "Seconds between two removals of what is too old."
 RECONCILE = 3600.0
@@ -66,6 +72,7 @@ class Service:
         self._events = Events(settings.redis_url)
         work = Work(self._mailboxes, self._transcriber, self._mailer, self._events)
         self._lanes = [Lane(kind, SLOTS[kind], self._jobs, work, settings.voicemail) for kind in KINDS]
+        self._voicemail_metrics = settings.voicemail_metrics
         self._told = asyncio.Event()
         self._away = False
         self._complained: set[str] = set()
@@ -85,6 +92,7 @@ class Service:
             stack.push_async_callback(self._close)
             tasks = [asyncio.create_task(self._again_and_again(*chore)) for chore in chores]
             tasks += [asyncio.create_task(lane.run()) for lane in self._lanes]
+            Listener(self._voicemail_metrics, of_loop(self._check, self._sample)).start()
             log.info("voicemail service %s is at work", self.name)
             await self._told.wait()
             log.info("takes no more jobs")
@@ -95,6 +103,36 @@ class Service:
     def stop(self) -> None:
         """What SIGTERM does."""
         self._told.set()
+
+    async def _check(self) -> list[Check]:
+        began, trouble, sound = time.monotonic(), "", False
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._client.ping()
+                sound = await self._jobs.is_sound()
+        except (RedisError, OSError) as error:
+            trouble = f"Redis does not answer: {type(error).__name__}"
+        draining = self._told.is_set()
+        return [
+            redis.told(began, trouble),
+            Check("index", sound, "agrees with the disk" if sound else "is made anew, or nobody knows"),
+            Check("draining", not draining, "takes no more jobs" if draining else "no"),
+        ]
+
+    async def _sample(self) -> None:
+        await self._check()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                standing = await self._jobs.standing()
+        except (RedisError, OSError):
+            return
+        for kind in KINDS:
+            metrics.JOBS.labels(kind).set(standing.open[kind])
+            metrics.AGE.labels(kind).set(standing.ages.get(kind, 0.0))
+        metrics.WAITING.set(standing.waiting)
+        metrics.DEAD.set(standing.dead)
+        metrics.SERVICES.set(len(standing.services))
+        metrics.SOUND.set(standing.sound)
 
     async def _close(self) -> None:
         await self._transcriber.aclose()

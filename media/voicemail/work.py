@@ -21,6 +21,7 @@ from media.voicemail.mail import DeliveryError, RefusedError
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.store import NoSuchBoxError, NoSuchMessageError, Stored
 from state.events import Events
+from telemetry import voicemail as metrics
 
 TRIES = {TRANSCRIBE: 5, MAIL: 100, WEBHOOK: 30}
 "Until a job is given up. With the delays below: a mail is tried for four days, a webhook for one."
@@ -75,6 +76,13 @@ class Work:
         self._telling: Counter[str] = Counter()
         self._doing = {TRANSCRIBE: self._transcribe, MAIL: self._mail, WEBHOOK: self._webhook}
 
+    async def call_of(self, job: Job) -> str:
+        """Id of the call that left a job's message; empty where nobody knows."""
+        try:
+            return (await self._mailboxes.message(job.box, job.message)).message.call
+        except (NoSuchMessageError, NoSuchBoxError, OSError):
+            return ""
+
     async def do(self, job: Job) -> Result:
         """Do a job, or find that it is done. Raises OSError where the disk does not work."""
         try:
@@ -94,6 +102,9 @@ class Work:
         began = time.monotonic()
         try:
             told = {"state": wanted.DONE, **plain(await self._heard(stored, box.language))}
+            if stored.message.seconds > 0:
+                metrics.REAL_TIME.observe((time.monotonic() - began) / stored.message.seconds)
+                metrics.AUDIO.inc(stored.message.seconds)
         except TranscriptionError as error:
             # A crash may be the machine's doing, and not the audio's.
             if error.reason == "crash" and job.tries < TRIES[TRANSCRIBE]:
