@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.adopting import Adopting
 from agent.commands import Commands
+from agent.health_service import HealthService
 from agent.lamp_service import LampService
 from agent.metering import Metering
 from agent.probing import Probing
@@ -28,6 +29,7 @@ from agent.seen import Seen
 from agent.shipper import Shipper
 from agent.standing import Standing
 from model.settings import Settings
+from state import schema
 from state.snapshot import SnapshotWriter
 from state.store import NodeReport, Store, StoreError
 from telemetry.listener import Listener, Told
@@ -80,6 +82,7 @@ class NodeAgent:
             threading.Thread(target=LampService(self.settings, self.stopped, registering.put).run, name="lamps"),
             threading.Thread(target=Commands(self.settings, self.stopped).run, name="commands"),
             threading.Thread(target=Resolving(self.settings, writer, self.stopped).run, name="names"),
+            threading.Thread(target=HealthService(self.settings, self.stopped).run, name="health"),
             threading.Thread(target=standing.run, name="standing"),
         ]
         metering = Metering(self.settings, standing, writer.get, lambda: self._in_step, shipper.behind, beside)
@@ -108,6 +111,7 @@ class NodeAgent:
 
     def _follow(self, store: Store, replica: Replica, adopting: Adopting, started: float) -> None:
         replica.synchronise()
+        schema.announce(store, self.settings.node)
         log.info("following Redis from change %d, policy version %d", replica.meta.seq, replica.meta.version)
         probing, reported, swept = Probing(self.settings), 0.0, 0.0
         confirmed = -1
@@ -147,5 +151,6 @@ class NodeAgent:
     def _retire(self, store: Store) -> None:
         try:
             store.retire(self.settings.node)
+            schema.withdraw(store, self.settings.node)
         except StoreError:
             log.debug("Redis is away; the report expires by itself")

@@ -27,7 +27,11 @@ NOTHING = Meta(schema=keys.SCHEMA, generation="", seq=0, version=0)
 
 
 class _GapError(Exception):
-    """The stream does not continue where the snapshot ends."""
+    """The stream does not continue where the snapshot ends, or not in a way that this version can follow."""
+
+
+# Changes of an entry; all others have a branch of their own.
+_OF_ENTRIES = ("put", "del")
 
 
 class Replica:
@@ -97,7 +101,7 @@ class Replica:
         try:
             self._apply(batch)
         except _GapError:
-            log.warning("changes are missing after %d; reading everything anew", self.meta.seq)
+            log.warning("changes after %d cannot be followed; reading everything anew", self.meta.seq)
             self._copy()
 
     def _weigh(self) -> None:
@@ -150,6 +154,10 @@ class Replica:
             if change.value in index.sheets:
                 rates.remove(txn, index, index.sheets.pop(change.value).number, self._busy)
             return 0
+        if change.op not in _OF_ENTRIES:
+            # Of a newer version; what it changed is in the tables, too.
+            log.warning("change %d is %r, which this version does not know", change.seq, change.op)
+            raise _GapError
         kind, value = _kind_and_value(change.field)
         key = layout.entry_key(kind, value)
         if change.op == "put":

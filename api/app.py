@@ -11,13 +11,13 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from redis.asyncio import Redis
 
-from api import audit, lists, problems
+from api import audit, explain, lists, policy, problems, records
 from api.problems import Problem
 from model.settings import Settings
 from state.store import TIMEOUT, Store
 
 PREFIX = "/api/v1"
-ROUTERS = (lists.router, audit.router)
+ROUTERS = (lists.router, policy.router, explain.router, records.router, audit.router)
 
 DESCRIPTION = """Everything that the `strowger` command does.
 

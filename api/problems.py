@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from kemi.explain import FailureSpecError
 from kemi.rpc import RpcError
 from model.entries import EntryError
 from model.listfile import ListFileError
@@ -33,6 +34,7 @@ STATUSES: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (ImpossibleError, HTTPStatus.CONFLICT),
     (AwayError, AWAY),
     (EntryError, INVALID),
+    (FailureSpecError, INVALID),
     (ListFileError, INVALID),
     (SubscriberError, INVALID),
     (RpcError, AWAY),

@@ -137,7 +137,7 @@ class Variant:
         if self.kind.redis:
             extra["BENCH_REDIS_URL"] = self._start_redis(self.node.save_redis())
         if self.kind.leases:
-            self.settings = replace(self.settings, redis_url=self._start_redis(None))
+            self.settings = replace(self.settings, redis_address=self._start_redis(None))
         self._start_kamailio(extra)
 
     def callers(self, *, rate: float, calls: int, refused: float = REFUSED_SHARE) -> Callers:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -19,13 +17,13 @@ from console.list_files import writing
 from console.output import Json, err, out, parse_time, print_json, when
 from model.record import CallRecord, Outcome
 from model.settings import Settings
+from operations import records as operations
+from operations.records import Filter, Format
 from state import record_delivery, records
 from state.store import Store, StoreAwayError
 
 # Seconds before Redis is tried again.
 RETRY_EVERY = 0.5
-# Seconds by which the clocks of a node and of Redis may differ.
-CLOCKS = 600.0
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -34,39 +32,6 @@ Callee = Annotated[str, typer.Option(help="Number that is called, as the record 
 Gateway = Annotated[str, typer.Option(help="Name of a gateway that was tried.")]
 OfOutcome = Annotated[Outcome | None, typer.Option(help="How it went.")]
 Route = Annotated[str, typer.Option(help="Name of the route.")]
-
-
-class Format(StrEnum):
-    """How records are exported."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which records are wanted; what is empty does not matter."""
-
-    caller: str = ""
-    callee: str = ""
-    gateway: str = ""
-    outcome: Outcome | None = None
-    route: str = ""
-    since: float = 0.0
-    "Unix time."
-    until: float = float("inf")
-    "Unix time."
-
-    def passes(self, record: CallRecord) -> bool:
-        """Whether a record is wanted."""
-        return (
-            self.caller in ("", record.caller)
-            and self.callee in ("", record.callee)
-            and self.route in ("", record.route)
-            and self.outcome in (None, record.outcome)
-            and (not self.gateway or any(attempt.gateway == self.gateway for attempt in record.attempts))
-            and self.since <= record.began < self.until
-        )
 
 
 @app.command()
@@ -172,20 +137,10 @@ def export(
     wanted = Filter(caller, callee, gateway, outcome, route, begin, end)
     with importing.progress() as bar, writing(file) as target:
         task = bar.add_task("reading", total=records.count(store))
-        rows = csv.writer(target)
-        if format is Format.CSV:
-            rows.writerow(cdr_output.COLUMNS)
-        # A record is shipped after its call began.
-        for record in records.oldest(store, begin - CLOCKS):
-            bar.advance(task)
-            if not wanted.passes(record):
-                continue
+        for text in operations.exported(store, wanted, format, lambda: bar.advance(task)):
+            target.write(text)
             count += 1
-            if format is Format.CSV:
-                rows.writerow(cdr_output.row(record))
-            else:
-                target.write(record.encode() + "\n")
-    err.print(f"{count:,} records written")
+    err.print(f"{count - (format is Format.CSV):,} records written")
 
 
 def _moment(text: str, option: str, default: float) -> float:

@@ -15,6 +15,7 @@ import typer
 
 from console import (
     audit_command,
+    backup_commands,
     cdr_commands,
     dial_command,
     edit_command,
@@ -27,6 +28,7 @@ from console import (
     limits_commands,
     list_commands,
     media_commands,
+    migrate_command,
     node_commands,
     policy_commands,
     rate_commands,
@@ -94,6 +96,9 @@ app.command("kamcmd")(node_commands.kamcmd_command)
 app.command("status")(node_commands.status)
 app.command("run")(media_commands.run)
 app.command("transcribe")(transcribe_command.transcribe)
+app.command("backup")(backup_commands.backup_command)
+app.command("restore")(backup_commands.restore_command)
+app.command("migrate")(migrate_command.migrate)
 app.command("up")(up_command.up)
 app.command("demo")(up_command.show_demo)
 

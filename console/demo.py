@@ -14,7 +14,7 @@ from rich.markup import escape
 
 import policyfile
 from console import serve
-from console.explain_command import describe, past_call
+from console.explain_command import describe
 from console.output import out
 from console.ports import free_port
 from console.sipp import SippGateway, place_calls, render
@@ -23,6 +23,7 @@ from console.switch import Switch
 from media.voicemail.store import Store as Mailboxes
 from model.entries import Entry, Kind
 from model.settings import Settings
+from operations.records import past_call
 from state.store import Store
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.explain_command import describe, past_call
+from console.explain_command import describe
 from console.output import CommandFailed, out
 from model.settings import Settings
+from operations.records import past_call
 
 if TYPE_CHECKING:
     from console.phone import PhoneCall

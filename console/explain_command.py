@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json as jsonlib
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from msgspec import Raw, structs
 
 from console import cdr_output, fraud_commands, policy_commands
-from console.node_state import live_state
-from console.output import CommandFailed, Json, err, out, parse_time, print_json
+from console.output import Json, err, out, parse_time, print_json
 from kemi import hook
-from kemi.dryrun import Get, with_rates
-from kemi.explain import Explanation, Snapshot, explain, parse_failure
+from kemi.explain import Explanation
 from kemi.plan import Limit
-from kemi.policy import decide
-from kemi.rpc import RpcError
-from kemi.view import NoPolicyError, View
-from model.call import CallFacts
-from model.fraud import Guard
 from model.handover import DIRECT
-from model.record import CallRecord
 from model.settings import Settings
-from state import layout, names
-from state import records as state_records
-from state.limit_use import Use, usage
-from state.snapshot import NoSnapshotError, SnapshotReader
-from state.store import Store, StoreError
+from operations import explain as operations
+from operations import records
+from state.limit_use import Use
+from state.store import Store
 
 
 def command(
@@ -74,148 +59,18 @@ def command(
         return
     if not callee:
         raise typer.BadParameter("name the number with --to, or a past call with --call-id")
-    failures = dict(parse_failure(spec) for spec in fail or ())
-    now = parse_time(at, "--at") if at else time.time()
-    with viewed(settings, policy) as view:
-        known = (*view.gateways, *(name for name in failures if name.startswith("subscriber:")))
-        unknown = sorted(set(failures) - set(known))
-        if unknown:
-            raise typer.BadParameter(f"--fail: the policy has no gateway {', '.join(unknown)}")
-        facts = CallFacts(
-            caller=caller or subscriber,
-            callee=callee,
-            source=source_of(source, subscriber, view),
-            subscriber=subscriber,
-            media=_parse_media(media) if media else "",
-            asserted=asserted,
-            user_agent=user_agent,
-            private=private,
-        )
-        if hook_answer is not None:
-            facts = _answered(facts, hook_answer, view, now)
-        live = replace(Snapshot() if policy else _live(settings), drawn=draw)
-        explanation = explain(facts, view, live, now, failures)
-        guards = view.policy.fraud
-    use, guarded = _use(settings, explanation), _guarded(settings, guards, explanation)
+    question = operations.Question(
+        callee, caller, source, subscriber, media, asserted, user_agent, private,
+        parse_time(at, "--at") if at else 0.0, tuple(fail or ()), draw,
+        hook_answer.read_bytes() if hook_answer is not None else None,
+    )  # fmt: skip
+    found = operations.explained(settings, question, policy_commands.read(policy) if policy is not None else None)
+    for note in found.notes:
+        err.print(note)
     if json:
-        found = explanation.as_dict()
-        in_use = [{**structs.asdict(limit), "in_use": _in_use(limit, use)} for limit in explanation.limits]
-        print_json({**found, "limits": in_use, "guards": guarded})
+        print_json(found.row())
     else:
-        show(explanation, use, guarded)
-
-
-def _use(settings: Settings, explanation: Explanation) -> Mapping[str, Use]:
-    """What is in use of the limits that a call has, as far as Redis tells."""
-    if not explanation.limits:
-        return {}
-    try:
-        return usage(Store(settings.redis_url), [limit.name for limit in explanation.limits])
-    except StoreError as error:
-        err.print(f"{error}; what is in use of limits is not known")
-        return {}
-
-
-def _guarded(settings: Settings, guards: tuple[Guard, ...], explanation: Explanation) -> list[dict[str, Any]]:
-    """What the guards that count a call have counted so far, as far as Redis tells."""
-    names = fraud_commands.counted(guards, explanation.steps, explanation.facts) if not explanation.emergency else []
-    if not names:
-        return []
-    try:
-        return list(fraud_commands.explained(Store(settings.redis_url), guards, names))
-    except StoreError as error:
-        err.print(f"{error}; what guards against fraud have counted is not known")
-        return []
-
-
-def _in_use(limit: Limit, use: Mapping[str, Use]) -> dict[str, int] | None:
-    found = use.get(limit.name)
-    return {"calls": found.calls, "last_second": found.begun} if found is not None else None
-
-
-@contextmanager
-def viewed(settings: Settings, policy: Path | None = None) -> Iterator[View]:
-    """The policy in force on this node, or that of a file. Raises CommandFailed where there is none."""
-    if policy is not None:
-        loaded = policy_commands.read(policy)
-        records = layout.build(loaded.policy, loaded.routes, (), version=0)
-        if any(gateway.places for gateway in loaded.policy.gateways.values()):
-            with suppress(NoSnapshotError), SnapshotReader(settings.snapshot).read() as get:
-                # What this node knows of names.
-                records[names.NAMES] = get(names.NAMES) or names.encode({})
-        if not any(route.least_cost for route in loaded.routes):
-            yield View(records.get)
-            return
-        with _rates(settings) as live:
-            yield View(with_rates(records, live))
-        return
-    try:
-        with SnapshotReader(settings.snapshot).read() as get:
-            yield View(get)
-    except (NoSnapshotError, NoPolicyError) as error:
-        raise CommandFailed("this node has no policy; --policy FILE explains a file") from error
-
-
-@contextmanager
-def _rates(settings: Settings) -> Iterator[Get]:
-    """The node's snapshot, whose rates also decide by another policy; without a node there are none."""
-    try:
-        with SnapshotReader(settings.snapshot).read() as get:
-            yield get
-    except NoSnapshotError:
-        err.print("this node has no snapshot, and so no rates")
-        yield lambda _: None
-
-
-def source_of(source: str, subscriber: str, view: View) -> str:
-    """The address that a call comes from, or else one that it may come from."""
-    # Of a subscriber: an address of nobody, so of no trunk.
-    return _parse_source(source) if source else "192.0.0.8" if subscriber else _first_source(view)
-
-
-def _answered(facts: CallFacts, path: Path, view: View, now: float) -> CallFacts:
-    """The facts of a call whose route hook gives the answer in a file."""
-    ask = decide(facts, view, Snapshot(), now, ask=True).ask
-    if ask is None:
-        raise typer.BadParameter("--hook-answer: such a call asks no hook")
-    answer = path.read_bytes()
-    try:
-        hook.parse_answer(answer)
-    except ValueError as error:
-        raise typer.BadParameter(f"--hook-answer {path}: {error}") from None
-    return replace(facts, hook=hook.Heard(ask.hook.name, answer=Raw(answer)).dumps())
-
-
-def _first_source(view: View) -> str:
-    for trunk in view.policy.trunks:
-        if trunk.sources:
-            return trunk.sources[0].partition("/")[0]
-    raise typer.BadParameter("no trunk of the policy has an address: name one with --source")
-
-
-def _parse_source(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text.strip()))
-    except ValueError:
-        raise typer.BadParameter(f"--source {text!r} is no IP address") from None
-
-
-def _parse_media(text: str) -> str:
-    address, _, profile = text.strip().partition(" ")
-    try:
-        if profile.startswith(("RTP/", "UDP/")):
-            return f"{ipaddress.ip_address(address)} {profile}"
-    except ValueError:
-        pass
-    raise typer.BadParameter(f"--media {text!r} is not as in '10.0.0.7 RTP/AVP'")
-
-
-def _live(settings: Settings) -> Snapshot:
-    try:
-        return live_state(settings)
-    except RpcError as error:
-        err.print(f"Kamailio does not tell which gateways it holds ({error}); none is taken for held")
-        return Snapshot()
+        show(found.explanation, found.use, found.guarded)
 
 
 def show(explanation: Explanation, use: Mapping[str, Use], guarded: list[dict[str, Any]]) -> None:
@@ -275,56 +130,19 @@ def _grouped(consequences: dict[str, str]) -> str:
     return "; ".join(f"{', '.join(names)} -> {result}" for result, names in by_result.items())
 
 
-def past_call(spool: Path, call_id: str) -> Iterator[dict[str, Any]]:
-    """The records of the call with this Call-ID, or this id of ours, oldest first."""
-    wanted: set[str] = {call_id}
-    for path in sorted(spool.glob("calls-*.jsonl")):
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            for record in map(_record, lines):
-                if record.get("call_id") == call_id:
-                    wanted.add(record["call"])
-                if record["call"] in wanted:
-                    yield record
-
-
-def _record(line: str) -> dict[str, Any]:
-    # A full disk or a power cut may leave part of a line.
-    try:
-        record = jsonlib.loads(line)
-    except ValueError:
-        record = None
-    return record if isinstance(record, dict) and "call" in record else {"call": None}
-
-
 def _print_past(settings: Settings, call_id: str, json: bool) -> None:
     """What is recorded of a call; of one that is not over, or not shipped yet, what this node has of it."""
-    records, away = recorded(settings, call_id)
-    events = [] if records else list(past_call(settings.spool, call_id))
-    if not records and not events:
-        where = f"{away}; this node has" if away else "there is"
-        raise CommandFailed(f"{where} no record of a call {call_id}")
+    store = Store(settings.redis_url)
     if json:
-        print_json({"records": [record.as_dict() for record in records], "events": events})
+        print_json(records.of_call(store, settings.spool, call_id))
         return
-    for record in records:
+    known, events = records.found(store, settings.spool, call_id)
+    for record in known:
         for line in cdr_output.explained(record):
             out.print(line)
     for event in events:
         for line in describe(event):
             out.print(line)
-
-
-def recorded(settings: Settings, call_id: str) -> tuple[list[CallRecord], str]:
-    """The records of a call by its Call-ID, or our id of it, oldest first; or why Redis does not tell."""
-    try:
-        found = [
-            record
-            for _, record in state_records.newest(Store(settings.redis_url), call_id)
-            if call_id in (record.call_id, record.call)
-        ]
-    except StoreError as error:
-        return [], str(error)
-    return found[::-1], ""
 
 
 def describe(record: dict[str, Any]) -> list[str]:

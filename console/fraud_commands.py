@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from console.output import CommandFailed, Json, out, print_json, print_table, when
 from console.waiting import confirmed
-from model.call import CallFacts
-from model.fraud import PER, Guard, Trip, shown
-from model.legs import legs
+from model.fraud import PER, shown
 from model.settings import Settings
-from state import fraud
-from state.fraud import Use
+from operations import fraud
+from operations.errors import MissingError
+from state.fraud import trips as live_trips
 from state.store import Store
 
 app = typer.Typer(no_args_is_help=True)
@@ -35,42 +32,15 @@ def status(
     if per and per not in PER:
         raise typer.BadParameter(f"--per {per!r} is none of {', '.join(PER)}")
     store = Store(Settings.from_env().redis_url)
-    guards = [
-        known
-        for known in store.policy().decode()[0].fraud
-        if (not per or known.per == per) and (not guard or known.name == guard)
-    ]
-    blocked = {trip.field: trip for trip in fraud.trips(store)}
-    uses = fraud.usage(store, guards)[:limit]
-    rows = [_use_row(use, blocked.get(use.guard.field(use.prefix, use.who))) for use in uses]
+    rows = fraud.status(store, per=per, guard=guard, limit=limit)
     if json:
         print_json(rows)
         return
     print_table(
         ("guard", "counted", "prefix", "of", "reached", "state"),
         [(row["guard"], row["who"], row["prefix"], _counts(row), f"{row['reached']:.0%}", _state(row)) for row in rows],
-        empty="nothing is counted" if guards else "no such guard",
+        empty="nothing is counted" if fraud.guards(store, per, guard) else "no such guard",
     )
-
-
-def _use_row(use: Use, trip: Trip | None) -> dict[str, Any]:
-    return {
-        "guard": use.guard.name,
-        "per": use.guard.per,
-        "who": use.who,
-        "prefix": use.prefix,
-        "measures": {
-            measure: {
-                "count": shown(measure, use.totals[measure]),
-                "warn": shown(measure, limit.warn) if limit.warn else None,
-                "block": shown(measure, limit.block) if limit.block else None,
-            }
-            for measure, limit in use.guard.measures.items()
-        },
-        "reached": round(use.nearest, 3),
-        "blocked_until": (trip.until or None) if trip else None,
-        "blocked": trip is not None,
-    }
 
 
 def _counts(row: dict[str, Any]) -> str:
@@ -93,10 +63,7 @@ def trips(
 ) -> None:
     """Whose calls are refused, since when and why; with --past, what happened before."""
     store = Store(Settings.from_env().redis_url)
-    found = fraud.trips(store)
-    rows = [{"kind": "block", **_trip_row(trip)} for trip in found]
-    if past:
-        rows = [{**data, "kind": kind, "at": at} for kind, at, data in fraud.past(store, limit)]
+    rows = fraud.past(store, limit) if past else fraud.trips(store)
     if json:
         print_json(rows)
         return
@@ -105,10 +72,6 @@ def trips(
         [_cells(row) for row in rows],
         empty="nothing has happened" if past else "nobody is refused",
     )
-
-
-def _trip_row(trip: Trip) -> dict[str, Any]:
-    return {**trip.as_dict(), "calls": list(trip.calls)}
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -131,16 +94,11 @@ def release(
 ) -> None:
     """Let calls pass again, counted from nothing. Returns when every live node does so."""
     store = Store(Settings.from_env().redis_url)
-    meant = [
-        trip
-        for trip in fraud.trips(store)
-        if trip.who == who and guard in ("", trip.guard) and prefix in ("", trip.prefix)
-    ]
-    changes = [change for trip in meant if (change := fraud.release(store, trip, getpass.getuser(), reason))]
-    if not changes:
-        raise CommandFailed(f"no guard{f' {guard}' if guard else ''} refuses calls of {who}")
+    try:
+        names, changes = fraud.released_by(store, who, reason=reason, guard=guard, prefix=prefix or None)
+    except MissingError as error:
+        raise CommandFailed(str(error)) from None
     nodes = confirmed(store, changes[-1]).nodes
-    names = [trip.field for trip in meant]
     if json:
         print_json({"released": names, "nodes": nodes})
     else:
@@ -149,22 +107,10 @@ def release(
 
 def status_part(store: Store) -> dict[str, Any]:
     """For `strowger status`: how many are refused. Raises :class:`state.store.StoreError`."""
-    found = fraud.trips(store)
+    found = live_trips(store)
     most = ", ".join(f"{trip.guard} refuses {trip.who}" for trip in found[:3])
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     return {"text": f"fraud: {most}{more}" if found else "", "blocked": len(found)}
-
-
-def counted(guards: tuple[Guard, ...], steps: tuple[tuple[str, str, str], ...], facts: CallFacts) -> list[str]:
-    """The names under which guards count a call."""
-    found = (guard.counts(leg.parties, leg.number) for leg in legs(steps, asdict(facts)) for guard in guards)
-    return [name for name in dict.fromkeys(found) if name]
-
-
-def explained(store: Store, guards: tuple[Guard, ...], names: list[str]) -> Iterator[dict[str, Any]]:
-    """What they have counted so far. Raises :class:`state.store.StoreError`."""
-    for use in fraud.usage(store, guards, names):
-        yield {"name": use.guard.field(use.prefix, use.who), **_use_row(use, None)}
 
 
 def explained_line(row: dict[str, Any]) -> str:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import policyfile
 from console.diff_output import print_diff
 from console.output import BAD_INPUT, CommandFailed, Json, out, print_json, print_table, when
 from console.policy_commands import Message, print_applied, put_in_force, read
-from model.policy import Policy, Route
 from model.settings import Settings
-from policyfile.diff import PartChange, diff
-from state.store import HISTORY_KEPT, AppliedPolicy, Store, StoreError
+from operations import policy as operations
+from policyfile.diff import PartChange
+from state.store import HISTORY_KEPT, Store, StoreError
 
 
 def history(
@@ -23,11 +21,11 @@ def history(
     json: Json = False,
 ) -> None:
     """List the versions of the policy, newest first: the one in force is at the top."""
-    found = Store(Settings.from_env().redis_url).history(limit)
+    store = Store(Settings.from_env().redis_url)
     if json:
-        print_json([asdict(item) for item in found])
+        print_json(operations.history(store, limit))
         return
-    rows = [(item.version, when(item.applied), item.author, item.message) for item in found]
+    rows = [(item.version, when(item.applied), item.author, item.message) for item in store.history(limit)]
     print_table(("version", "applied", "author", "message"), rows, empty="no policy was applied yet")
 
 
@@ -55,7 +53,7 @@ def diff_command(
     except (StoreError, OSError) as error:
         raise CommandFailed(str(error), status=BAD_INPUT) from error
     if json:
-        print_json({"same": not changes, "changes": [change.as_dict() for change in changes]})
+        print_json(operations.diff_row(changes))
     elif changes:
         print_diff(changes)
     else:
@@ -66,18 +64,7 @@ def diff_command(
 def _compared(file: Path | None, older: int | None, newer: int | None) -> tuple[PartChange, ...]:
     # The file first: what is wrong with it can be told without Redis.
     loaded = read(file) if file is not None else None
-    store = Store(Settings.from_env().redis_url)
-    new = (loaded.policy, loaded.routes) if loaded is not None else _content(store, newer)
-    return diff(_content(store, older), new)
-
-
-def _content(store: Store, version: int | None) -> tuple[Policy, tuple[Route, ...]]:
-    applied = store.policy() if version is None else store.policy_of(version)
-    try:
-        return applied.decode()
-    except (KeyError, TypeError, ValueError) as error:
-        # A version can be older than the release that reads it.
-        raise StoreError(f"version {applied.version} was stored by another release and cannot be compared") from error
+    return operations.compared(Store(Settings.from_env().redis_url), loaded=loaded, older=older, newer=newer)
 
 
 def rollback(
@@ -87,22 +74,5 @@ def rollback(
 ) -> None:
     """Put an earlier policy in force again, as a new version: the history is never rewritten."""
     store = Store(Settings.from_env().redis_url)
-    current = store.policy().version
-    target = current - 1 if to is None else to
-    if target < 1:
-        raise CommandFailed("there is nothing before the first version")
-    if target == current:
-        raise CommandFailed(f"version {current} is in force already")
-    loaded = _validated(store.policy_of(target))
-    said = f"rollback to version {target}" + (f": {message}" if message else "")
+    loaded, current, target, said = operations.earlier(store, to, message)
     print_applied(put_in_force(store, loaded, current, said), json, rolled_back_to=target)
-
-
-def _validated(applied: AppliedPolicy) -> policyfile.LoadedPolicy:
-    # A later Strowger may be stricter than the one that took it.
-    try:
-        return policyfile.load(applied.text, name=f"version {applied.version}")
-    except policyfile.PolicyFileError as error:
-        raise CommandFailed(
-            f"version {applied.version} is no valid policy any more, and nothing was applied:\n{error}"
-        ) from None

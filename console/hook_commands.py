@@ -15,17 +15,18 @@ import typer
 from agent import hook_asking
 from agent.http_client import Client
 from console import explain_command
-from console.node_state import kamcmd
 from console.output import CommandFailed, Json, out, print_json, print_table
 from kemi import asking, hook, policy
 from kemi.explain import Snapshot, explain
 from kemi.hook import Heard, Question
 from kemi.hook_breaker import Breaker
+from kemi.node_state import kamcmd
 from kemi.rpc import RpcError
 from kemi.view import View
 from model.call import CallFacts
 from model.hook import Hook
 from model.settings import Settings
+from operations.explain import source_of, viewed
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -41,7 +42,7 @@ def status(json: Json = False) -> None:
     runs = report is not None and now - report["at"] < STALE
     known: Mapping[str, Any] = report["hooks"] if report is not None else {}
     breakers, counts = _in_kamailio(settings)
-    with explain_command.viewed(settings) as view:
+    with viewed(settings, None, []) as view:
         hooks = view.policy.hooks
     rows = [_row(one, known.get(name, {}), breakers, counts, now) for name, one in hooks.items()]
     if json:
@@ -108,10 +109,10 @@ def try_hook(
 ) -> None:
     """Ask a hook about a call that nobody places, and show what its answer would make of it."""
     settings, now = Settings.from_env(), time.time()
-    with explain_command.viewed(settings) as view:
+    with viewed(settings, None, []) as view:
         facts = CallFacts(
             caller=caller or subscriber, callee=callee, subscriber=subscriber,
-            source=explain_command.source_of(source, subscriber, view),
+            source=source_of(source, subscriber, view),
         )  # fmt: skip
         ask = _ask(name, facts, view, now)
         body = hook.question(ask, facts, "try", "", now)

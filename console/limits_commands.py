@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from console.node_state import kamcmd
 from console.output import Json, out, print_json, print_table
 from kemi import limits
+from kemi.node_state import kamcmd
 from kemi.plan import Limit
 from kemi.rpc import RpcError
 from model.limits import PREFIX

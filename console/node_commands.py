@@ -6,28 +6,26 @@ import getpass
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from console import fraud_commands, gateway_figures, media_commands, serve, voicemail_jobs
-from console.gateway_figures import WINDOW, Window, elsewhere, in_short, on_nodes, read_window, with_told
+from console.gateway_figures import WINDOW, Window, elsewhere, in_short, read_window
 from console.list_commands import parse_option
-from console.node_state import kamcmd, live_state
 from console.output import BAD_INPUT, CommandFailed, Json, out, parse_time, print_json, print_table, when
 from console.waiting import confirmed
 from kemi.check import api_names
 from kemi.explain import Snapshot
-from kemi.health import UNKNOWN, Health
+from kemi.health import Health
+from kemi.node_state import kamcmd, live_state
 from kemi.rpc import Kamcmd, RpcError, parse_argument
-from model.open_breaker import OpenBreaker
-from model.policy import Drain, Gateway, owner
-from model.quality import NOTHING
+from model.policy import Drain, owner
 from model.settings import Settings
-from policyfile.problems import did_you_mean
-from state import breakers, layout, names
+from operations import gateways
+from operations.errors import MissingError
+from state import breakers, layout
 from state.snapshot import NoSnapshotError, SnapshotReader
 from state.store import Store, StoreError
 
@@ -45,24 +43,13 @@ def list_gateways(window: Window = WINDOW, json: Json = False) -> None:
     seconds = read_window(window)
     settings = Settings.from_env()
     store, now = Store(settings.redis_url), time.time()
-    policy, drains = store.policy().decode()[0], store.drains()
-    gateways, known = policy.gateways, names.expanded(policy, answers_of(settings))
     try:
         live = live_state(settings)
     except RpcError as error:
         if not json:
             out.print(f"Kamailio does not tell what it knows of its gateways: {error}")
         live = Snapshot()
-    figures, tripped = gateway_figures.figures(store, seconds, now), breakers.by_node(store, now)
-    rows = []
-    for gateway in gateways.values():
-        quality = {"quality": figures.get(gateway.name, NOTHING).as_dict()}
-        for row in _gateway_rows(gateway, known, drains, live, _trips(tripped, settings.node), now):
-            rows.append(row | quality | {"nodes": on_nodes(tripped.get(row["name"], {}), now)})
-    # A policy may have dropped a gateway whose drain is still there.
-    unknown: dict[str, Any] = {"kind": None, "address": None, "transport": None, "enabled": False, "state": "unknown"}
-    unknown |= {"quality": NOTHING.as_dict(), "nodes": {}}
-    rows += [{"name": name, **unknown, "drained": _drain(left)} for name, left in drains.items() if left.live(now)]
+    rows, figures = gateways.of_node(store, settings, live, window=seconds, now=now)
     if json:
         print_json(rows)
         return
@@ -76,92 +63,8 @@ def list_gateways(window: Window = WINDOW, json: Json = False) -> None:
     )
 
 
-def answers_of(settings: Settings) -> names.Answers:
-    """What this node knows of names; nothing where it has no snapshot."""
-    try:
-        with SnapshotReader(settings.snapshot).read() as get:
-            return names.decode(get(names.NAMES))
-    except NoSnapshotError:
-        return {}
-
-
-def _trips(tripped: Mapping[str, Mapping[str, OpenBreaker]], node: str) -> dict[str, OpenBreaker]:
-    """By gateway, the breakers that this node goes by and another opened."""
-    own = {name: on_node[node] for name, on_node in tripped.items() if node in on_node}
-    return {name: trip for name, trip in own.items() if trip.node != node}
-
-
-def _gateway_rows(
-    gateway: Gateway, known: names.Expanded, drains: dict[str, Drain], live: Snapshot, told: Mapping[str, OpenBreaker],
-    now: float,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
-    """A row for a gateway, and behind it one for each address where it has names or several."""
-    whole = drains.pop(gateway.name, None)
-    row = _gateway_row(gateway, whole, live, told.get(gateway.name), now)
-    if not gateway.places:
-        yield row
-        return
-    members = [
-        {
-            **_gateway_row(member, drains.pop(member.name, None) or whole, live, told.get(member.name), now),
-            "known": "; ".join(known.notes[member.name]),
-        }
-        for member in known.members(gateway.name)
-    ]
-    troubles = list(known.notes[gateway.name])
-    if row["state"] == "up":
-        states = {member["state"] for member in members}
-        row["state"] = "unresolved" if not members else "up" if "up" in states else members[0]["state"]
-    yield {**row, "addresses": [member["name"] for member in members], "troubles": troubles}
-    yield from members
-
-
 def _what(row: dict[str, Any]) -> tuple[str, ...]:
     return row["name"], row["kind"] or "", row["address"] or "", row["transport"] or ""
-
-
-def _gateway_row(
-    gateway: Gateway, drain: Drain | None, live: Snapshot, trip: OpenBreaker | None, now: float
-) -> dict[str, Any]:  # fmt: skip
-    health = with_told(live.health(gateway.name) or UNKNOWN, trip if gateway.breaker else None, now)
-    probe = live.probe(gateway.uri) if gateway.probe else 0
-    drained = _drain(drain) if drain is not None and drain.live(now) else None
-    breaker = "off" if gateway.breaker is None else _breaker_state(health, now)
-    states = {
-        "disabled": not gateway.enabled,
-        "drained": drained,
-        "probe-down": probe > 0,
-        "held": health.held > now,
-        breaker: breaker in ("open", "half-open"),
-    }
-    return {
-        "name": gateway.name,
-        "kind": "media" if gateway.media else "gateway",
-        "address": gateway.written,
-        "transport": gateway.transport,
-        "enabled": gateway.enabled,
-        "state": next((state for state, holds in states.items() if holds), "up"),
-        "drained": drained,
-        "held_until": health.held if health.held > now else None,
-        "probe_down_since": probe if probe > 0 else None,
-        "breaker": {
-            "state": breaker,
-            "score": health.score,
-            "trip": gateway.breaker.trip if gateway.breaker else None,
-            "open_until": health.until if health.is_open(now) else None,
-            "trials_passed": health.passed,
-            "failures": dict(health.failures),
-            "told_by": health.teller or None,
-        },
-    }
-
-
-def _breaker_state(health: Health, now: float) -> str:
-    return "open" if health.is_open(now) else "half-open" if health.tripped else "closed"
-
-
-def _drain(drain: Drain) -> dict[str, Any]:
-    return {"reason": drain.reason, "author": drain.author, "since": drain.since, "until": drain.until or None}
 
 
 def _state(row: dict[str, Any], now: float) -> str:
@@ -219,7 +122,7 @@ def drain(
     drained = Drain(name, reason=reason, until=end, author=getpass.getuser(), since=now)
     nodes = confirmed(store, store.drain(drained)).nodes
     if json:
-        print_json({"name": name, **_drain(drained), "nodes": nodes})
+        print_json({"name": name, **(gateways.drain_row(drained, now) or {}), "nodes": nodes})
     else:
         more = f" until {when(end)}" if end else ""
         out.print(f"{name} is drained{more}: in force on {', '.join(nodes) or 'no node yet'}")
@@ -266,9 +169,10 @@ gateway_app.command("quality")(gateway_figures.show)
 
 
 def _require(name: str, store: Store) -> None:
-    known = store.policy().decode()[0].gateways
-    if owner(name) not in known:
-        raise CommandFailed(f"the policy has no gateway {name!r}{did_you_mean(name, known)}", status=BAD_INPUT)
+    try:
+        gateways.require(store, name)
+    except MissingError as error:
+        raise CommandFailed(str(error), status=BAD_INPUT) from None
 
 
 def status(json: Json = False) -> None:

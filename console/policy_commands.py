@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +11,12 @@ from typing import Annotated
 import typer
 
 import policyfile
-from agent.dns_lookup import Lookup, LookupFailed
 from console import dryrun_output
 from console.list_commands import parse_option
 from console.output import Json, err, out, print_json, when
 from console.waiting import confirmed
-from model.policy import Policy
 from model.settings import Settings
-from state import names
+from operations import policy as operations
 from state.store import Store
 
 app = typer.Typer(no_args_is_help=True)
@@ -59,31 +56,14 @@ def _decoded(raw: bytes, name: str) -> str:
 def validate(file: File, json: Json = False) -> None:
     """Check a policy file; nothing is applied."""
     loaded = read(file)
-    policy = loaded.policy
-    counts = {"trunks": len(policy.trunks), "gateways": len(policy.gateways), "routes": len(loaded.routes)}
-    warnings = unresolved(policy, Settings.from_env())
+    found = operations.validated(loaded, Settings.from_env())
     if json:
-        print_json({"valid": True, **counts, "warnings": warnings})
-    else:
-        for warning in warnings:
-            err.print(f"{file}: warning: {warning}")
-        out.print(f"{file}: valid: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
-
-
-def unresolved(policy: Policy, settings: Settings) -> list[str]:
-    """What is to be said of the names of a policy that have no address now, as seen from here."""
-    lookup = Lookup(settings.dns, settings.sip_addresses)
-    asked = names.questions(policy).values()
-    with ThreadPoolExecutor(8) as pool:
-        return [found for found in pool.map(lambda question: _trouble(lookup, question), asked) if found]
-
-
-def _trouble(lookup: Lookup, question: names.Question) -> str:
-    try:
-        lookup.ask(question)
-    except LookupFailed as error:
-        return f"{question.host}: {error}"
-    return ""
+        print_json(found)
+        return
+    for warning in found.pop("warnings"):
+        err.print(f"{file}: warning: {warning}")
+    del found["valid"]
+    out.print(f"{file}: valid: " + ", ".join(f"{count} {what}" for what, count in found.items()))
 
 
 @app.command()
@@ -145,17 +125,9 @@ def show(
 ) -> None:
     """Print the policy in force, or an earlier one, as it was applied; its version goes to standard error."""
     store = Store(Settings.from_env().redis_url)
-    applied = store.policy() if version is None else store.policy_of(version)
+    applied = operations.of(store, version)
     if json:
-        print_json(
-            {
-                "version": applied.version,
-                "applied": applied.applied,
-                "author": applied.author,
-                "message": applied.message,
-                "text": applied.text,
-            }
-        )
+        print_json(operations.shown(applied))
     else:
         said = f": {applied.message}" if applied.message else ""
         err.print(f"# version {applied.version}, applied {when(applied.applied)} by {applied.author}{said}")

@@ -90,7 +90,9 @@ def drained_until(settings: Settings) -> int:
 
 
 def prepare(settings: Settings) -> None:
-    """Make what Kamailio needs at its start. Raises OSError, and SettingError for a key that is none."""
+    """Make what Kamailio needs at its start. Raises OSError, and SettingError for a key or password that is none."""
+    # Workers ask for it later, when it is too late to say so.
+    _ = settings.redis_url
     for directory in (settings.run, settings.spool):
         directory.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(MAIN, settings.main_script)

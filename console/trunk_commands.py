@@ -7,10 +7,10 @@ from typing import Any
 
 import typer
 
-from console.node_commands import answers_of
 from console.output import Json, print_json, print_table, when
 from model.policy import ANY, Trunk
 from model.settings import Settings
+from operations.gateways import answers_of
 from state import names, registrations
 from state.names import Answer, Question
 from state.store import Store

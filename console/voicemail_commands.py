@@ -22,6 +22,7 @@ from console.voicemail_boxes import store
 from media.voicemail.errors import DamagedBoxError, NoSuchMessageError, VoicemailError
 from media.voicemail.layout import FOLDERS, Folder
 from media.voicemail.store import Store, Stored
+from operations import voicemail
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(voicemail_boxes.app, name="box", help="One mailbox: made, changed, removed, its PIN.")
@@ -41,7 +42,7 @@ def boxes(json: Json = False) -> None:
     rows = []
     for number in found.boxes():
         try:
-            rows.append(_summary(found, number))
+            rows.append(voicemail.box_row(found, number))
         except DamagedBoxError as error:
             wrong.append(str(error))
     if json:
@@ -56,16 +57,10 @@ def boxes(json: Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
-def _summary(found: Store, number: str) -> dict[str, object]:
-    box, counts = found.box(number), found.counts(number)
-    about = {"name": box.name, "email": box.email, "numbers": box.numbers, "pin": bool(box.pin_hash)}
-    return {"number": number, **about, **asdict(counts)}
-
-
 def _cell(value: object) -> object:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return " ".join(value) if isinstance(value, tuple) else value
+    return " ".join(value) if isinstance(value, tuple | list) else value
 
 
 app.command("import")(voicemail_boxes.import_boxes)
@@ -120,8 +115,7 @@ def _row(one: Stored) -> tuple[object, ...]:
 
 
 def _as_dict(one: Stored) -> dict[str, object]:
-    beside = {"transcript": one.transcript, "delivery": one.delivery}
-    return {"folder": one.folder, **asdict(one.message), "audio": str(one.audio), **beside}
+    return {**voicemail.message_row(one), "audio": str(one.audio)}
 
 
 @app.command()

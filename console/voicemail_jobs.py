@@ -14,11 +14,12 @@ from redis.exceptions import RedisError
 
 from console.output import FAILED, CommandFailed, Json, out, print_json, print_table, when
 from console.voicemail_boxes import store
-from media.voicemail.job import DeadLetter, Job, Standing
+from media.voicemail.job import Standing
 from media.voicemail.jobs import Jobs
 from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.reconcile import Reconciler
 from model.settings import Settings
+from operations import voicemail
 from state.clients import connect
 from state.store import StoreAwayError
 
@@ -31,7 +32,7 @@ def status(json: Json = False) -> None:
     """The services that transcribe and deliver, and their jobs; exit status 1 if none is live."""
     standing = _with_redis(lambda _, jobs: jobs.standing())
     if json:
-        print_json(_figures(standing))
+        print_json(voicemail.standing_row(standing))
     else:
         out.print(text(standing))
     if not (standing.services and standing.sound):
@@ -51,7 +52,7 @@ def dead(json: Json = False) -> None:
     """Transcripts, mails and webhooks that were given up, the oldest first."""
     letters = _with_redis(lambda _, jobs: jobs.letters())
     if json:
-        print_json([{"kind": letter.kind, "message": letter.message, **_told(letter)} for letter in letters])
+        print_json([voicemail.letter_row(letter) for letter in letters])
         return
     rows = [
         (letter.message, letter.kind, letter.box, letter.tries, when(letter.at), letter.reason) for letter in letters
@@ -67,11 +68,11 @@ def retry(
     """Try again what was given up, and at once what waits for its next try."""
     if bool(ids) == all_:
         raise typer.BadParameter("either name messages, or say --all")
-    done = _with_redis(lambda client, jobs: _retry(client, jobs, set(ids or ())))
+    done = _with_redis(lambda _, jobs: voicemail.again(jobs, set(ids or ())))
     if missing := sorted(set(ids or ()) - {job.message for job in done}):
         raise CommandFailed(f"nothing to try again: {', '.join(missing)}")
     if json:
-        print_json([{"kind": job.kind, "message": job.message, "box": job.box} for job in done])
+        print_json([voicemail.job_row(job) for job in done])
         return
     for job in done:
         out.print(f"{job.message} {job.kind} is tried again")
@@ -86,16 +87,6 @@ def aside(json: Json = False) -> None:
         print_table(("recording", "reason"), found, empty="none")
 
 
-async def _retry(client: Redis, jobs: Jobs, ids: set[str]) -> list[Job]:
-    again = [
-        Job(kind=letter.kind, message=letter.message, box=letter.box, force=True)
-        for letter in await jobs.letters()
-        if not ids or letter.message in ids
-    ]
-    again += [job for job in await jobs.waiting() if job.message in ids]
-    return [job for job in again if await jobs.add(job, force=True)]
-
-
 def node_status(settings: Settings) -> dict[str, dict[str, Any]]:
     """How the voicemail services stand: ``ok``, ``text`` for people, and figures; nothing where there are no boxes."""
     try:
@@ -105,7 +96,7 @@ def node_status(settings: Settings) -> dict[str, dict[str, Any]]:
     if not boxes and not standing.services:
         return {}
     well = bool(standing.services) and standing.sound
-    return {"voicemail": {"ok": well, "text": text(standing), **_figures(standing)}}
+    return {"voicemail": {"ok": well, "text": text(standing), **voicemail.standing_row(standing)}}
 
 
 def text(standing: Standing) -> str:
@@ -129,20 +120,9 @@ def service_pids(settings: Settings) -> set[int]:
     return {int(pid) for node, pid, _ in names if node == settings.node}
 
 
-def _figures(standing: Standing) -> dict[str, Any]:
-    return {
-        "services": list(standing.services), "jobs": standing.open, "waiting": standing.waiting,
-        "dead": standing.dead, "oldest": round(standing.oldest, 1), "sound": standing.sound,
-    }  # fmt: skip
-
-
 async def _standing(settings: Settings) -> tuple[Standing, int]:
     async with _redis(settings) as (_, jobs):
         return await jobs.standing(), await jobs.boxes()
-
-
-def _told(letter: DeadLetter) -> dict[str, Any]:
-    return {"box": letter.box, "reason": letter.reason, "tries": letter.tries, "at": letter.at}
 
 
 def _mailboxes() -> Mailboxes:

@@ -1,4 +1,4 @@
-"""Settings of every process, from the environment. docs/settings.md is this table."""
+"""Settings of every process, from the environment. docs/settings.md is made of this table (settings_page.py)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 
 class SettingError(ValueError):
@@ -27,6 +27,7 @@ class Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_NODE", "(host name)", "Name of this node, one for each Kamailio with its agent."),
     Setting("STROWGER_REDIS_URL", "redis://127.0.0.1:6379/0", "Where the shared state is; may hold a password."),
+    Setting("STROWGER_REDIS_PASSWORD_FILE", "", "File with the password of Redis, where the address has none."),
     Setting("STROWGER_SNAPSHOT", "/var/lib/strowger/snapshot", "Directory of the policy snapshot, on a local disk."),
     Setting("STROWGER_SPOOL", "/var/lib/strowger/spool", "Directory of the call records that workers append to."),
     Setting("STROWGER_SECRET_FILE", "/var/lib/strowger/secret", "Key of this node's routes; made at the first start."),
@@ -133,7 +134,8 @@ class Settings:
     """The settings in force."""
 
     node: str
-    redis_url: str
+    redis_address: str
+    redis_password_file: Path | None
     snapshot: Path
     spool: Path
     secret_file: Path
@@ -204,7 +206,8 @@ class Settings:
         env = {**_DEFAULTS, **computed, **(os.environ if environ is None else environ)}
         return cls(
             node=env["STROWGER_NODE"],
-            redis_url=env["STROWGER_REDIS_URL"],
+            redis_address=env["STROWGER_REDIS_URL"],
+            redis_password_file=_path(env, "STROWGER_REDIS_PASSWORD_FILE"),
             snapshot=Path(env["STROWGER_SNAPSHOT"]),
             spool=Path(env["STROWGER_SPOOL"]),
             secret_file=Path(env["STROWGER_SECRET_FILE"]),
@@ -263,7 +266,8 @@ class Settings:
         """As environment variables, each one set, for processes that know no defaults."""
         return {
             "STROWGER_NODE": self.node,
-            "STROWGER_REDIS_URL": self.redis_url,
+            "STROWGER_REDIS_URL": self.redis_address,
+            "STROWGER_REDIS_PASSWORD_FILE": str(self.redis_password_file or ""),
             "STROWGER_SNAPSHOT": str(self.snapshot),
             "STROWGER_SPOOL": str(self.spool),
             "STROWGER_SECRET_FILE": str(self.secret_file),
@@ -317,6 +321,22 @@ class Settings:
             "STROWGER_TRANSCRIPT_WAIT": str(self.transcript_wait),
             "STROWGER_WEB_ADDRESS": str(self.web_address),
         }
+
+    @property
+    def redis_url(self) -> str:
+        """The address of Redis with its password, which is read now. Raises :class:`SettingError`."""
+        if self.redis_password_file is None:
+            return self.redis_address
+        scheme, mark, rest = self.redis_address.partition("://")
+        user, at, host = rest.rpartition("@")
+        if mark and ":" in user:
+            raise SettingError("STROWGER_REDIS_PASSWORD_FILE: there is a password in STROWGER_REDIS_URL, too")
+        try:
+            password = self.redis_password_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(f"STROWGER_REDIS_PASSWORD_FILE: {self.redis_password_file}: {error}") from None
+        # An empty file is a Redis without a password.
+        return f"{scheme}://{user}:{quote(password, safe='')}@{host}" if password else self.redis_address
 
     @property
     def sip_listeners(self) -> tuple[str, ...]:

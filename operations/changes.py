@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from state.store import Change, Store
 
-Row = dict[str, object]
+Row = dict[str, Any]
 "What JSON knows, as it will be shown."
 
 

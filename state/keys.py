@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-SCHEMA = 1
-"Version of the names and codecs; a reader refuses what it does not know."
+SCHEMA = 2
+"Version of the names and codecs that a new Redis gets, and that `strowger migrate` makes of an older one."
+OLDEST = 1
+"The oldest version that is still read and written; what is older, or newer than SCHEMA, is refused."
 
 _TAG = "{strowger}"
 
 META = f"{_TAG}:meta"
-"Hash: schema, generation (random, made with the first policy), seq (number of the last change)."
+"""Hash: schema, generation (random, made with the first policy, and by a restore), seq (number of the last change);
+migrating, the version that a migration is making, while it does."""
 POLICY = f"{_TAG}:policy"
 "Hash: version, text (the YAML as applied), document (JSON, resolved), applied (Unix time), author, message."
 HISTORY = f"{_TAG}:history"
@@ -51,8 +54,12 @@ STAGED_EXTRA = f"{_TAG}:import:staged-extra"
 "What goes with it: expiries of entries, or uses of routes."
 STAGED_CHUNKS = f"{_TAG}:import:chunks"
 "List of the import's chunks as they were sent."
+RESTORED = f"{_TAG}:restored"
+"What a restore's tables are called until they are in force: this, its token, and the key."
 NODES = f"{_TAG}:nodes"
 "Set of the names of nodes that are live or died; one that stops in order is taken out."
+VERSIONS = f"{_TAG}:nodes:versions"
+"Hash: node to its program's version and the newest schema that it knows (JSON, see state/schema.py)."
 APPLIED = f"{_TAG}:applied"
 "Channel: the name of a node whenever it has a change in its snapshot."
 
@@ -171,6 +178,11 @@ def chunks(import_id: str) -> str:
 def node(name: str) -> str:
     """Key of a node's report (JSON), which expires when the node stops renewing it."""
     return f"{_TAG}:node:{name}"
+
+
+def node_health(name: str) -> str:
+    """Key of what a node's Kamailio knows of gateways (JSON, see state/node_health.py); it expires."""
+    return f"{_TAG}:node:{name}:health"
 
 
 # Voicemail. The disk is the truth; all of this can be made anew from it.

@@ -129,6 +129,18 @@ def changed(store: Store, after: str, last: str) -> list[str]:
     return [fields["box"] for _, fields in cast("list[tuple[str, dict[str, str]]]", raw) if "box" in fields]
 
 
+def tell(store: Store, boxes: Iterable[str]) -> None:
+    """Have nodes look at the lamps of mailboxes, whose entries were changed by other means than these.
+
+    Raises :class:`state.store.StoreError`.
+    """
+    with _away():
+        pipe = store._redis.pipeline(transaction=False)
+        for box in boxes:
+            pipe.xadd(keys.MWI_CHANGES, {"box": box}, maxlen=CHANGES_KEPT, approximate=True)
+        pipe.execute()
+
+
 def lease(store: Store, node: str, seconds: float) -> bool:
     """Whether ``node`` is the one that sends unsolicited NOTIFYs; if so, for ``seconds`` from now.
 

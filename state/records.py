@@ -96,10 +96,13 @@ def shipped(store: Store, node: str) -> tuple[str, dict[str, str]]:
     return calls.pop("position", ""), calls
 
 
-def newest(store: Store, containing: str = "") -> Iterator[tuple[str, CallRecord]]:
-    """Records and their ids in the stream, the one that was shipped last first; those with a text somewhere in them."""
+def newest(store: Store, containing: str = "", before: str = "") -> Iterator[tuple[str, CallRecord]]:
+    """Records and their ids in the stream, the one that was shipped last first; those with a text somewhere in them.
+
+    With ``before``, those that were shipped before the record with this id.
+    """
     wanted = json.dumps(containing)[1:-1]
-    end = "+"
+    end = f"({before}" if before else "+"
     while True:
         with _away():
             page: Any = store._redis.xrevrange(keys.RECORDS, max=end, count=PAGE)

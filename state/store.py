@@ -160,7 +160,13 @@ class Confirmation:
 
 # Who made a change, and what it was before and is now, goes to the audit in the same script: subject is nothing where
 # nobody made it, as when what has expired is swept.
-_APPEND = """
+# What a newer version wrote nobody of ours changes, and nobody anything while a migration reads and writes.
+_APPEND = f"""
+local schema = tonumber(redis.call('HGET', KEYS[1], 'schema') or '{keys.SCHEMA}')
+if schema < {keys.OLDEST} or schema > {keys.SCHEMA} then
+  return redis.error_reply('SCHEMA ' .. schema)
+end
+if redis.call('HEXISTS', KEYS[1], 'migrating') == 1 then return redis.error_reply('MIGRATING') end
 local function append(op, field, value, subject, before, after)
   local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], seq .. '-0', 'op', op, 'field', field, 'value', value)
@@ -263,7 +269,7 @@ end
 if #twice > 0 then return {-3, table.concat(twice, ', ')} end
 if version > 0 and redis.call('HEXISTS', KEYS[4], 'text:' .. version) == 0 then keep(version) end
 redis.call('HSETNX', KEYS[1], 'generation', ARGV[6])
-redis.call('HSET', KEYS[1], 'schema', ARGV[7])
+redis.call('HSETNX', KEYS[1], 'schema', ARGV[7])
 redis.call('HSET', KEYS[3], 'version', version + 1, 'text', ARGV[3], 'document', ARGV[4], 'applied', ARGV[8],
            'author', ARGV[5], 'message', ARGV[9])
 keep(version + 1)
@@ -327,7 +333,11 @@ class Store:
     def policy(self) -> AppliedPolicy:
         """The policy in force; raises :class:`NoPolicyAppliedError`."""
         with _away():
-            found = cast("dict[str, str]", self._redis.hgetall(keys.POLICY))
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hget(keys.META, "schema")
+            pipe.hgetall(keys.POLICY)
+            schema, found = pipe.execute()
+        _check(schema)
         if not found:
             raise NoPolicyAppliedError("no policy was applied yet: see `strowger policy apply`")
         return _applied(int(found["version"]), found)
@@ -478,7 +488,8 @@ class Store:
         Raises :class:`StoreError` at the end where an import replaced the hash meanwhile.
         """
         with _away():
-            swaps = self._redis.hget(keys.META, "swaps")
+            swaps, schema = cast("list[str | None]", self._redis.hmget(keys.META, ["swaps", "schema"]))
+            _check(schema)
             yield from self._redis.hscan_iter(table, count=1000)
             if self._redis.hget(keys.META, "swaps") != swaps:
                 raise StoreError("an import took effect while the list was read: try again")
@@ -510,8 +521,7 @@ class Store:
             pipe.hmget(keys.META, ["generation", "seq", "schema"])
             pipe.info("server")
             (generation, seq, schema), server = pipe.execute()
-        if generation and int(schema) != keys.SCHEMA:
-            raise StoreError(f"Redis holds schema {schema}, which this version does not know; it knows {keys.SCHEMA}")
+        _check(schema)
         return f"{generation}/{server['run_id']}" if generation else "", int(seq or 0)
 
     def changes(self, after: int, block: float) -> list[Change]:
@@ -616,6 +626,15 @@ def _applied(version: int, found: dict[str, str]) -> AppliedPolicy:
     )
 
 
+def _check(schema: str | None) -> None:
+    if schema is not None and not keys.OLDEST <= int(schema) <= keys.SCHEMA:
+        raise StoreError(_unknown(schema))
+
+
+def _unknown(schema: object) -> str:
+    return f"Redis holds schema {schema}, which this version does not know; it knows {keys.OLDEST} to {keys.SCHEMA}"
+
+
 @contextmanager
 def _away() -> Iterator[None]:
     try:
@@ -623,6 +642,13 @@ def _away() -> Iterator[None]:
     except (redis.ConnectionError, redis.TimeoutError) as error:
         raise StoreAwayError(f"Redis does not answer: {error}") from error
     except redis.RedisError as error:
+        code, _, rest = str(error).partition(" ")
+        if code == "SCHEMA":
+            raise StoreError(_unknown(rest.partition(" ")[0])) from None
+        if code == "MIGRATING":
+            raise StoreError(
+                "Redis is being migrated: try again in a moment; `strowger migrate` finishes what was cut off"
+            ) from None
         raise StoreError(f"Redis refuses: {error}") from error
     except UnicodeDecodeError:
         raise StoreError("Redis holds what nobody of us wrote: it is no UTF-8") from None

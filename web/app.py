@@ -10,11 +10,11 @@ from fastapi.staticfiles import StaticFiles
 from api.app import make_app
 from model.settings import Settings
 from web import login
-from web.pages import audit, overview
+from web.pages import audit, fraud, gateways, lists, nodes, overview, voicemail
 from web.render import STATIC
 from web.security import SecurityHeaders
 
-PAGES: tuple[ModuleType, ...] = (overview, audit)
+PAGES: tuple[ModuleType, ...] = (overview, gateways, lists, voicemail, fraud, nodes, audit)
 "Modules of pages; each has a ``router``."
 
 

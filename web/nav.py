@@ -21,5 +21,10 @@ NAV: tuple[Place, ...] = (
     Place("/calls", "Calls"),
     Place("/explain", "Explain"),
     Place("/policy", "Policy"),
+    Place("/gateways", "Gateways"),
+    Place("/lists/block", "Lists"),
+    Place("/voicemail", "Voicemail"),
+    Place("/fraud", "Fraud"),
+    Place("/nodes", "Nodes"),
     Place("/audit", "Audit"),
 )

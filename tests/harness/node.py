@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from console.node_state import live_state
+from kemi.node_state import live_state
 from console.ports import free_port
 from console.sipp import CallResult, SippGateway, place_calls, render
 from console.stack import Stack
@@ -83,9 +83,9 @@ class Node:
                 "STROWGER_SIP_PORT": str(free_port()),
                 "STROWGER_RPC_PORT": str(free_port()),
                 "STROWGER_SIP_WORKERS": str(workers),
+                "STROWGER_WEB_ADDRESS": f"127.0.0.1:{free_port()}",
                 # Many run at once.
                 **dict.fromkeys(METRICS, ""),
-                "STROWGER_WEB_ADDRESS": f"127.0.0.1:{free_port()}",
                 **more,
             }
         )

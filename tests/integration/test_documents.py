@@ -145,11 +145,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         STROWGER_WORKER_ADDRESS=f"127.0.0.1:{free_port()}",
         STROWGER_WORKER_HTTP=f"127.0.0.1:{free_port()}",
         STROWGER_WORKER_DRAIN="0",
+        STROWGER_WEB_ADDRESS=f"127.0.0.1:{free_port()}",
         STROWGER_MEDIA_STATE=str(directory / "media"),
         STROWGER_SPEECH_CACHE=str(directory / "speech"),
     )
     node.stack.switch = Switch(sip_port=free_port(), directory=directory / "switch")
-    node.stack.hook = True
+    node.stack.hook = node.stack.web = True
     with ExitStack() as ending:
         ending.callback(node.close)
         node.stack.start()

@@ -22,6 +22,7 @@ import yaml
 from harness.pages import ROOT, Block, blocks, pages
 
 import policyfile
+from bench import page as performance
 from console.cli import app
 from kemi import refusals
 from media.loader import Scripts
@@ -34,7 +35,7 @@ NOT_RUN_MOST = 45
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
 ALL = [block for page in pages() for block in blocks(page)]
 COMMANDS = {"console", "sh"}
-OURS = re.compile(r"(?:^|[|&;(]\s*|\s)(?:\S*bin/)?strowger((?:\s+[^\s|&;<>`]+)+)", re.MULTILINE)
+OURS = re.compile(r"(?:^|[|&;(]\s*|(?:--rm|-T|agent)\s+)(?:\S*bin/)?strowger((?:\s+[^\s|&;<>`]+)+)", re.MULTILINE)
 
 
 def of(*languages: str) -> list[Block]:
@@ -195,6 +196,14 @@ class TestLinks:
         for page in built:
             loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"?([^\s\">]+)", page.read_text())
             assert [url for url in loaded if re.match(r"(?:https?:)?//", url)] == [], page
+
+
+def test_the_figures_are_the_newest_ones() -> None:
+    rows = performance.newest()
+    # To bring page and pictures up to date: python -m bench.page
+    assert performance.updated(performance.PAGE.read_text(), rows) == performance.PAGE.read_text()
+    for name, text in performance.pictures(rows).items():
+        assert (performance.PICTURES / f"{name}.svg").read_text() == text
 
 
 def test_every_refusal_is_in_the_table() -> None:

@@ -18,6 +18,7 @@ from kemi import dryrun, handover, policy, records
 from kemi.explain import Snapshot, explain
 from kemi.plan import Plan
 from kemi.view import View
+from model import record_csv
 from model.call import CallFacts
 from model.causes import Cause, Failure
 from model.entries import Entry, Kind
@@ -422,7 +423,7 @@ def test_a_record_tells_of_the_app_and_of_being_sent_on() -> None:
     assert record.app == "welcome"
     assert [(attempt.gateway, attempt.why) for attempt in record.attempts] == [("fs-1", "sent on to 7001"), ("a", "")]
     assert record.steps == (*decision.steps, *after.steps)
-    assert cdr_output.row(record)[-4:-2] == ("welcome", "direct")
+    assert record_csv.row(record)[-4:-2] == ("welcome", "direct")
     assert "app welcome" in cdr_output.explained(record)[1]
 
 

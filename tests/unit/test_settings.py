@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console import serve
+from model import settings_page
 from model.settings import SETTINGS, Address, SettingError, Settings
 
 DOCUMENT = serve.ROOT / "docs" / "settings.md"
-BEGIN, END = "<!-- settings: begin -->\n", "<!-- settings: end -->\n"
 NAMES = [setting.name for setting in SETTINGS]
 NUMBERS = {
     "STROWGER_SPOOL_HOURS": (1, 87600),
@@ -36,24 +36,52 @@ NUMBERS = {
 }
 
 
-def table() -> str:
-    """The settings as docs/settings.md lists them."""
-    rows = [f"| `{setting.name}` | {_default(setting.default)} | {setting.meaning} |" for setting in SETTINGS]
-    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *rows, ""])
-
-
-def _default(text: str) -> str:
-    if not text:
-        return "(none)"
-    return text if text.startswith("(") else f"`{text}`"
-
-
 def test_the_document_lists_every_setting_as_it_is() -> None:
-    before, begin, rest = DOCUMENT.read_text().partition(BEGIN)
-    listed, end, _ = rest.partition(END)
-    assert begin and end, f"{DOCUMENT.name} has no table between its markers"  # noqa: PT018
-    assert listed == table(), f"put this between the markers of {DOCUMENT.name}:\n{table()}"
-    assert before.startswith("# ")
+    page = DOCUMENT.read_text(encoding="utf-8")
+    # To bring it up to date: python -m model.settings_page docs/settings.md
+    assert settings_page.updated(page) == page
+    assert page.startswith("# ")
+
+
+def test_a_page_without_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="markers"):
+        settings_page.updated("# Settings\n")
+
+
+def test_the_password_of_redis_comes_from_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "redis-password"
+    file.write_text("p@ss/w:rd\n")
+    given = {"STROWGER_REDIS_URL": "redis://127.0.0.1:6379/2", "STROWGER_REDIS_PASSWORD_FILE": str(file)}
+    settings = Settings.from_env(given)
+    assert settings.redis_url == "redis://:p%40ss%2Fw%3Ard@127.0.0.1:6379/2"
+    # What a child process is given has no password in it.
+    assert "w:rd" not in " ".join(settings.to_env().values()).replace("%3A", ":")
+    named = Settings.from_env({**given, "STROWGER_REDIS_URL": "redis://strowger@127.0.0.1:6379/2"})
+    assert named.redis_url == "redis://strowger:p%40ss%2Fw%3Ard@127.0.0.1:6379/2"
+
+
+def test_an_empty_file_is_a_redis_without_a_password(tmp_path: Path) -> None:
+    file = tmp_path / "redis-password"
+    file.write_text("\n")
+    settings = Settings.from_env({"STROWGER_REDIS_PASSWORD_FILE": str(file)})
+    assert settings.redis_url == settings.redis_address
+
+
+@pytest.mark.parametrize(
+    ("url", "there", "message"),
+    [
+        ("redis://:secret@127.0.0.1/0", True, "a password in STROWGER_REDIS_URL, too"),
+        ("redis://127.0.0.1/0", False, "No such file"),
+    ],
+)
+def test_a_password_that_cannot_be_had_is_refused(url: str, there: bool, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "redis-password"
+    if there:
+        file.write_text("other")
+    settings = Settings.from_env({"STROWGER_REDIS_URL": url, "STROWGER_REDIS_PASSWORD_FILE": str(file)})
+    with pytest.raises(SettingError, match=message) as refused:
+        _ = settings.redis_url
+    assert "secret" not in str(refused.value)
 
 
 def test_the_document_names_what_kamailio_is_given_besides() -> None:
@@ -150,6 +178,7 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         smtp=addresses,
         smtp_tls=st.sampled_from(["none", "starttls", "tls"]),
         smtp_password_file=st.none() | paths,
+        redis_password_file=st.none() | paths,
         sounds=st.none() | paths,
         transcribe_limit=st.integers(1, 86400),
         transcribe_memory=st.integers(64, 1_000_000),

@@ -1,0 +1,77 @@
+"""The nodes and their processes, as far as they tell of themselves in Redis or are on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from media.control import ControlError, ask
+from model.settings import Settings
+from state import keys, node_health
+from state.store import NodeReport, Store, _away
+
+Row = dict[str, Any]
+
+
+def rows(store: Store) -> list[Row]:
+    """The nodes that are live, and those that were and did not stop in order. Raises StoreError.
+
+    ``behind`` is how many changes a node's snapshot lacks; None where it copies another Redis than this one.
+    """
+    generation, seq = store.position()
+    live, gone = store.nodes()
+    health = node_health.read(store, [node.name for node in live])
+    registering = _registering(store)
+    made = [
+        {
+            **_row(node, generation, seq),
+            "kamailio": node.name in health,
+            "registers": node.name == registering,
+        }
+        for node in live
+    ]
+    return sorted(made + [{"name": name, "live": False} for name in gone], key=lambda row: str(row["name"]))
+
+
+def _row(node: NodeReport, generation: str, seq: int) -> Row:
+    return {
+        "name": node.name,
+        "live": True,
+        "version": node.version,
+        "seq": node.seq,
+        "behind": max(0, seq - node.seq) if node.generation == generation else None,
+        "pid": node.pid,
+        "started": node.started,
+        "busy": node.busy,
+    }
+
+
+def _registering(store: Store) -> str:
+    with _away():
+        return str(store._redis.get(keys.REGISTERING) or "")
+
+
+def position(store: Store) -> Row:
+    """What nodes are to have: the policy's version, and the number of the last change. Raises StoreError."""
+    return {"version": store.policy_version(), "seq": store.position()[1]}
+
+
+def workers(settings: Settings) -> list[Row]:
+    """The media workers on this machine, by their control sockets."""
+    return [{"name": path.stem, **_worker(path)} for path in sorted(settings.run.glob("worker-*.sock"))]
+
+
+def _worker(path: Path) -> Row:
+    try:
+        answer = ask(path, "status")
+    except ControlError as error:
+        return {"ok": False, "trouble": str(error)}
+    switch, refused = answer["switch"], sorted(answer["refused"])
+    well = bool(switch["connected"]) and not refused and not answer["trouble"]
+    return {
+        "ok": well, "trouble": answer["trouble"] or ("" if switch["connected"] else switch["error"]),
+        "address": answer["address"], "since": answer["since"], "calls": answer["calls"],
+        "draining": answer["draining"], "switch": switch["address"], "connected": bool(switch["connected"]),
+        "scripts": [found["name"] for found in answer["scripts"]], "refused": refused,
+    }  # fmt: skip
+
