@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.call_events import Told, given_up, told
 from agent.cost import cost_of, is_rates
-from agent.measures import Measure, measures
+from agent.metered import Metered, metered
 from agent.overview import Tally, finished, tallied
 from agent.samples import Sample, sample
 from model.fraud import RELEASED
@@ -124,7 +124,7 @@ class Assembly:
     "What the events since :meth:`taken` add to the figures of all calls."
     told: list[Told] = field(default_factory=list)
     "What the events since :meth:`taken` tell whoever follows calls."
-    metered: list[Measure] = field(default_factory=list)
+    metered: list[Metered] = field(default_factory=list)
     "What the events add to this node's metrics, until somebody takes them out."
     _ids: dict[str, str] = field(default_factory=dict)
     "An id under which a retransmitted INVITE was decided again, to the id of its call."
@@ -202,7 +202,7 @@ class Assembly:
             self.samples.append(found)
         self.tallies += tallied(events)
         self.told += told(self.node, call, events)
-        self.metered += measures(events)
+        self.metered += metered(events)
         if _is_over(events):
             self._finish(call)
 

@@ -99,7 +99,7 @@ def under_way(events: list[Event]) -> str:
 def told_to(failed: Event) -> int:
     """The status that the caller was told after the last failure."""
     # What is passed on is the gateway's reply; where nothing could be sent, there is none.
-    status: int = failed.get("told", 500 if failed["status"] == 477 else failed["status"])
+    status: int = failed["told"] if "told" in failed else 500 if failed["status"] == 477 else failed["status"]
     return status
 
 

@@ -37,6 +37,9 @@ class HealthService:
             except (RpcError, StoreError) as error:
                 # What was told last expires, and then nobody takes it for what is.
                 log.debug("health of gateways is not told: %s", error)
+            except Exception:
+                # Nothing else would tell that the console shows less than there is.
+                log.exception("health of gateways is not told")
             time.sleep(EVERY)
         store.close()
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agent.assembly import Assembly
-from agent.measures import ATTEMPT, DECISION, DECISION_TIME, DIAL_DELAY, TALK, Measure
+from agent.metered import ATTEMPT, DECISION, DECISION_TIME, DIAL_DELAY, TALK, Metered
 from agent.standing import RPC_TIMEOUT, Standing
 from kemi import asking, limits
 from kemi.health import Health
@@ -55,17 +55,17 @@ class Counted:
                     metrics.TRIPS.labels(self._gateways.label(owner(event["gateway"]))).inc()
         assembly.metered.clear()
 
-    def _count(self, one: Measure) -> None:
+    def _count(self, one: Metered) -> None:
         match one:
-            case Measure(what=what, labels=(outcome,)) if what == DECISION:
+            case Metered(what=what, labels=(outcome,)) if what == DECISION:
                 metrics.DECISIONS.labels(self._outcomes.label(outcome)).inc()
-            case Measure(what=what, labels=(gateway, cause)) if what == ATTEMPT:
+            case Metered(what=what, labels=(gateway, cause)) if what == ATTEMPT:
                 metrics.ATTEMPTS.labels(self._gateways.label(gateway), self._causes.label(cause)).inc()
-            case Measure(what=what, labels=(gateway,)) if what == DIAL_DELAY:
+            case Metered(what=what, labels=(gateway,)) if what == DIAL_DELAY:
                 metrics.POST_DIAL_DELAY.labels(self._gateways.label(gateway)).observe(one.value)
-            case Measure(what=what) if what == DECISION_TIME:
+            case Metered(what=what) if what == DECISION_TIME:
                 metrics.DECISION_SECONDS.observe(one.value)
-            case Measure(what=what) if what == TALK:
+            case Metered(what=what) if what == TALK:
                 metrics.TALK_SECONDS.inc(one.value)
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger("strowger.agent")
 
 # Entries that are looked up as they are, so that no index counts them: nearly all of a large list.
 UNCOUNTED = tuple(f"{kind}:" for kind in (Kind.CALLER, Kind.CALLEE, Kind.PAIR))
-NOTHING = Meta(schema=keys.SCHEMA, generation="", seq=0, version=0)
+NOTHING = Meta(layout=layout.VERSION, generation="", seq=0, version=0)
 
 
 class _GapError(Exception):
@@ -75,7 +75,7 @@ class Replica:
             self._warn_of_empty_redis()
             return
         self._warned = False
-        if (generation, keys.SCHEMA) != (self.meta.generation, self.meta.schema) or not self._leads_to(seq):
+        if (generation, layout.VERSION) != (self.meta.generation, self.meta.layout) or not self._leads_to(seq):
             self._copy()
 
     def _warn_of_empty_redis(self) -> None:
@@ -122,7 +122,7 @@ class Replica:
                 if change.seq != meta.seq + 1:
                     raise _GapError
                 version = self._change(txn, index, change)
-                meta = Meta(keys.SCHEMA, meta.generation, change.seq, version or meta.version)
+                meta = Meta(layout.VERSION, meta.generation, change.seq, version or meta.version)
             index.breakers = self._adopting.texts(time.time())
             _write_meta(txn, meta, index)
         self.meta, self._index = meta, index
@@ -152,7 +152,9 @@ class Replica:
             return 0
         if change.op == "unrate":
             if change.value in index.sheets:
-                rates.remove(txn, index, index.sheets.pop(change.value).number, self._busy)
+                families = rates.Families()
+                rates.remove(txn, index, index.sheets.pop(change.value).number, self._busy, families)
+                self._settle(txn, index, families, change.seq)
             return 0
         if change.op not in _OF_ENTRIES:
             # Of a newer version; what it changed is in the tables, too.
@@ -169,18 +171,19 @@ class Replica:
         return 0
 
     def _import(self, txn: Any, index: Index, change: Change) -> int:
-        plan, version = bulk.Plan.decode(change.value), 0
+        plan, version, families = bulk.Plan.decode(change.value), 0, rates.Families()
         write: Callable[[Any, Index, Iterable[tuple[str, str]]], None] = _write_entries
         if plan.table == "prefixes":
             # The routes by name, which a snapshot of an earlier version of this program has not.
             write, version = _write_prefixes, self._write_policy(txn, index)
         if plan.table == "rates":
-            write = partial(rates.write, sheet=rates.open_sheet(index, plan.gateway, plan.currency))
+            sheet = rates.open_sheet(index, plan.gateway, plan.currency)
+            write = partial(rates.write, sheet=sheet, changed=families)
         if plan.replace:
             if plan.table == "prefixes":
                 _remove_prefixes(txn, index)
             elif plan.table == "rates":
-                rates.remove(txn, index, index.sheets[plan.gateway].number, self._busy)
+                rates.remove(txn, index, index.sheets[plan.gateway].number, self._busy, families)
             else:
                 self._remove(txn, index, plan.action)
         try:
@@ -190,7 +193,13 @@ class Replica:
         except LookupError:
             log.warning("import %s is not in Redis any more", change.field)
             raise _GapError from None
+        if plan.table == "rates":
+            self._settle(txn, index, families, change.seq)
         return version
+
+    def _settle(self, txn: Any, index: Index, families: rates.Families, seq: int) -> None:
+        rates.settle(txn, families, self._busy)
+        index.rated = f"{self.meta.generation}:{seq}"
 
     def _remove(self, txn: Any, index: Index, action: str) -> None:
         beginning = f'["{action}"'.encode()
@@ -246,12 +255,15 @@ class Replica:
             index.drains = dict(self._store.records(keys.DRAINS))
             self._adopting.load()
             index.breakers = self._adopting.texts(time.time())
+            families = rates.Families()
             for gateway, info in self._store.sheets().items():
-                number = rates.open_sheet(index, gateway, info.currency)
-                rates.write(txn, index, self._reported(self._store.records(keys.rates(gateway))), sheet=number)
+                rows, number = self._store.records(keys.rates(gateway)), rates.open_sheet(index, gateway, info.currency)
+                rates.write(txn, index, self._reported(rows), sheet=number, changed=families)
+            rates.settle(txn, families, self._busy)
+            index.rated = f"{generation}:{seq}"
             if self._store.position()[0] != generation:
                 raise StoreError("Redis was emptied while it was read")
-            meta = Meta(keys.SCHEMA, generation, seq, version)
+            meta = Meta(layout.VERSION, generation, seq, version)
             _write_meta(txn, meta, index)
         self.meta, self._index = meta, index
 

@@ -11,13 +11,17 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from redis.asyncio import Redis
 
-from api import audit, explain, lists, policy, problems, records
+from api import audit, calls, events, explain, lists, overview, policy, problems, records
 from api.problems import Problem
 from model.settings import Settings
+from operations.event_hub import Hub
 from state.store import TIMEOUT, Store
 
 PREFIX = "/api/v1"
-ROUTERS = (lists.router, policy.router, explain.router, records.router, audit.router)
+ROUTERS = (
+    lists.router, policy.router, explain.router, calls.router, records.router, events.router, events.sockets,
+    overview.router, audit.router,
+)  # fmt: skip
 
 DESCRIPTION = """Everything that the `strowger` command does.
 
@@ -52,6 +56,7 @@ def make_app(settings: Settings) -> FastAPI:
     app.state.redis = Redis.from_url(
         settings.redis_url, decode_responses=True, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
     )
+    app.state.hub = Hub(settings.redis_url)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
@@ -61,6 +66,8 @@ def make_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _closing(app: FastAPI) -> AsyncIterator[None]:
     yield
+    hub: Hub = app.state.hub
+    await hub.close()
     redis: Redis = app.state.redis
     await redis.aclose()
     store: Store = app.state.store

@@ -28,11 +28,11 @@ def result(record: CallRecord) -> str:
             return str(record.outcome)
 
 
-def explained(record: CallRecord) -> list[str]:
-    """A record as lines that say what was decided, what was tried and what came of it."""
+def explained(record: CallRecord, *, live: str = "") -> list[str]:
+    """A record as lines that say what was decided, what was tried and what came of it; ``live``: how far it is."""
     what = "emergency call, " if record.emergency else ""
     lines = [
-        f"{when(record.began)} {what}{record.caller or '-'} calls {record.callee}: {result(record)}",
+        f"{when(record.began)} {what}{record.caller or '-'} calls {record.callee}: {live or result(record)}",
         f"  node {record.node}, policy version {record.version}"
         + (f", route {record.route}" if record.route else "")
         + (f", app {record.app}" if record.app else "")
@@ -40,9 +40,13 @@ def explained(record: CallRecord) -> list[str]:
         *(f"  {what:<14} {subject:<24} {found}" for what, subject, found in record.steps),
     ]
     for number, attempt in enumerate(record.attempts, 1):
-        lines.append(f"{_clock(attempt.began)} attempt {number} at {attempt.gateway}: {_attempt(attempt)}")
+        under_way = live and attempt.ended is None
+        how = "under way" if under_way else _attempt(attempt)
+        lines.append(f"{_clock(attempt.began)} attempt {number} at {attempt.gateway}: {how}")
     if record.answered is not None:
         lines.append(f"{_clock(record.answered)} answered")
+    if live:
+        return lines
     if record.outcome is Outcome.ANSWERED:
         end = _clock(record.ended) if record.ended is not None else "its end is not known:"
         cost = f", {record.cost} {record.currency}" if record.cost else ""

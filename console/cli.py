@@ -16,6 +16,7 @@ import typer
 from console import (
     audit_command,
     backup_commands,
+    calls_commands,
     cdr_commands,
     dial_command,
     edit_command,
@@ -75,6 +76,7 @@ app.add_typer(hook_commands.app, name="hook", help="Route hooks: what they do, a
 app.add_typer(media_commands.app, name="media", help="Media workers, and the call scripts that they run.")
 app.add_typer(voicemail_commands.app, name="voicemail", help="Mailboxes, and the messages in them.")
 app.add_typer(fraud_commands.app, name="fraud", help="Guards against fraud: who is near, who is refused.")
+app.add_typer(calls_commands.app, name="calls", help="Live calls, one call, and what can be done with it.")
 app.add_typer(cdr_commands.app, name="cdr", help="Call records: the newest, exports.")
 app.add_typer(token_commands.app, name="token", help="Tokens of the HTTP API and the console, and their roles.")
 voicemail_commands.app.command("status")(voicemail_jobs.status)

@@ -190,17 +190,18 @@ def serve_records(settings: Settings) -> None:
 
 
 def serve_web(settings: Settings) -> None:
-    """Answer the HTTP API until SIGTERM or SIGINT."""
+    """Answer the HTTP API and show the console until SIGTERM or SIGINT."""
     # Not for other commands: what speaks HTTP costs more to load than all of these.
     import uvicorn
 
-    from api.app import make_app
+    from api.websocket_protocol import options
+    from web.app import make_site
 
     logs.configure(settings, "web")
     host, port = settings.web_address
     uvicorn.run(
-        make_app(settings), host=host, port=port, log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=WEB_PATIENCE,
+        make_site(settings), host=host, port=port, log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=WEB_PATIENCE, **options(),
     )  # fmt: skip
 
 

@@ -132,7 +132,7 @@ def with_rates(records: Mapping[bytes, bytes], live: Get) -> Get:
     if raw is None:
         return records.get
     own, others = layout.Index.decode(records[layout.INDEX]), layout.Index.decode(raw)
-    own.sheets = others.sheets
+    own.sheets, own.rated = others.sheets, others.rated
     if layout.RATED in others.lengths:
         own.lengths[layout.RATED] = others.lengths[layout.RATED]
     index = own.encode()

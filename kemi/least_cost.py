@@ -1,12 +1,11 @@
 """Which of a route's gateways is cheapest for a number: the longest prefix of each gateway's own sheet; pure.
 
-The records of rates are read from the longest prefix of the number to the shortest. Each has the rows of all gateways,
-so a gateway whose longest prefix is shorter than another's is found on the way, and the walk ends with the last one.
+The record of the number's longest prefix has the rows of all gateways, and those of shorter prefixes as well, but for
+the shortest (:mod:`state.rates`). What these come to is kept: numbers of all kinds begin with them.
 """
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterator
 from math import inf
 from typing import NamedTuple
@@ -15,20 +14,20 @@ from kemi.plan import Rated
 from kemi.view import Memory, Rank, Ranks, View
 from model.policy import LeastCost
 from model.rates import UNIT, Rate, amount_text
-from state.rates import ROW, PackedRow, unpacked
+from state.rates import SHORT, PackedRow, unpacked
 
 # Seconds for which changes of a rate are told with a call: a call that is not answered by then counts as interrupted.
 SETUP = 900.0
 
 Step = tuple[str, str, str]
-# Price and fee in the policy's currency, the gateway's rank, key of the record, row, and what was told of it before. A
-# plain tuple, as each call sorts one for every gateway: by price, then by fee, then as the route lists them.
-Priced = tuple[int, int, Rank, bytes, PackedRow, list[tuple[Step, Rated]]]
-# A record, its rows, and from which time on each gateway has one alone that has no end; infinity: never.
-Kept = tuple[bytes, list[Priced], float]
-# Short prefixes have rows of most gateways, and of numbers with all kinds of long ones. So many bytes are kept as rows,
-# of so many records.
-MANY, KEPT_MAX = 6 * ROW.size, 256
+# Price and fee in the policy's currency, the gateway's place in its route, its rank, row, and what was told of it
+# before. A plain tuple, as each call sorts one for every gateway: by price, then by fee, then as the route lists them.
+Priced = tuple[int, int, int, Rank, PackedRow, list[tuple[Step, Rated]]]
+# From when until when this holds (Unix time), and the gateways with a rate, cheapest first; not to be changed.
+Found = tuple[float, float, list[Priced]]
+NOTHING: Found = (-inf, inf, [])
+# Of so many short prefixes it is kept.
+KEPT_MAX = 2048
 
 
 class Quote(NamedTuple):
@@ -53,29 +52,29 @@ class Quote(NamedTuple):
         }  # fmt: skip
 
 
-def quote(one: Priced) -> Quote:
+def quote(one: Priced, number: str) -> Quote:
     """For people."""
-    _, _, (_, gateway, currency, _), key, (_, _, _, *rate), _ = one
-    return Quote(gateway, currency, key[1:].decode(), Rate(*rate))
+    _, _, _, (_, gateway, currency, _), (_, length, _, _, *rate), _ = one
+    return Quote(gateway, currency, number[:length], Rate(*rate))
 
 
 class Ranking:
     """The gateways of a route for one number, at one time."""
 
-    __slots__ = ("_last", "_least", "asked", "changes", "dear", "fitting", "unrated")
+    __slots__ = ("_last", "_least", "_number", "asked", "changes", "dear", "fitting", "unrated")
 
     def __init__(self, gateways: tuple[str, ...], least: LeastCost, number: str, view: View, at: float) -> None:
         """At Unix time ``at``."""
-        self._least = least
+        self._least, self._number = least, number
         self._last = least.unrated == "last"
         self.asked = 0
         "How many of :meth:`order` were asked for."
-        found, self.changes = _priced(*view.ranks(gateways), number, view, at)
-        "When a rate is another (Unix time, or infinity)."
+        _, self.changes, found = _found(*view.ranks(gateways), number, view, at)
+        "When a rate may be another (Unix time, or infinity)."
         self.unrated: list[str] = []
         "The gateways without a rate, in the route's order."
         if len(found) < len(gateways):
-            rated = {one[2][1] for one in found}
+            rated = {one[3][1] for one in found}
             self.unrated = [name for name in gateways if name not in rated]
         self.fitting, self.dear = found, found[:0]
         "Those with a rate, cheapest first; and those among them that take more than is allowed."
@@ -92,8 +91,8 @@ class Ranking:
         """The gateways as they are to be tried; what is asked for goes into ``steps``."""
         for one in self.fitting:
             self.asked += 1
-            steps.append((one[5] or _told(one))[0][0])
-            yield one[2][1]
+            steps.append((one[5] or _told(one, self._number))[0][0])
+            yield one[3][1]
         if self._last:
             for name in self.unrated:
                 self.asked += 1
@@ -111,15 +110,15 @@ class Ranking:
 
 
 def _names(found: list[Priced]) -> str:
-    return ", ".join([one[2][1] for one in found])
+    return ", ".join([one[3][1] for one in found])
 
 
-def _told(one: Priced) -> list[tuple[Step, Rated]]:
-    """What the trace and the record say of it; kept with it, as most rows are met again."""
-    _, _, (_, gateway, currency, _), key, (_, _, _, *rate), told = one
+def _told(one: Priced, number: str) -> list[tuple[Step, Rated]]:
+    """What the trace and the record say of it; kept with it, as rows of short prefixes are met again."""
+    _, _, _, (_, gateway, currency, _), (_, length, _, _, *rate), told = one
     price, fee, _, _ = rate
     more = f" and {amount_text(fee)} a call" if fee else ""
-    text = f"{amount_text(price)} {currency}{more} by {key[1:].decode() or 'any number'}"
+    text = f"{amount_text(price)} {currency}{more} by {number[:length] or 'any number'}"
     told.append((("rate", gateway, text), (gateway, currency, ((0, *rate),))))
     return told
 
@@ -131,66 +130,54 @@ def every(number: str, view: View, at: float) -> list[Quote]:
         sheet.number: (place, name, sheet.currency, worth.get(sheet.currency, 0))
         for place, (name, sheet) in enumerate(sorted(view.sheets.items()))
     }
-    found = _priced(ranks, {}, number, view, at)[0]
-    return [quote(one) for one in sorted(found, key=lambda one: not one[2][3])]
+    _, _, found = _found(ranks, {}, number, view, at)
+    return [quote(one, number) for one in sorted(found, key=lambda one: not one[3][3])]
 
 
-def _priced(ranks: Ranks, memory: Memory, number: str, view: View, at: float) -> tuple[list[Priced], float]:
-    """The gateways with a rate, cheapest first; and when one of these rates is another, infinity if never."""
-    found: list[Priced] = []
+def _found(ranks: Ranks, memory: Memory, number: str, view: View, at: float) -> Found:
+    """What the gateways take for a number."""
+    short, raw = _short(ranks, memory, number[:SHORT], view, at), view.rates(number)
+    return short if raw is None else _nearer(short, ranks, raw, at)
+
+
+def _short(ranks: Ranks, memory: Memory, prefix: str, view: View, at: float) -> Found:
+    """What they take by this prefix, and by those that it begins with."""
+    known: Found | None = memory.get(prefix)
+    if known is not None and known[0] <= at < known[1]:
+        return known
+    known, raw = _short(ranks, memory, prefix[:-1], view, at) if prefix else NOTHING, view.short_rates(prefix)
+    if raw is not None:
+        known = _nearer(known, ranks, raw, at)
+    if len(memory) >= KEPT_MAX:
+        memory.clear()
+    memory[prefix] = known
+    return known
+
+
+def _nearer(above: Found, ranks: Ranks, raw: bytes, at: float) -> Found:
+    """What holds where a record has rows besides what ``above`` says, of shorter prefixes."""
+    since, until, others = above
+    rows: list[Priced] = []
     taken: set[int] = set()
-    changes = inf
-    for key, raw in view.rates(number):
-        rows, steady = _kept(ranks, memory, key, raw) if len(raw) >= MANY else (_rows(ranks, key, raw), inf)
-        if steady <= at:
-            more = [one for one in rows if one[2][0] not in taken] if taken else rows.copy()
-            # In order already, unlike the few before.
-            for one in found:
-                insort(more, one)
-            found = more
-            if len(found) == len(ranks):
-                return found, changes
-            taken.update([one[2][0] for one in rows])
-            continue
-        for one in rows:
-            place, starts, ends = one[2][0], one[4][1], one[4][2]
-            if place in taken:
-                continue
-            if starts > at:
-                changes = min(changes, starts)
-            elif not ends or ends > at:
-                taken.add(place)
-                found.append(one)
-                if ends:
-                    changes = min(changes, ends)
-        if len(found) == len(ranks):
-            break
-    found.sort()
-    return found, changes
-
-
-def _rows(ranks: Ranks, key: bytes, raw: bytes) -> list[Priced]:
-    """The rows of a record that are of these gateways, those that begin latest first."""
-    found: list[Priced] = []
     for row in unpacked(raw):
         rank = ranks.get(row[0])
-        if rank is not None:
-            worth = rank[3]
-            found.append((row[3] * worth, row[4] and row[4] * worth, rank, key, row, []))
-    return found
-
-
-def _kept(ranks: Ranks, memory: Memory, key: bytes, raw: bytes) -> tuple[list[Priced], float]:
-    kept: Kept | None = memory.get(key)
-    if kept is None or kept[0] != raw:
-        rows = _rows(ranks, key, raw)
-        alone = len({one[2] for one in rows}) == len(rows) and not any(one[4][2] for one in rows)
-        if alone:
-            rows.sort()
-        if len(memory) >= KEPT_MAX:
-            memory.clear()
-        kept = memory[key] = raw, rows, max((one[4][1] for one in rows), default=0) if alone else inf
-    return kept[1], kept[2]
+        if rank is None or rank[0] in taken:
+            continue
+        _, _, starts, ends, price, fee, _, _ = row
+        if starts > at:
+            until = min(until, starts)
+        elif ends and ends <= at:
+            since = max(since, ends)
+        else:
+            since = max(since, starts)
+            if ends:
+                until = min(until, ends)
+            place, _, _, worth = rank
+            taken.add(place)
+            rows.append((price * worth, fee and fee * worth, place, rank, row, []))
+    rows += [one for one in others if one[2] not in taken]
+    rows.sort()
+    return since, until, rows
 
 
 def rated(ranking: Ranking, gateways: tuple[str, ...], number: str, view: View, at: float) -> tuple[Rated, ...]:
@@ -198,16 +185,16 @@ def rated(ranking: Ranking, gateways: tuple[str, ...], number: str, view: View, 
     if ranking.changes > at + SETUP:
         # As nearly always.
         return tuple([one[5][0][1] for one in ranking.fitting[: ranking.asked]])
-    asked = [one[2][1] for one in ranking.fitting[: ranking.asked]]
+    asked = [one[3][1] for one in ranking.fitting[: ranking.asked]]
     asked += ranking.unrated[: max(0, ranking.asked - len(ranking.fitting))]
     found: dict[str, tuple[str, list[tuple[int, ...]]]] = {}
     since, begins = 0, at
     while begins <= at + SETUP:
-        priced, following = _priced(*view.ranks(gateways), number, view, begins)
-        by_name = {one[2][1]: one for one in priced}
+        _, following, priced = _found(*view.ranks(gateways), number, view, begins)
+        by_name = {one[3][1]: one for one in priced}
         for name in asked:
             if (one := by_name.get(name)) is not None:
-                found.setdefault(name, (one[2][2], []))[1].append((since, *one[4][3:]))
+                found.setdefault(name, (one[3][2], []))[1].append((since, *one[4][4:]))
             elif name in found:
                 found[name][1].append((since,))
         if following == inf:

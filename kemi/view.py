@@ -16,15 +16,15 @@ from model.policy import Drain, Gateway, Policy, Route, Trunk
 from model.rates import UNIT
 from model.subscriber import Subscriber
 from state import codec, figures, layout, names
-from state.rates import RATES, Sheet
+from state.rates import RATES, SHORT, Sheet
 
 Get = Callable[[bytes], bytes | None]
 Rank = tuple[int, str, str, int]
 "A gateway's place in its route, its name, the currency of its rate sheet and what that is worth."
 Ranks = dict[int, Rank]
 "By number of the sheet."
-Memory = dict[bytes, Any]
-"What :mod:`kemi.least_cost` keeps of records, by their keys."
+Memory = dict[str, Any]
+"What :mod:`kemi.least_cost` keeps of short prefixes."
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 CALLER, CALLEE, PAIR, SOURCE, USER_AGENT = Kind.CALLER, Kind.CALLEE, Kind.PAIR, Kind.SOURCE, Kind.USER_AGENT
@@ -68,7 +68,9 @@ class _Index:
     drains: dict[str, Drain]
     "By gateway, those over included."
     rates: tuple[int, ...]
-    "Lengths of prefixes."
+    "Lengths of the prefixes that inherit, longest first."
+    short_rates: frozenset[int]
+    "Lengths of those that do not."
     sheets: dict[str, Sheet]
     "By gateway."
     trips: dict[str, int]
@@ -230,18 +232,22 @@ class View:
         raw = self._get(layout.NAMED + name.encode()) if 0 < len(name) <= NAME_MAX else None
         return _routes(raw)[0] if raw is not None else None
 
-    def rates(self, number: str) -> Iterator[tuple[bytes, bytes]]:
-        """The records of rates whose prefix ``number`` begins with, longest first: key, and rows of all gateways."""
+    def rates(self, number: str) -> bytes | None:
+        """What is to be known of the rates for ``number``, but for those of short prefixes."""
         get, wanted = self._get, RATES + number.encode()
         for length in self._index.rates:
-            if length < len(wanted):
-                key = wanted[: length + 1]
-                raw = get(key)
-                if raw is not None:
-                    yield key, raw
+            # A slice of what is shorter would be another prefix's.
+            if length < len(wanted) and (raw := get(wanted[: length + 1])) is not None:
+                return raw
+        return None
+
+    def short_rates(self, prefix: str) -> bytes | None:
+        """The record of a prefix of at most :data:`state.rates.SHORT` characters."""
+        return self._get(RATES + prefix.encode()) if len(prefix) in self._index.short_rates else None
 
     def ranks(self, gateways: tuple[str, ...]) -> tuple[Ranks, Memory]:
         """The sheets of ``gateways`` whose prices can be compared, not to be changed; and what is kept of rates."""
+        # Another index wherever rates have changed.
         found = self._compiled.ranks.get(gateways)
         if found is None or found[0] is not self._index:
             found = self._compiled.ranks[gateways] = self._index, (self._ranks(gateways), {})
@@ -294,6 +300,7 @@ def _compile_index(raw: bytes) -> _Index:
     tables = data["lengths"]
     tables[layout.ROUTES] = {**tables.get(layout.ROUTES, {}), **tables.pop(layout.IMPORTED, {})}
     lengths = {table: tuple(sorted(map(int, count), reverse=True)) for table, count in tables.items()}
+    rated = lengths.get(layout.RATED, ())
     sources = {version: lengths[table] for version in (4, 6) if (table := f"source{version}") in lengths}
     drains = {name: codec.decode_drain(name, text) for name, text in data.get("drains", {}).items()}
     return _Index(
@@ -303,7 +310,8 @@ def _compile_index(raw: bytes) -> _Index:
         sources=sources,
         user_agents=tuple(data["user_agents"]),
         drains=drains,
-        rates=lengths.get(layout.RATED, ()),
+        rates=tuple(length for length in rated if length > SHORT),
+        short_rates=frozenset(length for length in rated if length <= SHORT),
         sheets={gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()},
         trips=data.get("trips", {}),
         breakers={gateway: OpenBreaker.decode(text) for gateway, text in data.get("breakers", {}).items()},

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+from media import builtin
 from media.esl import protocol
 from media.esl.errors import ConnectionClosed
 from media.esl.inbound import Inbound
@@ -58,6 +59,8 @@ class Running:
     "The call's channel, if it has one."
     since: float = field(default_factory=time.time)
     "Unix time, in seconds."
+    session: ServedSession | None = None
+    "Of the call, if it has one."
     result: str = "done"
     "How it ends: done, failed or cancelled."
 
@@ -79,7 +82,7 @@ class Calls:
             want = wanted(call.channel, self._secret, time.time())
             # The call has a task of its own, and so all that is logged in it is about this call.
             CALL.set(want.handover.call if want.handover is not None else "")
-            found = await self._find(want.key, call=not want.detached)
+            found = await self.find(want.key, call=not want.detached)
         except HandoverError as error:
             return _refuse(call, LOOP if isinstance(error, HandoverLoop) else REFUSED, str(error))
         except NotRun as error:
@@ -91,11 +94,11 @@ class Calls:
 
     async def run(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> str:
         """Run a script without a call; what it wrote to ``stream``. Raises NotRun and ScriptFailed."""
-        return await self._task(self._run(await self._find(key, call=False), args, parameters or {}))
+        return await self._task(self._run(await self.find(key, call=False), args, parameters or {}))
 
     async def begin(self, key: str, args: str = "", parameters: Mapping[str, str] | None = None) -> None:
         """The same, without waiting for it. Raises NotRun."""
-        self._begin(await self._find(key, call=False), args, parameters or {})
+        self._begin(await self.find(key, call=False), args, parameters or {})
 
     async def finish(self) -> None:
         """Until no script runs without a call."""
@@ -107,8 +110,9 @@ class Calls:
         for task in self._detached:
             task.cancel()
 
-    async def _find(self, key: str, *, call: bool) -> Loaded:
-        found = (await self._scripts.current()).find(key)
+    async def find(self, key: str, *, call: bool) -> Loaded:
+        """The script of a name or number; ``call``: there is one for it. Raises NotRun."""
+        found = builtin.find(key) or (await self._scripts.current()).find(key)
         if found is None:
             # A key without a letter may be a number that somebody dialled.
             shown = f"script {key!r}" if any(char.isalpha() for char in key) else "script of that number"
@@ -121,7 +125,7 @@ class Calls:
         runtime.use(self._switch)
         owe = partial(self._intents.owe, call.uuid, found.script.name, found.place)
         session = ServedSession(call, want, self._secret, owe)
-        with self._at_work(Running(found, call.uuid)) as running:
+        with self._at_work(Running(found, call.uuid, session=session)) as running:
             done = await self._serve(call, session, found, want.args)
             running.result = "done" if done else "failed"
             with suppress(ScriptFailed):

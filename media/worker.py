@@ -12,11 +12,11 @@ import logging
 import os
 import signal
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from http import HTTPStatus
 from typing import Any
 
-from media import control, http, metering
+from media import control, http, metering, remote
 from media.calls import Calls, NotRun
 from media.control import ControlError
 from media.esl.errors import EslError
@@ -26,7 +26,7 @@ from media.http import HttpError, Request
 from media.intents import Intents
 from media.loader import Scripts
 from media.runner import ScriptFailed
-from media.session import runtime
+from media.session import pressed, runtime
 from media.speech import speaker
 from media.speech.speaker import Speaker
 from media.transcription import live
@@ -58,6 +58,9 @@ class Worker:
         self._server = OutboundServer(*settings.worker_address, self._calls.take)
         self._speaker = Speaker.of(settings)
         self._watchdog = Watchdog(settings.scripts)
+        self._remote = remote.Remote(
+            settings, self._calls, self._switch, self._speaker, secret, self._status, lambda: self._drained
+        )
         self._draining: asyncio.Task[bool] | None = None
         self.ready = asyncio.Event()
         "Set once it takes calls."
@@ -77,6 +80,8 @@ class Worker:
             events = Events(self._settings.redis_url)
             stack.push_async_callback(events.close)
             live.use(events.publish)
+            pressed.use(events.publish, shown=self._settings.event_digits)
+            stack.callback(pressed.use, None)
             stack.push_async_callback(self._open_mailboxes().close)
             commands = {"status": self._status, "reload": self._reload, "run": self._run}
             commands |= {"drain": self._drain, "resume": self._resume}
@@ -89,6 +94,8 @@ class Worker:
             stack.callback((await http.serve(*self._settings.worker_http, self._answer)).close)
             await self._server.start()
             stack.push_async_callback(self._server.close)
+            asking = asyncio.create_task(self._remote.run(), name="commands")
+            stack.push_async_callback(_ended, asking)
             self._watchdog.start()
             stack.callback(self._watchdog.stop)
             self._listen_to_signals()
@@ -147,13 +154,17 @@ class Worker:
 
     # Commands
 
+    @property
+    def _drained(self) -> bool:
+        return self._draining is not None or self._told.is_set()
+
     async def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
         registry = await self._scripts.current()
         return {
             "address": str(self._settings.worker_address),
             "pid": os.getpid(),
             "since": self._began,
-            "draining": self._draining is not None or self._told.is_set(),
+            "draining": self._drained,
             "calls": self._server.calls,
             "taken": self._server.taken,
             "blocked": self._watchdog.blocks,
@@ -242,6 +253,12 @@ class Worker:
             raise HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from None
         except TimeoutError:
             raise HttpError(HTTPStatus.GATEWAY_TIMEOUT, f"no answer within {HTTP_LIMIT:g} s") from None
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def work(settings: Settings, secret: bytes, password: str) -> None:

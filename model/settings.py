@@ -74,6 +74,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_WORKER_ADDRESS", "127.0.0.1:8084", "Where a media worker takes calls from FreeSWITCH; private."),
     Setting("STROWGER_WORKER_HTTP", "127.0.0.1:8085", "Where a media worker runs scripts over HTTP; loopback only."),
     Setting("STROWGER_WORKER_DRAIN", "600", "Seconds that calls have to end when a media worker is stopped."),
+    Setting(
+        "STROWGER_ORIGINATE_SIP",
+        "",
+        "Kamailio, HOST:PORT, for calls that operators have media workers place; empty: that of this machine.",
+    ),
+    Setting("STROWGER_EVENT_DIGITS", "no", "Whether events of pressed keys say which key it was: yes or no."),
     Setting("STROWGER_ESL_ADDRESS", "127.0.0.1:8021", "Event socket of the FreeSWITCH that the worker belongs to."),
     Setting(
         "STROWGER_ESL_PASSWORD_FILE",
@@ -177,6 +183,8 @@ class Settings:
     worker_address: Address
     worker_http: Address
     worker_drain: int
+    originate_sip: Address | None
+    event_digits: bool
     esl_address: Address
     esl_password_file: Path
     media_state: Path
@@ -243,6 +251,8 @@ class Settings:
             worker_address=_address(env, "STROWGER_WORKER_ADDRESS"),
             worker_http=_loopback(env, "STROWGER_WORKER_HTTP"),
             worker_drain=_number(env, "STROWGER_WORKER_DRAIN", 0, 86400),
+            originate_sip=_address(env, "STROWGER_ORIGINATE_SIP") if env["STROWGER_ORIGINATE_SIP"] else None,
+            event_digits=_one_of(env, "STROWGER_EVENT_DIGITS", ("yes", "no")) == "yes",
             esl_address=_address(env, "STROWGER_ESL_ADDRESS"),
             esl_password_file=Path(env["STROWGER_ESL_PASSWORD_FILE"]),
             media_state=Path(env["STROWGER_MEDIA_STATE"]),
@@ -303,6 +313,8 @@ class Settings:
             "STROWGER_WORKER_ADDRESS": str(self.worker_address),
             "STROWGER_WORKER_HTTP": str(self.worker_http),
             "STROWGER_WORKER_DRAIN": str(self.worker_drain),
+            "STROWGER_ORIGINATE_SIP": str(self.originate_sip or ""),
+            "STROWGER_EVENT_DIGITS": "yes" if self.event_digits else "no",
             "STROWGER_ESL_ADDRESS": str(self.esl_address),
             "STROWGER_ESL_PASSWORD_FILE": str(self.esl_password_file),
             "STROWGER_MEDIA_STATE": str(self.media_state),

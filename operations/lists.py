@@ -9,6 +9,7 @@ from model.entries import Action, Entry, EntryError, Kind, parse_entry_value, pa
 from model.numbers import Dialling, normalise, normalise_beginning
 from operations.changes import Row, in_force
 from operations.errors import MissingError
+from state import keys
 from state import search as searching
 from state.store import Store
 
@@ -59,6 +60,11 @@ def page(
         store, action=action, kind=kind, texts=spellings(store, search), live_at=time.time(), after=after, limit=limit
     )
     return [row(entry) for entry in found.entries], found.total, found.after
+
+
+def size(store: Store) -> int:
+    """How many entries both lists have together, expired ones included. Raises StoreError."""
+    return store.count(keys.ENTRIES)
 
 
 def met(store: Store, *, caller: str, callee: str, source: str, user_agent: str) -> list[Row]:

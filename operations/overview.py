@@ -31,7 +31,7 @@ def figures(store: Store, minutes: int, now: float) -> dict[str, Any]:
     whole = _sum(points)
     causes = _causes(whole)
     return {
-        "minutes": minutes, "from": slots.start * size, "to": end * size, "step": step,
+        "minutes": minutes, "begin": slots.start * size, "end": end * size, "step": step,
         "calls_per_second": [round(point.get("begun", 0) / step, 3) for point in points],
         "concurrent": _concurrent(points, live - _growth(unfinished)),
         "asr": [_asr(point) for point in points],

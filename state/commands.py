@@ -79,10 +79,10 @@ def worker(name: str) -> str:
 
 
 def ask(
-    store: Store, recipient: str, name: str, *, who: str = "", timeout: float = ANSWER_TIMEOUT, **arguments: Any
+    store: Store, recipient: str, name: str, *, who: str = "", wait: float = ANSWER_TIMEOUT, **arguments: Any
 ) -> dict[str, Any]:
-    """What ``recipient`` answers to a command within ``timeout`` seconds. Raises :class:`CommandError`, StoreError."""
-    answers = ask_each(store, [recipient], name, who=who, timeout=timeout, **arguments)
+    """What ``recipient`` answers to a command within ``wait`` seconds. Raises :class:`CommandError`, StoreError."""
+    answers = ask_each(store, [recipient], name, who=who, wait=wait, **arguments)
     answer = answers[recipient]
     if isinstance(answer, CommandError):
         raise answer
@@ -90,7 +90,7 @@ def ask(
 
 
 def ask_each(
-    store: Store, recipients: Iterable[str], name: str, *, who: str = "", timeout: float = ANSWER_TIMEOUT,
+    store: Store, recipients: Iterable[str], name: str, *, who: str = "", wait: float = ANSWER_TIMEOUT,
     enough: int = 0, **arguments: Any,
 ) -> dict[str, dict[str, Any] | CommandError]:  # fmt: skip
     """The same of several at once; with ``enough`` until so many did it, and the others are not waited for.
@@ -106,7 +106,7 @@ def ask_each(
             pipe.rpush(keys.commands(recipient), text)
             pipe.expire(keys.commands(recipient), KEPT)
         pipe.execute()
-        until = time.monotonic() + timeout
+        until = time.monotonic() + wait
         done = 0
         while len(answers) < len(wanted) and (not enough or done < enough):
             if (left := until - time.monotonic()) <= 0:
@@ -118,15 +118,15 @@ def ask_each(
                 done += "error" not in answer
         for recipient in wanted:
             if recipient not in answers:
-                answers[recipient] = _taken_back(store, recipient, text, timeout)
+                answers[recipient] = _taken_back(store, recipient, text, wait)
     return answers
 
 
-def _taken_back(store: Store, recipient: str, text: str, timeout: float) -> CommandError:
+def _taken_back(store: Store, recipient: str, text: str, wait: float) -> CommandError:
     kind, _, name = recipient.partition(":")
     if store._redis.lrem(keys.commands(recipient), 1, text):
         return NotTakenError(f"{kind} {name} takes no commands: is it running? Nothing was done")
-    return NoAnswerError(f"{kind} {name} did not answer within {timeout:g} s; it may do it yet")
+    return NoAnswerError(f"{kind} {name} did not answer within {wait:g} s; it may do it yet")
 
 
 def take(store: Store, recipient: str) -> Command | None:

@@ -2,8 +2,8 @@
 
 Kinds: ``message.left``, ``message.moved``, ``message.deleted``, ``transcript.partial``, ``transcript.final``, ``mwi``,
 ``breaker.opened``, ``breaker.closed``, ``breaker.adopted``, ``breaker.dropped``, ``fraud.warn``, ``fraud.block``,
-``fraud.release``, ``records.lost``, ``policy.applied``, ``dtmf``, and those of calls (agent/call_events.py). docs/events.md
-describes each.
+``fraud.release``, ``records.lost``, ``policy.applied``, ``dtmf``, and those of calls (agent/call_events.py). see
+docs/events.md.
 An entry has the fields ``kind``, ``at`` (Unix time in seconds) and ``data`` (JSON).
 """
 

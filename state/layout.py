@@ -3,7 +3,7 @@
 A snapshot is a sorted map of bytes. Four single records, then one record for each route prefix and entry:
 
 ====================  =====================================================================
-``meta``              schema, generation and seq of the Redis state that it copies (JSON)
+``meta``              layout, generation and seq of the Redis state that it copies (JSON)
 ``policy``            version and policy without routes (JSON)
 ``index``             lengths in use for each table of prefixes, the User-Agent entries, the drained gateways, the
                       gateways with a rate sheet, other nodes' breakers, the windows of routes that go by quality (JSON)
@@ -11,7 +11,7 @@ A snapshot is a sorted map of bytes. Four single records, then one record for ea
                       ``@`` and the name of a route
 ``n`` + name          a route (JSON), for imported prefixes
 ``e`` + kind:value    an entry (JSON)
-``$`` + prefix        the rates of all gateways for that prefix (packed, see :mod:`state.rates`)
+``%`` + prefix        the rates of all gateways for that prefix (packed, see :mod:`state.rates`)
 ``subscriber:`` name  a subscriber (JSON)
 ``fraud:`` name       a guard that refuses somebody's calls (JSON)
 ``quality``           figures of gateways for the windows of routes (JSON, see :mod:`state.figures`); it may be missing
@@ -29,6 +29,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import chain
 from typing import Any
 
 from model.entries import Entry, Kind
@@ -36,6 +38,8 @@ from model.policy import Policy, Route
 from state import codec, rates
 from state.rates import RATES, Sheet
 
+VERSION = 2
+"Of this layout. The agent makes a snapshot of another one anew."
 META = b"meta"
 POLICY = b"policy"
 INDEX = b"index"
@@ -54,7 +58,7 @@ REFERENCE = b"@"
 "How the record of an imported prefix begins; the name of its route follows."
 IMPORTED = "imported"
 "Name of the imported prefixes' table in the index; a search looks for both kinds at once."
-RATED = "rates"
+RATED = "rated"
 "Name of the rates' table in the index."
 ROUTES = "routes"
 "Name of the routes' table in the index; the other tables are named after their kinds of entry."
@@ -64,7 +68,8 @@ ROUTES = "routes"
 class Meta:
     """Which Redis state a snapshot copies."""
 
-    schema: int
+    layout: int
+    ":data:`VERSION`."
     generation: str
     seq: int
     version: int
@@ -72,7 +77,7 @@ class Meta:
 
     def encode(self) -> bytes:
         """As stored."""
-        return json.dumps([self.schema, self.generation, self.seq, self.version]).encode()
+        return json.dumps([self.layout, self.generation, self.seq, self.version]).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Meta:
@@ -133,6 +138,8 @@ class Index:
     "Gateway to another node's breaker that this node goes by, as JSON text."
     windows: list[float] = field(default_factory=list)
     "Seconds: those of routes that go by quality."
+    rated: str = ""
+    "Another one whenever rates have changed, for who keeps what it made of them."
 
     def add(self, kind: Kind, value: str) -> None:
         """Count an entry in that was not there before."""
@@ -192,6 +199,8 @@ class Index:
             data["breakers"] = self.breakers
         if self.windows:
             data["windows"] = self.windows
+        if self.rated:
+            data["rated"] = self.rated
         return json.dumps(data).encode()
 
     @classmethod
@@ -203,7 +212,8 @@ class Index:
         }
         sheets = {gateway: Sheet(*sheet) for gateway, sheet in data.get("sheets", {}).items()}
         parts = Counter(data.get("trips", {})), data.get("breakers", {}), data.get("windows", [])
-        return cls(lengths, set(data["user_agents"]), data.get("drains", {}), sheets, *parts)
+        rated = data.get("rated", "")
+        return cls(lengths, set(data["user_agents"]), data.get("drains", {}), sheets, *parts, rated)
 
 
 def _place(kind: Kind, value: str) -> tuple[str, int] | None:
@@ -239,6 +249,8 @@ def build(
     index.sheets, rated = rates.records(sheets or {})
     for key in rated:
         index.count_rated(key)
+    if rated:
+        index.rated = sha256(b"".join(chain.from_iterable(sorted(rated.items())))).hexdigest()
     records |= rated
     records[INDEX] = index.encode()
     return records

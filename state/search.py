@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import ipaddress
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,27 +21,34 @@ from state.store import Store, StoreError, _away
 # Entries that one step looks at, in a few milliseconds.
 STEP = 2000
 
-# ARGV: 2 cursor, 3 pattern of names, 4 how contents begin, 5 Unix time or nothing, 6 ... texts, one of which is in it
+# ARGV: 2 cursor, 3 pattern of names, 4 how contents begin, 5 Unix time or nothing, 6 and 7 names between which are told
+# (the latter empty: up to the last), 8 ... texts, one of which is in it; the last one says who asks
 _STEP = """
 local found = redis.call('HSCAN', KEYS[3], ARGV[2], 'MATCH', ARGV[3], 'COUNT', 2000)
-local now, names = tonumber(ARGV[5]), {}
+local now, above, below, names, count = tonumber(ARGV[5]), ARGV[6], ARGV[7], {}, 0
+local sub, find, lower, begin = string.sub, string.find, string.lower, ARGV[4]
+local forever = begin .. ',0.0'
 for i = 1, #found[2], 2 do
   local field, content = found[2][i], found[2][i + 1]
-  local fits = string.sub(content, 1, #ARGV[4]) == ARGV[4]
-  if fits and now then
-    local expires = tonumber(string.match(content, '^%["%a+",([%d.e+]+)'))
+  local fits = sub(content, 1, #forever) == forever
+  if not fits and sub(content, 1, #begin) == begin then
+    local expires = now and tonumber(string.match(content, '^%["%a+",([%d.e+]+)'))
     fits = not (expires and expires > 0 and expires <= now)
   end
-  if fits and #ARGV > 6 then
+  if fits and #ARGV > 8 then
     fits = false
-    local text = string.lower(field .. ' ' .. content)
-    for j = 6, #ARGV - 1 do
-      if string.find(text, ARGV[j], 1, true) then fits = true end
+    field, content = lower(found[2][i]), lower(content)
+    for j = 8, #ARGV - 1 do
+      if find(field, ARGV[j], 1, true) or find(content, ARGV[j], 1, true) then fits = true end
     end
+    field = found[2][i]
   end
-  if fits then names[#names + 1] = field end
+  if fits then
+    count = count + 1
+    if field > above and (below == '' or field < below) then names[#names + 1] = field end
+  end
 end
-return {found[1], table.concat(names, '\\n')}
+return {found[1], count, table.concat(names, '\\n')}
 """
 
 
@@ -71,17 +78,13 @@ def search(
 
     ``live_at`` leaves out what has expired by then.
     """
-    total = 0
-
-    def beyond() -> Iterator[str]:
-        nonlocal total
-        for names in _walk(store, action, kind, texts, live_at):
-            total += len(names)
-            yield from (name for name in names if name > after)
-
-    wanted = offset + limit
+    total, wanted = 0, offset + limit
     # One more, to know whether there is another page; a name may come twice.
-    names = _smallest(beyond(), wanted + 1) if limit else sorted(set(beyond()))
+    kept = _Smallest(wanted + 1 if limit else 0)
+    for found, names in _walk(store, action, kind, texts, live_at, lambda: (after, kept.bound)):
+        total += found
+        kept.add(names)
+    names = kept.names()
     page = names[offset:wanted] if limit else names[offset:]
     entries = _read(store, page)
     return Page(tuple(entries), total, page[-1] if limit and len(names) > wanted else "")
@@ -90,7 +93,7 @@ def search(
 def count(store: Store, *, action: Action, kind: Kind | None = None, texts: Iterable[str] = (),
           live_at: float | None = None) -> int:  # fmt: skip
     """How many entries match."""
-    return sum(len(names) for names in _walk(store, action, kind, texts, live_at))
+    return sum(found for found, _ in _walk(store, action, kind, texts, live_at, lambda: ("", "!")))
 
 
 def one(store: Store, kind: Kind, value: str) -> Entry | None:
@@ -105,8 +108,12 @@ def matching(
     names = [codec.entry_field(kind, value) for kind, value in _candidates(caller, callee, source)]
     if user_agent:
         lowered = user_agent.lower()
-        patterns = (name for action in Action for names in _walk(store, action, Kind.USER_AGENT, (), None)
-                    for name in names)  # fmt: skip
+        patterns = (
+            name
+            for action in Action
+            for _, names in _walk(store, action, Kind.USER_AGENT, (), None, lambda: ("", ""))
+            for name in names
+        )
         names += sorted(name for name in set(patterns) if name.partition(":")[2] in lowered)
     return _read(store, names)
 
@@ -127,35 +134,42 @@ def _candidates(caller: str, callee: str, source: str) -> Iterator[tuple[Kind, s
             yield Kind.SOURCE, str(ipaddress.ip_network((address, length), strict=False))
 
 
-def _smallest(names: Iterator[str], size: int) -> list[str]:
-    """The first ``size`` in order, without ever holding many more."""
-    kept: list[str] = []
-    bound = ""
-    for name in names:
-        if bound and name > bound:
-            continue
-        kept.append(name)
-        if len(kept) >= 2 * size + STEP:
-            kept = heapq.nsmallest(size, set(kept))
-            bound = kept[-1] if len(kept) == size else ""
-    return heapq.nsmallest(size, set(kept))
+class _Smallest:
+    """The first names in order, without ever holding many more; ``size`` 0: all."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: set[str] = set()
+        self.bound = ""
+        "Names from here on are none of them; empty: nobody knows yet."
+
+    def add(self, names: list[str]) -> None:
+        """Some more, in any order."""
+        self._kept.update(names)
+        if self._size and len(self._kept) >= self._size:
+            self._kept = set(heapq.nsmallest(self._size, self._kept))
+            self.bound = max(self._kept)
+
+    def names(self) -> list[str]:
+        """In order."""
+        return sorted(self._kept)
 
 
 def _walk(
-    store: Store, action: Action, kind: Kind | None, texts: Iterable[str], live_at: float | None
-) -> Iterator[list[str]]:
-    """Names that match, step by step."""
+    store: Store, action: Action, kind: Kind | None, texts: Iterable[str], live_at: float | None,
+    between: Callable[[], tuple[str, str]],
+) -> Iterator[tuple[int, list[str]]]:  # fmt: skip
+    """Step by step, how many match, and the names of those that stand between two others."""
     # As they stand in JSON, and in names; Redis lowers the letters of ASCII only.
     needles = [json.dumps(text)[1:-1].lower() for text in texts]
     needles += [text.encode().lower().decode() for text in texts if not text.isascii()]
-    arguments = (f"{kind}:*" if kind else "*", f'["{action}"', "" if live_at is None else live_at, *needles)
+    first = (f"{kind}:*" if kind else "*", f'["{action}"', "" if live_at is None else live_at)
     with _away():
         swaps = store._redis.hget(keys.META, "swaps")
     cursor = "0"
     while True:
-        cursor, names = store._script(_STEP, (keys.ENTRIES,), (cursor, *arguments))
-        if names:
-            yield names.split("\n")
+        cursor, found, names = store._script(_STEP, (keys.ENTRIES,), (cursor, *first, *between(), *needles))
+        yield int(found), names.split("\n") if names else []
         if cursor == "0":
             break
     with _away():

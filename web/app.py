@@ -9,12 +9,14 @@ from fastapi.staticfiles import StaticFiles
 
 from api.app import make_app
 from model.settings import Settings
-from web import login
-from web.pages import audit, fraud, gateways, lists, nodes, overview, voicemail
+from web import live, login
+from web.pages import audit, calls, explain, fraud, gateways, lists, nodes, overview, policy, voicemail
 from web.render import STATIC
 from web.security import SecurityHeaders
 
-PAGES: tuple[ModuleType, ...] = (overview, gateways, lists, voicemail, fraud, nodes, audit)
+PAGES: tuple[ModuleType, ...] = (
+    overview, calls, explain, policy, gateways, lists, voicemail, fraud, nodes, audit,
+)  # fmt: skip
 "Modules of pages; each has a ``router``."
 
 
@@ -23,6 +25,6 @@ def make_site(settings: Settings) -> FastAPI:
     app = make_app(settings)
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=STATIC))
-    for module in (login, *PAGES):
+    for module in (login, live, *PAGES):
         app.include_router(module.router)
     return app

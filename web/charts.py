@@ -91,7 +91,7 @@ def _minute(at: float) -> str:
 def overview(found: Mapping[str, Any]) -> list[Chart]:
     """The charts of what operations/overview.py gives."""
     now: Mapping[str, Any] = found["now"]
-    over: dict[str, float] = {"begin": found["from"], "step": found["step"]}
+    over: dict[str, float] = {"begin": found["begin"], "step": found["step"]}
     return [
         chart("rate", "Calls per second", "", {"calls/s": found["calls_per_second"]}, **over,
               current=f"{now['calls_per_second']:.1f}"),

@@ -18,6 +18,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
+from model.settings import Settings
 from operations.errors import AwayError, InvalidError, MissingError, OperationError
 from state import sessions
 from state.sessions import Session
@@ -107,8 +108,15 @@ def _acting(request: Request) -> Store:
     return store_of(request).acting_as(f"token:{session.token.name}")
 
 
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
 Desk = Annotated[Store, Depends(_acting)]
 "The shared state, as whoever is signed in."
+Here = Annotated[Settings, Depends(_settings)]
+"The settings of this process."
 
 
 def after(request: Request, path: str, note: str = "") -> Response:
@@ -142,7 +150,7 @@ async def _check_csrf(request: Request, session: Session) -> None:
 
 
 def _to_login(request: Request) -> Response:
-    if "X-Part" in request.headers:
+    if "X-Part" in request.headers or "text/event-stream" in request.headers.get("Accept", ""):
         # Of a page that was open: it says so, and is not filled with the log-in.
         return Response(status_code=HTTPStatus.UNAUTHORIZED)
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")

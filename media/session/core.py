@@ -18,6 +18,7 @@ from media.esl.connection import Connection
 from media.esl.errors import CommandError, ConnectionClosed
 from media.esl.message import Event as SwitchEvent
 from media.esl.message import Message
+from media.session import pressed
 from media.session.errors import AnswerNeeded
 
 if TYPE_CHECKING:
@@ -65,10 +66,9 @@ class Core:
 
     __slots__ = (
         "_ahead", "_auto_hangup", "_bridged", "_callback", "_callback_arg", "_cause", "_connection", "_digits", "_down",
-        "_end", "_ending", "_gone", "_heard", "_hook", "_hook_arg", "_hung_up", "_inputs", "_last", "_moving", "_own",
-        "_prepared", "_scopes", "_sent_ahead", "_stopping", "_taken", "_tts", "_unsaid", "_waiting", "channel",
-        "handover",
-        "script_args", "uuid",
+        "_end", "_ending", "_gone", "_heard", "_hidden", "_hook", "_hook_arg", "_hung_up", "_inputs", "_last",
+        "_moving", "_own", "_prepared", "_scopes", "_sent_ahead", "_stopping", "_taken", "_tts", "_unsaid", "_waiting",
+        "channel", "handover", "script_args", "uuid",
     )  # fmt: skip
 
     def __init__(self, connection: Connection | None, channel: SwitchEvent, *, cause: str = "NONE") -> None:
@@ -82,7 +82,7 @@ class Core:
         self._connection = connection
         self._last = channel
         self._prepared = self._bridged = self._taken = self._heard = self._sent_ahead = self._moving = False
-        self._hung_up = False
+        self._hung_up = self._hidden = False
         self._own: asyncio.Future[None] | bool = False
         self._ahead: list[bytes] | None = None
         self._auto_hangup = True
@@ -174,6 +174,7 @@ class Core:
         self._wake()
 
     def _digit(self, digit: Digit) -> None:
+        pressed.tell(self, digit.digit, hidden=self._hidden)
         if self._heard:
             self._input(digit)
         elif not self._taken:

@@ -28,6 +28,10 @@ class Digits(Playing):
 
     __slots__ = ()
 
+    def hide_digits(self, hidden: bool = True) -> None:
+        """From now on no event says which keys are pressed, whatever the settings; before a PIN is asked for."""
+        self._hidden = hidden
+
     async def get_digits(
         self, max_digits: int, terminators: str = "", timeout: int = 0, interdigit: int = 0, absolute: int = 0
     ) -> str:

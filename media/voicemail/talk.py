@@ -41,6 +41,8 @@ class Talk:
     def __init__(self, session: Session, speaker: Speaks) -> None:
         self.session = session
         self._speaker = speaker
+        # From the beginning: a PIN may be typed before it is asked for.
+        session.hide_digits()
 
     def check(self) -> None:
         """Raise :class:`CallOver` where the call has ended."""

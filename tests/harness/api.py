@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import make_app
+from api.websocket_protocol import options
 from console.ports import free_port
 from harness.node import GB, TRUNK
 from harness.redis_server import RedisServer
@@ -81,7 +82,9 @@ def answering(app: FastAPI, settings: Settings) -> Iterator[str]:
     """An application behind a port of this machine while the block runs; its URL."""
     host, port = settings.web_address
     server = uvicorn.Server(
-        uvicorn.Config(app, host, port, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        uvicorn.Config(
+            app, host, port, log_config=None, access_log=False, timeout_graceful_shutdown=5, **options()
+        )
     )
     thread = threading.Thread(target=server.run)
     thread.start()

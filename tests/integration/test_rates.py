@@ -68,12 +68,14 @@ class Node:
         records = self.records()
         index = layout.Index.decode(records[layout.INDEX])
         names = {sheet.number: gateway for gateway, sheet in index.sheets.items()}
-        held = {key[1:].decode(): value for key, value in records.items() if key.startswith(rates.RATES)}
-        assert index.lengths.get(layout.RATED, Counter()) == Counter(map(len, held))
+        held = {key: value for key, value in records.items() if key.startswith(rates.RATES)}
+        assert index.lengths.get(layout.RATED, Counter()) == Counter(len(key) - 1 for key in held)
+        long = sorted(item for item in held.items() if rates.inherits(item[0]))
+        assert list(rates.settled(long)) == [record for _, record in long]
         found = {
-            (names[sheet], prefix, starts): tuple(rest)
-            for prefix, record in held.items()
-            for sheet, starts, *rest in rates.unpacked(record)
+            (names[sheet], key[1:].decode(), starts): tuple(rest)
+            for key, record in held.items()
+            for sheet, _, starts, *rest in rates.unpacked(rates.own(key, record))
         }
         assert found == self.truth()
         assert {gateway: sheet.currency for gateway, sheet in index.sheets.items()} == {

@@ -85,7 +85,7 @@ def test_a_limit_that_had_no_room() -> None:
     full = ["limit", "trunk:office", "has no room for another call"]
     alone = ["limit", "gateway:a", "Redis is away: judged by this node alone"]
     hit, refused = told({**REFUSED, "steps": [*STEPS, alone, full], "refusal": "trunk-calls-limit"})
-    assert hit.kind == "limit.hit" and refused.kind == "call.refused"
+    assert (hit.kind, refused.kind) == ("limit.hit", "call.refused")
     assert hit.data == CONTEXT | {"route": "", "limit": full[1], "why": full[2], "refusal": "trunk-calls-limit"}
     passed_on = told(DECIDED, {**FAILED, "steps": [["limit", "gateway:b", "has no room within this second"]]})
     assert [event.kind for event in passed_on] == ["call.started", "attempt.failed", "limit.hit"]

@@ -25,6 +25,7 @@ from model.causes import Cause, Failure
 from model.policy import Drain, Gateway, LeastCost, Policy, Route, Strategy, Trunk
 from model.rates import UNIT, Rate, Row, amount_text
 from state import codec, layout, rates
+from state.rates import SHORT
 
 NOW = 1_000_000
 NAMES = ("a", "b", "c", "d")
@@ -74,7 +75,8 @@ def rate_steps(decision: policy.Decision) -> list[tuple[str, str]]:
 
 # The longest prefix of each gateway, against a naive model
 
-digits = st.text("01", max_size=4)
+# No number of them begins with 0 or 00, which would be normalised away.
+digits = st.text("12", max_size=SHORT + 3)
 times = st.sampled_from((0, NOW - 10, NOW, NOW + 10))
 
 
@@ -84,7 +86,7 @@ def all_sheets(draw: st.DrawFn) -> Sheets:
     for name in draw(st.sets(st.sampled_from(NAMES))):
         rows = draw(
             st.dictionaries(
-                st.tuples(digits, times), st.tuples(st.integers(1, 4), st.integers(0, 1), times), max_size=8
+                st.tuples(digits, times), st.tuples(st.integers(1, 4), st.integers(0, 1), times), max_size=10
             )
         )
         made[name] = (
@@ -116,30 +118,34 @@ def test_the_longest_prefix_of_each_gateway_is_found(sheets: Sheets, number: str
     }
 
 
-@given(all_sheets(), st.lists(digits, min_size=1, max_size=5), st.sampled_from((1, 10_000)))
-def test_what_is_kept_of_a_record_changes_nothing(sheets: Sheets, numbers: list[str], many: int) -> None:
-    """Whether rows of all records are kept, or of none; in a view that has seen other numbers."""
-    view, found = view_of(sheets, LeastCost(4)), []
+def ranked(view: View, number: str, at: float = NOW) -> list[least_cost.Quote]:
+    ranking = least_cost.Ranking(NAMES, LeastCost(4), number, view, at)
+    return [least_cost.quote(one, number) for one in ranking.fitting]
+
+
+asked = st.tuples(digits, st.sampled_from((NOW - 10, NOW - 1, NOW, NOW + 10)))
+
+
+@given(all_sheets(), st.lists(asked, min_size=1, max_size=5), st.sampled_from((1, 10_000)))
+def test_what_is_kept_of_short_prefixes_changes_nothing(
+    sheets: Sheets, calls: list[tuple[str, float]], most: int
+) -> None:
+    """In a view that has seen other numbers, at other times; also where there is no room to keep much."""
+    view = view_of(sheets, LeastCost(4))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(least_cost, "MANY", many)
-        for number in numbers:
-            ranking = least_cost.Ranking(NAMES, LeastCost(4), number, view, NOW)
-            found.append([least_cost.quote(one) for one in ranking.fitting])
-    assert found == [every(number, view, NOW) for number in numbers]
+        patch.setattr(least_cost, "KEPT_MAX", most)
+        found = [ranked(view, number, at) for number, at in calls]
+    assert found == [every(number, view, at) for number, at in calls]
 
 
-def test_a_record_that_changed_is_read_anew() -> None:
-    sheets = {name: sheet({"1": price}) for name, price in zip(NAMES, "4321", strict=True)}
-    records = layout.build(POLICY, [Route("r", ("",), NAMES, Strategy.LEAST_COST, least_cost=ANY)], (), sheets=sheets)
-    view = View(records.get)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(least_cost, "MANY", 1)
-        assert [one[2][1] for one in least_cost.Ranking(NAMES, ANY, "12", view, NOW).fitting] == ["d", "c", "b", "a"]
-        records[rates.rate_key("1")] = records[rates.rate_key("1")][: rates.ROW.size]
-        assert [one[2][1] for one in least_cost.Ranking(NAMES, ANY, "12", view, NOW).fitting] == ["a"]
+def test_rates_that_changed_are_read_anew() -> None:
+    for prices, order in (("4321", "dcba"), ("1234", "abcd"), ("4321", "dcba")):
+        sheets = {name: sheet({"1": price}) for name, price in zip(NAMES, prices, strict=True)}
+        view = view_of(sheets, ANY)
+        assert "".join(one.gateway for one in ranked(view, "12")) == order
 
 
-@given(all_sheets(), st.text("01", min_size=1, max_size=4), st.integers(1, 4), st.booleans())
+@given(all_sheets(), st.text("12", min_size=1, max_size=SHORT + 3), st.integers(1, 4), st.booleans())
 def test_the_cheapest_come_first(sheets: Sheets, number: str, at_most: int, left_out: bool) -> None:
     least = LeastCost(at_most, unrated="left_out" if left_out else "last")
     quotes = {
@@ -287,10 +293,41 @@ def test_a_record_has_the_last_row_of_each_sheet_and_beginning_latest_first(rows
         record = rates.merged(record, raw)
         expected[one.sheet, one.row.starts] = one.row
     found = list(rates.unpacked(record))
-    assert {(sheet, starts): Row(Rate(*rate), starts, ends) for sheet, starts, ends, *rate in found} == expected
-    assert [row[1] for row in found] == sorted((row[1] for row in found), reverse=True)
+    assert {(sheet, starts): Row(Rate(*rate), starts, ends) for sheet, _, starts, ends, *rate in found} == expected
+    assert [row[2] for row in found] == sorted((row[2] for row in found), reverse=True)
     left = list(rates.unpacked(rates.without(record, 1)))
     assert left == [row for row in found if row[0] != 1]
+
+
+def sheet_of(*rows: tuple[str, Row]) -> dict[str, list[str]]:
+    """Prefix to the prefixes whose rows its record has, of one sheet."""
+    _, made = rates.records({"a": ("USD", rows)})
+    return {
+        key[1:].decode(): [key[1 : row[1] + 1].decode() for row in rates.unpacked(raw)] for key, raw in made.items()
+    }
+
+
+def test_long_prefixes_inherit_down_to_the_short_ones() -> None:
+    begun = Row(Rate(1), NOW)
+    assert sheet_of(("1234", begun), ("12345", Row(Rate(2))), ("1234567", begun), ("1234568", begun)) == {
+        "1234": ["1234"],
+        "12345": ["12345"],
+        # Before it begins, what it hides counts.
+        "1234567": ["1234567", "12345"],
+        "1234568": ["1234568", "12345"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "hidden"),
+    [
+        ((0, 0), (0, 0), True), ((0, 0), (5, 9), True), ((5, 0), (5, 0), True), ((5, 0), (4, 0), False),
+        ((5, 9), (5, 9), True), ((5, 9), (5, 10), False), ((5, 9), (5, 0), False), ((0, 0), (0, 9), True),
+    ],
+)  # fmt: skip
+def test_what_can_never_count_is_not_inherited(near: tuple[int, int], far: tuple[int, int], hidden: bool) -> None:
+    found = sheet_of(("12345", Row(Rate(1), *far)), ("123456", Row(Rate(1), *near)))
+    assert found["123456"] == ["123456"] if hidden else ["123456", "12345"]
 
 
 @given(st.from_regex(r"\+?[0-9]{0,15}", fullmatch=True), st.integers(0, 2**32 - 1), st.integers(0, 2**63))

@@ -173,6 +173,7 @@ paths = st.text("abc/-", min_size=1, max_size=9).map(Path)
         worker_address=addresses,
         worker_http=st.builds(Address, st.sampled_from(["127.0.0.1", "127.9.9.9", "::1"]), st.integers(1, 65535)),
         worker_drain=st.integers(0, 86400),
+        originate_sip=st.none() | addresses,
         web_address=addresses,
         esl_address=addresses,
         smtp=addresses,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Form, Query, Request, Response
@@ -26,7 +27,10 @@ KINDS = {
     "up": "good", "open": "bad", "probe-down": "bad", "held": "warn", "half-open": "warn", "drained": "warn",
     "disabled": "", "unresolved": "bad", "unknown": "warn",
 }  # fmt: skip
-WORDS = {"probe-down": "no answer to probes", "open": "breaker open", "half-open": "breaker half-open", "held": "asked to wait"}
+WORDS = {
+    "probe-down": "no answer to probes", "open": "breaker open", "half-open": "breaker half-open",
+    "held": "asked to wait",
+}  # fmt: skip
 Minutes = Annotated[int, Query()]
 
 
@@ -68,9 +72,8 @@ def drain(
     except EntryError as error:
         problems["lasting"] = str(error)
     if problems:
-        form = {"reason": reason, "lasting": lasting}
-        found = _one(request, desk, name)
-        return page(request, "gateway.html", status=422, title=name, form=form, problems=problems, **found)
+        found = {"form": {"reason": reason, "lasting": lasting}, "problems": problems, **_one(request, desk, name)}
+        return page(request, "gateway.html", status=HTTPStatus.UNPROCESSABLE_ENTITY, title=name, **found)
     done = gateways.drain(desk, name, reason=reason.strip(), until=until, now=now)
     return after(request, f"/gateways/one?name={name}", f"{name} is drained{_until(until)}{_where(done)}")
 
@@ -147,4 +150,4 @@ def drawn(store: Store, name: str, now: float) -> list[Chart]:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{value:.{digits}f}"

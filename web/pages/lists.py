@@ -18,6 +18,10 @@ from web.render import page, when
 router = pages()
 
 LIMIT = 50
+SOON = 20_000
+"Entries that are looked through before anybody notices; with more the page comes first, and then what is found."
+Search = Annotated[str, Query(max_length=200)]
+From = Annotated[str, Query(alias="from", max_length=500)]
 TITLES = {Action.BLOCK: "Blocklist", Action.ALLOW: "Allow list"}
 KINDS = {
     Kind.CALLER: "caller", Kind.CALLEE: "called number", Kind.PAIR: "caller and called number",
@@ -28,13 +32,27 @@ KINDS = {
 
 @router.get("/lists/{action}")
 def shown(
-    request: Request, desk: Desk, action: Action, kind: str = "", search: Annotated[str, Query(max_length=200)] = "",
-    from_: Annotated[str, Query(alias="from", max_length=500)] = "",
+    request: Request, desk: Desk, action: Action, kind: str = "", search: Search = "", from_: From = "",
+    whole: bool = False,
 ) -> Response:  # fmt: skip
     """A page of a list."""
-    wanted = next((known for known in Kind if known == kind), None)
-    found = _found(desk, action, wanted, search.strip(), from_)
-    return page(request, "lists.html", title=TITLES[action], form={}, problems={}, **found)
+    asked, search = _asked(kind, search.strip(), from_), search.strip()
+    count = lists.size(desk)
+    late = count > SOON and not whole
+    found = {} if late else _found(desk, action, kind, search, from_)
+    base = {
+        "late": late, "count": count, "met": _met(desk, search) if late else [], "back": urlencode(asked),
+        "action": action, "kinds": KINDS, "kind": kind, "search": search, "titles": TITLES,
+    }  # fmt: skip
+    return page(request, "lists.html", title=TITLES[action], form={}, problems={}, **{**base, **found})
+
+
+@router.get("/lists/{action}/part")
+def part(
+    request: Request, desk: Desk, action: Action, kind: str = "", search: Search = "", from_: From = ""
+) -> Response:  # fmt: skip
+    """What is found, which takes a while in a long list."""
+    return page(request, "lists_part.html", **_found(desk, action, kind, search, from_))
 
 
 @router.post("/lists/{action}", dependencies=[needs(Role.OPERATE)])
@@ -56,11 +74,11 @@ def put(
         except EntryError as error:
             problems["callee" if str(error).startswith("callee") and kind is Kind.PAIR else "value"] = str(error)
         else:
-            until = f" until {when(done['expires'])}" if done["expires"] else ""
+            until = f" until {when(float(str(done['expires'])))}" if done["expires"] else ""
             text = f"{action} {KINDS[kind]} {done['value']}{until}{_where(done)}"
             return after(request, f"/lists/{action.value}", text)
     form = {"kind": kind, "value": value, "callee": callee, "lasting": lasting, "reason": reason}
-    found = _found(desk, action, None, "", "")
+    found = {"late": False, "met": [], **_found(desk, action, "", "", "")}
     return page(
         request, "lists.html", status=HTTPStatus.UNPROCESSABLE_ENTITY, title=TITLES[action], form=form,
         problems=problems, **found,
@@ -86,15 +104,24 @@ def _where(done: dict[str, Any]) -> str:
     return f": in force on {', '.join(done['nodes']) or 'no node yet'}{missing}"
 
 
-def _found(desk: Store, action: Action, kind: Kind | None, search: str, from_: str) -> dict[str, Any]:
-    entries, total, end = lists.page(desk, action, kind=kind, search=search, after=from_, limit=LIMIT)
-    asked = {"kind": kind.value if kind else "", "search": search}
-    asked = {name: text for name, text in asked.items() if text}
-    here = {**asked, "from": from_} if from_ else asked
-    base = f"/lists/{action.value}"
+def _met(desk: Store, search: str) -> list[dict[str, Any]]:
+    """What a call from or to this number meets: known at once, however long the lists are."""
+    try:
+        return lists.met(desk, caller=search, callee=search, source="", user_agent="") if search else []
+    except EntryError:
+        return []
+
+
+def _asked(kind: str, search: str, from_: str) -> dict[str, str]:
+    return {name: text for name, text in (("kind", kind), ("search", search), ("from", from_)) if text}
+
+
+def _found(desk: Store, action: Action, kind: str, search: str, from_: str) -> dict[str, Any]:
+    wanted = next((known for known in Kind if known == kind), None)
+    entries, total, end = lists.page(desk, action, kind=wanted, search=search, after=from_, limit=LIMIT)
+    base, asked = f"/lists/{action.value}", _asked(kind, search, "")
     return {
-        "entries": entries, "total": total, "action": action, "kinds": KINDS, "kind": kind or "", "search": search,
-        "first": f"{base}?{urlencode(asked)}" if from_ else "", "back": urlencode(here),
-        "next": f"{base}?{urlencode({**asked, 'from': end})}" if end else "",
-        "titles": TITLES,
+        "entries": entries, "total": total, "action": action, "kinds": KINDS, "kind": kind, "search": search,
+        "first": f"{base}?{urlencode(asked)}" if from_ else "", "back": urlencode(_asked(kind, search, from_)),
+        "next": f"{base}?{urlencode({**asked, 'from': end})}" if end else "", "titles": TITLES,
     }  # fmt: skip

@@ -25,6 +25,8 @@ BOXES, LIMIT = 100, 50
 AUDIO = {"Cache-Control": "private, max-age=3600"}
 "Of a message it never changes."
 FolderName = Annotated[Folder, Query()]
+From = Annotated[str, Query(alias="from", max_length=40)]
+Search = Annotated[str, Query(max_length=100)]
 
 
 def _settings(request: Request) -> Settings:
@@ -33,13 +35,13 @@ def _settings(request: Request) -> Settings:
 
 
 @router.get("/voicemail")
-async def boxes(request: Request, search: Annotated[str, Query(max_length=100)] = "", from_: Annotated[str, Query(alias="from", max_length=40)] = "") -> Response:
+async def boxes(request: Request, search: Search = "", from_: From = "") -> Response:
     """All boxes, a page at a time."""
     return page(request, "voicemail.html", title="Voicemail", **await _boxes(request, search.strip(), from_))
 
 
 @router.get("/voicemail/part")
-async def boxes_part(request: Request, search: str = "", from_: Annotated[str, Query(alias="from")] = "") -> Response:
+async def boxes_part(request: Request, search: Search = "", from_: From = "") -> Response:
     """What of it changes."""
     return page(request, "voicemail_part.html", **await _boxes(request, search, from_))
 
@@ -58,14 +60,18 @@ async def _boxes(request: Request, search: str, from_: str) -> dict[str, Any]:
 
 
 @router.get("/voicemail/box", dependencies=[needs(Role.OPERATE)])
-async def box(request: Request, number: str, folder: FolderName = "new", message: str = "", from_: Annotated[str, Query(alias="from", max_length=40)] = "") -> Response:
+async def box(
+    request: Request, number: str, folder: FolderName = "new", message: str = "", from_: From = ""
+) -> Response:
     """A folder of a box, and one of its messages."""
     found = await _folder(request, number, folder, message, from_)
     return page(request, "mailbox.html", title=f"Mailbox {number}", **found)
 
 
 @router.get("/voicemail/box/part", dependencies=[needs(Role.OPERATE)])
-async def box_part(request: Request, number: str, folder: FolderName = "new", message: str = "", from_: Annotated[str, Query(alias="from", max_length=40)] = "") -> Response:
+async def box_part(
+    request: Request, number: str, folder: FolderName = "new", message: str = "", from_: From = ""
+) -> Response:
     """The list, which changes."""
     return page(request, "mailbox_part.html", **await _folder(request, number, folder, message, from_))
 

@@ -8,7 +8,7 @@ const state = document.getElementById("live-state");
 const LEAST = 250; // Milliseconds between two fetches of one element.
 const TIMEOUT = 8000;
 const parts = new Map();
-let broken = false, hidden = false;
+let broken = false, cut = false, hidden = document.hidden, source = null;
 
 function say(kind, text) {
   if (!state || state.dataset.state === kind) return;
@@ -17,9 +17,10 @@ function say(kind, text) {
 }
 
 function told() {
-  if (broken) say("lost", "reconnecting…");
+  if (broken || cut) say("lost", "reconnecting…");
   else if (hidden) say("off", "paused");
   else if (parts.size) say("on", "live");
+  else say("none", "");
 }
 
 class Part {
@@ -28,6 +29,7 @@ class Part {
     this.every = 1000 * (Number(element.dataset.every) || 5);
     this.on = (element.dataset.on || "").split(" ").filter(Boolean);
     this.busy = this.again = false;
+    this.pause = LEAST;
     this.last = performance.now();
     this.plan(this.every);
   }
@@ -39,13 +41,14 @@ class Part {
 
   wanted() {
     if (this.busy) { this.again = true; return; }
-    this.plan(Math.max(0, LEAST - (performance.now() - this.last)));
+    this.plan(Math.max(0, this.pause - (performance.now() - this.last)));
   }
 
   async fetch() {
     if (this.busy || !this.element.isConnected) return;
     this.busy = true;
     this.last = performance.now();
+    const begun = this.last;
     try {
       const answer = await fetch(this.element.dataset.live, {
         headers: {"X-Part": "1"}, credentials: "same-origin", signal: AbortSignal.timeout(TIMEOUT),
@@ -60,15 +63,39 @@ class Part {
     } finally {
       this.busy = false;
       told();
-      this.plan(this.again ? LEAST : this.every);
+      // A part that takes long to make is not asked for all the time.
+      this.pause = Math.max(LEAST, 4 * (performance.now() - begun));
+      this.plan(this.again ? this.pause : this.every);
       this.again = false;
     }
   }
 }
 
+// One connection for all parts, only while the page is seen: a browser has few of them for a site.
+function listen() {
+  const kinds = new Set([...parts.values()].flatMap((part) => part.on));
+  if (hidden || !kinds.size) { if (source) source.close(); source = null; cut = false; return; }
+  if (source) return;
+  source = new EventSource("/live?" + new URLSearchParams([...kinds].map((kind) => ["kind", kind])));
+  source.onopen = () => { cut = false; told(); for (const part of parts.values()) if (part.on.length) part.wanted(); };
+  source.onerror = () => {
+    cut = true;
+    told();
+    if (source && source.readyState === EventSource.CLOSED) { source = null; setTimeout(listen, 2000); }
+  };
+  source.onmessage = (message) => {
+    const event = JSON.parse(message.data);
+    if (event.kind) {
+      happened(event.kind);
+      document.dispatchEvent(new CustomEvent("happened", {detail: event}));
+    } else if (event.type === "lost") for (const part of parts.values()) part.wanted();
+  };
+}
+
 export function begin() {
   for (const element of document.querySelectorAll("[data-live]"))
     if (!parts.has(element)) parts.set(element, new Part(element));
+  listen();
   told();
 }
 
@@ -79,8 +106,11 @@ export function happened(kind) {
 
 document.addEventListener("visibilitychange", () => {
   hidden = document.hidden;
+  listen();
   for (const part of parts.values()) hidden ? clearTimeout(part.timer) : part.wanted();
   told();
 });
 
 begin();
+// On a narrow screen the menu is wider than there is room.
+document.querySelector(".menu [aria-current]")?.scrollIntoView({block: "nearest", inline: "nearest"});

@@ -10,6 +10,7 @@ export function morph(element, html) {
 }
 
 const key = (node) => (node.nodeType === 1 ? node.id || node.dataset.key || "" : "");
+const blank = (node) => node.nodeType === 3 && !node.data.trim();
 const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && key(a) === key(b);
 
 function children(old, fresh) {
@@ -17,6 +18,8 @@ function children(old, fresh) {
   for (const child of old.childNodes) if (key(child)) keyed.set(key(child), child);
   let at = old.firstChild;
   for (const wanted of [...fresh.childNodes]) {
+    // Blanks between elements come and go with how a template is included.
+    while (at && blank(at) && !blank(wanted)) { const next = at.nextSibling; at.remove(); at = next; }
     const known = key(wanted) && keyed.get(key(wanted));
     if (known && known !== at && alike(known, wanted)) old.insertBefore(known, at);
     const found = known && alike(known, wanted) ? known : at && alike(at, wanted) ? at : null;

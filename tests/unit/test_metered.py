@@ -10,7 +10,7 @@ import pytest
 
 from agent import spool_reader
 from agent.assembly import Assembly, parse
-from agent.measures import SUBSCRIBERS, Measure, measures
+from agent.metered import SUBSCRIBERS, Metered, metered
 from agent.metering import Counted
 from agent.spool_reader import Position
 from telemetry import agent as metrics
@@ -40,9 +40,9 @@ def answered(at: float = 103.0, **more: Any) -> dict[str, Any]:
 ENDED = {"event": "ended", "call": "c1", "at": 110.0, "by": "caller"}
 
 
-def what(*events: dict[str, Any]) -> list[Measure]:
+def what(*events: dict[str, Any]) -> list[Metered]:
     """All that these add, one after the other."""
-    return [one for count in range(1, len(events) + 1) for one in measures(list(events[:count]))]
+    return [one for count in range(1, len(events) + 1) for one in metered(list(events[:count]))]
 
 
 @pytest.mark.parametrize(
@@ -54,37 +54,37 @@ def what(*events: dict[str, Any]) -> list[Measure]:
     ],
 )
 def test_a_decision_by_its_outcome(event: dict[str, Any], outcome: str) -> None:
-    assert what(event) == [Measure("decision", (outcome,))]
+    assert what(event) == [Metered("decision", (outcome,))]
 
 
 def test_how_long_a_decision_took() -> None:
-    assert what(decided(took_us=250))[1] == Measure("decision time", (), 0.00025)
+    assert what(decided(took_us=250))[1] == Metered("decision time", (), 0.00025)
 
 
 def test_a_retransmitted_invite_is_one_decision_and_a_restart_makes_another() -> None:
-    assert what(decided(), decided(at=100.5)) == [Measure("decision", ("relay",))]
+    assert what(decided(), decided(at=100.5)) == [Metered("decision", ("relay",))]
     restarted = {"event": "started", "at": 100.3}
-    assert measures([decided(), restarted, decided(at=101.0)]) == [Measure("decision", ("relay",))]
+    assert metered([decided(), restarted, decided(at=101.0)]) == [Metered("decision", ("relay",))]
 
 
 def test_attempts_delay_and_talk_of_a_call_that_the_second_gateway_answered() -> None:
     assert what(decided(), failed(next="b"), answered(rang=102.5), ENDED) == [
-        Measure("decision", ("relay",)),
-        Measure("attempt", ("a", "capacity")),
-        Measure("attempt", ("b", "answered")),
-        Measure("dial delay", ("b",), 2.5),
-        Measure("talk", (), 7.0),
+        Metered("decision", ("relay",)),
+        Metered("attempt", ("a", "capacity")),
+        Metered("attempt", ("b", "answered")),
+        Metered("dial delay", ("b",), 2.5),
+        Metered("talk", (), 7.0),
     ]
 
 
 def test_the_first_that_rings_ends_the_delay_and_there_is_one() -> None:
     found = what(decided(), failed(rang=100.75, next="b"), answered(rang=102.5))
-    assert [one for one in found if one.what == "dial delay"] == [Measure("dial delay", ("a",), 0.75)]
+    assert [one for one in found if one.what == "dial delay"] == [Metered("dial delay", ("a",), 0.75)]
 
 
 def test_a_call_that_never_rang_has_no_delay() -> None:
     cancelled = {"event": "cancelled", "call": "c1", "at": 105.0, "rang": None}
-    assert what(decided(), cancelled)[1:] == [Measure("attempt", ("a", "cancelled"))]
+    assert what(decided(), cancelled)[1:] == [Metered("attempt", ("a", "cancelled"))]
 
 
 def test_an_answer_or_end_that_comes_twice_counts_once() -> None:

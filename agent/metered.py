@@ -20,7 +20,7 @@ SUBSCRIBERS = "(subscribers)"
 "Stands for all subscribers' phones, whose names may be numbers."
 
 
-class Measure(NamedTuple):
+class Metered(NamedTuple):
     """One thing to count."""
 
     what: str
@@ -30,21 +30,21 @@ class Measure(NamedTuple):
     "Seconds, of what takes time."
 
 
-def measures(events: list[Event]) -> list[Measure]:
+def metered(events: list[Event]) -> list[Metered]:
     """What the last of a call's events so far adds."""
     last, before = events[-1], events[:-1]
     match last["event"]:
         case "decided" if _is_carried_out(before):
             return _decided(last)
         case "failed":
-            return [Measure(ATTEMPT, (_named(last["gateway"]), last["cause"])), *_rang(before, last)]
+            return [Metered(ATTEMPT, (_named(last["gateway"]), last["cause"])), *_rang(before, last)]
         case "cancelled" if gateway := under_way(before)[0]:
-            return [Measure(ATTEMPT, (_named(gateway), CANCELLED)), *_rang(before, last)]
+            return [Metered(ATTEMPT, (_named(gateway), CANCELLED)), *_rang(before, last)]
         case "answered" if not any(event["event"] == "answered" for event in before):
-            return [Measure(ATTEMPT, (_named(under_way(before)[0]), ANSWERED)), *_rang(before, last)]
+            return [Metered(ATTEMPT, (_named(under_way(before)[0]), ANSWERED)), *_rang(before, last)]
         case "ended" if not any(event["event"] == "ended" for event in before):
             answers = [event["at"] for event in before if event["event"] == "answered"]
-            return [Measure(TALK, (), max(0.0, last["at"] - answers[0]))] if answers else []
+            return [Metered(TALK, (), max(0.0, last["at"] - answers[0]))] if answers else []
     return []
 
 
@@ -53,13 +53,13 @@ def _is_carried_out(before: list[Event]) -> bool:
     return not before or before[-1]["event"] in ("asked", "started")
 
 
-def _decided(event: Event) -> list[Measure]:
+def _decided(event: Event) -> list[Metered]:
     outcome = event.get("refusal") or (TO_MEDIA if "app" in event else RELAYED)
     took = event.get("took_us")
-    return [Measure(DECISION, (outcome,)), *([Measure(DECISION_TIME, (), took / 1e6)] if isinstance(took, int) else [])]
+    return [Metered(DECISION, (outcome,)), *([Metered(DECISION_TIME, (), took / 1e6)] if isinstance(took, int) else [])]
 
 
-def _rang(before: list[Event], last: Event) -> list[Measure]:
+def _rang(before: list[Event], last: Event) -> list[Metered]:
     """From the INVITE to the first that rang, or answered without having rung; each call has one such delay at most."""
     if not before or any(_rung(event) is not None for event in before):
         return []
@@ -67,7 +67,7 @@ def _rang(before: list[Event], last: Event) -> list[Measure]:
     if rang is None and last["event"] == "answered":
         rang = last["at"]
     gateway = last["gateway"] if last["event"] == "failed" else under_way(before)[0]
-    return [] if rang is None else [Measure(DIAL_DELAY, (_named(gateway),), max(0.0, rang - before[0]["at"]))]
+    return [] if rang is None else [Metered(DIAL_DELAY, (_named(gateway),), max(0.0, rang - before[0]["at"]))]
 
 
 def _rung(event: Event) -> float | None:

@@ -1,0 +1,197 @@
+"""Gateways, lists, guards against fraud and nodes in a browser, with calls behind: what a page says, happens."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+
+import pytest
+from harness.console import NARROW, Console, serious
+from harness.node import GB, TRUNK, Node, at
+from playwright.sync_api import Page, expect
+
+from console.ports import free_port
+from model.entries import Action, Entry, Kind
+from model.fraud import Guard, Threshold
+from model.policy import Breaker, Gateway, Policy, Route
+from state import audit, fraud, keys
+from state.tokens import Role
+
+CALLER, CALLEE = "1001", "02079460000"
+BREAKER = Breaker(trip=3, restore=1, open=300.0, open_max=300.0)
+PATHS = ("/gateways", "/gateways/one?name=a", "/lists/block", "/fraud", "/nodes", "/voicemail")
+
+
+@pytest.fixture
+def node(site_node: Node) -> Iterator[Node]:
+    """The node of the console, with well gateways, and with none afterwards."""
+    with site_node.kamcmd() as kamcmd:
+        kamcmd.call("htable.flush", "health")
+    yield site_node
+    site_node.stop_gateways()
+
+
+def in_force(node: Node, *gateways: Gateway, guards: tuple[Guard, ...] = ()) -> None:
+    names = tuple(gateway.name for gateway in gateways)
+    policy = Policy((TRUNK,), {gateway.name: gateway for gateway in gateways}, GB, fraud=guards)
+    node.put_in_force(policy, [Route("r", ("",), names)])
+
+
+def dead(name: str = "a") -> Gateway:
+    """A gateway where nobody listens."""
+    return Gateway(name, "127.0.0.1", free_port(), no_reply=0.3, progress=0.3, breaker=BREAKER)
+
+
+def said(page: Page) -> str:
+    """What the page says was done."""
+    return page.inner_text("main [role=status].note")
+
+
+def tab_to(page: Page, script: str) -> None:
+    """Press Tab until the focused element fits."""
+    for _ in range(80):
+        if page.evaluate(f"(() => {{ const e = document.activeElement; return {script}; }})()"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab never comes to {script}")
+
+
+def test_a_block_added_by_keyboard_refuses_the_next_call_and_one_removed_lets_it_pass(
+    console: Console, node: Node
+) -> None:
+    in_force(node, at("b", node.answering()))
+    node.answered(CALLER, CALLEE)
+    with console.opened("/lists/block") as watched:
+        page = watched.page
+        tab_to(page, "e.id === 'f-search'")
+        if page.locator("#add:not([open])").count():
+            tab_to(page, "e.closest('#add') && e.tagName === 'SUMMARY'")
+            page.keyboard.press("Enter")
+        tab_to(page, "e.id === 'f-value'")
+        page.keyboard.type(CALLER)
+        tab_to(page, "e.id === 'f-lasting'")
+        page.keyboard.type("soon")
+        watched.expected = ("422",)
+        page.keyboard.press("Enter")
+        expect(page.locator("#f-lasting[aria-invalid=true]")).to_be_visible()
+        assert "soon" in page.inner_text("#h-lasting")
+        assert page.input_value("#f-value") == CALLER
+        page.fill("#f-lasting", "1h")
+        page.fill("#f-reason", "a robot")
+        page.keyboard.press("Enter")
+        expect(page.locator("main .note.good")).to_contain_text("in force on node-under-test")
+        node.refused(CALLER, CALLEE, 403, "Call Blocked")
+        row = page.locator("tbody tr", has_text=CALLER)
+        expect(row).to_contain_text("a robot")
+        row.locator("summary").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.locator("main .note.good")).to_contain_text("is off the list")
+    node.answered(CALLER, CALLEE)
+    assert [(entry.what, entry.who) for entry in audit.read(node.store, limit=2)] == [
+        ("entry removed", "token:anna"), ("entry put", "token:anna"),
+    ]  # fmt: skip
+
+
+def test_a_list_is_searched_and_read_page_by_page(console: Console, node: Node) -> None:
+    in_force(node, at("b", node.answering()))
+    for number in range(60):
+        node.store.put(Entry(Kind.CALLER, f"+4479{number:08d}", Action.BLOCK, reason="x" if number % 20 else "spam"))
+    with console.opened("/lists/block") as watched:
+        page = watched.page
+        expect(page.locator("main [role=status]").first).to_contain_text("60 entries")
+        assert page.locator("tbody tr").count() == 50
+        page.click("text=Next page")
+        page.wait_for_url("**from=*")
+        assert page.locator("tbody tr").count() == 10
+        page.fill("#f-search", "SPAM")
+        page.press("#f-search", "Enter")
+        expect(page.locator("main [role=status]").first).to_contain_text("3 entries found")
+        page.fill("#f-search", "07900000007")
+        page.press("#f-search", "Enter")
+        expect(page.locator("main [role=status]").first).to_contain_text("1 entry found")
+    node.clear_entries()
+
+
+def test_the_breaker_is_seen_open_at_once_and_a_drain_takes_the_gateway_out(console: Console, node: Node) -> None:
+    in_force(node, dead("a"), at("sbc", node.answering()))
+    with console.opened("/gateways") as watched:
+        page = watched.page
+        expect(page.locator("#gw-a")).to_have_attribute("data-state", "up")
+        page.evaluate("""() => { window.opened = new Promise((found) => new MutationObserver(() => {
+          if (document.querySelector('#gw-a[data-state=open]')) found(Date.now() / 1000);
+        }).observe(document.getElementById('gateways'), {subtree: true, attributes: true, childList: true})); }""")
+        for _ in range(2):
+            assert node.attempts(node.answered(CALLER, CALLEE).call_id) == ["a"]
+        seen = float(page.evaluate("window.opened"))
+        opened = next(at for kind, at in events(node) if kind == "breaker.opened")
+        print(f"breaker.opened is on the page after {seen - opened:.3f} s")
+        expect(page.locator("#gw-a .standing[data-node=node-under-test]")).to_have_attribute("data-state", "open")
+        expect(page.locator("#gw-a")).to_contain_text("2 time-out")
+        page.click("#gw-sbc a")
+        page.fill("#f-reason", "new SBC")
+        page.fill("#f-lasting", "1h")
+        page.press("#f-lasting", "Enter")
+        expect(page.locator("main .note.good")).to_contain_text("sbc is drained until")
+        expect(page.locator("dd[data-state=drained]")).to_be_visible()
+        expect(page.locator("#gateway")).to_contain_text("by anna")
+        node.refused(CALLER, CALLEE, 503)
+        page.click("#resume")
+        expect(page.locator("main .note.good")).to_contain_text("sbc takes calls again")
+        node.answered(CALLER, CALLEE)
+        expect(page.locator("#chart-attempts .current")).to_contain_text("3", timeout=20_000)
+
+
+def events(node: Node) -> list[tuple[str, float]]:
+    """Kind and time of what happened, the last first."""
+    rows = node.store._redis.xrevrange(keys.EVENTS, count=200)
+    return [(row["kind"], float(row["at"])) for _, row in rows]
+
+
+def test_somebody_who_was_refused_is_released_with_a_reason(console: Console, node: Node) -> None:
+    guard = Guard("premium", "caller", {"calls": Threshold(1, 2)}, ("+44909",))
+    in_force(node, at("b", node.answering()), guards=(guard,))
+    with console.opened("/fraud") as watched:
+        page = watched.page
+        for _ in range(2):
+            node.answered(CALLER, "09091234567")
+        expect(page.locator("#trip-premium--1001")).to_contain_text("2 of at most 2 calls", timeout=20_000)
+        node.refused(CALLER, "09091234567", 403)
+        page.click("#trip-premium--1001 summary:has-text('Release')")
+        page.fill("#trip-premium--1001 input[name=reason]", "it was the owner")
+        # What is typed survives what comes in.
+        page.evaluate("() => new Promise((done) => document.addEventListener('live', done, {once: true}))")
+        assert page.input_value("#trip-premium--1001 input[name=reason]") == "it was the owner"
+        page.click("text=Yes, let their calls pass")
+        expect(page.locator("main .note.good")).to_contain_text("premium//1001 released: in force on node-under-test")
+        expect(page.locator("main")).to_contain_text("by anna: it was the owner")
+    assert not fraud.trips(node.store)
+    node.answered(CALLER, "09091234567")
+
+
+def test_a_reader_sees_and_changes_nothing(console: Console, node: Node) -> None:
+    in_force(node, at("a", node.answering()))
+    with console.opened("/gateways/one?name=a", Role.READ) as watched:
+        page = watched.page
+        assert not page.locator("main form").count()
+        watched.expected = ("403",)
+        page.goto("/voicemail/box?number=1001")
+        assert "needs a token with the role operate" in page.inner_text("main")
+
+
+@pytest.mark.parametrize("look", [{}, {"dark": True}, {"size": NARROW}], ids=["light", "dark", "narrow"])
+def test_pages_are_there_for_everybody(console: Console, node: Node, look: dict[str, object]) -> None:
+    in_force(node, dataclasses.replace(at("a", node.answering()), probe=True))
+    node.put(Entry(Kind.PAIR, "1>2", Action.BLOCK, reason="x", expires=time.time() + 600))
+    with console.opened("/nodes", **look) as watched:
+        page = watched.page
+        expect(page.locator("#node-node-under-test")).to_contain_text("answers")
+        for path in PATHS:
+            page.goto(path)
+            assert not serious(page), path
+            assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"], path
+            page.wait_for_timeout(0)
+
+
