@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from redis.asyncio import Redis
 
-from api import audit, calls, events, explain, lists, overview, policy, problems, records
+from api import audit, calls, events, explain, lists, nodes, overview, policy, problems, records, telemetry
 from api.problems import Problem
 from model.settings import Settings
 from operations.event_hub import Hub
@@ -20,7 +20,7 @@ from state.store import TIMEOUT, Store
 PREFIX = "/api/v1"
 ROUTERS = (
     lists.router, policy.router, explain.router, calls.router, records.router, events.router, events.sockets,
-    overview.router, audit.router,
+    overview.router, nodes.router, audit.router,
 )  # fmt: skip
 
 DESCRIPTION = """Everything that the `strowger` command does.
@@ -58,6 +58,7 @@ def make_app(settings: Settings) -> FastAPI:
     )
     app.state.hub = Hub(settings.redis_url)
     problems.install(app)
+    telemetry.install(app)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     return app
