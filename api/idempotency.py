@@ -23,6 +23,8 @@ from state.store import StoreAwayError
 from state.tokens import Token
 
 HEADER = "Idempotency-Key"
+NO_STORE = {"Cache-Control": "no-store"}
+"Of answers that tell a secret, which nobody is to keep, nor we."
 REPLAYED = "Idempotency-Replayed"
 KEPT = 86_400
 "Seconds."
@@ -65,8 +67,9 @@ async def _answered_once(request: Request, name: str, handle: Handler) -> Respon
         # Nothing was done that a repetition could do twice.
         await client.delete(name)
         raise
-    body = base64.b64encode(bytes(response.body)).decode()
-    kept = {"asked": asked, "status": response.status_code, "type": response.media_type or "", "body": body}
+    kept = {"asked": asked, "status": response.status_code, "type": response.media_type or ""}
+    if response.headers.get("Cache-Control") != NO_STORE["Cache-Control"]:
+        kept["body"] = base64.b64encode(bytes(response.body)).decode()
     await client.set(name, json.dumps(kept), ex=KEPT)
     return response
 
@@ -82,5 +85,7 @@ def _replayed(text: str | None, asked: str) -> Response:
         raise ProblemError(HTTPStatus.CONFLICT, f"the first request with this {HEADER} is under way: ask again")
     if kept["asked"] != asked:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"this {HEADER} was used for another request")
+    if "body" not in kept:
+        raise ProblemError(HTTPStatus.CONFLICT, "this was done; its answer told a secret, which is not kept")
     body = base64.b64decode(kept["body"])
     return Response(body, kept["status"], {REPLAYED: "true"}, kept["type"] or None)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Path
+from fastapi import Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Desk, Here, needs
+from api.idempotency import NO_STORE
 from api.pages import LIMIT, After, Limit
 from api.problems import documented
 from api.room import InForce, room
@@ -119,15 +120,17 @@ def show(desk: Desk, here: Here, name: Name) -> SubscriberShown:
 
 
 @router.post("", operation_id="subscribers.add", status_code=201, dependencies=[needs(Role.ADMIN)])
-def add(desk: Desk, subscriber: NewSubscriber) -> SubscriberPut:
+def add(desk: Desk, response: Response, subscriber: NewSubscriber) -> SubscriberPut:
     """Add a subscriber; a password that is made is in the answer, this once."""
+    response.headers.update(NO_STORE)
     done = subscribers.add(desk, subscriber.name, subscriber.written(), subscriber.password)
     return SubscriberPut.model_validate(done)
 
 
 @router.patch("/{name}", operation_id="subscribers.change", dependencies=[needs(Role.ADMIN)], responses=MISSING)
-def change(desk: Desk, name: Name, change: SubscriberChange) -> SubscriberPut:
+def change(desk: Desk, response: Response, name: Name, change: SubscriberChange) -> SubscriberPut:
     """Change what is sent; all else stays."""
+    response.headers.update(NO_STORE)
     done = subscribers.change(
         desk, name, change.written(), password=change.password, new_password=change.new_password
     )  # fmt: skip

@@ -5,10 +5,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Bearer, Desk, needs
+from api.idempotency import NO_STORE
 from api.problems import documented
 from api.room import room
 from model.entries import TTL_MAX
@@ -64,8 +65,9 @@ def own(bearer: Bearer) -> Token:
 
 
 @router.post("", operation_id="tokens.create", status_code=201, dependencies=[needs(Role.ADMIN)])
-def create(desk: Desk, token: NewToken) -> TokenMade:
+def create(desk: Desk, response: Response, token: NewToken) -> TokenMade:
     """Make a token; the answer says it, this once."""
+    response.headers.update(NO_STORE)
     return TokenMade.model_validate(tokens.create(desk, token.name, token.role, token.ttl))
 
 

@@ -96,7 +96,14 @@ async def _called(request: Request, credentials: str, method: str, parameters: t
 
 def _operations(request: Request) -> dict[str, dict[str, Any]]:
     app: FastAPI = request.app
-    return operations(app.openapi())
+    # What never ends is for others: a call is answered once.
+    return {name: one for name, one in operations(app.openapi()).items() if "text/event-stream" not in _gives(one)}
+
+
+def _gives(operation: dict[str, Any]) -> dict[str, Any]:
+    """Media types of what an operation answers when all is well."""
+    good: dict[str, Any] = next(one for status, one in operation["responses"].items() if status.startswith("2"))
+    return good.get("content") or {}
 
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -175,7 +182,13 @@ def _value(answer: Answer) -> Any:
     found = json.loads(answer.body) if kind.partition(";")[0].endswith("json") and answer.body else None
     if answer.status >= HTTPStatus.BAD_REQUEST:
         raise Fault(answer.status, _said(found))
-    return found if found is not None else answer.body.decode(errors="replace")
+    if found is not None:
+        return found
+    return answer.body.decode(errors="replace") if _is_text(kind) else answer.body
+
+
+def _is_text(kind: str) -> bool:
+    return kind.startswith("text/") or kind.partition(";")[0].endswith("jsonl")
 
 
 def _said(problem: Any) -> str:
@@ -199,9 +212,9 @@ def _system(known: dict[str, dict[str, Any]], method: str, parameters: tuple[Any
 
 
 def _signature(operation: dict[str, Any]) -> list[list[str]]:
-    good = next(response for status, response in operation["responses"].items() if status.startswith("2"))
-    gives = "struct" if "application/json" in good.get("content", {}) else "string"
-    return [[gives, "struct"]]
+    content = _gives(operation)
+    text = any(map(_is_text, content))
+    return [["struct" if "application/json" in content else "string" if text else "base64", "struct"]]
 
 
 def _help(operation: dict[str, Any]) -> str:

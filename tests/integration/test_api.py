@@ -157,6 +157,21 @@ def test_what_was_refused_may_be_asked_for_again_under_its_key(api: Api) -> None
     assert put(api, "+443336", "key-3").status_code == 201
 
 
+def test_a_secret_that_was_told_once_is_not_kept(api: Api, redis: RedisServer) -> None:
+    wanted: dict[str, Any] = {"json": {"name": "robot", "role": "read"}, "headers": {"Idempotency-Key": "key-5"}}
+    made = api.ask("POST", "/tokens", **{**wanted})
+    assert made.status_code == 201
+    assert made.headers["Cache-Control"] == "no-store"
+    assert is_problem(api.ask("POST", "/tokens", **{**wanted}), 409)
+    assert [token["name"] for token in api.get("/tokens")["tokens"]].count("robot") == 1
+    assert api.ask("GET", "/tokens/own", made.json()["token"]).json()["name"] == "robot"
+    secret = made.json()["token"][-20:]
+    with redis.client() as client:
+        kept = {key: client.get(key) for key in client.scan_iter("*api-idempotency*")}
+    assert kept
+    assert secret not in json.dumps(kept)
+
+
 def test_one_of_many_at_once_makes_a_change(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     from operations import lists
 

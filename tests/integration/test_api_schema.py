@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 from api.app import make_app
 from model.policy import Route
 from model.settings import Settings
-from state import tokens
+from state import audit, tokens
 from state.tokens import Role
 
 DEFAULT = 6
@@ -37,6 +37,8 @@ CHECKS = (
 SLOW = ["node.reload"]
 "Starts an interpreter each time; tried elsewhere."
 
+seen: set[str] = set()
+"Entries of the audit."
 schema = schemathesis.openapi.from_dict(make_app(Settings.from_env({})).openapi())
 # Each route's boundaries one by one are many hundreds.
 schema.config.phases.coverage.enabled = EXAMPLES > DEFAULT
@@ -68,3 +70,9 @@ def test_a_route_answers_as_the_document_says(case: schemathesis.Case, served: A
     if response.status_code == 401:
         served.tokens = {**served.tokens, Role.ADMIN: tokens.make(served.store, "again", Role.ADMIN)[1]}
     case.validate_response(response, checks=CHECKS)
+    if response.ok and case.method != "GET" and case.operation.definition.raw["x-role"] != Role.READ:
+        last = audit.read(served.store, limit=1)
+        assert last, "a change without its entry in the audit"
+        assert last[0].id not in seen, "a change without its entry in the audit"
+        assert last[0].who.startswith("token:"), last
+        seen.add(last[0].id)
