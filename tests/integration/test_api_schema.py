@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -24,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from api.app import make_app
 from model.policy import Route
 from model.settings import Settings
-from state import audit, tokens
+from state import audit
 from state.tokens import Role
 
 DEFAULT = 6
@@ -37,9 +38,22 @@ CHECKS = (
 SLOW = ["node.reload"]
 "Starts an interpreter each time; tried elsewhere."
 
+MAYBE_NOTHING = ("voicemail.retry",)
+"Where nothing waits, nothing is changed."
 seen: set[str] = set()
 "Entries of the audit."
-schema = schemathesis.openapi.from_dict(make_app(Settings.from_env({})).openapi())
+
+
+def without_security(document: dict[str, Any]) -> dict[str, Any]:
+    """Requests that bear no token say nothing here: tests/integration/test_api.py has those."""
+    paths = {
+        path: {method: {**operation, "security": []} for method, operation in item.items()}
+        for path, item in document["paths"].items()
+    }
+    return {**document, "paths": paths}
+
+
+schema = schemathesis.openapi.from_dict(without_security(make_app(Settings.from_env({})).openapi()))
 # Each route's boundaries one by one are many hundreds.
 schema.config.phases.coverage.enabled = EXAMPLES > DEFAULT
 
@@ -64,13 +78,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 )  # fmt: skip
 @pytest.mark.timeout(600)
 def test_a_route_answers_as_the_document_says(case: schemathesis.Case, served: Api) -> None:
-    # Its own may be revoked by a request.
-    token = served.tokens[Role.ADMIN]
-    response = case.call(base_url=str(served.client.base_url), headers={"Authorization": f"Bearer {token}"})
-    if response.status_code == 401:
-        served.tokens = {**served.tokens, Role.ADMIN: tokens.make(served.store, "again", Role.ADMIN)[1]}
+    headers = {"Authorization": f"Bearer {served.tokens[Role.ADMIN]}"}
+    response = case.call(base_url=str(served.client.base_url), headers=headers)
+    assert response.status_code != 401, response.content
     case.validate_response(response, checks=CHECKS)
-    if response.ok and case.method != "GET" and case.operation.definition.raw["x-role"] != Role.READ:
+    operation = case.operation.definition.raw
+    changes = case.method != "GET" and operation["x-role"] != Role.READ
+    if response.status_code < 400 and changes and operation["operationId"] not in MAYBE_NOTHING:
         last = audit.read(served.store, limit=1)
         assert last, "a change without its entry in the audit"
         assert last[0].id not in seen, "a change without its entry in the audit"

@@ -234,7 +234,7 @@ def test_all_that_is_wrong_is_said_and_nothing_is_imported(node: Node, tmp_path:
     for arguments, says in (
         (("carier-a", file, "--currency", "USD"), "no gateway 'carier-a' (did you mean 'carrier-a'?)"),
         (("fs-1", file, "--currency", "USD"), "no gateway 'fs-1'"),
-        (("carrier-b", file), "--currency is needed"),
+        (("carrier-b", file), "a currency is needed"),
         (("carrier-b", file, "--currency", "usd"), "three capital letters"),
         (("carrier-a", file, "--currency", "EUR"), "is in USD"),
         (("carrier-a", file, "--from", "soon"), "is not a time"),
