@@ -125,8 +125,10 @@ def test_a_long_list_is_searched_beside_the_page(console: Console, node: Node) -
         with console.opened("/lists/block") as watched:
             page = watched.page
             painted = first_paint(page)
-            expect(page.locator("#found")).to_contain_text(f"{ENTRIES:,} entries", timeout=60_000)
-            assert page.locator("#found tbody tr").count() == 50
+            began = time.monotonic()
+            expect(page.locator("#found tbody tr")).to_have_count(50, timeout=60_000)
+            listed = time.monotonic() - began
+            expect(page.locator("#found [role=status]")).to_have_text(f"{ENTRIES:,} entries")
             page.fill("#f-search", "07900000007")
             began = time.monotonic()
             page.press("#f-search", "Enter")
@@ -134,7 +136,8 @@ def test_a_long_list_is_searched_beside_the_page(console: Console, node: Node) -
             met = time.monotonic() - began
             expect(page.locator("#found")).to_contain_text("1 entry found", timeout=60_000)
             found = time.monotonic() - began
-            print(f"{ENTRIES:,} entries: painted {painted:.2f} s, exact {met:.2f} s, searched {found:.2f} s")
+            print(f"{ENTRIES:,} entries: painted {painted:.2f} s, listed {listed:.2f} s after; searched for a number:")
+            print(f"what it meets {met:.2f} s, all that holds it {found:.2f} s")
             page.click("#found .confirm summary")
             page.click("text=Yes, remove +447900000007")
             expect(page.locator("main .note.good")).to_contain_text("is off the list")
