@@ -19,12 +19,19 @@ from api import (
     fraud,
     gateways,
     lists,
+    node,
     nodes,
     overview,
     policy,
     problems,
+    rates,
     records,
+    routes,
+    standing,
+    subscribers,
+    tokens,
     voicemail,
+    xmlrpc_door,
 )
 from api.problems import Problem
 from model.settings import Settings
@@ -33,8 +40,9 @@ from state.store import TIMEOUT, Store
 
 PREFIX = "/api/v1"
 ROUTERS = (
-    lists.router, policy.router, explain.router, records.router, calls.router, gateways.router, voicemail.router,
-    fraud.router, nodes.router, events.router, events.sockets, overview.router, audit.router,
+    lists.router, policy.router, explain.router, calls.router, records.router, gateways.router, voicemail.router,
+    fraud.router, nodes.router, events.router, events.sockets, overview.router, routes.router, rates.router,
+    subscribers.router, standing.trunk_router, standing.limit_router, node.router, tokens.router, audit.router,
 )  # fmt: skip
 
 DESCRIPTION = """Everything that the `strowger` command does.
@@ -74,6 +82,7 @@ def make_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
+    app.include_router(xmlrpc_door.router)
     return app
 
 
