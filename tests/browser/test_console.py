@@ -208,6 +208,7 @@ def test_who_may_only_look_is_offered_no_change_and_refused_each(console: Consol
         page = watched.page
         assert page.locator("#policy-text").get_attribute("readonly") is not None
         assert page.get_by_role("button", name="Review changes").count() == 0
+        assert page.get_by_role("link", name="Audit").count() == 0
         page.goto("/policy/history")
         assert page.get_by_text("Roll back…").count() == 0
         (cookie,) = page.context.cookies()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-import policyfile
 import pytest
 from harness.console import Console, serious
 from harness.node import Node
 from playwright.sync_api import Page, expect
+
+import policyfile
 
 POLICY = """\
 strowger: 1
@@ -112,7 +113,7 @@ def test_nobody_overwrites_what_somebody_else_applied_meanwhile(console: Console
         page.get_by_role("button", name="Apply on every node").click()
         expect(page.get_by_role("alert")).to_contain_text("somebody applied a policy meanwhile")
         # And what they did would be undone by it.
-        expect(page.locator(".changes")).to_contain_text("− route premium")
+        expect(page.locator(".changes")).to_contain_text("route premium removed")
         assert site_node.store.policy().text == theirs
         page.get_by_role("button", name="Back to the text").click()
         assert page.get_by_label("Policy (YAML)").input_value() == text + "# mine\n"

@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import policyfile
 from numpy.typing import NDArray
 
+import policyfile
 from console.ports import free_port
 from console.sipp import place_calls, render
 from harness.console import NARROW, Console, browsing, first_paint
@@ -131,7 +131,9 @@ def _prepare(node: Node) -> None:
     boxes.put_transcript("1001", left.id, {"state": "done", "text": SAID, "words": words})
 
 
-def _call(node: Node, seconds: float, scenario: str, words: dict[str, str], callee: str, rate: float, talk: int) -> None:
+def _call(
+    node: Node, seconds: float, scenario: str, words: dict[str, str], callee: str, rate: float, talk: int
+) -> None:  # fmt: skip
     directory = Path(tempfile.mkdtemp(dir=node.directory))
     place_calls(
         render(SCENARIOS / scenario, directory, **words), server=node.sip, port=free_port(), directory=directory,
