@@ -155,6 +155,7 @@ def _pictures(console: Console, output: Path) -> dict[str, float]:
             for name, path in pages.items():
                 watched.page.goto(path)
                 watched.page.wait_for_load_state("load")
+                assert not watched.faults, (name, watched.faults, watched.page.inner_text("main")[:300])
                 painted[name] = max(painted.get(name, 0.0), first_paint(watched.page))
                 _touch(name, watched.page)
                 (output / f"{name}-{look}.png").write_bytes(smaller(watched.page.screenshot(animations="disabled")))
