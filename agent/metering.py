@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from agent.assembly import Assembly
 from agent.metered import ATTEMPT, DECISION, DECISION_TIME, DIAL_DELAY, TALK, Metered
+from agent.replica import NOTHING
 from agent.standing import RPC_TIMEOUT, Standing
 from kemi import asking, limits
 from kemi.health import Health
@@ -152,7 +153,7 @@ class Metering:
 
     def _meta(self) -> Meta:
         raw = self.snapshot(layout.META)
-        return Meta.decode(raw) if raw else Meta(schema=keys.SCHEMA, generation="", seq=0, version=0)
+        return Meta.decode(raw) if raw else NOTHING
 
     def _redis(self) -> Check:
         store = Store(self.settings.redis_url)

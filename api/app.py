@@ -11,7 +11,29 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from redis.asyncio import Redis
 
-from api import audit, calls, events, explain, lists, overview, policy, problems, records
+from api import (
+    audit,
+    calls,
+    events,
+    explain,
+    fraud,
+    gateways,
+    lists,
+    node,
+    nodes,
+    overview,
+    policy,
+    problems,
+    rates,
+    records,
+    routes,
+    standing,
+    subscribers,
+    telemetry,
+    tokens,
+    voicemail,
+    xmlrpc_door,
+)
 from api.problems import Problem
 from model.settings import Settings
 from operations.event_hub import Hub
@@ -19,8 +41,9 @@ from state.store import TIMEOUT, Store
 
 PREFIX = "/api/v1"
 ROUTERS = (
-    lists.router, policy.router, explain.router, calls.router, records.router, events.router, events.sockets,
-    overview.router, audit.router,
+    lists.router, policy.router, explain.router, calls.router, records.router, gateways.router, voicemail.router,
+    fraud.router, nodes.router, events.router, events.sockets, overview.router, routes.router, rates.router,
+    subscribers.router, standing.trunk_router, standing.limit_router, node.router, tokens.router, audit.router,
 )  # fmt: skip
 
 DESCRIPTION = """Everything that the `strowger` command does.
@@ -58,8 +81,10 @@ def make_app(settings: Settings) -> FastAPI:
     )
     app.state.hub = Hub(settings.redis_url)
     problems.install(app)
+    telemetry.install(app)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
+    app.include_router(xmlrpc_door.router)
     return app
 
 

@@ -31,6 +31,7 @@ from console import (
     media_commands,
     migrate_command,
     node_commands,
+    nodes_command,
     policy_commands,
     rate_commands,
     route_commands,
@@ -92,6 +93,7 @@ app.command("explain")(explain_command.command)
 app.command("dial")(dial_command.dial)
 app.command("limits")(limits_commands.command)
 app.command("health")(health_commands.health)
+app.command("nodes")(nodes_command.nodes)
 app.command("top")(top_command.top)
 app.add_typer(health_commands.node_app, name="node", help="A node that takes no new calls: drain, resume.")
 app.command("reload")(node_commands.reload)

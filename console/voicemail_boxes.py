@@ -11,7 +11,7 @@ import pwd
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
@@ -25,6 +25,8 @@ from media.voicemail.errors import BadBoxError, BadPinError, NoSuchBoxError
 from media.voicemail.store import Store
 from model.listfile import ListFileError
 from model.settings import Settings
+from operations.importing import FLAWS_MAX
+from operations.voicemail import FIELDS, settings_row
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -33,8 +35,6 @@ Changes = Annotated[list[str] | None, typer.Argument(help="Settings, each FIELD=
 
 FLAGS = {"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False}
 _TYPES = get_type_hints(Box)
-FIELDS = tuple(field.name for field in fields(Box) if field.name not in ("number", "pin_hash"))
-"What can be set by FIELD=VALUE."
 
 
 def store() -> Store:
@@ -71,8 +71,7 @@ def change(number: Number, settings: Changes = None) -> None:
 def show(number: Number, json: Json = False) -> None:
     """Show the settings of a box as `set` takes them; of PIN and webhook_secret only whether they are set."""
     box = store().box(number)
-    data = {**to_dict(box), "webhook_secret": bool(box.webhook_secret), "pin": bool(box.pin_hash)}
-    del data["pin_hash"]
+    data = settings_row(box)
     if json:
         print_json(data)
         return
@@ -192,8 +191,8 @@ def _checked(boxes: Store, reading: importing.Reading, file: str) -> list[Row]:
         except (BadBoxError, BadPinError) as error:
             flaws.append(f"{file}:{line}: {error}")
     if flaws:
-        more = [f"{len(flaws) - importing.FLAWS_MAX:,} lines more"] if len(flaws) > importing.FLAWS_MAX else []
-        said = [*flaws[: importing.FLAWS_MAX], *more, f"{len(flaws)} lines are wrong; nothing was imported"]
+        more = [f"{len(flaws) - FLAWS_MAX:,} lines more"] if len(flaws) > FLAWS_MAX else []
+        said = [*flaws[: FLAWS_MAX], *more, f"{len(flaws)} lines are wrong; nothing was imported"]
         raise ListFileError("\n".join(said))
     return rows
 

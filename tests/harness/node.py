@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kemi.node_state import live_state
 from console.ports import free_port
 from console.sipp import CallResult, SippGateway, place_calls, render
 from console.stack import Stack
 from harness.explain import Explanation, Live, explain, explain_records
+from kemi.node_state import live_state
 from kemi.rpc import Kamcmd
 from model.call import CallFacts
 from model.causes import Failure
