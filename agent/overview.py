@@ -1,8 +1,8 @@
 """What an event of the spool, and the end of a call, add to the figures of all calls together; pure.
 
 Each call is counted once, under the time of what is counted: ``begun``; ``rang`` with ``delay``, the milliseconds until
-something rang or answered; ``answered``; ``over``, with ``refused``, ``failed``, ``cancelled`` or ``interrupted`` where it
-was not answered, and ``cause:NAME`` where it was refused or failed.
+something rang or answered; ``answered``; ``over``, with ``refused``, ``failed``, ``cancelled`` or ``interrupted`` where
+it was not answered, and ``cause:NAME`` where it was refused or failed.
 """
 
 from __future__ import annotations

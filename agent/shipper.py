@@ -30,7 +30,7 @@ from telemetry.agent import SHIPPED
 log = logging.getLogger("strowger.agent")
 
 # Seconds between two looks at the spool, when all of it is shipped.
-POLL = 0.25
+POLL = 0.1
 # Seconds between two batches, in which the agent's other thread gets its turn.
 PAUSE = 0.001
 # Seconds before another try, when Redis is away.

@@ -11,7 +11,26 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 from redis.asyncio import Redis
 
-from api import audit, calls, events, explain, lists, nodes, overview, policy, problems, records, telemetry
+from api import (
+    audit,
+    calls,
+    events,
+    explain,
+    lists,
+    node,
+    nodes,
+    overview,
+    policy,
+    problems,
+    rates,
+    records,
+    routes,
+    standing,
+    subscribers,
+    telemetry,
+    tokens,
+    xmlrpc_door,
+)
 from api.problems import Problem
 from model.settings import Settings
 from operations.event_hub import Hub
@@ -20,7 +39,8 @@ from state.store import TIMEOUT, Store
 PREFIX = "/api/v1"
 ROUTERS = (
     lists.router, policy.router, explain.router, calls.router, records.router, events.router, events.sockets,
-    overview.router, nodes.router, audit.router,
+    overview.router, routes.router, rates.router, subscribers.router, standing.trunk_router, standing.limit_router,
+    node.router, nodes.router, tokens.router, audit.router,
 )  # fmt: skip
 
 DESCRIPTION = """Everything that the `strowger` command does.
@@ -61,6 +81,7 @@ def make_app(settings: Settings) -> FastAPI:
     telemetry.install(app)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
+    app.include_router(xmlrpc_door.router)
     return app
 
 

@@ -6,8 +6,10 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Path, Query
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from api import files
 from api.access import Desk, needs
 from api.pages import LIMIT, After, Limit
 from api.problems import documented
@@ -97,6 +99,33 @@ def entries(
     """The entries in force, a page at a time."""
     found, total, end = lists.page(desk, action, kind=kind, search=search, after=after, limit=limit)
     return EntryPage.model_validate({"entries": found, "total": total, "after": end or None})
+
+
+@router.get(
+    "/{action}/export",
+    operation_id="lists.export",
+    dependencies=[needs(Role.READ)],
+    response_class=StreamingResponse,
+    responses=files.GIVEN,
+)
+def export(desk: Desk, action: Which) -> StreamingResponse:
+    """The list in force as a CSV file."""
+    return files.streamed(lists.exported(desk, action))
+
+
+@router.post(
+    "/{action}/import",
+    operation_id="lists.import",
+    dependencies=[needs(Role.OPERATE)],
+    openapi_extra=files.TAKEN,
+    max_body_size=files.FILE_MAX,
+)
+def import_(
+    desk: Desk, action: Which, body: files.Body, replace: files.Replace = False, skip_bad: files.SkipBad = False
+) -> files.Imported:
+    """Import a CSV file (kind,value,expires,reason) as one change; answered when every live node has it."""
+    done = lists.imported(desk, action, body, replace=replace, skip_bad=skip_bad)
+    return files.Imported.model_validate(done)
 
 
 @router.post("/{action}", operation_id="lists.put", status_code=201, dependencies=[needs(Role.OPERATE)])

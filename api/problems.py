@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from kemi.explain import FailureSpecError
-from kemi.rpc import RpcError
+from kemi.rpc import RpcError, RpcUnavailable
 from model.entries import EntryError
 from model.listfile import ListFileError
 from model.subscriber import SubscriberError
@@ -37,7 +37,8 @@ STATUSES: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (FailureSpecError, INVALID),
     (ListFileError, INVALID),
     (SubscriberError, INVALID),
-    (RpcError, AWAY),
+    (RpcUnavailable, AWAY),
+    (RpcError, HTTPStatus.CONFLICT),
     (PolicyFileError, INVALID),
     (ConflictError, HTTPStatus.CONFLICT),
     (NoPolicyAppliedError, HTTPStatus.CONFLICT),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
@@ -11,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Desk, Here, needs
+from api.files import streamed
 from api.pages import LIMIT, After, Limit
 from api.problems import documented
 from api.room import room
@@ -94,10 +94,7 @@ def page(desk: Desk, wanted: Wanted, after: After = "", limit: Limit = LIMIT) ->
 )
 def export(desk: Desk, wanted: Wanted, format: Annotated[Format, Query()] = Format.JSONL) -> StreamingResponse:
     """All records that are wanted, as CSV or as JSON lines."""
-    lines = records.exported(desk, wanted, format)
-    # What is wrong with Redis shows with the first: then it is an error, and not half an answer.
-    first = next(lines, "")
-    return StreamingResponse(chain((first,), lines), media_type=MEDIA_TYPES[format])
+    return streamed(records.exported(desk, wanted, format), MEDIA_TYPES[format])
 
 
 @router.get(

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from console.output import Json, out, print_json, print_table
-from kemi import limits
-from kemi.node_state import kamcmd
-from kemi.plan import Limit
-from kemi.rpc import RpcError
-from model.limits import PREFIX
-from model.policy import Policy, Route
 from model.settings import Settings
-from state.limit_use import Use, noted, usage
+from operations import limits
 from state.store import Store
 
 
@@ -24,14 +17,11 @@ def command(json: Json = False) -> None:
     """
     settings = Settings.from_env()
     store = Store(settings.redis_url)
-    policy, routes = store.policy().decode()
-    found = (*of_policy(policy, routes), *of_single(store, policy, routes))
-    use = usage(store, [limit.name for limit in found])
-    counts = _counts(settings)
-    rows = [_row(limit, use[limit.name]) for limit in found]
+    found = limits.report(store, settings)
     if json:
-        print_json({"redis_counts": counts, "limits": rows})
+        print_json(found)
         return
+    counts, rows = found["redis_counts"], found["limits"]
     if counts is False and rows:
         out.print("On this node Redis does not count at present: what `when_away` says holds.")
     print_table(
@@ -39,49 +29,6 @@ def command(json: Json = False) -> None:
         [_cells(row) for row in rows],
         empty="no limits",
     )
-
-
-def of_policy(policy: Policy, routes: tuple[Route, ...]) -> Iterator[Limit]:
-    """Every limit of a policy, but those that each of many has."""
-    owners = (("trunk", policy.trunks), ("route", routes), ("gateway", tuple(policy.gateways.values())))
-    for scope, parts in owners:
-        for part in parts:
-            if part.limits is not None and not part.limits.each:
-                yield limits.of(scope, part.name, part.limits)
-
-
-def of_single(store: Store, policy: Policy, routes: tuple[Route, ...]) -> Iterator[Limit]:
-    """The limits of subscribers, and of prefixes that are counted by themselves, as far as Redis knows of them."""
-    each = {route.name: route.limits for route in routes if route.limits is not None and route.limits.each}
-    for name in noted(store, ("subscriber", PREFIX)):
-        scope, _, rest = name.partition(":")
-        if scope == PREFIX:
-            if (own := each.get(rest.partition("/")[0])) is not None:
-                yield limits.of(scope, rest, own)
-        elif policy.subscribers is not None and (subscriber := store.subscriber(rest)) is not None:
-            yield from limits.of_subscriber(subscriber, policy.subscribers.limits)
-
-
-def _counts(settings: Settings) -> bool | None:
-    """Whether Redis counts for this node; None: its Kamailio does not tell."""
-    try:
-        with kamcmd(settings) as rpc:
-            return "redis" in rpc.htable_dump("limits")
-    except RpcError:
-        return None
-
-
-def _row(limit: Limit, use: Use) -> dict[str, Any]:
-    return {
-        "limit": limit.name,
-        "calls": use.calls,
-        "calls_limit": limit.calls or None,
-        "nodes": dict(sorted(use.nodes.items())),
-        "last_second": use.begun if limit.per_second else None,
-        "per_second_limit": limit.per_second or None,
-        "when_away": limit.when_away,
-        "refused": use.refused,
-    }
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

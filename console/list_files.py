@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -17,12 +15,9 @@ import typer
 from console import importing
 from console.importing import File, Replace, SkipBad
 from console.output import Json, err
-from model import listfile
-from model.entries import Action, Entry, Kind
-from model.listfile import Flaw
-from model.numbers import Dialling
+from model.entries import Action
 from model.settings import Settings
-from state import codec, keys
+from operations import lists
 from state.bulk import Import
 from state.store import Store
 
@@ -40,25 +35,20 @@ def add_commands(app: typer.Typer, action: Action) -> None:
         with importing.progress() as bar:
             reading = importing.Reading(file, bar, skip_bad=skip_bad)
             with work:
-                reading.send(_records(reading, action, dialling, now), work)
+                reading.send(lists.records(reading.lines(), action, dialling, now), work)
                 _, nodes = importing.put_in_force(store, work, reading, bar)
         importing.say_done(reading, f"{action} list", nodes, replaced=replace, json=json)
 
     @app.command(help="Write the list in force as a CSV file that import takes.")
     def export(file: Target = Path("-")) -> None:
-        store, now, count = Store(Settings.from_env().redis_url), time.time(), 0
-        mark = f'["{action}"'
-        with writing(file) as target:
-            rows = csv.writer(target)
-            rows.writerow(listfile.COLUMNS)
-            for name, content in store.records(keys.ENTRIES):
-                if not content.startswith(mark):
-                    continue
-                entry = codec.decode_entry(name, content)
-                if entry.live(now):
-                    rows.writerow((entry.kind, entry.value, listfile.expires_text(entry.expires), entry.reason))
-                    count += 1
+        count = write(file, lists.exported(Store(Settings.from_env().redis_url), action))
         err.print(f"{count:,} entries written")
+
+
+def write(file: Path, lines: Iterable[str]) -> int:
+    """Write a file whose first line is a heading; how many others there are."""
+    with writing(file) as target:
+        return sum(1 for line in lines if target.write(line)) - 1
 
 
 @contextmanager
@@ -74,21 +64,3 @@ def writing(file: Path) -> Iterator[TextIO]:
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _records(
-    reading: importing.Reading, action: Action, dialling: Dialling, now: float
-) -> Iterator[tuple[str, str] | Flaw]:
-    for found in listfile.read_entries(reading.lines(), action=action, dialling=dialling, now=now):
-        if isinstance(found, Flaw):
-            yield found
-        else:
-            _, entry = found
-            yield codec.entry_field(entry.kind, entry.value), _content(entry.action, entry.expires, entry.reason, now)
-
-
-# Most entries of a list say the same.
-@lru_cache(maxsize=4096)
-def _content(action: Action, expires: float, reason: str, created: float) -> str:
-    # Kind and value are not part of it.
-    return codec.encode_entry(Entry(Kind.CALLER, "", action, expires=expires, reason=reason, created=created))

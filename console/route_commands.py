@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import heapq
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from console import importing
 from console.importing import File, Replace, SkipBad
-from console.list_files import Target, writing
+from console.list_files import Target, write
 from console.output import Json, err, print_json, print_table
-from model import listfile
-from model.listfile import Flaw, ListFileError
-from model.numbers import Dialling, normalise_beginning
-from model.policy import Route
+from model.listfile import ListFileError
 from model.settings import Settings
-from state import keys
+from operations import routes
 from state.bulk import Import
 from state.store import Store
 
@@ -29,26 +23,17 @@ app = typer.Typer(no_args_is_help=True)
 PAGE = 100
 
 
-class Row(NamedTuple):
-    """A prefix and its route."""
-
-    prefix: str
-    route: str
-    origin: str
-    "``policy`` or ``import``."
-
-
 @app.command("import")
 def import_(file: File, replace: Replace = False, skip_bad: SkipBad = False, json: Json = False) -> None:
     """Import prefixes (CSV: prefix,route) for routes of the policy in force, beside the policy's own, as one change."""
     store = Store(Settings.from_env().redis_url)
     applied = store.policy()
-    policy, routes = applied.decode()
+    policy, known = applied.decode()
     work = Import(store, table="prefixes", replace=replace, created=0.0)
     with importing.progress() as bar:
         reading = importing.Reading(file, bar, skip_bad=skip_bad)
         with work:
-            reading.send(_records(reading, policy.dialling, routes), work)
+            reading.send(routes.records(reading.lines(), policy.dialling, known), work)
             if not reading.records and not replace:
                 raise ListFileError(f"{file}: no prefixes; nothing was imported")
             _, nodes = importing.put_in_force(store, work, reading, bar, applied.version)
@@ -58,13 +43,7 @@ def import_(file: File, replace: Replace = False, skip_bad: SkipBad = False, jso
 @app.command()
 def export(file: Target = Path("-")) -> None:
     """Write the imported prefixes as a CSV file that import takes."""
-    store, count = Store(Settings.from_env().redis_url), 0
-    with writing(file) as target:
-        rows = csv.writer(target)
-        rows.writerow(listfile.PREFIX_COLUMNS)
-        for record in store.records(keys.PREFIXES):
-            rows.writerow(record)
-            count += 1
+    count = write(file, routes.exported(Store(Settings.from_env().redis_url)))
     err.print(f"{count:,} prefixes written")
 
 
@@ -78,45 +57,12 @@ def list_(
 ) -> None:
     """List prefixes and their routes, a page at a time."""
     store = Store(Settings.from_env().redis_url)
-    policy, routes = store.policy().decode()
-    beginning, text, total = normalise_beginning(prefix, policy.dialling) if prefix else "", search.lower(), 0
-
-    def rows() -> Iterator[Row]:
-        nonlocal total
-        for row in _rows(store, routes):
-            if row.prefix.startswith(beginning) and (text in row.prefix.lower() or text in row.route.lower()):
-                total += 1
-                yield row
-
-    # Of a hundred thousand only the page is kept.
-    found = (heapq.nsmallest(offset + limit, rows()) if limit else sorted(rows()))[offset:]
+    found, total, _ = routes.page(store, prefix=prefix, search=search, offset=offset, limit=limit)
     if json:
-        print_json([{"prefix": row.prefix, "route": row.route, "from": row.origin} for row in found])
+        print_json([row.row() for row in found])
     else:
         shown = [(row.prefix or "any number", row.route, row.origin) for row in found]
         print_table(("prefix", "route", "from"), shown, empty="no prefixes")
     if offset + len(found) < total:
         err.print(f"{len(found):,} of {total:,}; the next: --offset {offset + len(found)}")
 
-
-def _rows(store: Store, routes: tuple[Route, ...]) -> Iterator[Row]:
-    yield from (Row(prefix, route.name, "policy") for route in routes for prefix in route.prefixes)
-    yield from (Row(prefix, name, "import") for prefix, name in store.records(keys.PREFIXES))
-
-
-def _records(
-    reading: importing.Reading, dialling: Dialling, routes: tuple[Route, ...]
-) -> Iterator[tuple[str, str] | Flaw]:
-    names = {route.name for route in routes}
-    own = {prefix: route.name for route in routes for prefix in route.prefixes}
-    for found in listfile.read_prefixes(reading.lines(), dialling):
-        if isinstance(found, Flaw):
-            yield found
-            continue
-        line, prefix, name = found
-        if name not in names:
-            yield Flaw(line, "route", f"the policy in force has no route {name!r}")
-        elif prefix in own:
-            yield Flaw(line, "prefix", f"{prefix} stands in the policy file, at route {own[prefix]!r}")
-        else:
-            yield prefix, name

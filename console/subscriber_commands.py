@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import secrets
-import string
 import sys
 import time
 from collections.abc import Sequence
@@ -16,10 +14,12 @@ import typer
 
 from console.output import CommandFailed, Json, out, print_json, print_table, when
 from console.waiting import confirmed
-from model.numbers import Dialling, is_dialable, normalise
+from model.numbers import Dialling
 from model.policy import Subscribers
 from model.settings import Settings
-from model.subscriber import ALGORITHMS, Forwards, Subscriber, SubscriberError, check_name, hashes
+from model.subscriber import Subscriber, SubscriberError, check_name, hashes
+from operations import subscribers as operations
+from operations.subscribers import FIELDS, FORWARDS, changed, generated, known, section_in_force, text
 from state import location
 from state.store import Store
 
@@ -30,28 +30,16 @@ Changes = Annotated[list[str] | None, typer.Argument(help="Settings, each FIELD=
 Stdin = Annotated[bool, typer.Option("--stdin", help="Read the password from standard input, one line.")]
 Ask = Annotated[bool, typer.Option("--ask", help="Ask for the password, unseen.")]
 
-FLAGS = {"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False}
-FORWARDS = {
-    "forward_always": "always", "forward_busy": "busy", "forward_no_answer": "no_answer",
-    "forward_unreachable": "unreachable",
-}  # fmt: skip
-FLAG_FIELDS = ("enabled", "do_not_disturb", "withhold", "reject_anonymous")
-FIELDS = (*FLAG_FIELDS, "numbers", "algorithms", "calls", "per_second", *FORWARDS)
-# What people type by hand into a phone: no two that look alike.
-_LETTERS = "".join(sorted(set(string.ascii_lowercase + string.digits) - set("l1o0")))
-_GENERATED = 16
-
-
 @app.command()
 def add(name: Name, settings: Changes = None, stdin: Stdin = False, ask: Ask = False, json: Json = False) -> None:
     """Add a subscriber. A password is made and printed this once, unless one is given by --ask or --stdin."""
     store = Store(Settings.from_env().redis_url)
-    section, dialling = _in_force(store)
+    section, dialling = section_in_force(store)
     password, shown = _password(check_name(name), stdin=stdin, ask=ask)
     if store.subscriber(name) is not None:
         raise CommandFailed(f"there is a subscriber {name} already: see `strowger subscriber set {name}`")
     made = Subscriber(name=name, realm=section.realm, ha1=hashes(name, section.realm, password), created=time.time())
-    made = _changed(made, settings or (), dialling)
+    made = changed(made, settings or (), dialling)
     nodes = confirmed(store, store.put_subscriber(made, None)).nodes
     _told(made, nodes, password if shown else "", "added", json=json)
 
@@ -64,11 +52,11 @@ def change(
 ) -> None:  # fmt: skip
     """Change settings of a subscriber; all others stay."""
     store = Store(Settings.from_env().redis_url)
-    section, dialling = _in_force(store)
+    section, dialling = section_in_force(store)
     if not (settings or stdin or ask or password):
         raise SubscriberError(f"say what to set, as FIELD=VALUE; fields: {', '.join(FIELDS)}")
-    before = _known(store, name)
-    after, word = _changed(before, settings or (), dialling), ""
+    before = known(store, name)
+    after, word = changed(before, settings or (), dialling), ""
     if stdin or ask or password:
         given, shown = _password(name, stdin=stdin, ask=ask)
         after = replace(after, realm=section.realm, ha1=hashes(name, section.realm, given))
@@ -81,7 +69,7 @@ def change(
 def remove(name: Name) -> None:
     """Remove a subscriber; phones of theirs are not called any more, and cannot register."""
     store = Store(Settings.from_env().redis_url)
-    nodes = confirmed(store, store.remove_subscriber(_known(store, name))).nodes
+    nodes = confirmed(store, store.remove_subscriber(known(store, name))).nodes
     out.print(f"subscriber {name}: removed on {', '.join(nodes) or 'no node yet'}")
 
 
@@ -89,11 +77,11 @@ def remove(name: Name) -> None:
 def list_(json: Json = False) -> None:
     """List all subscribers, and how many phones each has registered at this node."""
     settings = Settings.from_env()
-    phones = {name.lower(): len(found) for name, found in location.read_all(settings.location, time.time())}
-    rows = [(one, phones.get(one.name.lower(), 0)) for one in Store(settings.redis_url).subscribers()]
+    store = Store(settings.redis_url)
     if json:
-        print_json([{**one.shown(), "phones": count} for one, count in rows])
+        print_json(operations.rows(store, settings)[0])
         return
+    rows = operations.listed(store, settings)
     columns = ("name", "phones", "numbers", "state")
     print_table(
         columns, [(one.name, count, " ".join(one.numbers), _state(one)) for one, count in rows], empty="no subscribers"
@@ -105,21 +93,16 @@ def show(name: Name, json: Json = False) -> None:
     """Show a subscriber as `set` takes it, and the phones registered at this node; no password is known."""
     settings = Settings.from_env()
     store = Store(settings.redis_url)
-    found, section = _known(store, name), store.policy().decode()[0].subscribers
-    phones = location.read(settings.location, name, time.time())
-    usable = section is not None and section.realm == found.realm
+    row = operations.row(store, settings.location, name)
     if json:
-        contacts = [
-            {"uri": one.uri, "received": one.received, "expires": one.expires, "user_agent": one.user_agent}
-            for one in phones
-        ]
-        print_json({**found.shown(), "password_usable": usable, "phones": contacts})
+        print_json(row)
         return
+    found = known(store, name)
     for field in FIELDS:
-        out.print(f"{field}={_text(_value(found, field))}")
-    if not usable:
+        out.print(f"{field}={text(_value(found, field))}")
+    if not row["password_usable"]:
         out.print(f"the password was set for realm {found.realm!r}, which is not that of the policy: set it anew")
-    for one in phones:
+    for one in location.read(settings.location, name, time.time()):
         out.print(f"phone {one.target} until {when(one.expires)} {one.user_agent}")
 
 
@@ -133,7 +116,7 @@ def import_(
     Nothing is done unless every line is in order.
     """
     store = Store(Settings.from_env().redis_url)
-    section, dialling = _in_force(store)
+    section, dialling = section_in_force(store)
     known = {one.name: one for one in store.subscribers()}
     made = _read(file, section, dialling, known)
     change = None
@@ -178,21 +161,7 @@ def _of_row(
     one = before or Subscriber(name=name, realm="", ha1={}, created=time.time())
     if password:
         one = replace(one, realm=section.realm, ha1=hashes(name, section.realm, password))
-    return _changed(one, [f"{field}={row[field]}" for field in FIELDS if row.get(field)], dialling)
-
-
-def _in_force(store: Store) -> tuple[Subscribers, Dialling]:
-    policy = store.policy().decode()[0]
-    if policy.subscribers is None:
-        raise CommandFailed("the policy in force has no 'subscribers', so that nobody may register: see docs/policy.md")
-    return policy.subscribers, policy.dialling
-
-
-def _known(store: Store, name: str) -> Subscriber:
-    found = store.subscriber(name)
-    if found is None:
-        raise CommandFailed(f"there is no subscriber {name}")
-    return found
+    return changed(one, [f"{field}={row[field]}" for field in FIELDS if row.get(field)], dialling)
 
 
 def _password(name: str, *, stdin: bool, ask: bool) -> tuple[str, bool]:
@@ -202,63 +171,11 @@ def _password(name: str, *, stdin: bool, ask: bool) -> tuple[str, bool]:
     if ask:
         prompt = f"Password of subscriber {name}"
         return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True)), False
-    return "".join(secrets.choice(_LETTERS) for _ in range(_GENERATED)), True
-
-
-def _changed(one: Subscriber, settings: Sequence[str], dialling: Dialling) -> Subscriber:
-    for word in settings:
-        name, equals, text = word.partition("=")
-        if not equals or name not in FIELDS:
-            raise SubscriberError(f"{word!r} is not FIELD=VALUE; fields: {', '.join(FIELDS)}")
-        one = _with(one, name, text.strip(), dialling)
-    return one
-
-
-def _with(one: Subscriber, name: str, text: str, dialling: Dialling) -> Subscriber:
-    if name in FORWARDS:
-        forwards: Forwards = replace(one.forwards, **{FORWARDS[name]: _number(name, text, dialling) if text else ""})
-        return replace(one, forwards=forwards)
-    if name == "numbers":
-        return replace(one, numbers=tuple(_number(name, word, dialling) for word in text.replace(",", " ").split()))
-    if name == "algorithms":
-        words = tuple(text.upper().replace(",", " ").split())
-        if unknown := [word for word in words if word not in ALGORITHMS]:
-            raise SubscriberError(f"{name}: {unknown[0]!r} is none of {', '.join(ALGORITHMS)}")
-        return replace(one, algorithms=words)
-    if name == "calls":
-        return replace(one, calls=_limit(name, text))
-    if name == "per_second":
-        return replace(one, per_second=_limit(name, text))
-    if text.lower() not in FLAGS:
-        raise SubscriberError(f"{name}: {text!r} is neither yes nor no")
-    flags: dict[str, Any] = {name: FLAGS[text.lower()]}
-    return replace(one, **flags)
-
-
-def _number(field: str, text: str, dialling: Dialling) -> str:
-    number = normalise(text, dialling)
-    if not is_dialable(number) or not number.isascii() or not number.isprintable() or " " in number:
-        raise SubscriberError(f"{field}: {text[:40]!r} is no number")
-    return number
-
-
-def _limit(field: str, text: str) -> int | None:
-    """How many; None: as the policy says."""
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit()) or int(text) > 1_000_000:
-        raise SubscriberError(f"{field}: {text[:40]!r} is no number from 0, as many as they like, to 1000000")
-    return int(text)
+    return generated(), True
 
 
 def _value(one: Subscriber, field: str) -> Any:
     return getattr(one.forwards, FORWARDS[field]) if field in FORWARDS else getattr(one, field)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _state(one: Subscriber) -> str:

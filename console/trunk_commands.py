@@ -8,11 +8,8 @@ from typing import Any
 import typer
 
 from console.output import Json, print_json, print_table, when
-from model.policy import ANY, Trunk
 from model.settings import Settings
-from operations.gateways import answers_of
-from state import names, registrations
-from state.names import Answer, Question
+from operations import trunks
 from state.store import Store
 
 app = typer.Typer(no_args_is_help=True)
@@ -22,9 +19,7 @@ app = typer.Typer(no_args_is_help=True)
 def list_trunks(json: Json = False) -> None:
     """The trunks of the policy in force: their sources, and whether those that register are registered."""
     settings = Settings.from_env()
-    store = Store(settings.redis_url)
-    known, stand = answers_of(settings), registrations.read(store)
-    rows = [_row(trunk, known, stand) for trunk in store.policy().decode()[0].trunks]
+    rows = trunks.rows(Store(settings.redis_url), settings)
     if json:
         print_json(rows)
         return
@@ -34,25 +29,6 @@ def list_trunks(json: Json = False) -> None:
         [(row["name"], "\n".join(_sources(row)), _registration(row["registration"], now)) for row in rows],
         empty="no trunks",
     )
-
-
-def _row(trunk: Trunk, known: names.Answers, stand: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    answers = {name: known.get(str(Question(name, 0, ANY)), Answer()) for name in trunk.names}
-    waiting = {"state": "registering", "reason": "no node has said so yet", "since": None, "until": None}
-    return {
-        "name": trunk.name,
-        "sources": list(trunk.sources),
-        "names": [
-            {
-                "name": name,
-                "addresses": [one.address for one in answer.found],
-                "since": answer.since or None,
-                "trouble": answer.trouble or ("" if answer.since else "is not resolved yet"),
-            }
-            for name, answer in answers.items()
-        ],
-        "registration": stand.get(trunk.name, waiting) if trunk.registration is not None else None,
-    }
 
 
 def _sources(row: dict[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ from media.voicemail.errors import BadBoxError, BadPinError, NoSuchBoxError
 from media.voicemail.store import Store
 from model.listfile import ListFileError
 from model.settings import Settings
+from operations.importing import FLAWS_MAX
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -192,8 +193,8 @@ def _checked(boxes: Store, reading: importing.Reading, file: str) -> list[Row]:
         except (BadBoxError, BadPinError) as error:
             flaws.append(f"{file}:{line}: {error}")
     if flaws:
-        more = [f"{len(flaws) - importing.FLAWS_MAX:,} lines more"] if len(flaws) > importing.FLAWS_MAX else []
-        said = [*flaws[: importing.FLAWS_MAX], *more, f"{len(flaws)} lines are wrong; nothing was imported"]
+        more = [f"{len(flaws) - FLAWS_MAX:,} lines more"] if len(flaws) > FLAWS_MAX else []
+        said = [*flaws[: FLAWS_MAX], *more, f"{len(flaws)} lines are wrong; nothing was imported"]
         raise ListFileError("\n".join(said))
     return rows
 

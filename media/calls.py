@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 from media import builtin
 from media.esl import protocol
-from media.esl.errors import ConnectionClosed
+from media.esl.errors import ConnectionClosed, EslError
 from media.esl.inbound import Inbound
 from media.esl.server import OutboundCall
 from media.intents import Intents
 from media.loader import Scripts
 from media.registry import Loaded
-from media.runner import ScriptFailed, guarded, run, run_until
+from media.runner import ScriptFailed, Taken, guarded, run, run_until
 from media.served import ServedSession
 from media.session import Env, Session, Stream, runtime
 from media.wanted import Wanted, wanted
@@ -61,6 +61,7 @@ class Running:
     "Unix time, in seconds."
     session: ServedSession | None = None
     "Of the call, if it has one."
+    taken: Taken = field(default_factory=Taken)
     result: str = "done"
     "How it ends: done, failed or cancelled."
 
@@ -126,7 +127,11 @@ class Calls:
         owe = partial(self._intents.owe, call.uuid, found.script.name, found.place)
         session = ServedSession(call, want, self._secret, owe)
         with self._at_work(Running(found, call.uuid, session=session)) as running:
-            done = await self._serve(call, session, found, want.args)
+            done = await self._serve(call, session, found, want.args, running.taken)
+            while (following := running.taken.take()) is not None and session.ready():
+                running.found = found = following[0]
+                await self._cleared(session)
+                done = await self._serve(call, session, found, following[1], running.taken)
             running.result = "done" if done else "failed"
             with suppress(ScriptFailed):
                 # Runs the hook, and hangs up, unless that is not wanted. Who is cancelled before leaves it owed.
@@ -134,14 +139,26 @@ class Calls:
         if session.owed:
             self._intents.settle(call.uuid)
 
-    async def _serve(self, call: OutboundCall, session: ServedSession, found: Loaded, args: str) -> bool:
+    async def _cleared(self, session: ServedSession) -> None:
+        """Nothing that the script before began goes on; its hangup hook stays, until another is set."""
+        session.unset_input_callback()
+        with suppress(EslError):
+            if session.bridged() and (other := await session.get_variable("bridge_uuid")):
+                await self._switch.api("uuid_kill", other)
+                await session.apart()
+            elif session.sent_ahead:
+                await self._switch.api("uuid_break", f"{session.uuid} all")
+
+    async def _serve(
+        self, call: OutboundCall, session: ServedSession, found: Loaded, args: str, taken: Taken
+    ) -> bool:  # fmt: skip
         """Run the script of a call; whether that went well."""
         given: dict[str, Any] = {"session": session, "stream": Stream(), "args": args}
         if "env" in found.script.wants:
             # Not otherwise: it takes reading every header of the channel, of which there are a hundred.
             given["env"] = Env(_variables(call))
         try:
-            await run_until(found, self._scripts.folder, session.over, GRACE, **given)
+            await run_until(found, self._scripts.folder, session.over, GRACE, taken, **given)
             return True
         except ScriptFailed:
             return False

@@ -21,8 +21,9 @@ from media import builtin
 from media.calls import Calls, NotRun, Running
 from media.esl.errors import ArgumentError, CommandError, EslError
 from media.esl.inbound import Inbound
+from media.registry import Loaded
+from media.served import PROFILE, SIP_TIER
 from media.session.core import quoted
-from media.session.errors import AnswerNeeded
 from media.speech.errors import SpeechError
 from media.speech.speaker import Speaker, Text
 from media.wanted import ARGS, SCRIPT
@@ -36,13 +37,13 @@ REPORT_TTL = 3
 "Seconds after which a worker that says nothing counts as gone."
 REPORT_EVERY = 1.0
 RETRY_EVERY = 0.5
-PROFILE = "private"
-"Sofia's profile towards Kamailio (media/freeswitch/sip_profiles)."
 CONTEXT = "strowger"
 "Of the dialplan that leads to the workers (media/freeswitch/dialplan)."
 RING_MAX = 120
 "Seconds that somebody who is called may take to answer."
 TEXT_MAX = 2000
+LETS_GO = 2.0
+"Seconds that a script has to let go of a call."
 SIDES = {"caller": "aleg", "callee": "bleg", "both": "both"}
 ORIGINATED = "originate"
 
@@ -174,8 +175,7 @@ class Remote:
     async def _run(self, *, call: str, call_id: str = "", script: str, args: str = "") -> dict[str, Any]:
         """Take a call from its script, and give it to another."""
         running = self._find(call, call_id)
-        await self._calls.find(script, call=True)
-        await self._move(running, script, args)
+        await self._move(running, await self._calls.find(script, call=True), args)
         return {"uuid": running.uuid, "script": script}
 
     async def _transfer(self, *, call: str, call_id: str = "", number: str) -> dict[str, Any]:
@@ -183,26 +183,17 @@ class Remote:
         running = self._find(call, call_id)
         if running.session is None or running.session.handover is None:
             raise NotDone("the call did not come from the SIP tier, and cannot be sent back there")
-        await self._move(running, builtin.TRANSFER, number)
-        return {"uuid": running.uuid, "script": running.found.script.name}
+        before = running.found.script.name
+        await self._move(running, await self._calls.find(builtin.TRANSFER, call=True), number)
+        return {"uuid": running.uuid, "script": before}
 
-    async def _move(self, running: Running, script: str, args: str) -> None:
-        session = running.session
-        assert session is not None
-        given = {SCRIPT: script, ARGS: args}
-        if session.handover is not None:
-            # The token that came with the call is too old by now, maybe.
-            fresh = session.handover.fresh(time.time()).headers(self._secret)
-            given |= {f"sip_h_{name}": value for name, value in fresh}
-        for name, value in given.items():
-            await self._switch.api("uuid_setvar", f"{session.uuid} {name} {quoted(value)}" if value else
-                                   f"{session.uuid} {name}")  # fmt: skip
+    async def _move(self, running: Running, found: Loaded, args: str) -> None:
+        # Not by a transfer in the switch: the end of the old connection would free the call from the new one.
         try:
-            moved = await session.transfer(script, "XML", CONTEXT)
-        except AnswerNeeded:
-            raise NotDone("the script is sending commands ahead; try again") from None
-        if not moved:
-            raise NotDone("the switch did not let go of the call: it is over, or was moved already")
+            async with asyncio.timeout(LETS_GO):
+                await running.taken.give(found, args)
+        except TimeoutError:
+            raise NotDone(f"its script {running.found.script.name} does not let go of the call") from None
 
     async def _originate(
         self, *, to: str, caller: str = "", script: str, args: str = "", timeout: int = 60
@@ -218,6 +209,7 @@ class Remote:
         handover = Handover(
             call=f"{ORIGINATED}-{uuid}", app="", caller=caller, callee=to, reason=DIRECT
         ).fresh(time.time())  # fmt: skip
+        where = self._settings.originate_sip or Address(self._settings.sip_addresses[0], self._settings.sip_port)
         variables = {
             "origination_uuid": uuid,
             "origination_caller_id_number": caller,
@@ -226,10 +218,10 @@ class Remote:
             "ignore_early_media": "true",
             SCRIPT: script,
             ARGS: args,
+            SIP_TIER: str(where),
             **{f"sip_h_{name}": value for name, value in handover.headers(self._secret)},
         }
         line = ",".join(f"{name}={_safe(name, value)}" for name, value in variables.items() if value)
-        where = self._settings.originate_sip or Address(self._settings.sip_addresses[0], self._settings.sip_port)
         dial = f"{{{line}}}sofia/{PROFILE}/sip:{to}@{where}"
         task = asyncio.create_task(self._placed(f"{quoted(dial)} {script} XML {CONTEXT}"))
         self._tasks.add(task)

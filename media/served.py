@@ -14,6 +14,13 @@ from media.esl.server import OutboundCall
 from media.session import Session
 from media.wanted import Wanted
 
+PROFILE = "private"
+"Sofia's profile towards the SIP tier (media/freeswitch/sip_profiles)."
+SIP_TIER = "strowger_sip"
+"Channel variable of a call that a worker placed: HOST:PORT of the SIP tier. No peer can set it."
+APART = 5.0
+"Seconds that a bridge has to end whose other side was ended."
+
 
 class ServedSession(Session):
     """A session that knows of the hand-over, and whose hangup hook is written down.
@@ -56,14 +63,26 @@ class ServedSession(Session):
         for name, value in self.handover.fresh(time.time()).headers(self._secret):
             await self.set_variable(f"sip_h_{name}", value)
         told = self.channel.variable
-        where = f"{told('sip_network_ip')}:{told('sip_network_port')}"
+        # Of a call that a worker placed the switch knows no peer that sent it.
+        where = told(SIP_TIER) or f"{told('sip_network_ip')}:{told('sip_network_port')}"
+        profile = told("sofia_profile_name") or PROFILE
         # Else no header goes to a leg (dialplan of media/freeswitch): this one alone leads to whom the token is for.
         await self.set_variable("sip_copy_custom_headers", "true")
         try:
-            await self.execute("bridge", f"sofia/{told('sofia_profile_name')}/sip:{quote(number, safe='+*')}@{where}")
+            await self.execute("bridge", f"sofia/{profile}/sip:{quote(number, safe='+*')}@{where}")
         finally:
             await self.set_variable("sip_copy_custom_headers", "false")
         return await self.get_variable("originate_disposition") or ""
+
+    @property
+    def sent_ahead(self) -> bool:
+        """Whether something runs that nobody waits for."""
+        return self._sent_ahead
+
+    async def apart(self) -> None:
+        """Until the call is bridged no more."""
+        while self.bridged() and await self._input_or(APART):
+            pass
 
     def _ended(self, ending: str, event: Event | None) -> None:
         super()._ended(ending, event)

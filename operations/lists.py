@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
+from model import listfile
 from model.entries import Action, Entry, EntryError, Kind, parse_entry_value, parse_pair
+from model.listfile import Flaw
 from model.numbers import Dialling, normalise, normalise_beginning
+from operations import importing
 from operations.changes import Row, in_force
 from operations.errors import MissingError
-from state import keys
+from operations.routes import csv_line
+from state import codec, keys
 from state import search as searching
+from state.bulk import Import
 from state.store import Store
 
 
@@ -110,3 +117,41 @@ def _address(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise EntryError(f"source {text!r} is no IP address") from None
+
+
+def imported(store: Store, action: Action, body: bytes, *, replace: bool, skip_bad: bool) -> Row:
+    """Import a list (CSV: kind,value,expires,reason) as one change, and wait for the nodes. Raises ListFileError."""
+    now, dialling = time.time(), _dialling(store)
+    work = Import(store, table="entries", replace=replace, created=now, action=action)
+    return importing.imported(
+        store, work, body, lambda lines: records(lines, action, dialling, now), replace=replace, skip_bad=skip_bad,
+        what="entries",
+    )  # fmt: skip
+
+
+def records(
+    lines: Iterable[str], action: Action, dialling: Dialling, now: float
+) -> Iterator[tuple[str, str] | Flaw]:
+    """Entries of a file as they are stored, or what is wrong with them."""
+    for found in listfile.read_entries(lines, action=action, dialling=dialling, now=now):
+        if isinstance(found, Flaw):
+            yield found
+        else:
+            _, entry = found
+            yield codec.entry_field(entry.kind, entry.value), _content(entry.action, entry.expires, entry.reason, now)
+
+
+# Most entries of a list say the same.
+@lru_cache(maxsize=4096)
+def _content(action: Action, expires: float, reason: str, created: float) -> str:
+    # Kind and value are not part of it.
+    return codec.encode_entry(Entry(Kind.CALLER, "", action, expires=expires, reason=reason, created=created))
+
+
+def exported(store: Store, action: Action) -> Iterator[str]:
+    """The list in force as lines of a CSV file that :func:`imported` takes."""
+    now, mark = time.time(), f'["{action}"'
+    yield csv_line(listfile.COLUMNS)
+    for name, content in store.records(keys.ENTRIES):
+        if content.startswith(mark) and (entry := codec.decode_entry(name, content)).live(now):
+            yield csv_line((entry.kind, entry.value, listfile.expires_text(entry.expires), entry.reason))

@@ -19,7 +19,8 @@ from state import keys
 from state.store import Store, StoreError, _away
 
 _TEXT = re.compile(r"sw_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,63}")
+"What a token may be called."
 
 
 class TokenError(StoreError):
@@ -73,7 +74,7 @@ class Token:
 
 def make(store: Store, name: str, role: Role, expires: float = 0.0) -> tuple[Token, str]:
     """A new token, and its text, which nobody can show again. Raises TokenError, StoreError."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise TokenError(f"{name[:40]!r} is no name of a token: 1 to 64 letters, digits and . _ @ - or blanks")
     secret = secrets.token_urlsafe(32)
     token = Token(secrets.token_hex(6), name, role, _hash(secret), time.time(), expires)

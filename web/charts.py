@@ -98,8 +98,8 @@ def overview(found: Mapping[str, Any]) -> list[Chart]:
         chart("concurrent", "Concurrent calls", "", {"calls": found["concurrent"]}, **over, least=4.0,
               current=str(now["concurrent"])),
         chart("asr", "Answer-seizure ratio", "%", {"percent": found["asr"]}, **over, least=100.0,
-              current="–" if now["asr"] is None else f"{now['asr']:.1f}"),
+              current="-" if now["asr"] is None else f"{now['asr']:.1f}"),
         chart("pdd", "Post-dial delay", "s", {"seconds": found["pdd"]}, **over,
-              current="–" if now["pdd"] is None else f"{now['pdd']:.2f}"),
+              current="-" if now["pdd"] is None else f"{now['pdd']:.2f}"),
         chart("failures", "Failures by cause", "", found["failures"], **over, least=4.0, current=str(now["failures"])),
     ]  # fmt: skip

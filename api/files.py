@@ -1,0 +1,58 @@
+"""CSV files as bodies of requests and of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from api.room import InForce
+
+FILE_MAX = 128 << 20
+"Bytes of a file that is imported."
+CSV = "text/csv"
+
+
+async def _body(request: Request) -> bytes:
+    return await request.body()
+
+
+Body = Annotated[bytes, Depends(_body)]
+Replace = Annotated[bool, Query(description="The file becomes the whole; what it lacks goes.")]
+SkipBad = Annotated[bool, Query(description="Import the other lines where some are wrong.")]
+
+TAKEN: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {CSV: {"schema": {"type": "string", "maxLength": FILE_MAX}}}}
+}
+"For the OpenAPI document: a route that takes such a file."
+GIVEN: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A file that an import takes.", "content": {CSV: {"schema": {"type": "string"}}}}
+}
+"For the same: a route that gives one."
+
+
+class Skipped(BaseModel):
+    """A line that was not imported."""
+
+    line: int
+    field: str
+    message: str
+
+
+class Imported(InForce):
+    """What became of an import."""
+
+    imported: int = Field(description="Records.")
+    skipped: list[Skipped]
+    replaced: bool
+
+
+def streamed(lines: Iterator[str], media_type: str = CSV) -> StreamingResponse:
+    """Lines as an answer."""
+    # What is wrong with Redis shows with the first: then it is an error, and not half an answer.
+    first = next(lines, "")
+    return StreamingResponse(chain((first,), lines), media_type=media_type)
