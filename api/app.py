@@ -29,6 +29,7 @@ from api import (
     routes,
     standing,
     subscribers,
+    telemetry,
     tokens,
     voicemail,
     xmlrpc_door,
@@ -80,6 +81,7 @@ def make_app(settings: Settings) -> FastAPI:
     )
     app.state.hub = Hub(settings.redis_url)
     problems.install(app)
+    telemetry.install(app)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(xmlrpc_door.router)

@@ -31,12 +31,14 @@ from console import (
     media_commands,
     migrate_command,
     node_commands,
+    nodes_command,
     policy_commands,
     rate_commands,
     route_commands,
     serve,
     speech_commands,
     subscriber_commands,
+    support_command,
     token_commands,
     top_command,
     transcribe_command,
@@ -91,6 +93,7 @@ app.command("explain")(explain_command.command)
 app.command("dial")(dial_command.dial)
 app.command("limits")(limits_commands.command)
 app.command("health")(health_commands.health)
+app.command("nodes")(nodes_command.nodes)
 app.command("top")(top_command.top)
 app.add_typer(health_commands.node_app, name="node", help="A node that takes no new calls: drain, resume.")
 app.command("reload")(node_commands.reload)
@@ -100,6 +103,7 @@ app.command("run")(media_commands.run)
 app.command("transcribe")(transcribe_command.transcribe)
 app.command("backup")(backup_commands.backup_command)
 app.command("restore")(backup_commands.restore_command)
+app.command("support-bundle")(support_command.support_bundle_command)
 app.command("migrate")(migrate_command.migrate)
 app.command("up")(up_command.up)
 app.command("demo")(up_command.show_demo)

@@ -22,7 +22,7 @@ MARKS = {True: "[green]ok[/]  ", False: "[red]not [/]"}
 def health(json: Json = False) -> None:
     """Whether every process of this node is ready, and every node well; exit status 1 if not.
 
-    A process that does not listen is not looked for, but the agent. docs/alerts.md says what to do about each.
+    A process that does not listen is not looked for, but the agent. docs/alerts.md says what to do.
     """
     found: dict[str, Any] = operation.everything(Settings.from_env())
     if json:

@@ -18,6 +18,7 @@ from model.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
 
+WholeSwitch = Annotated[bool, typer.Option("--switch", help="The switch, instead of its workers.")]
 Worker = Annotated[int, typer.Option(help="Port of the one worker that is meant; default: all of this node.")]
 LOAD_TIMEOUT = 30.0
 
@@ -95,20 +96,23 @@ def _show_refused(answer: dict[str, Any]) -> None:
 
 
 @app.command()
-def drain(worker: Worker = 0, json: Json = False) -> None:
+def drain(worker: Worker = 0, switch: WholeSwitch = False, json: Json = False) -> None:
     """Let media workers take no new calls; calls under way go on. FreeSWITCH tries the next worker of its dialplan.
 
-    A FreeSWITCH is drained with `strowger gateway drain`.
+    With --switch it is the switch: it answers new calls and OPTIONS with 503, so that Kamailio's dispatcher takes it
+    for down. To keep calls away from it by policy there is `strowger gateway drain`.
     """
-    answers = _each(worker, lambda path: {"worker": _port(path), **ask(path, "drain")})
-    _report(answers, json, lambda answer: f"worker {answer['worker']} is drained; {answer['calls']} calls under way")
+    answers = _each(worker, lambda path: {"worker": _port(path), **ask(path, "drain", switch=switch)})
+    what = "the switch of worker" if switch else "worker"
+    _report(answers, json, lambda answer: f"{what} {answer['worker']} is drained; {answer['calls']} calls under way")
 
 
 @app.command()
-def resume(worker: Worker = 0, json: Json = False) -> None:
-    """Let drained media workers take calls again."""
-    answers = _each(worker, lambda path: {"worker": _port(path), **ask(path, "resume")})
-    _report(answers, json, lambda answer: f"worker {answer['worker']} takes calls again")
+def resume(worker: Worker = 0, switch: WholeSwitch = False, json: Json = False) -> None:
+    """Let drained media workers, or with --switch their switch, take calls again."""
+    answers = _each(worker, lambda path: {"worker": _port(path), **ask(path, "resume", switch=switch)})
+    what = "the switch of worker" if switch else "worker"
+    _report(answers, json, lambda answer: f"{what} {answer['worker']} takes calls again")
 
 
 @app.command()

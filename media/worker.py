@@ -39,6 +39,8 @@ from state.events import Events
 from telemetry.health import Check
 from telemetry.listener import Listener, of_loop
 
+SWITCH_LIMIT = 5.0
+"Seconds that the switch has to be drained."
 HTTP_LIMIT = 60.0
 "Seconds that a script has to answer over HTTP."
 
@@ -62,6 +64,8 @@ class Worker:
             settings, self._calls, self._switch, self._speaker, secret, self._status, lambda: self._drained
         )
         self._draining: asyncio.Task[bool] | None = None
+        self._paused = False
+        "Whether we told the switch to take no new calls."
         self.ready = asyncio.Event()
         "Set once it takes calls."
         self._told = asyncio.Event()
@@ -164,7 +168,7 @@ class Worker:
             "address": str(self._settings.worker_address),
             "pid": os.getpid(),
             "since": self._began,
-            "draining": self._drained,
+            "draining": self._drained or self._paused,
             "calls": self._server.calls,
             "taken": self._server.taken,
             "blocked": self._watchdog.blocks,
@@ -202,16 +206,32 @@ class Worker:
         names = [found.script.name for found in registry.scripts()]
         return {"scripts": names, "refused": dict(registry.refused), "trouble": self._scripts.trouble}
 
-    async def _drain(self, _request: dict[str, Any]) -> dict[str, Any]:
+    async def _pause_switch(self, how: str) -> None:
+        """``pause``: the switch takes no new calls, and answers OPTIONS with 503; ``resume``."""
+        try:
+            await self._switch.api("fsctl", f"{how} inbound", timeout=SWITCH_LIMIT)
+        except (EslError, TimeoutError) as error:
+            raise ControlError(f"the switch was not told to {how}: {error}") from None
+        self._paused = how == "pause"
+        log.info("the switch %s", "takes no new calls" if self._paused else "takes calls")
+
+    async def _drain(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request.get("switch"):
+            # Not the worker as well: calls under way may still want one, as after a transfer.
+            await self._pause_switch("pause")
+            return {"calls": self._server.calls}
         if self._draining is None:
             self._draining = asyncio.create_task(self._server.drain())
             await asyncio.sleep(0)
             log.info("drained: takes no more calls")
         return {"calls": self._server.calls}
 
-    async def _resume(self, _request: dict[str, Any]) -> dict[str, Any]:
+    async def _resume(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._told.is_set():
             raise ControlError("the media worker is ending")
+        if request.get("switch"):
+            await self._pause_switch("resume")
+            return {}
         if self._draining is None:
             raise ControlError("the media worker is not drained")
         try:

@@ -49,11 +49,12 @@ class Follower:
         self._waiting = Waiting(size)
         self._news = asyncio.Event()
 
-    def offer(self, event: Row, text: str) -> None:
-        """Put an event into the queue, if it is wanted and not known yet."""
+    def offer(self, event: Row, text: str) -> bool:
+        """Put an event into the queue, if it is wanted and not known yet; whether another is lost by that."""
         if ordered(event["id"]) > ordered(self.after) and wants(self.wanted, event):
-            self._waiting.put(event["id"], text)
             self._news.set()
+            return self._waiting.put(event["id"], text)
+        return False
 
     async def next(self) -> Lost | str:
         """What is to be sent next: an event as JSON, or how many were lost."""
@@ -84,6 +85,8 @@ class Hub:
         self._last = ""
         "Id of the last event that was given out; empty: nothing was read yet."
         self._task: asyncio.Task[None] | None = None
+        self.dropped = 0
+        "Events that clients did not get, since they were too slow."
         self.read = 0
         "Events read since the start."
 
@@ -186,7 +189,7 @@ class Hub:
                 if follower not in seen:
                     seen.add(follower)
                     text = text or encoded(event)
-                    follower.offer(event, text)
+                    self.dropped += follower.offer(event, text)
 
     async def _page(self, after: str) -> list[Row]:
         found: Any = await self._client.xrange(keys.EVENTS, min=f"({after}", count=PAGE)

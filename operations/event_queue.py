@@ -29,14 +29,16 @@ class Waiting:
     _first: str = ""
     _last: str = ""
 
-    def put(self, id: str, text: str) -> None:
-        """An event, as it will be sent; where there is no room the oldest goes."""
-        if len(self._events) >= self.size:
+    def put(self, id: str, text: str) -> bool:
+        """An event, as it will be sent; whether the oldest goes, as there is no room."""
+        full = len(self._events) >= self.size
+        if full:
             gone, _ = self._events.popleft()
             self._lost += 1
             self._first = self._first or gone
             self._last = gone
         self._events.append((id, text))
+        return full
 
     def take(self) -> Lost | str | None:
         """What is to be sent next: first of all, what was lost before it; None: nothing waits."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 from media.control import ControlError, ask
 from model.settings import Settings
-from state import keys, node_health
+from operations import draining
+from state import keys, node_drains, node_health
 from state.store import NodeReport, Store, _away
 
 Row = dict[str, Any]
@@ -16,15 +18,17 @@ Row = dict[str, Any]
 def rows(store: Store) -> list[Row]:
     """The nodes that are live, and those that were and did not stop in order. Raises StoreError.
 
-    ``behind`` is how many changes a node's snapshot lacks; None where it copies another Redis than this one.
+    ``calls`` are those that a node's Kamailio has; None where it does not answer. ``behind`` is how many changes a
+    node's snapshot lacks; None where it copies another Redis than this one.
     """
     generation, seq = store.position()
     live, gone = store.nodes()
     health = node_health.read(store, [node.name for node in live])
-    registering = _registering(store)
+    registering, drains, now = _registering(store), node_drains.all_of(store), time.time()
     made = [
         {
             **_row(node, generation, seq),
+            **draining.standing(node, drains, now),
             "kamailio": node.name in health,
             "registers": node.name == registering,
         }

@@ -14,7 +14,7 @@ from web.page import pages, store_of
 router = pages()
 
 
-@router.get("/live")
+@router.get("/events")
 async def follow(
     request: Request, kind: Annotated[list[str], Query(max_length=50)] = [],  # noqa: B006
 ) -> StreamingResponse:  # fmt: skip

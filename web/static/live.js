@@ -76,7 +76,7 @@ function listen() {
   const kinds = new Set([...parts.values()].flatMap((part) => part.on));
   if (hidden || !kinds.size) { if (source) source.close(); source = null; cut = false; return; }
   if (source) return;
-  source = new EventSource("/live?" + new URLSearchParams([...kinds].map((kind) => ["kind", kind])));
+  source = new EventSource("/events?" + new URLSearchParams([...kinds].map((kind) => ["kind", kind])));
   source.onopen = () => { cut = false; told(); for (const part of parts.values()) if (part.on.length) part.wanted(); };
   source.onerror = () => {
     cut = true;
