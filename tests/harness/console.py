@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import axe_playwright_python.base
+import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
 from state import sessions, tokens
@@ -155,7 +156,9 @@ def first_paint(page: Page) -> float:
 
 @contextmanager
 def browsing() -> Iterator[Browser]:
-    """A browser."""
+    """A browser; without one a test is skipped."""
+    if not Path(CHROMIUM).exists():
+        pytest.skip("no Chromium")
     expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as player:
         browser = player.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))

@@ -71,6 +71,8 @@ routes:
     prefixes: ["+33"]
     gateways: [old-carrier, interlink]
 """
+LOT = 20.0
+"Seconds of calls that are begun together."
 SAID = "please call me back before noon"
 CALLS = (
     # Scenario, words in it, callee, calls a second, talk in milliseconds.
@@ -90,15 +92,17 @@ def main() -> None:
         last.callback(node.close)
         node.stack.start()
         _prepare(node)
-        calling = [threading.Thread(target=_call, args=(node, seconds, *call)) for call in CALLS]
+        enough = threading.Event()
+        calling = [threading.Thread(target=_call, args=(node, enough, *call)) for call in CALLS]
         for thread in calling:
             thread.start()
+        # Before the node is closed.
+        last.callback(lambda: [thread.join() for thread in calling])
+        last.callback(enough.set)
         time.sleep(seconds)
         with browsing() as browser:
             console = Console(browser, node.store, f"http://{node.stack.settings.web_address}")
             painted = _pictures(console, output)
-        for thread in calling:
-            thread.join()
     for page, took in painted.items():
         print(f"{page:<12} first paint after {took * 1000:4.0f} ms")
     slow = {page: took for page, took in painted.items() if took >= PAINT_MAX}
@@ -132,13 +136,16 @@ def _prepare(node: Node) -> None:
 
 
 def _call(
-    node: Node, seconds: float, scenario: str, words: dict[str, str], callee: str, rate: float, talk: int
+    node: Node, enough: threading.Event, scenario: str, words: dict[str, str], callee: str, rate: float, talk: int
 ) -> None:  # fmt: skip
     directory = Path(tempfile.mkdtemp(dir=node.directory))
-    place_calls(
-        render(SCENARIOS / scenario, directory, **words), server=node.sip, port=free_port(), directory=directory,
-        keys={"caller": "1001", "callee": callee}, calls=int((seconds + 60) * rate), rate=rate, talk=talk,
-    )  # fmt: skip
+    rendered = render(SCENARIOS / scenario, directory, **words)
+    while not enough.is_set():
+        # In small lots, so that none goes on for long when it is enough.
+        place_calls(
+            rendered, server=node.sip, port=free_port(), directory=directory, rate=rate, talk=talk,
+            keys={"caller": "1001", "callee": callee}, calls=max(1, int(LOT * rate)),
+        )  # fmt: skip
 
 
 def _pictures(console: Console, output: Path) -> dict[str, float]:
