@@ -107,11 +107,11 @@ def main() -> None:
 
 def _prepare(node: Node) -> None:
     store, now = node.store, time.time()
-    full, good = node.refusing(503), node.answering()
-    for expected, more in enumerate(("", "\n  # - abroad: by request only\n")):
-        text = POLICY.format(full=full.port, good=good.port, dead=free_port()) + more
+    full, good, dead = node.refusing(503), node.answering(), free_port()
+    whole = POLICY.format(full=full.port, good=good.port, dead=dead)
+    first = whole.replace("[old-carrier, interlink]", "[old-carrier]")
+    for expected, (text, message) in enumerate(((first, "first policy"), (whole, "a second way to France"))):
         loaded = policyfile.load(text, name="policy")
-        message = "a second way to France" if more else "first policy"
         who = store.acting_as("cli:anna")
         change = who.apply(
             text=text, policy=loaded.policy, routes=loaded.routes, expected=expected, author="anna", message=message
