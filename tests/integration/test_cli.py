@@ -783,7 +783,7 @@ def test_the_gateways_are_listed(cli: Cli) -> None:
     assert set(data[0].pop("quality")) == {"asr", "acd", "pdd", "attempts", "answered", "ended"}
     assert data[0] == {
         "name": "carrier-a", "kind": "gateway", "address": "127.0.0.1:15991", "transport": "udp", "enabled": True,
-        "state": "up", "drained": None, "held_until": None, "probe_down_since": None,
+        "state": "up", "drained": None, "held_until": None, "probed": False, "probe_down_since": None,
         "breaker": {
             "state": "closed", "score": 0, "trip": 10, "open_until": None, "trials_passed": 0, "failures": {},
             "told_by": None,
