@@ -16,6 +16,8 @@ from api import (
     calls,
     events,
     explain,
+    fraud,
+    gateways,
     lists,
     node,
     nodes,
@@ -29,6 +31,7 @@ from api import (
     subscribers,
     telemetry,
     tokens,
+    voicemail,
     xmlrpc_door,
 )
 from api.problems import Problem
@@ -38,9 +41,9 @@ from state.store import TIMEOUT, Store
 
 PREFIX = "/api/v1"
 ROUTERS = (
-    lists.router, policy.router, explain.router, calls.router, records.router, events.router, events.sockets,
-    overview.router, routes.router, rates.router, subscribers.router, standing.trunk_router, standing.limit_router,
-    node.router, nodes.router, tokens.router, audit.router,
+    lists.router, policy.router, explain.router, calls.router, records.router, gateways.router, voicemail.router,
+    fraud.router, nodes.router, events.router, events.sockets, overview.router, routes.router, rates.router,
+    subscribers.router, standing.trunk_router, standing.limit_router, node.router, tokens.router, audit.router,
 )  # fmt: skip
 
 DESCRIPTION = """Everything that the `strowger` command does.

@@ -1,4 +1,4 @@
-"""Whether nodes and processes are well, and nodes that take no new calls."""
+"""The nodes and the processes on them: whether they are well, and drains of nodes."""
 
 from __future__ import annotations
 
@@ -28,14 +28,19 @@ class Drain(BaseModel):
     until: float = Field(0, ge=0, le=4e9, description="Unix time at which it ends by itself; 0: it does not.")
 
 
-class Drained(BaseModel):
-    """A node that takes no new calls."""
+class DrainInForce(BaseModel):
+    """Why a node takes no new calls."""
 
-    name: str
     reason: str
     author: str
     since: float = Field(description="Unix time in seconds.")
     until: float | None = Field(description="Unix time in seconds; null: until somebody resumes it.")
+
+
+class Drained(DrainInForce):
+    """A node that takes no new calls."""
+
+    name: str
     in_force: bool = Field(description="False: the node is away, and will be drained when it starts.")
 
 
@@ -46,10 +51,53 @@ class Resumed(BaseModel):
     in_force: bool
 
 
-class Nodes(BaseModel):
-    """All nodes."""
+class Node(BaseModel):
+    """A node. Of one that is gone nothing but its name is known."""
 
-    nodes: list[dict[str, Any]]
+    name: str
+    live: bool
+    version: int | None = Field(None, description="Of the policy in its snapshot.")
+    seq: int | None = Field(None, description="Number of the last change in its snapshot.")
+    behind: int | None = Field(None, description="Changes that its snapshot lacks; null: it copies another Redis.")
+    kamailio: bool | None = Field(None, description="Whether its Kamailio answers.")
+    pid: int | None = Field(None, description="Of its agent.")
+    started: float | None = Field(None, description="When its agent was, in Unix time.")
+    busy: bool | None = Field(None, description="Whether it brings in many changes at once.")
+    draining: bool | None = Field(None, description="Whether it takes no new calls.")
+    drain: DrainInForce | None = Field(None, description="Why it is to take none.")
+    calls: int | None = Field(None, description="Calls under way; null: its Kamailio does not answer.")
+    troubles: list[str] | None = Field(None, description="What keeps it from being ready.")
+    registers: bool | None = Field(None, description="Whether it registers trunks for all.")
+
+
+class Nodes(BaseModel):
+    """All nodes, by name, and what they are to have."""
+
+    version: int = Field(description="Of the policy in force.")
+    seq: int = Field(description="Number of the last change.")
+    nodes: list[Node]
+
+
+class Worker(BaseModel):
+    """A media worker on the machine that answers. Of one that does not answer only the trouble is known."""
+
+    name: str
+    ok: bool
+    trouble: str = Field(description="Empty: none.")
+    address: str | None = None
+    since: float | None = None
+    calls: int | None = None
+    draining: bool | None = None
+    switch: str | None = Field(None, description="Address of its switch's event socket.")
+    connected: bool | None = None
+    scripts: list[str] = []
+    refused: list[str] = Field([], description="Files that were refused.")
+
+
+class Workers(BaseModel):
+    """Media workers."""
+
+    workers: list[Worker]
 
 
 class Health(BaseModel):
@@ -63,9 +111,15 @@ class Health(BaseModel):
 
 
 @router.get("", operation_id="nodes.list", dependencies=[needs(Role.READ)])
-def rows(desk: Desk) -> Nodes:
+def all_of_them(desk: Desk) -> Nodes:
     """The nodes that are live, and those that were and did not stop in order."""
-    return Nodes(nodes=nodes.rows(desk))
+    return Nodes.model_validate({**nodes.position(desk), "nodes": nodes.rows(desk)})
+
+
+@router.get("/workers", operation_id="nodes.workers", dependencies=[needs(Role.READ)])
+def workers(here: Here) -> Workers:
+    """The media workers on the machine that answers."""
+    return Workers.model_validate({"workers": nodes.workers(here)})
 
 
 @router.get("/health", operation_id="nodes.health", dependencies=[needs(Role.READ)])

@@ -46,7 +46,7 @@ def kamailio_command(settings: Settings) -> list[str]:
         # A call takes some 40 kB for a few seconds; the default of 64 MB is used up at 400 calls a second.
         "-m",
         str(settings.sip_memory),
-        # The message without its line end, the Call-ID in a field; no cfg can say so (ksr_slog_init of dprint.c).
+        # The message without its line end, and the Call-ID as a field; the cfg cannot say so (ksr_slog_init, dprint.c).
         *(["--log-engine=json:Mc"] if settings.log_format == "json" else []),
         *(word for name in _switched_on(settings) for word in ("-A", name)),
     ]

@@ -11,7 +11,7 @@ import pwd
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
@@ -26,6 +26,7 @@ from media.voicemail.store import Store
 from model.listfile import ListFileError
 from model.settings import Settings
 from operations.importing import FLAWS_MAX
+from operations.voicemail import FIELDS, settings_row
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -34,8 +35,6 @@ Changes = Annotated[list[str] | None, typer.Argument(help="Settings, each FIELD=
 
 FLAGS = {"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False}
 _TYPES = get_type_hints(Box)
-FIELDS = tuple(field.name for field in fields(Box) if field.name not in ("number", "pin_hash"))
-"What can be set by FIELD=VALUE."
 
 
 def store() -> Store:
@@ -72,8 +71,7 @@ def change(number: Number, settings: Changes = None) -> None:
 def show(number: Number, json: Json = False) -> None:
     """Show the settings of a box as `set` takes them; of PIN and webhook_secret only whether they are set."""
     box = store().box(number)
-    data = {**to_dict(box), "webhook_secret": bool(box.webhook_secret), "pin": bool(box.pin_hash)}
-    del data["pin_hash"]
+    data = settings_row(box)
     if json:
         print_json(data)
         return

@@ -17,7 +17,8 @@ CAUSES = 5
 
 
 def figures(store: Store, minutes: int, now: float) -> dict[str, Any]:
-    """Figures of the last ``minutes``, one of :data:`WINDOWS`, up to the last slot that is over at Unix time ``now``.
+    """Figures of the last ``minutes``, one of :data:`WINDOWS`, at Unix time ``now``: points up to the last that is
+    over, and ``now``, which counts what came after it as well.
 
     ``step`` and ``pdd`` are in seconds, ``asr`` in percent; null: nothing is known of that time. Raises StoreError.
     """
@@ -28,7 +29,7 @@ def figures(store: Store, minutes: int, now: float) -> dict[str, Any]:
     counted, live = overview.read(store, size, slots)
     points = [_sum(counted[at : at + factor]) for at in range(0, end - slots.start, factor)]
     unfinished = _sum(counted[end - slots.start :])
-    whole = _sum(points)
+    whole = _sum([*points, unfinished])
     causes = _causes(whole)
     return {
         "minutes": minutes, "begin": slots.start * size, "end": end * size, "step": step,

@@ -7,14 +7,15 @@ or looks, changes nothing. Coroutines ask the disk in threads. Besides what each
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
 
+from media.voicemail.box import Box, from_dict, to_dict
 from media.voicemail.errors import (
     BadBoxError,
     BadPinError,
@@ -36,6 +37,8 @@ from state import audit
 from state.store import Store
 
 Row = dict[str, Any]
+FIELDS = tuple(field.name for field in fields(Box) if field.name not in ("number", "pin_hash"))
+"Settings of a box that may be changed."
 
 
 @asynccontextmanager
@@ -92,6 +95,62 @@ def boxes(found: Boxes, *, search: str = "", after: str = "", limit: int = 100) 
             return rows, str(rows[-1]["number"]), wrong
         rows.append(row)
     return rows, "", wrong
+
+
+def settings_row(box: Box) -> Row:
+    """The settings of a box; of PIN and webhook's secret only whether they are set."""
+    data = {**to_dict(box), "webhook_secret": bool(box.webhook_secret), "pin": bool(box.pin_hash)}
+    del data["pin_hash"]
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in data.items()}
+
+
+async def add_box(mailboxes: Mailboxes, desk: Store, settings: Mapping[str, Any]) -> Row:
+    """Make a box. Raises BadBoxError, BoxExistsError."""
+    box = from_dict(_changes(settings, "number"))
+    await mailboxes.put_box(box, new=True)
+    return await _changed(desk, "mailbox added", None, box)
+
+
+async def change_box(mailboxes: Mailboxes, desk: Store, number: str, settings: Mapping[str, Any]) -> Row:
+    """Change some settings; all others stay. Raises NoSuchBoxError, BadBoxError."""
+    before = await mailboxes.box(await mailboxes.find_box(number))
+    after = await mailboxes.update_box(before.number, **_changes(settings))
+    return await _changed(desk, "mailbox changed", before, after)
+
+
+async def set_pin(mailboxes: Mailboxes, desk: Store, number: str, pin: str) -> Row:
+    """Set the PIN, or take it away where it is empty. Raises NoSuchBoxError, BadPinError."""
+    before = await mailboxes.box(await mailboxes.find_box(number))
+    if pin:
+        await mailboxes.set_pin(before.number, pin)
+    else:
+        await mailboxes.update_box(before.number, pin_hash="")
+    return await _changed(desk, "mailbox PIN set", before, await mailboxes.box(before.number))
+
+
+async def remove_box(mailboxes: Mailboxes, desk: Store, number: str, *, messages: bool) -> Row:
+    """Remove a box with its greetings; where it holds messages only with ``messages``. Raises NoSuchBoxError."""
+    box = await mailboxes.box(await mailboxes.find_box(number))
+    counts = await asyncio.to_thread(mailboxes.store.counts, box.number)
+    held = counts.new + counts.saved + counts.deleted
+    if held and not messages:
+        raise ImpossibleError(f"box {box.number} holds {held:,} messages, which would be removed too: say so")
+    await mailboxes.remove_box(box.number)
+    await _changed(desk, "mailbox removed", box, None)
+    return {"number": box.number, "messages": held}
+
+
+def _changes(settings: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    if unknown := sorted(set(settings) - set(FIELDS) - set(more)):
+        raise BadBoxError(f"{unknown[0]}: there is no such setting; there are: {', '.join(FIELDS)}")
+    return dict(settings)
+
+
+async def _changed(desk: Store, what: str, before: Box | None, after: Box | None) -> Row:
+    rows = [settings_row(box) if box else None for box in (before, after)]
+    number = (after or before or Box(number="")).number
+    await asyncio.to_thread(audit.write, desk, what, number, *rows)
+    return rows[1] or {}
 
 
 # Messages

@@ -67,8 +67,8 @@ def ship(
 
     ``calls`` are those that changed: id to events, empty for one that is over. The stream keeps about ``keep`` records.
     ``guarded`` is what guards against fraud count of that; ``figures`` of gateways and ``tallies`` of all calls are
-    added to what all nodes counted. ``told`` goes into the stream of events, in its order: kind, Unix time,
-    data as JSON. False, and nothing happens, where the position is not ``before``. Raises :class:`StoreError`.
+    added to what all nodes counted. ``told`` goes into the stream of events, as it is: kind, Unix time, data as JSON.
+    False, and nothing happens, where the position is not ``before``. Raises :class:`StoreError`.
     """
     pairs = [word for pair in calls.items() for word in pair]
     names = [keys.RECORDS, keys.spool(node), keys.fraud_until(node), *fraud.KEYS, keys.RECORDS_COUNT, keys.EVENTS]

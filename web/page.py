@@ -91,7 +91,7 @@ def store_of(request: Request) -> Store:
 
 
 def needs(role: Role) -> Any:
-    """A dependency: who is signed in must be good for ``role``. Each form has one, pages for all have none."""
+    """A dependency: who is signed in must be good for ``role``. Each form has one; pages that all may see have none."""
 
     def checked(request: Request) -> None:
         session: Session = request.state.session

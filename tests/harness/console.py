@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import axe_playwright_python.base
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
 from state import sessions, tokens
 from state.store import Store
@@ -156,6 +156,7 @@ def first_paint(page: Page) -> float:
 @contextmanager
 def browsing() -> Iterator[Browser]:
     """A browser."""
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as player:
         browser = player.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
         try:

@@ -19,6 +19,7 @@ FIRST = (
     "voicemail_crashes",
     "records_survive",
     "demo",
+    "documents",
 )
 "Those that take most of a minute, and more. One that has calls under load is beside others that wait for something."
 APART = ("demo", "records_survive", "redis_away", "run", "transcriber", "voicemail_jobs")

@@ -6,6 +6,8 @@ import fnmatch
 import os
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,15 @@ EMBEDDED_TEXT = (ROOT / "docker-compose.embedded.yml").read_text(encoding="utf-8
 EMBEDDED: dict[str, dict[str, Any]] = yaml.safe_load(EMBEDDED_TEXT)["services"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 IMAGE = f"strowger:{PROJECT['project']['version']}"
+# As a plugin of the docker command, or by itself.
+COMPOSE_PLUGIN = next(
+    (
+        words
+        for words in (["docker", "compose"], ["docker-compose"])
+        if shutil.which(words[0]) and subprocess.run([*words, "version"], capture_output=True, check=False).returncode == 0
+    ),
+    [],
+)
 OURS = sorted(name for name, service in SERVICES.items() if service["image"] == IMAGE)
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
 INSTRUCTIONS = [line.split(maxsplit=1) for line in DOCKERFILE.splitlines() if line and not line.startswith("#")]
@@ -54,6 +65,11 @@ def settable(service: dict[str, Any]) -> dict[str, str | None]:
     return {name: value for name, value in service["environment"].items() if value is None or "$" in value}
 
 
+def read_by(value: str) -> str:
+    """The default of `${NAME:-default}`."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+
+
 def copied() -> list[str]:
     """What the Dockerfile takes from the checkout."""
     copies = [shlex.split(rest) for name, rest in INSTRUCTIONS if name == "COPY" and not rest.startswith("--from")]
@@ -62,9 +78,9 @@ def copied() -> list[str]:
 
 def test_a_node_is_redis_agent_and_kamailio_and_a_switch_with_its_worker() -> None:
     assert OURS == ["agent", "hook", "kamailio", "media", "records", "strowger", "voicemail", "web"]
-    assert set(SERVICES) == {*OURS, "redis", "switch"}
+    assert set(SERVICES) == {*OURS, "redis", "switch", "rtpengine", "prometheus", "grafana"}
     # `docker compose up` starts no command, and nobody who tells a URL that is not named.
-    assert {name for name, service in SERVICES.items() if "profiles" in service} == {"records", "strowger"}
+    assert {name for name, service in SERVICES.items() if "profiles" in service} == {"records", "strowger", "rtpengine"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -129,7 +145,9 @@ def test_runs_with_as_little_as_it_can(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
-    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["user"] if name not in OURS else "user" not in service
+    assert "ports" not in service
     assert "privileged" not in service
 
 
@@ -137,29 +155,81 @@ def test_the_image_is_not_run_by_root() -> None:
     assert [rest for name, rest in INSTRUCTIONS if name == "USER"] == ["strowger"]
 
 
-def test_no_secret_stands_in_the_file() -> None:
-    # The password comes from outside, and its default is none.
-    assert set(re.findall(r"REDIS_PASSWORD[^}]*", COMPOSE_TEXT)) == {"REDIS_PASSWORD:-"}
-    assert re.findall(r"requirepass(.*)", COMPOSE_TEXT) == [' "${REDIS_PASSWORD:-}"']
-    assert re.findall(r"redis://(.*?)@", COMPOSE_TEXT) == [":${REDIS_PASSWORD:-}"] * 2
+def test_no_secret_stands_in_the_file_or_in_an_environment() -> None:
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            if "PASSWORD" in variable and variable != "STROWGER_SMTP_PASSWORD_FILE":
+                assert value in {f"/run/secrets/{secret}" for secret in service["secrets"]}, (name, variable)
+    assert re.findall(r"redis://(.*?)@", COMPOSE_TEXT) == []
 
 
-def test_the_password_of_the_event_socket_is_a_secret_of_those_who_need_it() -> None:
-    holders = [name for name, service in SERVICES.items() if service.get("secrets")]
-    assert holders == ["switch", "media"]
-    for name in holders:
-        assert SERVICES[name]["secrets"] == ["esl-password"]
-        assert SERVICES[name]["environment"]["STROWGER_ESL_PASSWORD_FILE"] == "/run/secrets/esl-password"
+def test_secrets_are_files_of_those_who_need_them() -> None:
+    holders = {name: set(service["secrets"]) for name, service in SERVICES.items() if service.get("secrets")}
+    assert holders == {
+        **dict.fromkeys(OURS, {"redis-password"}), "redis": {"redis-password"}, "grafana": {"grafana-password"},
+        "switch": {"esl-password"}, "media": {"redis-password", "esl-password"},
+    }  # fmt: skip
     assert "--esl-password-file=/run/secrets/esl-password" in EMBEDDED["switch"]["command"]
-    file = COMPOSE["secrets"]["esl-password"]["file"]
-    assert f"/{Path(file).name}" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    made = (ROOT / "docker" / "make-secrets").read_text(encoding="utf-8")
+    for name, secret in COMPOSE["secrets"].items():
+        assert secret["file"] == f"./secrets/{name}"
+        assert f"\nmake {name} " in made
+    assert "/secrets/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("gives files to other users")
+    (tmp_path / "docker").mkdir()
+    script = shutil.copy(ROOT / "docker" / "make-secrets", tmp_path / "docker")
+    for _ in range(2):
+        subprocess.run([script], check=True)
+    found = {path.name: path for path in (tmp_path / "secrets").iterdir()}
+    assert set(found) == set(COMPOSE["secrets"])
+    assert len({path.read_text() for path in found.values()}) == len(found)
+    assert [oct(found[name].stat().st_mode & 0o777) for name in sorted(found)] == ["0o400", "0o400", "0o440"]
+    # Redis's line ends where a password does.
+    assert all(re.fullmatch(r"[0-9a-f]{48}", path.read_text()) for path in found.values())
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_has_a_health_check_unless_it_is_one_command(name: str) -> None:
+    assert ("healthcheck" in SERVICES[name]) == (name != "strowger")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_takes_no_more_than_its_share(name: str) -> None:
+    service = SERVICES[name]
+    assert re.fullmatch(r"\d+[gm]", service["mem_limit"])
+    assert 0 < service["pids_limit"] <= 1024
+    # Of the processor, a quota only where the work can wait.
+    assert ("cpus" in service) == (name in {"voicemail", "web", "prometheus", "grafana"})
+    assert service["cpu_shares"] >= 512
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+def test_the_processor_is_there_first_for_those_who_carry_calls() -> None:
+    most = max(service["cpu_shares"] for service in SERVICES.values())
+    first = [name for name, service in SERVICES.items() if service["cpu_shares"] == most]
+    assert sorted(first) == ["kamailio", "rtpengine", "switch"]
+
+
+@pytest.mark.skipif(not COMPOSE_PLUGIN, reason="no docker compose")
+@pytest.mark.parametrize("files", [["docker-compose.yml"], ["docker-compose.yml", "docker-compose.embedded.yml"]])
+def test_compose_itself_finds_nothing_wrong(files: list[str]) -> None:
+    profiles = [word for name in ("cli", "webhook", "relay") for word in ("--profile", name)]
+    command = [*COMPOSE_PLUGIN, *(word for file in files for word in ("-f", file)), *profiles, "config"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(yaml.safe_load(done.stdout)["services"]) == set(SERVICES)
 
 
 def test_the_switch_and_its_worker_meet_on_loopback() -> None:
     for name in ("switch", "media"):
         assert SERVICES[name]["network_mode"] == "host"
         # Their defaults are addresses of 127.0.0.1 (model/settings.py, media/freeswitch/vars.xml).
-        assert {SERVICES[name]["environment"][f"STROWGER_{part}_ADDRESS"] for part in ("ESL", "WORKER")} == {None}
+        assert SERVICES[name]["environment"]["STROWGER_WORKER_ADDRESS"] is None
+        assert read_by(SERVICES[name]["environment"]["STROWGER_ESL_ADDRESS"]) == KNOWN["STROWGER_ESL_ADDRESS"]
         for volume in ("recordings", "voicemail", "speech"):
             assert (volume, f"/{volume}") in mounts(SERVICES[name])
     assert SERVICES["switch"]["user"] == "10001:10001"
@@ -174,11 +244,13 @@ def test_all_see_messages_under_the_same_path() -> None:
         assert ("voicemail", "/voicemail") in mounts(SERVICES[name])
 
 
-def test_those_on_the_hosts_network_reach_redis_where_it_is_published() -> None:
-    (port,) = SERVICES["redis"]["ports"]
-    for name in ("media", "voicemail"):
-        assert SERVICES[name]["network_mode"] == "host"
-        assert port.rpartition(":")[0] in SERVICES[name]["environment"]["STROWGER_REDIS_URL"]
+def test_all_reach_redis_where_it_listens() -> None:
+    assert {service["network_mode"] for service in SERVICES.values()} == {"host"}
+    (text,) = SERVICES["redis"]["command"]
+    listens = dict(line.split(maxsplit=1) for line in text.splitlines() if line.startswith(("bind", "port")))
+    for name in OURS:
+        url = read_by(SERVICES[name]["environment"]["STROWGER_REDIS_URL"])
+        assert url == f"redis://{listens['bind']}:{listens['port']}/0"
 
 
 def test_freeswitch_has_our_configuration_where_it_looks_for_it() -> None:
@@ -265,13 +337,14 @@ def test_the_build_context_is_what_is_copied() -> None:
     rules = [rule for rule in (ROOT / ".dockerignore").read_text(encoding="utf-8").split("\n") if rule[:1] not in "#"]
     assert rules[0] == "*"
     allowed = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
-    assert allowed == set(copied())
+    relay = (ROOT / "docker" / "rtpengine.Dockerfile").read_text(encoding="utf-8")
+    assert allowed == set(copied()) | set(re.findall(r"^COPY (\S+)", relay, re.MULTILINE))
     assert not any(fnmatch.fnmatch(".env", rule) for rule in allowed)
 
 
 def test_what_is_needed_is_installed_as_on_a_bare_machine() -> None:
     script = (ROOT / "tools" / "install").read_text(encoding="utf-8")
-    (line,) = re.findall(r'PACKAGES="([^"]+)"', script)
+    line = re.findall(r'PACKAGES="([^"]+)"', script)[0]
     installed = set(re.findall(r"[\w.-]+", " ".join(rest for name, rest in INSTRUCTIONS if name == "RUN")))
     assert {package for package in line.split() if package.startswith(("kamailio", "flite", "lame"))} <= installed
     assert os.access(ROOT / "tools" / "install", os.X_OK)

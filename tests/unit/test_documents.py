@@ -188,7 +188,7 @@ class TestLinks:
 
     def test_the_site_builds_and_fetches_nothing_from_elsewhere(self, tmp_path: Path) -> None:
         subprocess.run(
-            [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "--quiet", "--site-dir", tmp_path],
+            [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "--site-dir", tmp_path],
             cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=True, timeout=100,
         )  # fmt: skip
         built = sorted(tmp_path.rglob("*.html"))
