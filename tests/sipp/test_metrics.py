@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from harness.cli import Cli, fresh
 from harness.load import Caller, SippLoad, until
 from harness.node import GB, SCENARIOS, Node, at
 from prometheus_client.parser import text_string_to_metric_families
@@ -88,9 +89,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     metered.stack = Stack(metered.stack.settings, directory, switch, hook=True, web=True)
     try:
         metered.stack.start()
+        metered.apply([Route("r", ("",), ("nobody",))], [Gateway("nobody", "127.0.0.1", free_port(), breaker=None)])
+        metered.put(Entry(Kind.CALLEE, "+442079460666"))
+        # So that there is a record, which nobody takes.
+        blocked_call(metered)
+        until(lambda: not ready(ports(metered)["records"])[1]["webhook"], "the webhook does not answer")
         yield metered
     finally:
         metered.close()
+
+
+def blocked_call(node: Node) -> None:
+    """Place a call that is refused."""
+    with Caller(node.sip) as caller:
+        assert caller.call(CALLER, BLOCKED).refusal == "blocked-callee"
 
 
 def ports(node: Node) -> dict[str, int]:
@@ -113,7 +125,6 @@ def test_counts_are_those_of_the_calls_that_were_placed(site: Node) -> None:
     port = ports(site)["agent"]
     good, bad = site.answering(), site.refusing(503)
     site.apply([Route("r", ("",), ("bad", "good"))], [at("bad", bad), at("good", good)])
-    site.put(Entry(Kind.CALLEE, "+442079460666"))
     before = scraped(port)
     for _ in range(3):
         site.answered(CALLER, CALLEE)
@@ -137,7 +148,8 @@ def test_counts_are_those_of_the_calls_that_were_placed(site: Node) -> None:
     }  # fmt: skip
     assert after["strowger_calls_open"] == after["strowger_spool_backlog_bytes"] == 0
     assert after["strowger_gateway_breaker{gateway=bad}"] == 0
-    assert after["strowger_redis_up"] == after["strowger_kamailio_up"] == after["strowger_policy_version"] == 1
+    assert after["strowger_redis_up"] == after["strowger_kamailio_up"] == 1
+    assert after["strowger_policy_version"] == site.store.policy_version()
 
 
 def test_no_number_and_no_call_is_in_what_any_process_tells(site: Node) -> None:
@@ -235,6 +247,40 @@ def test_top_draws_what_there_is(site: Node) -> None:
     assert "gateway" in text
 
 
+def test_commands_tell_and_drain(site: Node) -> None:
+    cli = Cli(fresh, site.stack.settings.to_env())
+    done = cli("health", status=1)
+    assert re.search(r"^not +records ", done.out, re.MULTILINE), done.out
+    assert re.search(r"^ok +agent ", done.out, re.MULTILINE), done.out
+    assert "webhook: records wait" in done.out
+    assert cli("health", "--json", status=1).data["node"] == "metered"
+    assert "reason" in cli("node", "drain", status=2).said
+    assert cli("node", "drain", "nobody", "--reason", "x", status=1).said.startswith("there is no node 'nobody'")
+    assert cli("node", "drain", "--reason", "kernel", "--for", "1h").out.startswith("metered takes no new calls until")
+    assert "drained by cli:" in cli("nodes").out
+    (row,) = cli("nodes", "--json").data
+    assert (row["draining"], row["drain"]["reason"], row["calls"], row["troubles"]) == (True, "kernel", 0, [])
+    assert "drained" in cli("top", "--once").out
+    assert cli("node", "resume").out == "metered takes calls again\n"
+    assert cli("node", "resume", status=1).said == "node metered is not drained"
+    entries = cli("audit", "--json", "-n", "2").data
+    assert [(entry["what"], entry["subject"]) for entry in entries] == [("node drain", "metered")] * 2
+    assert (entries[0]["after"], entries[1]["after"]["reason"]) == (None, "kernel")
+
+
+def test_a_switch_is_drained_by_its_worker(site: Node) -> None:
+    cli = Cli(fresh, site.stack.settings.to_env())
+    assert site.stack.switch is not None
+    switch = "127.0.0.1", site.stack.switch.sip_port
+    assert answer_to_options(switch) == 200
+    assert "the switch of worker" in cli("media", "drain", "--switch").out
+    assert answer_to_options(switch) == 503
+    assert ready(ports(site)["media"]) == (503, {"switch": True, "scripts": True, "draining": False})
+    cli("media", "resume", "--switch")
+    assert answer_to_options(switch) == 200
+    assert ready(ports(site)["media"])[0] == 200
+
+
 def test_without_redis_the_agent_is_not_ready_and_says_why(site: Node) -> None:
     port = ports(site)["agent"]
     redis = site.stack.processes["redis"]
@@ -248,8 +294,7 @@ def test_without_redis_the_agent_is_not_ready_and_says_why(site: Node) -> None:
         assert not health.everything(site.stack.settings)["ready"]
         # Calls go on, and are counted as they are.
         before = scraped(port)
-        with Caller(site.sip) as caller:
-            caller.call(CALLER, BLOCKED)
+        blocked_call(site)
         decisions = "strowger_decisions_total{outcome=blocked-callee}"
         until(lambda: scraped(port)[decisions] == before[decisions] + 1, "the call is counted")
     finally:
@@ -276,10 +321,15 @@ def neighbour(tmp_path: Path, site: Node) -> Iterator[Node]:
 
 def options(node: Node) -> int:
     """Status that a node answers to OPTIONS."""
+    return answer_to_options(node.sip)
+
+
+def answer_to_options(address: tuple[str, int]) -> int:
+    """The same of whoever listens there."""
     with socket.socket(type=socket.SOCK_DGRAM) as peer:
         peer.settimeout(5)
-        peer.connect(node.sip)
-        host, port = node.sip
+        peer.connect(address)
+        host, port = address
         own = peer.getsockname()[1]
         peer.send(
             f"OPTIONS sip:{host}:{port} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{own};branch=z9hG4bK{time.time_ns()}\r\n"
