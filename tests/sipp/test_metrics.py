@@ -28,13 +28,20 @@ from console.stack import Stack
 from console.switch import Kind as SwitchKind
 from console.switch import Switch
 from model.entries import Entry, Kind
-from model.policy import Emergency, Gateway, NodeDrain, Policy, Route, Trunk
+from model.policy import MEDIA_RETRY, Emergency, Gateway, MediaApp, NodeDrain, Policy, Route, Trunk
 from operations import draining, health
 from state import node_drains
 from telemetry import logs
 
 CALLER, CALLEE, BLOCKED = "442079460123", "02079460999", "02079460666"
 MONITORING = serve.ROOT / "monitoring"
+FAILS = """
+from media.script import script
+
+@script("fails")
+async def fails(session):
+    raise ValueError(session.channel.get("Caller-Caller-ID-Number"))
+"""
 Samples = dict[str, float]
 
 
@@ -77,6 +84,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         **{f"STROWGER_{process}_METRICS": f"127.0.0.1:{free_port()}" for process in processes},
         STROWGER_LOG_FORMAT="json",
         STROWGER_LOGS=str(directory),
+        STROWGER_SCRIPTS=str(directory / "scripts"),
         STROWGER_CDR_WEBHOOK=f"http://127.0.0.1:{free_port()}/",
         STROWGER_MEDIA_STATE=str(directory / "media"),
         STROWGER_SPEECH_CACHE=str(directory / "speech"),
@@ -85,6 +93,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         STROWGER_WORKER_ADDRESS=f"127.0.0.1:{free_port()}",
         STROWGER_WORKER_HTTP=f"127.0.0.1:{free_port()}",
     )
+    (directory / "scripts").mkdir()
+    (directory / "scripts" / "fails.py").write_text(FAILS)
     switch = Switch(kind=SwitchKind.EMBEDDED, sip_port=free_port(), directory=directory / "switch")
     metered.stack = Stack(metered.stack.settings, directory, switch, hook=True, web=True)
     try:
@@ -161,13 +171,14 @@ def test_no_number_and_no_call_is_in_what_any_process_tells(site: Node) -> None:
 
 
 def test_every_process_is_live_and_ready(site: Node) -> None:
+    well = {"node": "metered", "ready": True, "draining": False, "troubles": []}
+    until(lambda: health.nodes(site.stack.settings) == [well], "the agent reports that all is well", 30)
     found = health.everything(site.stack.settings)
     for row in found["processes"]:
         assert get(ports(site)[row["process"]], "/live")[0] == 200, row
         # Nobody is there to be told of records.
         assert row["ready"] == (row["process"] != "records"), row
     assert {row["process"] for row in found["processes"]} == {"agent", "hook", "media", "voicemail", "records", "web"}
-    assert found["nodes"] == [{"node": "metered", "ready": True, "draining": False, "troubles": []}]
     assert not found["ready"]
 
 
@@ -229,12 +240,24 @@ def test_every_alert_is_tested_and_has_its_page() -> None:
 
 
 def test_a_line_about_a_call_bears_its_id(site: Node) -> None:
-    lines = (site.directory / "agent.log").read_text().splitlines()
-    found = [json.loads(line) for line in lines if line.startswith("{")]
-    assert found
-    assert all(line["process"] == "agent" and line["node"] == "metered" for line in found)
-    (site.directory / "probe.log").write_text('{"at": 1.5, "call": "19af-1-0", "message": "x"}\n')
-    assert [line.source for line in logs.about(site.stack.settings, ["19af-1-0"], 0, 2)] == ["probe"]
+    assert site.stack.switch is not None
+    media = Gateway("fs-1", "127.0.0.1", site.stack.switch.sip_port, media=True, no_reply=15.0, progress=15.0)
+    app = MediaApp("fails", "")
+    site.apply([Route("to-script", ("",), ("fs-1",), media=app, retry=MEDIA_RETRY)], [media])
+    before = scraped(ports(site)["media"])
+    with Caller(site.sip) as caller:
+        reply = caller.call(CALLER, CALLEE)
+    record = site.record(reply.call_id)
+    after = scraped(ports(site)["media"])
+    runs = grown(before, after, "strowger_script_runs_total", "strowger_media_calls_taken_total")
+    assert runs == {"strowger_script_runs_total{result=failed,script=fails}": 1, "strowger_media_calls_taken_total": 1}
+    found = logs.about(site.stack.settings, [record.call], 0, 0)
+    (line,) = [json.loads(line.text) for line in found if line.source == "media"]
+    assert line["message"].startswith("script fails failed: ValueError at ")
+    assert (line["call"], line["process"], line["node"], line["level"]) == (record.call, "media", "metered", "error")
+    assert line["channel"]
+    for path in site.directory.glob("*.log"):
+        assert CALLER not in path.read_text(), path
 
 
 def test_top_draws_what_there_is(site: Node) -> None:
@@ -259,7 +282,7 @@ def test_commands_tell_and_drain(site: Node) -> None:
     assert cli("node", "drain", "--reason", "kernel", "--for", "1h").out.startswith("metered takes no new calls until")
     assert "drained by cli:" in cli("nodes").out
     (row,) = cli("nodes", "--json").data
-    assert (row["draining"], row["drain"]["reason"], row["calls"], row["troubles"]) == (True, "kernel", 0, [])
+    assert (row["draining"], row["drain"]["reason"]) == (True, "kernel")
     assert "drained" in cli("top", "--once").out
     assert cli("node", "resume").out == "metered takes calls again\n"
     assert cli("node", "resume", status=1).said == "node metered is not drained"
