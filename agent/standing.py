@@ -23,7 +23,7 @@ log = logging.getLogger("strowger.agent")
 
 # Seconds between two looks; a drain is in force about that late.
 EVERY = 0.5
-RPC_TIMEOUT = 1.0
+RPC_TIMEOUT = 2.0
 # Of a drain without an end: the last second that Kamailio can name.
 FOR_EVER = 2**31 - 1
 DRAINED = "drained"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from harness.cli import Cli, fresh
 from harness.load import Caller, SippLoad, until
 from harness.node import GB, SCENARIOS, Node, at
 from prometheus_client.parser import text_string_to_metric_families
@@ -27,13 +28,20 @@ from console.stack import Stack
 from console.switch import Kind as SwitchKind
 from console.switch import Switch
 from model.entries import Entry, Kind
-from model.policy import Emergency, Gateway, NodeDrain, Policy, Route, Trunk
+from model.policy import MEDIA_RETRY, Emergency, Gateway, MediaApp, NodeDrain, Policy, Route, Trunk
 from operations import draining, health
 from state import node_drains
 from telemetry import logs
 
 CALLER, CALLEE, BLOCKED = "442079460123", "02079460999", "02079460666"
 MONITORING = serve.ROOT / "monitoring"
+FAILS = """
+from media.script import script
+
+@script("fails")
+async def fails(session):
+    raise ValueError(session.channel.get("Caller-Caller-ID-Number"))
+"""
 Samples = dict[str, float]
 
 
@@ -76,6 +84,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         **{f"STROWGER_{process}_METRICS": f"127.0.0.1:{free_port()}" for process in processes},
         STROWGER_LOG_FORMAT="json",
         STROWGER_LOGS=str(directory),
+        STROWGER_SCRIPTS=str(directory / "scripts"),
         STROWGER_CDR_WEBHOOK=f"http://127.0.0.1:{free_port()}/",
         STROWGER_MEDIA_STATE=str(directory / "media"),
         STROWGER_SPEECH_CACHE=str(directory / "speech"),
@@ -84,13 +93,26 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         STROWGER_WORKER_ADDRESS=f"127.0.0.1:{free_port()}",
         STROWGER_WORKER_HTTP=f"127.0.0.1:{free_port()}",
     )
+    (directory / "scripts").mkdir()
+    (directory / "scripts" / "fails.py").write_text(FAILS)
     switch = Switch(kind=SwitchKind.EMBEDDED, sip_port=free_port(), directory=directory / "switch")
     metered.stack = Stack(metered.stack.settings, directory, switch, hook=True, web=True)
     try:
         metered.stack.start()
+        metered.apply([Route("r", ("",), ("nobody",))], [Gateway("nobody", "127.0.0.1", free_port(), breaker=None)])
+        metered.put(Entry(Kind.CALLEE, "+442079460666"))
+        # So that there is a record, which nobody takes.
+        blocked_call(metered)
+        until(lambda: not ready(ports(metered)["records"])[1]["webhook"], "the webhook does not answer")
         yield metered
     finally:
         metered.close()
+
+
+def blocked_call(node: Node) -> None:
+    """Place a call that is refused."""
+    with Caller(node.sip) as caller:
+        assert caller.call(CALLER, BLOCKED).refusal == "blocked-callee"
 
 
 def ports(node: Node) -> dict[str, int]:
@@ -113,7 +135,6 @@ def test_counts_are_those_of_the_calls_that_were_placed(site: Node) -> None:
     port = ports(site)["agent"]
     good, bad = site.answering(), site.refusing(503)
     site.apply([Route("r", ("",), ("bad", "good"))], [at("bad", bad), at("good", good)])
-    site.put(Entry(Kind.CALLEE, "+442079460666"))
     before = scraped(port)
     for _ in range(3):
         site.answered(CALLER, CALLEE)
@@ -137,7 +158,8 @@ def test_counts_are_those_of_the_calls_that_were_placed(site: Node) -> None:
     }  # fmt: skip
     assert after["strowger_calls_open"] == after["strowger_spool_backlog_bytes"] == 0
     assert after["strowger_gateway_breaker{gateway=bad}"] == 0
-    assert after["strowger_redis_up"] == after["strowger_kamailio_up"] == after["strowger_policy_version"] == 1
+    assert after["strowger_redis_up"] == after["strowger_kamailio_up"] == 1
+    assert after["strowger_policy_version"] == site.store.policy_version()
 
 
 def test_no_number_and_no_call_is_in_what_any_process_tells(site: Node) -> None:
@@ -149,13 +171,14 @@ def test_no_number_and_no_call_is_in_what_any_process_tells(site: Node) -> None:
 
 
 def test_every_process_is_live_and_ready(site: Node) -> None:
+    well = {"node": "metered", "ready": True, "draining": False, "troubles": []}
+    until(lambda: health.nodes(site.stack.settings) == [well], "the agent reports that all is well", 30)
     found = health.everything(site.stack.settings)
     for row in found["processes"]:
         assert get(ports(site)[row["process"]], "/live")[0] == 200, row
         # Nobody is there to be told of records.
         assert row["ready"] == (row["process"] != "records"), row
     assert {row["process"] for row in found["processes"]} == {"agent", "hook", "media", "voicemail", "records", "web"}
-    assert found["nodes"] == [{"node": "metered", "ready": True, "draining": False, "troubles": []}]
     assert not found["ready"]
 
 
@@ -217,12 +240,24 @@ def test_every_alert_is_tested_and_has_its_page() -> None:
 
 
 def test_a_line_about_a_call_bears_its_id(site: Node) -> None:
-    lines = (site.directory / "agent.log").read_text().splitlines()
-    found = [json.loads(line) for line in lines if line.startswith("{")]
-    assert found
-    assert all(line["process"] == "agent" and line["node"] == "metered" for line in found)
-    (site.directory / "probe.log").write_text('{"at": 1.5, "call": "19af-1-0", "message": "x"}\n')
-    assert [line.source for line in logs.about(site.stack.settings, ["19af-1-0"], 0, 2)] == ["probe"]
+    assert site.stack.switch is not None
+    media = Gateway("fs-1", "127.0.0.1", site.stack.switch.sip_port, media=True, no_reply=15.0, progress=15.0)
+    app = MediaApp("fails", "")
+    site.apply([Route("to-script", ("",), ("fs-1",), media=app, retry=MEDIA_RETRY)], [media])
+    before = scraped(ports(site)["media"])
+    with Caller(site.sip) as caller:
+        reply = caller.call(CALLER, CALLEE)
+    record = site.record(reply.call_id)
+    after = scraped(ports(site)["media"])
+    runs = grown(before, after, "strowger_script_runs_total", "strowger_media_calls_taken_total")
+    assert runs == {"strowger_script_runs_total{result=failed,script=fails}": 1, "strowger_media_calls_taken_total": 1}
+    found = logs.about(site.stack.settings, [record.call], 0, 0)
+    (line,) = [json.loads(line.text) for line in found if line.source == "media"]
+    assert line["message"].startswith("script fails failed: ValueError at ")
+    assert (line["call"], line["process"], line["node"], line["level"]) == (record.call, "media", "metered", "error")
+    assert line["channel"]
+    for path in site.directory.glob("*.log"):
+        assert CALLER not in path.read_text(), path
 
 
 def test_top_draws_what_there_is(site: Node) -> None:
@@ -233,6 +268,40 @@ def test_top_draws_what_there_is(site: Node) -> None:
     assert "calls/s" in text
     assert "metered" in text
     assert "gateway" in text
+
+
+def test_commands_tell_and_drain(site: Node) -> None:
+    cli = Cli(fresh, site.stack.settings.to_env())
+    done = cli("health", status=1)
+    assert re.search(r"^not +records ", done.out, re.MULTILINE), done.out
+    assert re.search(r"^ok +agent ", done.out, re.MULTILINE), done.out
+    assert "webhook: records wait" in done.out
+    assert cli("health", "--json", status=1).data["node"] == "metered"
+    assert "reason" in cli("node", "drain", status=2).said
+    assert cli("node", "drain", "nobody", "--reason", "x", status=1).said.startswith("there is no node 'nobody'")
+    assert cli("node", "drain", "--reason", "kernel", "--for", "1h").out.startswith("metered takes no new calls until")
+    assert "drained by cli:" in cli("nodes").out
+    (row,) = cli("nodes", "--json").data
+    assert (row["draining"], row["drain"]["reason"]) == (True, "kernel")
+    assert "drained" in cli("top", "--once").out
+    assert cli("node", "resume").out == "metered takes calls again\n"
+    assert cli("node", "resume", status=1).said == "node metered is not drained"
+    entries = cli("audit", "--json", "-n", "2").data
+    assert [(entry["what"], entry["subject"]) for entry in entries] == [("node drain", "metered")] * 2
+    assert (entries[0]["after"], entries[1]["after"]["reason"]) == (None, "kernel")
+
+
+def test_a_switch_is_drained_by_its_worker(site: Node) -> None:
+    cli = Cli(fresh, site.stack.settings.to_env())
+    assert site.stack.switch is not None
+    switch = "127.0.0.1", site.stack.switch.sip_port
+    assert answer_to_options(switch) == 200
+    assert "the switch of worker" in cli("media", "drain", "--switch").out
+    assert answer_to_options(switch) == 503
+    assert ready(ports(site)["media"]) == (503, {"switch": True, "scripts": True, "draining": False})
+    cli("media", "resume", "--switch")
+    assert answer_to_options(switch) == 200
+    assert ready(ports(site)["media"])[0] == 200
 
 
 def test_without_redis_the_agent_is_not_ready_and_says_why(site: Node) -> None:
@@ -248,8 +317,7 @@ def test_without_redis_the_agent_is_not_ready_and_says_why(site: Node) -> None:
         assert not health.everything(site.stack.settings)["ready"]
         # Calls go on, and are counted as they are.
         before = scraped(port)
-        with Caller(site.sip) as caller:
-            caller.call(CALLER, BLOCKED)
+        blocked_call(site)
         decisions = "strowger_decisions_total{outcome=blocked-callee}"
         until(lambda: scraped(port)[decisions] == before[decisions] + 1, "the call is counted")
     finally:
@@ -276,10 +344,15 @@ def neighbour(tmp_path: Path, site: Node) -> Iterator[Node]:
 
 def options(node: Node) -> int:
     """Status that a node answers to OPTIONS."""
+    return answer_to_options(node.sip)
+
+
+def answer_to_options(address: tuple[str, int]) -> int:
+    """The same of whoever listens there."""
     with socket.socket(type=socket.SOCK_DGRAM) as peer:
         peer.settimeout(5)
-        peer.connect(node.sip)
-        host, port = node.sip
+        peer.connect(address)
+        host, port = address
         own = peer.getsockname()[1]
         peer.send(
             f"OPTIONS sip:{host}:{port} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{own};branch=z9hG4bK{time.time_ns()}\r\n"
