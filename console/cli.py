@@ -38,6 +38,7 @@ from console import (
     serve,
     speech_commands,
     subscriber_commands,
+    support_command,
     token_commands,
     top_command,
     transcribe_command,
@@ -102,6 +103,7 @@ app.command("run")(media_commands.run)
 app.command("transcribe")(transcribe_command.transcribe)
 app.command("backup")(backup_commands.backup_command)
 app.command("restore")(backup_commands.restore_command)
+app.command("support-bundle")(support_command.support_bundle_command)
 app.command("migrate")(migrate_command.migrate)
 app.command("up")(up_command.up)
 app.command("demo")(up_command.show_demo)
