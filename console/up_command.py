@@ -133,6 +133,8 @@ def _announce(stack: Stack) -> None:
     listeners = ", ".join(authority(address, settings.sip_port) for address in settings.sip_addresses)
     out.print(f"SIP       {listeners}, UDP and TCP; try 1001 calling 02079460000", markup=False)
     out.print(f"scripts   {settings.scripts}: 5000, 5001 and 6000 lead there", markup=False)
+    if stack.switch:
+        out.print(f"switch    127.0.0.1:{stack.switch.sip_port}: the address of a policy's media node")
     out.print("voicemail 2001 takes a message after five seconds; *97 plays it: mailbox 2001, PIN 7203", markup=False)
     out.print(f"web       http://{settings.web_address}, with the token in {_token(stack)}", markup=False)
     out.print(f"commands  . {stack.directory}/env; .venv/bin/strowger status")
