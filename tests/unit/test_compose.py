@@ -35,7 +35,8 @@ COMPOSE_PLUGIN = next(
     (
         words
         for words in (["docker", "compose"], ["docker-compose"])
-        if shutil.which(words[0]) and subprocess.run([*words, "version"], capture_output=True, check=False).returncode == 0
+        if shutil.which(words[0])
+        and subprocess.run([*words, "version"], capture_output=True, check=False).returncode == 0
     ),
     [],
 )
@@ -166,7 +167,7 @@ def test_no_secret_stands_in_the_file_or_in_an_environment() -> None:
 def test_secrets_are_files_of_those_who_need_them() -> None:
     holders = {name: set(service["secrets"]) for name, service in SERVICES.items() if service.get("secrets")}
     assert holders == {
-        **dict.fromkeys(OURS, {"redis-password"}), "redis": {"redis-password"}, "grafana": {"grafana-password"},
+        **{name: {"redis-password"} for name in OURS}, "redis": {"redis-password"}, "grafana": {"grafana-password"},
         "switch": {"esl-password"}, "media": {"redis-password", "esl-password"},
     }  # fmt: skip
     assert "--esl-password-file=/run/secrets/esl-password" in EMBEDDED["switch"]["command"]
@@ -249,7 +250,8 @@ def test_all_reach_redis_where_it_listens() -> None:
     (text,) = SERVICES["redis"]["command"]
     listens = dict(line.split(maxsplit=1) for line in text.splitlines() if line.startswith(("bind", "port")))
     for name in OURS:
-        url = SERVICES[name]["environment"]["STROWGER_REDIS_URL"].removeprefix("${STROWGER_REDIS_URL:-").removesuffix("}")
+        setting = SERVICES[name]["environment"]["STROWGER_REDIS_URL"]
+        url = setting.removeprefix("${STROWGER_REDIS_URL:-").removesuffix("}")
         assert url == f"redis://{listens['bind']}:{listens['port']}/0"
 
 
