@@ -1,10 +1,15 @@
-"""HTTP POST for one event loop: connections that stay open, a limit of bytes, and no redirects."""
+"""HTTP POST for one event loop: connections that stay open, a limit of bytes, and no redirects.
+
+What is sent is written here, and what comes is read by h11, which is told of the request when there is something to
+read: so a question that nobody answers costs much less.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -66,18 +71,16 @@ class Client:
 
         The question is sent twice where a connection that was kept turns out to be closed.
         """
-        place, target = _parts(url)
-        request = h11.Request(
-            method="POST", target=target,
-            headers=[("Host", place.authority), ("Content-Length", str(len(body))), *headers.items()],
-        )  # fmt: skip
+        place, request = _request(url)
+        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        data = b"".join((request.begin, f"{''.join(lines)}Content-Length: {len(body)}\r\n\r\n".encode("ascii"), body))
         kept = self._kept(place)
         if kept is not None:
             try:
-                return await self._exchange(place, kept, request, body)
+                return await self._exchange(place, kept, request, data)
             except ConnectionError:
                 pass
-        return await self._exchange(place, await self._connect(place), request, body)
+        return await self._exchange(place, await self._connect(place), request, data)
 
     def close(self) -> None:
         """Close what is idle."""
@@ -101,13 +104,18 @@ class Client:
         context = self._tls if place.secure else None
         return _Connection(*await asyncio.open_connection(place.host, place.port, ssl=context))
 
-    async def _exchange(self, place: _Place, connection: _Connection, request: h11.Request, body: bytes) -> Response:
+    async def _exchange(self, place: _Place, connection: _Connection, request: _Request, data: bytes) -> Response:
         whole = False
         try:
-            http, writer = connection.http, connection.writer
-            writer.write((http.send(request) or b"") + (http.send(h11.Data(data=body)) or b""))
+            connection.writer.write(data)
+            await connection.writer.drain()
+            first = await connection.reader.read(READ)
+            if not first:
+                raise ConnectionResetError("closed without an answer")
+            http = connection.http
+            http.send(request.sent)
             http.send(h11.EndOfMessage())
-            await writer.drain()
+            http.receive_data(first)
             response = await _response(connection)
             whole = http.our_state is h11.DONE and http.their_state is h11.DONE
             return response
@@ -130,15 +138,11 @@ class Client:
 
 
 async def _response(connection: _Connection) -> Response:
-    head, body, begun = None, bytearray(), False
+    head, body = None, bytearray()
     while True:
         event: Any = connection.http.next_event()
         if event is h11.NEED_DATA:
-            data = await connection.reader.read(READ)
-            if not data and not begun:
-                raise ConnectionResetError("closed without an answer")
-            begun = True
-            connection.http.receive_data(data)
+            connection.http.receive_data(await connection.reader.read(READ))
         elif isinstance(event, h11.Response):
             head = event
         elif isinstance(event, h11.Data):
@@ -152,10 +156,26 @@ async def _response(connection: _Connection) -> Response:
             raise HttpError("closed before the answer was whole")
 
 
-def _parts(url: str) -> tuple[_Place, str]:
+@dataclass(frozen=True, slots=True)
+class _Request:
+    begin: bytes
+    "Its first line and headers that all questions to one URL have."
+    sent: h11.Request
+    "What h11 has to know of it to read the answer: without a body, which is none of its business."
+
+
+@lru_cache(maxsize=256)
+def _request(url: str) -> tuple[_Place, _Request]:
+    """Where a question goes and how it begins. Raises HttpError."""
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     name = f"[{host}]" if ":" in host else host
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return _Place(host, port, secure, name if parts.port is None else f"{name}:{port}"), target
+    place = _Place(host, port, secure, name if parts.port is None else f"{name}:{port}")
+    try:
+        # It looks whether that can stand in a request.
+        sent = h11.Request(method="POST", target=target, headers=[("Host", place.authority)])
+    except h11.ProtocolError as error:
+        raise HttpError(f"no HTTP: {error}") from None
+    return place, _Request(f"POST {target} HTTP/1.1\r\nHost: {place.authority}\r\n".encode("ascii"), sent)

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from agent import metered
 from agent.assembly import Assembly
-from agent.metered import ATTEMPT, DECISION, DECISION_TIME, DIAL_DELAY, TALK, Metered
+from agent.metered import Metered
 from agent.replica import NOTHING
 from agent.standing import RPC_TIMEOUT, Standing
 from kemi import asking, limits
@@ -42,6 +43,8 @@ class Counted:
     _gateways: Names = field(default_factory=lambda: Names(MOST))
     _outcomes: Names = field(default_factory=lambda: Names(MOST))
     _causes: Names = field(default_factory=lambda: Names(MOST))
+    _known: dict[tuple[str, tuple[str, ...]], Callable[[float], None]] = field(default_factory=dict)
+    "What is counted, by what and labels, to the metric that takes it."
 
     def take(self, assembly: Assembly, *, anew: bool) -> None:
         """What was read since the last time; ``anew``: it was counted before, as Redis did not get it."""
@@ -57,17 +60,27 @@ class Counted:
         assembly.metered.clear()
 
     def _count(self, one: Metered) -> None:
-        match one:
-            case Metered(what=what, labels=(outcome,)) if what == DECISION:
-                metrics.DECISIONS.labels(self._outcomes.label(outcome)).inc()
-            case Metered(what=what, labels=(gateway, cause)) if what == ATTEMPT:
-                metrics.ATTEMPTS.labels(self._gateways.label(gateway), self._causes.label(cause)).inc()
-            case Metered(what=what, labels=(gateway,)) if what == DIAL_DELAY:
-                metrics.POST_DIAL_DELAY.labels(self._gateways.label(gateway)).observe(one.value)
-            case Metered(what=what) if what == DECISION_TIME:
-                metrics.DECISION_SECONDS.observe(one.value)
-            case Metered(what=what) if what == TALK:
-                metrics.TALK_SECONDS.inc(one.value)
+        key = one.what, one.labels
+        add = self._known.get(key)
+        if add is None:
+            add = self._meter(one.what, *one.labels)
+            if len(self._known) < 10 * MOST:
+                # Looking for a metric's labels costs as much as all the rest.
+                self._known[key] = add
+        add(one.value)
+
+    def _meter(self, what: str, *labels: str) -> Callable[[float], None]:
+        match what:
+            case metered.DECISION:
+                return metrics.DECISIONS.labels(self._outcomes.label(labels[0])).inc
+            case metered.ATTEMPT:
+                return metrics.ATTEMPTS.labels(self._gateways.label(labels[0]), self._causes.label(labels[1])).inc
+            case metered.DIAL_DELAY:
+                return metrics.POST_DIAL_DELAY.labels(self._gateways.label(labels[0])).observe
+            case metered.DECISION_TIME:
+                return metrics.DECISION_SECONDS.observe
+            case _:
+                return metrics.TALK_SECONDS.inc
 
 
 @dataclass(slots=True)

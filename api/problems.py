@@ -107,7 +107,9 @@ async def _of_ours(_: Request, error: Exception) -> JSONResponse:
 
 async def _of_http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return answer(error.status_code, str(error.detail), headers=error.headers)
+    # FastAPI's word for JSON that is no UTF-8; other JSON that is none, it has as 422.
+    status = INVALID if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
+    return answer(status, str(error.detail), headers=error.headers)
 
 
 async def _of_validation(_: Request, error: Exception) -> JSONResponse:

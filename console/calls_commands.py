@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,11 +19,15 @@ from model.settings import Settings
 from operations import call_control, calls, live_calls
 from operations.live_calls import State
 from state.store import Store
+from telemetry.logs import Line, about, parsed
 
 app = typer.Typer(no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="A call's id or its Call-ID.", metavar="CALL")]
 Number = Annotated[str, typer.Option(help="Number as the call has it; 4420* for all that begin so.")]
+
+AROUND = 2.0
+"Seconds before a call and after it in which something may be said of it."
 
 
 @app.command("list")
@@ -74,21 +79,21 @@ def trace(
     call: Id,
     logs: Annotated[
         list[str] | None,
-        typer.Option(help="File of log lines, - for standard input; those of this call are shown in their place."),
+        typer.Option(help="File of log lines of another host, - for standard input; those of this call are shown."),
     ] = None,
     json: Json = False,
 ) -> None:
     """A call, every call that belongs to it, and what was said of them, in order."""
-    found = calls.trace(_store(), call)
-    ids = [text for one in found["calls"] for text in (one["call"], one["call_id"])]
-    lines = list(_of_calls(ids, logs or ()))
+    settings = Settings.from_env()
+    found = calls.trace(Store(settings.redis_url), call)
+    lines = _said(settings, found["calls"], logs or ())
     if json:
-        print_json({**found, "logs": [line for _, line in lines]})
+        print_json({**found, "logs": [line.as_dict() for line in lines]})
         return
     for one in found["calls"]:
         _show(one, events=False)
     told = [(event["at"], _event(event)) for event in found["events"]]
-    said = [(at, f"{_clock(at)} log  {_log(line)}") for at, line in lines]
+    said = [(line.at or 0.0, f"{_clock(line.at or 0.0)} {line.source}: {line.text}") for line in lines]
     for _, text in sorted((*told, *said), key=lambda item: item[0]):
         out.print(text)
 
@@ -183,40 +188,16 @@ def _event(event: dict[str, Any]) -> str:
     return f"{_clock(event['at'])} event {event['kind']:<16} {told}".rstrip()
 
 
-def _of_calls(ids: Iterable[str], files: Iterable[str]) -> Iterator[tuple[float, dict[str, Any]]]:
-    """Log lines in JSON that name one of these calls, with their Unix times."""
-    marks = [jsonlib.dumps(one)[1:-1] for one in ids if one]
+def _said(settings: Settings, found: list[dict[str, Any]], files: Iterable[str]) -> list[Line]:
+    """What this host's logs say of these calls, and those files."""
+    ids = [text for one in found for text in (one["call"], one["call_id"]) if text]
+    ends = [one["ended"] for one in found]
+    until = time.time() if None in ends else max(ends)
+    lines = about(settings, ids, min(one["began"] for one in found) - AROUND, until + AROUND)
     for file in files:
-        with sys.stdin if file == "-" else Path(file).open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                # A text is looked for before it is decoded, which costs much more.
-                if any(mark in line for mark in marks) and (found := _decoded(line)) is not None:
-                    yield found
-
-
-def _decoded(line: str) -> tuple[float, dict[str, Any]] | None:
-    try:
-        entry = jsonlib.loads(line[line.index("{") :])
-    except ValueError:
-        return None
-    if not isinstance(entry, dict):
-        return None
-    return _moment(next((entry[name] for name in ("at", "time", "timestamp", "ts") if name in entry), 0.0)), entry
-
-
-def _moment(value: object) -> float:
-    if isinstance(value, int | float):
-        return float(value)
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        return 0.0
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _log(entry: dict[str, Any]) -> str:
-    rest = {name: value for name, value in entry.items() if name not in ("at", "time", "timestamp", "ts")}
-    return jsonlib.dumps(rest, ensure_ascii=False)
+        with sys.stdin if file == "-" else Path(file).open(encoding="utf-8", errors="replace") as texts:
+            lines += [parsed(Path(file).name, text.rstrip("\n")) for text in texts if any(id in text for id in ids)]
+    return lines
 
 
 def _clock(unix_time: float) -> str:

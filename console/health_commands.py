@@ -61,7 +61,7 @@ def drain(
 ) -> None:
     """Let a node take no new calls; calls under way go on, and emergency calls are taken.
 
-    It answers OPTIONS with 503, so that whoever probes it sends calls elsewhere. `strowger top` shows those left.
+    It answers OPTIONS with 503, so that who probes it sends calls elsewhere. `strowger top` tells how many are left.
     """
     settings = Settings.from_env()
     store, name = Store(settings.redis_url), name or settings.node
@@ -74,7 +74,8 @@ def drain(
         print_json(row)
     else:
         more = f" until {when(end)}" if end else ""
-        out.print(f"{name} {'takes no' if row['in_force'] else 'is away, and will take no'} new calls{more}")
+        away = f"{name} will be drained{more}: it is away"
+        out.print(f"{name} takes no new calls{more}" if row["in_force"] else away)
 
 
 @node_app.command()

@@ -76,7 +76,7 @@ class CallRecord:
     duration: float
     "Seconds from answer to end."
     ended_by: str
-    "``caller``, ``callee``, or ``unknown`` where no end was heard of; empty for a call that was not answered."
+    "``caller``, ``callee``, ``operator``; ``unknown`` where no end was heard of; empty for one that was not answered."
     attempts: tuple[AttemptRecord, ...]
     steps: tuple[tuple[str, str, str], ...]
     "What the decision read and found, and each that followed upon it where media sent the call on."

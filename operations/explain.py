@@ -164,7 +164,7 @@ def viewed(settings: Settings, loaded: LoadedPolicy | None, notes: list[str]) ->
         with SnapshotReader(settings.snapshot).read() as get:
             yield View(get)
     except (NoSnapshotError, NoPolicyError) as error:
-        raise AwayError("this node has no policy; one of a file can be explained") from error
+        raise AwayError("this node has no policy; another can be explained: --policy FILE") from error
 
 
 @contextmanager

@@ -59,9 +59,10 @@ def find(store: Store, id: str) -> Session | None:
         text = cast("str | None", store._redis.get(keys.web_session(key)))
     if text is None:
         return None
-    kept, now = json.loads(text), time.time()
-    token = next((one for one in tokens.tokens(store) if one.id == kept["token"] and one.live(now)), None)
-    return Session(key, token, kept["csrf"]) if token is not None else None
+    kept = json.loads(text)
+    (known,) = store.values(keys.TOKENS, [kept["token"]])
+    token = tokens._decoded(kept["token"], known) if known is not None else None
+    return Session(key, token, kept["csrf"]) if token is not None and token.live(time.time()) else None
 
 
 def end(store: Store, session: Session) -> None:

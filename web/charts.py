@@ -100,6 +100,6 @@ def overview(found: Mapping[str, Any]) -> list[Chart]:
         chart("asr", "Answer-seizure ratio", "%", {"percent": found["asr"]}, **over, least=100.0,
               current="-" if now["asr"] is None else f"{now['asr']:.1f}"),
         chart("pdd", "Post-dial delay", "s", {"seconds": found["pdd"]}, **over,
-              current="-" if now["pdd"] is None else f"{now['pdd']:.2f}"),
+              least=0.01, current="-" if now["pdd"] is None else f"{now['pdd']:.3g}"),
         chart("failures", "Failures by cause", "", found["failures"], **over, least=4.0, current=str(now["failures"])),
     ]  # fmt: skip

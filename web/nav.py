@@ -10,6 +10,8 @@ class Place(NamedTuple):
 
     path: str
     label: str
+    role: str = "read"
+    "Who has less is not shown it."
 
     def holds(self, here: str) -> bool:
         """Whether the page with the path ``here`` belongs to it."""
@@ -26,5 +28,5 @@ NAV: tuple[Place, ...] = (
     Place("/voicemail", "Voicemail"),
     Place("/fraud", "Fraud"),
     Place("/nodes", "Nodes"),
-    Place("/audit", "Audit"),
+    Place("/audit", "Audit", "admin"),
 )

@@ -144,11 +144,12 @@ def test_a_live_call_appears_is_drawn_and_goes(console: Console, world: World, r
         row = page.locator("tr.call", has_text="2002")
         expect(row.locator(".badge")).to_have_text("answered")
         expect(row.locator(".failed")).to_have_text("carrier-full")
-        row.locator("summary").click()
-        expect(row.locator("svg .bad .said")).to_have_text("503 server-fault")
+        way = page.locator("tr.call-way")
+        way.locator("summary").click()
+        expect(way.locator("svg .bad .said")).to_have_text("503 server-fault")
         # Behind the next update it is still open.
         page.locator("#live-calls").evaluate("(part) => new Promise((done) => part.addEventListener('live', done))")
-        expect(row.locator("svg .good .said").first).to_be_visible()
+        expect(way.locator("svg .good .said").first).to_be_visible()
         row.get_by_role("link", name="2002").click()
         expect(page.locator("#one-call .badge").first).to_have_text("answered")
         # The call's own page follows it to its end.
@@ -207,6 +208,7 @@ def test_who_may_only_look_is_offered_no_change_and_refused_each(console: Consol
         page = watched.page
         assert page.locator("#policy-text").get_attribute("readonly") is not None
         assert page.get_by_role("button", name="Review changes").count() == 0
+        assert page.get_by_role("link", name="Audit").count() == 0
         page.goto("/policy/history")
         assert page.get_by_text("Roll back…").count() == 0
         (cookie,) = page.context.cookies()

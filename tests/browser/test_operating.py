@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterator
 
 import pytest
-from harness.console import NARROW, Console, serious
+from harness.console import NARROW, Console, first_paint, serious
 from harness.node import GB, TRUNK, Node, at
 from playwright.sync_api import Page, expect
 
@@ -15,9 +16,11 @@ from console.ports import free_port
 from model.entries import Action, Entry, Kind
 from model.fraud import Guard, Threshold
 from model.policy import Breaker, Gateway, Policy, Route
-from state import audit, fraud, keys
+from state import audit, codec, fraud, keys
 from state.tokens import Role
 
+ENTRIES = int(os.environ.get("STROWGER_TEST_ENTRIES", "21000"))
+"Of a list that is too long to be searched before the page is there."
 CALLER, CALLEE = "1001", "02079460000"
 BREAKER = Breaker(trip=3, restore=1, open=300.0, open_max=300.0)
 PATHS = ("/gateways", "/gateways/one?name=a", "/lists/block", "/fraud", "/nodes", "/voicemail")
@@ -115,6 +118,44 @@ def test_a_list_is_searched_and_read_page_by_page(console: Console, node: Node) 
     node.clear_entries()
 
 
+def test_a_long_list_is_searched_beside_the_page(console: Console, node: Node) -> None:
+    in_force(node, at("b", node.answering()))
+    fill(node, ENTRIES)
+    try:
+        with console.opened("/lists/block") as watched:
+            page = watched.page
+            painted = first_paint(page)
+            began = time.monotonic()
+            expect(page.locator("#found tbody tr")).to_have_count(50, timeout=60_000)
+            listed = time.monotonic() - began
+            expect(page.locator("#found [role=status]")).to_have_text(f"{ENTRIES:,} entries")
+            page.fill("#f-search", "07900000007")
+            began = time.monotonic()
+            page.press("#f-search", "Enter")
+            expect(page.locator("#met-title + .wide tbody tr")).to_contain_text("+447900000007")
+            met = time.monotonic() - began
+            expect(page.locator("#found")).to_contain_text("1 entry found", timeout=60_000)
+            found = time.monotonic() - began
+            print(f"{ENTRIES:,} entries: painted {painted:.2f} s, listed {listed:.2f} s after; searched for a number:")
+            print(f"what it meets {met:.2f} s, all that holds it {found:.2f} s")
+            page.click("#found .confirm summary")
+            page.click("text=Yes, remove +447900000007")
+            expect(page.locator("main .note.good")).to_contain_text("is off the list")
+    finally:
+        node.store._redis.delete(keys.ENTRIES)
+
+
+def fill(node: Node, count: int) -> None:
+    """A blocklist in Redis, of which no node was told."""
+    pipe = node.store._redis.pipeline(transaction=False)
+    for number in range(count):
+        entry = Entry(Kind.CALLER, f"+4479{number:08d}", Action.BLOCK)
+        pipe.hset(keys.ENTRIES, codec.entry_field(entry.kind, entry.value), codec.encode_entry(entry))
+        if number % 20_000 == 0:
+            pipe.execute()
+    pipe.execute()
+
+
 def test_the_breaker_is_seen_open_at_once_and_a_drain_takes_the_gateway_out(console: Console, node: Node) -> None:
     in_force(node, dead("a"), at("sbc", node.answering()))
     with console.opened("/gateways") as watched:
@@ -170,6 +211,21 @@ def test_somebody_who_was_refused_is_released_with_a_reason(console: Console, no
         expect(page.locator("main")).to_contain_text("by anna: it was the owner")
     assert not fraud.trips(node.store)
     node.answered(CALLER, "09091234567")
+
+
+def test_a_node_is_drained_and_resumed(console: Console, node: Node) -> None:
+    in_force(node, at("b", node.answering()))
+    with console.opened("/nodes") as watched:
+        page = watched.page
+        page.click("#drain-node-under-test summary")
+        page.fill("#drain-node-under-test input[name=reason]", "new kernel")
+        page.keyboard.press("Enter")
+        expect(page.locator("main .note.good")).to_contain_text("takes no new calls")
+        expect(page.locator("#node-node-under-test")).to_contain_text("drained by anna: new kernel")
+        node.refused(CALLER, CALLEE, 503, explained=False)
+        page.click("button:has-text('Resume')")
+        expect(page.locator("main .note.good")).to_contain_text("takes calls again")
+    node.answered(CALLER, CALLEE)
 
 
 def test_a_reader_sees_and_changes_nothing(console: Console, node: Node) -> None:

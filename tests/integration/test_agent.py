@@ -288,6 +288,21 @@ def test_a_gap_in_the_stream_means_a_full_copy(server: RedisServer, store: Store
         assert written(writer) == truth(store)
 
 
+def test_a_snapshot_of_another_layout_is_made_anew(store: Store, tmp_path: Path) -> None:
+    apply(store)
+    writer = SnapshotWriter(tmp_path)
+    Replica(store, writer).synchronise()
+    with writer.begin() as txn:
+        made = dict(txn.cursor())
+        meta = dataclasses.replace(layout.Meta.decode(made[layout.META]), layout=layout.VERSION - 1)
+        txn.put(layout.META, meta.encode())
+        txn.put(b"$+44", b"rates as they were laid out before")
+    Replica(store, writer).synchronise()
+    with writer.begin() as txn:
+        assert dict(txn.cursor()) == made
+    writer.close()
+
+
 def test_a_redis_emptied_and_filled_beyond_the_old_numbers_means_a_full_copy(
     server: RedisServer, store: Store, tmp_path: Path
 ) -> None:

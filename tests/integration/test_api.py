@@ -99,6 +99,7 @@ def test_an_error_is_a_problem_wherever_it_comes_from(api: Api) -> None:
     assert is_problem(api.ask("PATCH", "/lists/block"), 405)
     assert is_problem(api.ask("GET", "/lists/grey"), 422)
     assert is_problem(api.ask("POST", "/lists/block", content=b"{"), 422)
+    assert is_problem(api.ask("POST", "/lists/block", content=b"\xff"), 422)
     assert is_problem(api.ask("DELETE", "/lists/block/caller/+4412345"), 404)
 
 

@@ -583,7 +583,7 @@ BAD_ARGUMENTS: list[tuple[tuple[str | bytes, ...], str]] = [
     (("explain", "--to", CALLEE, "--at", "yesterday"), "--at 'yesterday' is not a time"),
     (("explain", "--to", CALLEE, "--at", "2026-02-30T10:00"), "is not a time"),
     (("explain", "--to", CALLEE, "--at", "9999-12-31T23:59-12:00"), "is not a time"),
-    (("explain", "--to", CALLEE, "--source", "here"), "--source 'here' is no IP address"),
+    (("explain", "--to", CALLEE, "--source", "here"), "source 'here' is no IP address"),
     (("explain", "--to", CALLEE, "--source", "127.0.0.0/8"), "is no IP address"),
     (("explain", "--to", CALLEE, "--fail", "carrier-a"), "'carrier-a' is not GATEWAY=STATUS"),
     (("explain", "--to", CALLEE, "--fail", "carrier-a=200"), "is not GATEWAY=STATUS"),

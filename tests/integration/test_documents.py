@@ -28,6 +28,8 @@ from console.ports import free_port
 from console.switch import Switch
 from devswitch.audio import speech, wav
 from media.voicemail.store import Message, Store
+from state import tokens
+from state.tokens import Role
 
 pytestmark = pytest.mark.timeout(240)
 PIN = "7203"
@@ -49,6 +51,8 @@ class Desk:
     "Of pages, and what they are here."
     policy: str = ""
     "That of the first calls."
+    token: str = ""
+    "That `make run` writes into a file."
 
     @property
     def environment(self) -> dict[str, str]:
@@ -95,6 +99,7 @@ class Desk:
             (self.folder / name).unlink(missing_ok=True)
         (self.folder / "var").mkdir()
         (self.folder / "var" / "env").touch()
+        (self.folder / "var" / "admin-token").write_text(self.token + "\n")
         self.node.clear_entries()
         for subscriber in self.node.store.subscribers():
             self.node.store.remove_subscriber(subscriber)
@@ -158,7 +163,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         ending.enter_context(demo.carriers(node.stack, directory / "demo"))
         policy = node.store.policy().text
         found = [re.findall(r"127\.0\.0\.1:(\d+)", text) for text in (demo.POLICY.read_text(), policy)]
-        made = Desk(node, folder, run, ports=dict(zip(*found, strict=True)), policy=policy)
+        ports = dict(zip(*found, strict=True))
+        ports |= dict.fromkeys(("8088", "15088"), str(node.stack.settings.web_address.port))
+        token = tokens.make(node.store, "reader", Role.ADMIN)[1]
+        made = Desk(node, folder, run, ports=ports, policy=policy, token=token)
         made.tidy()
         made.call_id = node.call(
             "uac-expect-STATUS.xml", demo.BLOCKED, "02079460000", words={"STATUS": "403", "REASON": "blocked-caller"}

@@ -183,7 +183,7 @@ def test_by_hand(node: Node, pool: ThreadPoolExecutor, tmp_path: Any) -> None:
     log = tmp_path / "worker.jsonl"
     line = json.dumps({"at": row["began"], "message": "hello", "call": call})
     log.write_text(f'{line}\nnothing\n{{"call": "other"}}\n')
-    assert '"message": "hello"' in cli("calls", "trace", row["call_id"], "--logs", str(log)).out
+    assert "worker.jsonl: " + line in cli("calls", "trace", row["call_id"], "--logs", str(log)).out
     assert "BYE is sent" in cli("calls", "hangup", call).out
     assert talking.result(30).passed
     assert cli("calls", "hangup", call, status=1).said == f"there is no live call '{call}'"

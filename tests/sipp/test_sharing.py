@@ -67,7 +67,7 @@ def events(both: Pair, gateway: str, since: float) -> list[tuple[str, str]]:
     """What happened to breakers of a gateway: kind and node."""
     found: Any = both.first.store._redis.xrange(keys.EVENTS, min=f"{int(since * 1000)}-0")
     data = [(item["kind"], json.loads(item["data"])) for _, item in found]
-    return [(kind, of["node"]) for kind, of in data if of.get("gateway") == gateway]
+    return [(kind, of["node"]) for kind, of in data if kind.startswith("breaker.") and of.get("gateway") == gateway]
 
 
 def fail_twice(node: Node) -> None:

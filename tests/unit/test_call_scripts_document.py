@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_its_script_is_one(tmp_path: Path) -> None:
-    [text] = blocks("python")
+    text, *_ = blocks("python")
     (tmp_path / "welcome.py").write_text(text)
     registry = asyncio.run(Scripts(tmp_path).current())
     assert set(registry.by_key) == {"welcome", "5000"}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from console import serve
 from console.ports import free_port
 from model.settings import Address, Settings
 from telemetry import logs, registry
@@ -125,11 +126,19 @@ def test_every_metric_has_a_help_and_a_name_of_ours() -> None:
     import telemetry.hook
     import telemetry.media
     import telemetry.records
-    import telemetry.voicemail  # noqa: F401
+    import telemetry.voicemail
+    import telemetry.web  # noqa: F401
 
     for family in registry.REGISTRY.collect():
         assert family.name.startswith(("strowger_", "process_")), family.name
         assert family.documentation.endswith("."), family.name
+
+
+def test_the_page_names_every_metric() -> None:
+    page = (serve.ROOT / "docs" / "metrics.md").read_text()
+    for family in registry.REGISTRY.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert name.startswith("process_") or f"| `{name}`" in page, f"docs/metrics.md does not have {name}"
 
 
 # Logs

@@ -49,13 +49,21 @@ def part(request: Request, desk: Desk, minutes: Minutes = 15) -> Response:
 @router.get("/gateways/one")
 def one(request: Request, desk: Desk, name: str) -> Response:
     """One gateway."""
-    return page(request, "gateway.html", title=name, form={}, problems={}, **_one(request, desk, name))
+    found = {"form": {}, "problems": {}, "drawn": drawn(desk, name, time.time()), **_one(request, desk, name)}
+    return page(request, "gateway.html", title=name, **found)
 
 
 @router.get("/gateways/one/part")
 def one_part(request: Request, desk: Desk, name: str) -> Response:
     """What of it changes."""
     return page(request, "gateway_part.html", **_one(request, desk, name))
+
+
+@router.get("/gateways/one/charts")
+def charts(request: Request, desk: Desk, name: str) -> Response:
+    """How well it carries calls."""
+    gateways.require(desk, name)
+    return page(request, "gateway_charts.html", drawn=drawn(desk, name, time.time()))
 
 
 @router.post("/gateways/drain", dependencies=[needs(Role.OPERATE)])
@@ -72,7 +80,8 @@ def drain(
     except EntryError as error:
         problems["lasting"] = str(error)
     if problems:
-        found = {"form": {"reason": reason, "lasting": lasting}, "problems": problems, **_one(request, desk, name)}
+        form = {"reason": reason, "lasting": lasting}
+        found = {"form": form, "problems": problems, "drawn": drawn(desk, name, now), **_one(request, desk, name)}
         return page(request, "gateway.html", status=HTTPStatus.UNPROCESSABLE_ENTITY, title=name, **found)
     done = gateways.drain(desk, name, reason=reason.strip(), until=until, now=now)
     return after(request, f"/gateways/one?name={name}", f"{name} is drained{_until(until)}{_where(done)}")
@@ -103,7 +112,7 @@ def _found(request: Request, desk: Store, minutes: int) -> dict[str, Any]:
 def _one(request: Request, desk: Store, name: str) -> dict[str, Any]:
     now = time.time()
     row = gateways.row(desk, _settings(request), name, window=900.0, now=now)
-    return {"row": row, "kinds": KINDS, "words": WORDS, "why": why, "drawn": drawn(desk, name, now), "at": now}
+    return {"row": row, "kinds": KINDS, "words": WORDS, "why": why, "at": now}
 
 
 def _settings(request: Request) -> Settings:
