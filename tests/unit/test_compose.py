@@ -250,8 +250,9 @@ def test_all_reach_redis_where_it_listens() -> None:
     (text,) = SERVICES["redis"]["command"]
     listens = dict(line.split(maxsplit=1) for line in text.splitlines() if line.startswith(("bind", "port")))
     for name in OURS:
-        url = SERVICES[name]["environment"]["STROWGER_REDIS_URL"]
-        assert url.removeprefix("${STROWGER_REDIS_URL:-").removesuffix("}") == f"redis://{listens['bind']}:{listens['port']}/0"
+        setting = SERVICES[name]["environment"]["STROWGER_REDIS_URL"]
+        url = setting.removeprefix("${STROWGER_REDIS_URL:-").removesuffix("}")
+        assert url == f"redis://{listens['bind']}:{listens['port']}/0"
 
 
 def test_freeswitch_has_our_configuration_where_it_looks_for_it() -> None:
