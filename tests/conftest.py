@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
 from harness.longest_first import LongestFirst
-from harness.node import Node
+from harness.node import METRICS, Node
 from xdist.remote import Producer
 
+# Processes of tests run beside each other, and none is at a port that another may have.
+os.environ.update(dict.fromkeys(METRICS, ""))
 # How long an example takes says nothing on a machine that is busy with something else.
 hypothesis.settings.register_profile("strowger", deadline=None)
 hypothesis.settings.load_profile("strowger")

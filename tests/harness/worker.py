@@ -11,6 +11,7 @@ from typing import Any
 
 from console.ports import free_port
 from harness.esl_peer import CHANNEL, PASSWORD, Command, EslPeer, Wire
+from harness.node import METRICS
 from media import control
 from media.worker import Worker
 from model.handover import Handover
@@ -33,6 +34,7 @@ class Bench:
         """The switch is there; settings with ports of their own."""
         await self.peer.listen()
         self.environment = {
+            **dict.fromkeys(METRICS, ""),
             "STROWGER_RUN": str(self.root / "run"),
             "STROWGER_SCRIPTS": str(self.scripts),
             "STROWGER_MEDIA_STATE": str(self.root / "state"),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from harness.node import METRICS
 from harness.redis_server import RedisServer, redis_server
 
 from agent.replica import Replica
@@ -71,7 +72,7 @@ def environment(url: str, home: Path) -> dict[str, str]:
     paths = {name: str(home / name.lower()) for name in ("SNAPSHOT", "SPOOL", "RUN")}
     settings = Settings.from_env(
         {
-            "STROWGER_NODE": home.name, "STROWGER_REDIS_URL": url,
+            "STROWGER_NODE": home.name, "STROWGER_REDIS_URL": url, **dict.fromkeys(METRICS, ""),
             **{f"STROWGER_{name}": path for name, path in paths.items()},
         }
     )  # fmt: skip
