@@ -9,7 +9,6 @@ import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
@@ -20,26 +19,6 @@ DOCS = ROOT / "docs"
 LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)#\s]+)")
 PICTURES = (".svg", ".png")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".cfg": "c", ".json": "json", ".toml": "toml"}
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Pass over pages of the navigation that are still to be written."""
-    config.nav = [_written(entry) for entry in config.nav or []]
-    return config
-
-
-def _written(entry: Any) -> Any:
-    if not isinstance(entry, dict):
-        return entry
-    return {
-        title: [_written(one) for one in target if _is_there(one)] if isinstance(target, list) else target
-        for title, target in entry.items()
-    }
-
-
-def _is_there(entry: Any) -> bool:
-    target = next(iter(entry.values())) if isinstance(entry, dict) else entry
-    return isinstance(target, list) or target.startswith("repository/") or (DOCS / target).exists()
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
