@@ -24,6 +24,7 @@ PACKAGES = ("kemi", "model", "state")
 CALLBACKS = (
     "child_init",
     "on_call",
+    "on_drained_call",
     "on_marked_call",
     "on_failure",
     "on_trial_passed",

@@ -114,8 +114,8 @@ def page(store: Store, wanted: Filter, *, after: str = "", limit: int = PAGE) ->
 
 
 def _mark(row: Row) -> str:
-    # Sorts as the rows do: milliseconds of this century have 13 digits.
-    return f"{int(row['began'] * 1000):013d}-{row['call']}"
+    # Sorts as the rows do: microseconds of this century have 16 digits.
+    return f"{int(row['began'] * 1_000_000):016d}-{row['call']}"
 
 
 def everywhere(store: Store) -> Iterator[Live]:

@@ -19,7 +19,6 @@ from state.limits import Answer, Full
 from state.store import Store
 from state.wire import LateError, Link, LinkError, ReplyError, Target, packed
 
-NOW = time.time()
 TEN = Limit("trunk:ten", 10, 0, "closed")
 
 
@@ -50,7 +49,7 @@ def link(redis: RedisServer) -> Iterator[Link]:
 
 def take(link: Link, call: str, base: list[Limit], *groups: list[Limit]) -> Answer:
     """Ask for leases as a worker does."""
-    request = limits.request(base, groups or [[]], int(NOW) // 60, whole=True)
+    request = limits.request(base, groups or [[]], int(time.time()) // 60, whole=True)
     (reply,) = link.lines(request + wire.bulk(f"n/{call}"), 1, 5)
     return limits.taken(reply, base, groups or [[]])
 

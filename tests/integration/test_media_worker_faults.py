@@ -129,7 +129,7 @@ def test_a_script_that_raises(worker: MediaWorker, caller: Caller) -> None:
     assert caller.call("raises").reason == "cause=31"
     assert caller.call("raises-first").refused == "480 Temporarily Unavailable"
     assert caller.call("fine").reason == "cause=16"
-    found = re.findall(r"script (\S+) failed: KeyError at \S+/all.py:(\d+)\n", worker.log)
+    found = re.findall(r"script (\S+) failed: KeyError at \S+/all.py:(\d+)(?: call=\S+)?\n", worker.log)
     at = line('return {}["0770')
     assert found == [("raises", str(at)), ("raises-first", str(at + 4))]
 
@@ -138,7 +138,7 @@ def test_a_script_that_blocks_the_worker(worker: MediaWorker, caller: Caller) ->
     with caller.places("fine", calls=10) as others:
         assert caller.call("blocks").reason == "cause=16"
         assert {call.reason for call in others.wait(30)} == {"cause=16"}
-    blocked = re.findall(r"a script blocks every call of this worker.*: at \S+/all.py:(\d+)\n", worker.log)
+    blocked = re.findall(r"a script blocks every call of this worker.*: at \S+/all.py:(\d+)(?: call=\S+)?\n", worker.log)
     assert blocked == [str(line("time.sleep(1.5)"))]
     assert worker.status()["blocked"] == 1
 

@@ -249,4 +249,4 @@ def test_an_explanation_says_who_would_be_relayed(node: Node, gateway: int) -> N
     call = ("explain", "--from", "1001", "--to", "02079460000", "--source", NATED, "--media")
     found = cli(*call, f"{PRIVATE} RTP/AVP", "--json").data
     assert {"what": "media relay", "subject": "carrier", "found": "the caller is behind NAT"} in found["steps"]
-    assert "--media" in cli(*call, "nowhere", status=2).said
+    assert "media 'nowhere'" in cli(*call, "nowhere", status=2).said
