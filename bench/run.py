@@ -28,6 +28,8 @@ class Sizes:
     "Rows of a rate sheet."
     calls: int = 20_000
     "Different calls."
+    rated_calls: int = 100_000
+    "The same, to numbers of the rate sheets: what a worker learns at its first thousands is told apart."
     changes: int = 300
     blocks: int = 10
     seconds: float = 22.0
@@ -40,7 +42,11 @@ class Sizes:
     "Seconds of each probe of a search."
 
 
-SMOKE = Sizes(2_000, 500, 5_000, 1_500, 5, 2, 2.0, 1.0, 200, 0, 1.0)
+SMOKE = Sizes(2_000, 500, 5_000, 1_500, 1_500, 5, 2, 2.0, 1.0, 200, 0, 1.0)
+
+
+FIRST = 5_000
+"Calls of a worker that has met few of the short prefixes yet."
 
 
 @dataclass(slots=True)
@@ -90,7 +96,7 @@ class Bench:
         node = Node(self.directory / "rated")
         try:
             node.start()
-            calls = sheets.write(node.directory, self.sizes.rates, self.sizes.calls)
+            calls = sheets.write(node.directory, self.sizes.rates, self.sizes.rated_calls)
             file = node.directory / "policy.yaml"
             file.write_text(sheets.policy())
             changes.run(node, "policy", "apply", str(file))
@@ -103,7 +109,7 @@ class Bench:
     def _limits(self, node: Node, calls: Sequence[Call]) -> list[Figure]:
         sizes = self.sizes
         return limits.run(
-            node, calls, self.directory, blocks=sizes.blocks, seconds=sizes.seconds, rate=cpu.RATE,
+            node, calls[: sizes.calls], self.directory, blocks=sizes.blocks, seconds=sizes.seconds, rate=cpu.RATE,
             progress=self.progress,
         )  # fmt: skip
 
@@ -116,6 +122,7 @@ class Bench:
             Figure("the same in the place of the one in force", again, "s", low=again, high=again, goal=goal),
             _share("a decision by least cost, median", decisions, "µs", 0.5, None),
             _share("a decision by least cost, p99", decisions, "µs", 0.99, Goal(40)),
+            _share("the same of a worker's first calls, p99", decisions[:FIRST], "µs", 0.99, None),
         ]
 
     def _import_sheet(self, node: Node, number: int, *options: str) -> float:
