@@ -11,8 +11,6 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from media.voicemail import durable
 from media.voicemail.errors import BadAudioError
 
@@ -126,6 +124,9 @@ def _format(path: Path, head: bytes, at: int) -> tuple[int, int]:
 
 def _looks_like_speech(head: bytes) -> bool:
     """Whether neighbouring samples resemble each other: those of speech do, those of other bytes do not."""
+    # Not for whoever only asks a box something: it takes longer to load than the rest of a command.
+    import numpy as np
+
     found = np.frombuffer(head[: len(head) // 2 * 2], "<i2").astype(np.float64)
     found -= found.mean() if len(found) else 0.0
     power = float(np.mean(found**2)) if len(found) else 0.0
