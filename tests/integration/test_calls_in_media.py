@@ -187,14 +187,14 @@ def test_a_call_is_transferred_to_a_number(site: Site) -> None:
     async def work(call: PhoneCall) -> None:
         row = await asyncio.to_thread(site.live, caller="2004", state="answered")
         await asyncio.to_thread(site.act, "POST", f"/calls/{row['call']}/transfer", number="02079460000")
-        sent_on = await asyncio.to_thread(site.live, callee="+442079460000", state="answered")
+        sent_on = await asyncio.to_thread(site.live, caller="2004", callee="+442079460000", state="answered")
         assert (sent_on["caller"], sent_on["gateway"]) == ("2004", "carrier")
         shown = await asyncio.to_thread(site.api.get, f"/calls/{sent_on['call']}/trace")
         assert [one["call"] for one in shown["calls"]] == [row["call"], sent_on["call"]]
         await call.hang_up()
 
     asyncio.run(talking(site, "5000", "2004", work))
-    until(lambda: not site.api.get("/calls")["total"], "both are over", 20)
+    until(lambda: not site.api.get("/calls", caller="2004")["total"], "both are over", 20)
 
 
 def test_a_call_that_no_script_has_is_not_played_into(site: Site) -> None:
@@ -218,16 +218,16 @@ def test_somebody_is_called_and_given_to_a_script(site: Site) -> None:
     assert (answered["data"]["caller"], answered["data"]["gateway"]) == ("4000", "carrier")
     assert site.notes(1) == [{"args": "hello"}]
     site.act("DELETE", f"/calls/{answered['data']['call']}")
-    until(lambda: not site.api.get("/calls")["total"], "it is over", 20)
+    until(lambda: not site.api.get("/calls", caller="4000")["total"], "it is over", 20)
 
 
 def test_somebody_is_called_and_bridged_to_another(site: Site) -> None:
     site.act("POST", "/calls", 202, to="02079460001", bridge="02079460002", caller="4001")
-    first = site.live(callee="+442079460001", state="answered")
-    second = site.live(callee="+442079460002", state="answered")
+    first = site.live(caller="4001", callee="+442079460001", state="answered")
+    second = site.live(caller="4001", callee="+442079460002", state="answered")
     assert (first["caller"], second["caller"]) == ("4001", "4001")
     site.act("DELETE", f"/calls/{first['call']}")
-    until(lambda: not site.api.get("/calls")["total"], "both are over", 20)
+    until(lambda: not site.api.get("/calls", caller="4001")["total"], "both are over", 20)
     site.act("POST", "/calls", 422, to="02079460001")
     site.act("POST", "/calls", 409, to="02079460001", script="nothing")
 

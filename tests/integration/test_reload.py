@@ -36,7 +36,7 @@ PACKAGES = ("agent", "console", "kamailio", "kemi", "model", "policyfile", "stat
 RATE = 200
 RELOADS = 20
 "Under load."
-MANY = int(os.environ.get("STROWGER_TEST_RELOADS", "60"))
+MANY = int(os.environ.get("STROWGER_TEST_RELOADS", "40"))
 "To see what each keeps: 60 tell a module that stays (500 kB) from the noise of an allocator as well as 200 do."
 PATIENCE = 60.0
 "Seconds for every worker to follow: on a busy machine each takes the better part of one."

@@ -26,7 +26,7 @@ from media.transcription.transcriber import Transcriber
 
 ENGINES = "harness.engines"
 MEGABYTES = 400
-MESSAGES = int(os.environ.get("STROWGER_TEST_MESSAGES", "24"))
+MESSAGES = int(os.environ.get("STROWGER_TEST_MESSAGES", "14"))
 "Of one process. Each takes half a second of a processor, of which an engine gets what others leave."
 WARM = 8
 "Messages after which it has all the memory that it needs."
