@@ -232,7 +232,11 @@ class Node:
         uris = [attempt.uri for attempt in found.attempts]
         for gateway in self._gateways:
             own = [uri for uri in uris if f":{gateway.port}" in uri]
-            assert gateway.calls(call_id) == own, f"gateway {gateway.port} saw another call than explained"
+            # Another process writes it down, and may be behind.
+            deadline = time.monotonic() + RECORD_TIMEOUT
+            while (seen := gateway.calls(call_id)) != own and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert seen == own, f"gateway {gateway.port} saw another call than explained"
 
     def kamcmd(self) -> Kamcmd:
         """A connection to Kamailio's RPC, to be closed."""
