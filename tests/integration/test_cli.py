@@ -1033,7 +1033,10 @@ def test_before_the_first_policy_an_operator_is_told_what_to_do(node: Node, tmp_
 def commands(command: click.Command, path: tuple[str, ...] = ("strowger",)) -> Iterator[tuple[str, click.Command]]:
     yield " ".join(path), command
     if isinstance(command, click.Group):
-        for word, child in command.commands.items():
+        context = click.Context(command)
+        for word in command.list_commands(context):
+            child = command.get_command(context, word)
+            assert child is not None
             yield from commands(child, (*path, word))
 
 
