@@ -38,6 +38,7 @@ from model.settings import Settings
 from state.events import Events
 from telemetry.health import Check
 from telemetry.listener import Listener, of_loop
+from telemetry.logs import about_call
 
 SWITCH_LIMIT = 5.0
 "Seconds that the switch has to be drained."
@@ -144,10 +145,11 @@ class Worker:
 
     def _report_interrupted(self) -> None:
         for intent in self._intents.recover():
-            log.error(
-                "call %s was interrupted: the hangup hook of %s (%s) did not run to its end, and is not run again",
-                intent.uuid, intent.script, intent.place,
-            )  # fmt: skip
+            with about_call(intent.call, intent.call_id):
+                log.error(
+                    "call %s was interrupted: the hangup hook of %s (%s) did not run to its end, and is not run again",
+                    intent.uuid, intent.script, intent.place,
+                )  # fmt: skip
 
     async def _check(self) -> list[Check]:
         return metering.checks(await self._status({}))

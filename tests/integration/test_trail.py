@@ -1,0 +1,143 @@
+"""One id through everything that has a hand in a call: Kamailio, route hook, agent, media worker, voicemail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.audio import tone
+from harness.cli import Cli, fresh
+from harness.leaving import BEEP, LEAD, make_sounds
+from harness.load import until
+from harness.node import GB, TRUNK, Node, at
+from harness.phone import phone
+from harness.raw import Endpoint
+
+from console.ports import free_port
+from console.stack import Stack
+from console.switch import Kind, Switch
+from media.voicemail.store import Box, Store
+from model.hook import CONTINUE, Hook
+from model.policy import Auth, Gateway, Policy, Route, Voicemail
+from model.record import CallRecord
+from operations import live_calls
+from state import records
+from state.store import Store as Records
+
+pytestmark = pytest.mark.timeout(180)
+
+NUMBER = "+442079460001"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A whole node that logs as JSON."""
+    directory = tmp_path_factory.mktemp("trail")
+    node = Node.create(
+        directory,
+        name="trail",
+        STROWGER_LOG_FORMAT="json",
+        STROWGER_LOGS=str(directory),
+        STROWGER_MEDIA_STATE=str(directory / "media"),
+        STROWGER_SPEECH_CACHE=str(directory / "speech"),
+        STROWGER_SOUNDS=str(make_sounds(directory / "sounds")),
+        STROWGER_ESL_PASSWORD_FILE=str(directory / "esl-password"),
+        STROWGER_ESL_ADDRESS=f"127.0.0.1:{free_port()}",
+        STROWGER_WORKER_ADDRESS=f"127.0.0.1:{free_port()}",
+        STROWGER_WORKER_HTTP=f"127.0.0.1:{free_port()}",
+    )
+    switch = Switch(kind=Kind.EMBEDDED, sip_port=free_port(), directory=directory / "switch")
+    node.stack = Stack(node.stack.settings, directory, switch, hook=True)
+    try:
+        node.stack.start()
+        yield node
+    finally:
+        node.close()
+
+
+def apply(site: Node) -> None:
+    """Put a route in force whose hook answers nobody, whose first gateway asks who calls, and whose second is busy."""
+    assert site.stack.switch is not None
+    media = Gateway("fs-1", "127.0.0.1", site.stack.switch.sip_port, media=True, no_reply=15.0, progress=15.0)
+    asks = at("asks", site.refusing(401), auth=Auth("account", "no-such-secret"))
+    gateways = [replace(media, breaker=None), asks, at("busy", site.refusing(486))]
+    hook = Hook("deaf", f"http://127.0.0.1:{free_port()}/", fallback=CONTINUE)
+    route = Route("staff", ("",), ("asks", "busy"), voicemail=Voicemail(), hook="deaf")
+    site.put_in_force(Policy((TRUNK,), {one.name: one for one in gateways}, GB, hooks={"deaf": hook}), [route])
+
+
+def lines(site: Node, call: str) -> list[dict[str, Any]]:
+    """What `calls trace` says that processes said, with the process."""
+    traced = Cli(fresh, site.stack.settings.to_env())("calls", "trace", call, "--json").data["logs"]
+    return [json.loads(line["text"]) | {"source": line["source"]} for line in traced]
+
+
+def test_every_process_says_whose_call_a_line_is_about(site: Node) -> None:
+    apply(site)
+    store = Store(site.stack.settings.voicemail)
+    store.put_box(Box(number="1001", numbers=(NUMBER,), min_seconds=1))
+    call = asyncio.run(hung_up_while_speaking(site))
+    until(lambda: "transcript " in site.stack.log("voicemail"), "the message is transcribed", 60)
+    [id] = store.ids("1001", "new")
+    until(lambda: find(site.store, f"1001/{id}"), "the record names the message", 30)
+    said = lines(site, call)
+    assert {line["process"] for line in said} == {"kamailio", "hook", "agent", "media", "voicemail"}
+    for line in said:
+        # The one id, in every line, whichever process wrote it.
+        assert line["call"] == call, line
+        assert isinstance(line["at"], float), line
+        assert line["source"] == line["process"], line
+    found = {line["process"]: line for line in said}
+    assert found["kamailio"]["message"].startswith("gateway asks asks who calls: ")
+    assert found["hook"]["message"].startswith("hook deaf: no answer: connection")
+    assert found["agent"]["message"].startswith("did hangup for ")
+    assert any(line["message"].startswith(f"message {id}: transcript ") for line in said)
+    record = find(site.store, f"1001/{id}")
+    assert record is not None
+    assert record.call == call
+    assert {found[name]["callid"] for name in ("kamailio", "hook", "agent", "media")} == {record.call_id}
+
+
+def find(store: Records, message: str) -> CallRecord | None:
+    """The record of the call that left a message."""
+    return next((record for _, record in records.newest(store, message) if record.message == message), None)
+
+
+async def hung_up_while_speaking(site: Node) -> str:
+    """Call, speak behind the beep, and be hung up by an operator; the call's id."""
+    async with phone(site.sip, "1001") as made:
+        call = made.call("02079460001")
+        beep = await call.hears(BEEP, timeout=60)
+        await call.until(lambda: call.ear.now > beep.start + LEAD + 0.6, "the end of the beep")
+        call.play(tone(600, 2.5))
+        await call.played(30)
+        return await asyncio.to_thread(hang_up, site)
+
+
+def hang_up(site: Node) -> str:
+    """End the only live call."""
+    [row] = live_calls.page(site.store, live_calls.Filter())["calls"]
+    done: dict[str, str] = Cli(fresh, site.stack.settings.to_env())("calls", "hangup", row["call"], "--json").data
+    return done["call"]
+
+
+def test_no_call_id_breaks_a_line_of_kamailio(site: Node) -> None:
+    """Its own JSON takes a Call-ID as it is: quotes in it would end the field, and what follows be another."""
+    call_id = b'a","call":"forged"\\@host'
+    with Endpoint() as caller:
+        invite = caller.invite(uri=b"sip:02079460000@127.0.0.1", call_id=call_id)
+        # RFC 3261 section 8.1.1.5: the method of CSeq must be the request's. Kamailio says so in its log.
+        caller.send(invite.replace(b" INVITE\r\n", b" OPTIONS\r\n"), site.sip)
+        caller.receive(b"SIP/2.0 400")
+    kamailio = site.directory / "kamailio.log"
+    until(lambda: b"forged" in kamailio.read_bytes(), "Kamailio says something of it")
+    for text in kamailio.read_text().splitlines():
+        line = json.loads(text) if text.startswith("{") else {}
+        assert line.get("call") != "forged", text
+        if "forged" in text:
+            assert line["callid"] == call_id.decode()
