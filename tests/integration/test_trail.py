@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -127,17 +128,15 @@ def hang_up(site: Node) -> str:
 
 
 def test_no_call_id_breaks_a_line_of_kamailio(site: Node) -> None:
-    """Its own JSON takes a Call-ID as it is: quotes in it would end the field, and what follows be another."""
+    """Its own JSON would take it as it is: quotes in it would end the field, and what follows be another."""
     call_id = b'a","call":"forged"\\@host'
     with Endpoint() as caller:
         invite = caller.invite(uri=b"sip:02079460000@127.0.0.1", call_id=call_id)
-        # RFC 3261 section 8.1.1.5: the method of CSeq must be the request's. Kamailio says so in its log.
-        caller.send(invite.replace(b" INVITE\r\n", b" OPTIONS\r\n"), site.sip)
-        caller.receive(b"SIP/2.0 400")
+        # Kamailio says so in its log.
+        caller.send(invite.replace(b"Max-Forwards: 70", b"Max-Forwards: many"), site.sip)
     kamailio = site.directory / "kamailio.log"
-    until(lambda: b"forged" in kamailio.read_bytes(), "Kamailio says something of it")
-    for text in kamailio.read_text().splitlines():
-        line = json.loads(text) if text.startswith("{") else {}
-        assert line.get("call") != "forged", text
-        if "forged" in text:
-            assert line["callid"] == call_id.decode()
+    until(lambda: "forged" in kamailio.read_text(), "Kamailio says something of it")
+    [line] = [json.loads(text) for text in kamailio.read_text().splitlines() if "forged" in text]
+    assert line["callid"] == "a?,?call?:?forged??@host"
+    assert "call" not in line
+    assert line["at"] == pytest.approx(time.time(), abs=300)
