@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -26,7 +27,7 @@ from media.http import HttpError, Request
 from media.intents import Intents
 from media.loader import Scripts
 from media.runner import ScriptFailed
-from media.session import pressed, runtime
+from media.session import pressed, recorded, runtime
 from media.speech import speaker
 from media.speech.speaker import Speaker
 from media.transcription import live
@@ -35,6 +36,7 @@ from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.store import Store
 from media.watchdog import Watchdog
 from model.settings import Settings
+from state import recordings
 from state.events import Events
 from telemetry.health import Check
 from telemetry.listener import Listener, of_loop
@@ -87,6 +89,9 @@ class Worker:
             live.use(events.publish)
             pressed.use(events.publish, shown=self._settings.event_digits)
             stack.callback(pressed.use, None)
+            folders = self._settings.voicemail, self._settings.recordings
+            recorded.use(partial(recordings.note, events.client), *folders)
+            stack.callback(recorded.use, None, *folders)
             stack.push_async_callback(self._open_mailboxes().close)
             commands = {"status": self._status, "reload": self._reload, "run": self._run}
             commands |= {"drain": self._drain, "resume": self._resume}
