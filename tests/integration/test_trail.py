@@ -1,16 +1,20 @@
-"""One id through everything that has a hand in a call: Kamailio, route hook, agent, media worker, voicemail."""
+"""What a call leaves behind: lines of every process under one id, and recordings that its record names."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.audio import tone
+from harness.api import Api
+from harness.api import api as api_of
+from harness.audio import frequencies, read_wav, tone, tones
 from harness.cli import Cli, fresh
 from harness.leaving import BEEP, LEAD, make_sounds
 from harness.load import until
@@ -23,15 +27,31 @@ from console.stack import Stack
 from console.switch import Kind, Switch
 from media.voicemail.store import Box, Store
 from model.hook import CONTINUE, Hook
-from model.policy import Auth, Gateway, Policy, Route, Voicemail
+from model.policy import MEDIA_RETRY, Auth, Gateway, MediaApp, Policy, Route, Voicemail
 from model.record import CallRecord
+from model.settings import SCRIPTS
 from operations import live_calls
 from state import records
 from state.store import Store as Records
+from state.tokens import Role
 
 pytestmark = pytest.mark.timeout(180)
 
 NUMBER = "+442079460001"
+KEEPS = """
+from media.script import script
+from media.session import API
+
+@script("keeps")
+async def keeps(session, args):
+    await session.answer()
+    await session.execute("playback", "tone_stream://%(300,0,1000)")
+    await session.record_until(session.recording_path(), "#", max_seconds=20)
+    await API().uuid("record", session.uuid, "start", args)
+    await session.execute("record", session.recording_path("by-hand/second.wav") + " 1")
+    while session.ready():
+        await session.sleep(20000)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         name="trail",
         STROWGER_LOG_FORMAT="json",
         STROWGER_LOGS=str(directory),
+        STROWGER_SCRIPTS=str(directory / "scripts"),
         STROWGER_MEDIA_STATE=str(directory / "media"),
         STROWGER_SPEECH_CACHE=str(directory / "speech"),
         STROWGER_SOUNDS=str(make_sounds(directory / "sounds")),
@@ -51,6 +72,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         STROWGER_WORKER_ADDRESS=f"127.0.0.1:{free_port()}",
         STROWGER_WORKER_HTTP=f"127.0.0.1:{free_port()}",
     )
+    shutil.copytree(SCRIPTS, directory / "scripts")
+    (directory / "scripts" / "keeps.py").write_text(KEEPS)
     switch = Switch(kind=Kind.EMBEDDED, sip_port=free_port(), directory=directory / "switch")
     node.stack = Stack(node.stack.settings, directory, switch, hook=True)
     try:
@@ -139,3 +162,67 @@ def test_no_call_id_breaks_a_line_of_kamailio(site: Node) -> None:
     assert line["callid"] == "a?,?call?:?forged??@host"
     assert "call" not in line
     assert line["at"] == pytest.approx(time.time(), abs=300)
+
+
+def to_script(site: Node, args: str) -> None:
+    """Put a route in force that leads to the script that records."""
+    assert site.stack.switch is not None
+    media = Gateway("fs-1", "127.0.0.1", site.stack.switch.sip_port, media=True, no_reply=15.0, progress=15.0)
+    site.apply([Route("keeps", ("",), ("fs-1",), media=MediaApp("keeps", args), retry=MEDIA_RETRY)], [media])
+
+
+async def spoken_to(site: Node, api: Api) -> dict[str, Any]:
+    """Call the script, speak, press #, look at what is told of the call meanwhile, and hang up."""
+    async with phone(site.sip, "1001") as made:
+        call = made.call("02079460002")
+        await call.hears(BEEP, timeout=60)
+        await call.hears_silence(0.2)
+        call.play(tone(600, 1.5))
+        await call.played(30)
+        await call.dial("#")
+        [row] = live_calls.page(site.store, live_calls.Filter())["calls"]
+        folder = site.stack.settings.recordings
+        await asyncio.to_thread(until, (folder / "by-hand" / "second.wav").exists, "the second recording begins", 20)
+        live: dict[str, Any] = await asyncio.to_thread(api.get, f"/calls/{row['call']}")
+        await call.hangup()
+    return live
+
+
+def test_recordings_are_named_in_the_record_and_played_while_they_are_there(site: Node, tmp_path: Path) -> None:
+    folder, elsewhere = site.stack.settings.recordings, tmp_path / "elsewhere.wav"
+    to_script(site, str(elsewhere))
+    cli = Cli(fresh, site.stack.settings.to_env())
+    with api_of(site.stack.settings) as api:
+        live = asyncio.run(spoken_to(site, api))
+        call = live["call"]
+        names = [f"{day(live['began'])}/{call}.wav", str(elsewhere), "by-hand/second.wav"]
+        assert [one["name"] for one in live["recorded"]] == names
+        assert live["recorded"][0]["here"]
+        record = site.record(live["call_id"])
+        assert list(record.recordings) == names
+        first, other, second = api.get(f"/calls/{call}/recordings")["recordings"]
+        assert (first["here"], other["here"], second["here"]) == (True, False, True)
+        assert "not in the folder of recordings" in other["why"]
+        assert 1.0 < first["seconds"] < 20.0
+        at = f"/calls/{call}/recordings"
+        whole = api.ask("GET", f"{at}/1/audio", Role.OPERATE)
+        assert (whole.status_code, whole.headers["content-type"]) == (200, "audio/wav")
+        (tmp_path / "heard.wav").write_bytes(whole.content)
+        assert frequencies(tones(read_wav(tmp_path / "heard.wav"))) == [600]
+        part = api.ask("GET", f"{at}/1/audio", Role.OPERATE, headers={"Range": "bytes=44-143"})
+        assert (part.status_code, part.content) == (206, whole.content[44:144])
+        assert api.ask("GET", f"{at}/1/audio", Role.READ).status_code == 403
+        assert api.ask("GET", f"{at}/2/audio").status_code == 404
+        assert api.ask("GET", f"{at}/4/audio").status_code == 404
+        assert f"recording 1    {names[0]}, {first['seconds']:.1f} s\n" in cli("calls", "show", call).out
+        (folder / names[0]).unlink()
+        gone = api.ask("GET", f"{at}/1/audio")
+        assert gone.status_code == 404
+        assert "it was removed, or this machine does not have the folder" in gone.json()["detail"]
+        assert not api.get(at)["recordings"][0]["here"]
+        assert f"{names[0]}  not there: it was removed" in cli("calls", "show", call).out
+
+
+def day(unix_time: float) -> str:
+    """As folders of recordings are called."""
+    return time.strftime("%Y-%m-%d", time.gmtime(unix_time))
