@@ -18,6 +18,7 @@ from model.settings import Settings
 from state import commands
 from state.commands import Command
 from state.store import Store, StoreError
+from telemetry.logs import about_call
 
 log = logging.getLogger("strowger.agent")
 
@@ -58,6 +59,10 @@ class Commands:
 
     def obey(self, command: Command) -> dict[str, Any]:
         """Do what is asked; what is answered, with ``error`` where it is refused."""
+        with about_call(*command.about()):
+            return self._obey(command)
+
+    def _obey(self, command: Command) -> dict[str, Any]:
         done = {"hangup": self._hangup}.get(command.name)
         if done is None:
             return {"error": f"the node {self.settings.node} knows no command {command.name!r}"}
