@@ -197,7 +197,7 @@ def serve_web(settings: Settings) -> None:
     # Not for other commands: what speaks HTTP costs more to load than all of these.
     import uvicorn
 
-    from api.websocket_protocol import options
+    from api.protocols import options
     from web.app import make_site
 
     logs.configure(settings, "web")
