@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from agent.probing import DOWN, PROBED
+from console import bytecode
 from model.secrets import read_secret
 from model.settings import SettingError, Settings
 from state import location
@@ -77,9 +78,9 @@ def kamailio_environment(settings: Settings) -> dict[str, str]:
         "STROWGER_DRAINED": f"drained=i:{drained_until(settings)}",
         "PATH": CLEAN_PATH,
         "PYTHONPATH": os.pathsep.join((str(ROOT), sysconfig.get_path("platlib"))),
-        # Compiled files are checked by size and second of change: two edits within one second would look the same.
+        # Those of console.bytecode, and no others.
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPYCACHEPREFIX": str(settings.run / "no-bytecode"),
+        "PYTHONPYCACHEPREFIX": str(settings.bytecode),
         "LANG": "C.UTF-8",
     }
 
@@ -99,6 +100,7 @@ def prepare(settings: Settings) -> None:
     for directory in (settings.run, settings.spool):
         directory.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(MAIN, settings.main_script)
+    bytecode.keep(ROOT, settings.bytecode)
     settings.dispatcher_list.touch()
     # What was known of gateways ended with the Kamailio before: all are up until a probe tells otherwise.
     lines = settings.dispatcher_list.read_text().splitlines(keepends=True)

@@ -367,6 +367,11 @@ class Settings:
         return self.run / "kamailio.sock"
 
     @property
+    def bytecode(self) -> Path:
+        """Directory of the compiled files that Kamailio's workers read."""
+        return self.run / "bytecode"
+
+    @property
     def agent_pipe(self) -> Path:
         """Pipe by which Kamailio's workers hand over what the agent answers."""
         return self.run / "agent.pipe"

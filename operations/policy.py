@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import policyfile
-from agent.dns_lookup import Lookup, LookupFailed
 from model.policy import Policy, Route
 from model.settings import Settings
 from operations.changes import Row, in_force
@@ -34,18 +33,20 @@ def validated(loaded: LoadedPolicy, settings: Settings) -> Row:
 
 def unresolved(policy: Policy, settings: Settings) -> list[str]:
     """What is to be said of the names of a policy that have no address now, as seen from here."""
+    # As long to load as all else that most commands need.
+    from agent.dns_lookup import Lookup, LookupFailed
+
     lookup = Lookup(settings.dns, settings.sip_addresses)
-    asked = names.questions(policy).values()
+
+    def trouble(question: names.Question) -> str:
+        try:
+            lookup.ask(question)
+        except LookupFailed as error:
+            return f"{question.host}: {error}"
+        return ""
+
     with ThreadPoolExecutor(8) as pool:
-        return [found for found in pool.map(lambda question: _trouble(lookup, question), asked) if found]
-
-
-def _trouble(lookup: Lookup, question: names.Question) -> str:
-    try:
-        lookup.ask(question)
-    except LookupFailed as error:
-        return f"{question.host}: {error}"
-    return ""
+        return [found for found in pool.map(trouble, names.questions(policy).values()) if found]
 
 
 def shown(applied: AppliedPolicy) -> Row:

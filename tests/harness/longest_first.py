@@ -5,24 +5,46 @@ from __future__ import annotations
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-FOLDER = "tests/integration/test_"
 FIRST = (
-    "reload",
-    "cli",
-    "transcriber",
-    "voicemail_delivery",
-    "voicemail_said_and_heard",
-    "voicemail_jobs",
-    "voicemail_crash",
-    "run",
-    "redis_away",
-    "voicemail_crashes",
-    "records_survive",
-    "demo",
-    "documents",
+    "integration/reload",
+    "integration/bench",
+    "integration/transcriber",
+    "integration/voicemail_crash",
+    "integration/run",
+    "integration/cli",
+    "integration/voicemail_delivery",
+    "integration/redis_away",
+    "integration/demo",
+    "contract/voicemail_deposit",
+    "integration/voicemail_said_and_heard",
+    "integration/voicemail_jobs",
+    "integration/records_survive",
+    "integration/documents",
+    "sipp/metrics",
+    "sipp/limits",
+    "integration/calls_in_media",
+    "integration/import",
+    "integration/rates",
+    "sipp/subscribers",
+    "browser/console",
+    "integration/transcribe_command",
+    "integration/agent",
+    "sipp/hook",
+    "integration/voicemail_crashes",
+    "integration/backup",
+    "contract/voicemail_retrieval",
+    "sipp/media",
+    "integration/cli_speech",
+    "browser/operating",
+    "sipp/fraud",
+    "integration/worker",
+    "browser/voicemail_page",
+    "integration/api_schema",
 )
 "Those that take most of a minute, and more. One that has calls under load is beside others that wait for something."
-APART = ("demo", "records_survive", "redis_away", "run", "transcriber", "voicemail_jobs")
+APART = tuple(f"integration/{name}" for name in (
+    "backup", "demo", "records_survive", "redis_away", "run", "transcribe_command", "transcriber", "voicemail_jobs",
+))  # fmt: skip
 "Those of which each test starts all that it needs, so that not all of a file need be in one process."
 
 
@@ -44,4 +66,5 @@ def _place(scope: str) -> int:
 
 
 def _name(scope: str) -> str:
-    return scope.partition("::")[0].removeprefix(FOLDER).removesuffix(".py")
+    """``sipp/limits`` of ``tests/sipp/test_limits.py::test_one``."""
+    return scope.partition("::")[0].removeprefix("tests/").removesuffix(".py").replace("/test_", "/")
