@@ -95,7 +95,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "STROWGER_VOICEMAIL",
         "/var/lib/strowger/voicemail",
-        "Directory of mailboxes and messages, under the same path for FreeSWITCH and every media process.",
+        "Directory of mailboxes, messages and recordings, under the same path for FreeSWITCH and every media process.",
     ),
     Setting(
         "STROWGER_SPEECH_CACHE",

@@ -30,29 +30,28 @@ def _row(number: int, name: str, folder: Path) -> Row:
     row: Row = {"number": number, "name": name, "here": False, "why": "", "bytes": None, "seconds": None}
     try:
         path = _inside(name, folder)
-        row |= {"bytes": path.stat().st_size, "here": True}
+        return row | {"here": True, "bytes": path.stat().st_size, "seconds": _seconds(path)}
     except MissingError as error:
         return row | {"why": str(error)}
     except OSError:
+        # Since we looked.
         return row | {"why": GONE}
-    return row | {"seconds": _seconds(path)}
 
 
 def file(names: Sequence[str], number: int, folder: Path) -> Path:
     """The recording of a number. Raises :class:`MissingError`, which says why there is none."""
     if not 1 <= number <= len(names):
         raise MissingError(f"the call has no recording {number}")
-    path = _inside(names[number - 1], folder)
-    if not path.is_file():
-        raise MissingError(f"recording {number} is not there: {GONE}")
-    return path
+    return _inside(names[number - 1], folder)
 
 
 def _inside(name: str, folder: Path) -> Path:
     # Whatever stands in a record: nothing else of this machine is given away by it.
-    path = (folder / name).resolve()
+    path = (folder / name.replace("\0", "?")).resolve()
     if Path(name).is_absolute() or not path.is_relative_to(folder.resolve()):
         raise MissingError(f"it is not in the folder of recordings, {folder}, and is played from nowhere else")
+    if not path.is_file():
+        raise MissingError(GONE)
     return path
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import shutil
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from harness.audio import tone
 from harness.console import NARROW, Console, browsing, serious
+from harness.load import until
 from harness.mailbox import make_sounds
 from harness.media_worker import running
 from harness.phone import phone
@@ -19,11 +22,23 @@ from playwright.sync_api import Page, expect
 
 from media.voicemail.store import Box
 from model.policy import MEDIA_RETRY, MediaApp, Route
-from state import audit, keys
+from model.record import CallRecord
+from model.settings import SCRIPTS
+from state import audit, keys, records
+from state.tokens import Role
 
 pytestmark = pytest.mark.timeout(180)
 
 BEEP = 1000
+KEEPS = """
+from media.script import script
+
+@script("keeps")
+async def keeps(session):
+    await session.answer()
+    await session.execute("playback", "tone_stream://%(300,0,1000)")
+    await session.record_file(session.recording_path(), 2)
+"""
 WORDS = [{"word": word, "start": at, "end": at + 1.0, "confidence": 1.0} for at, word in enumerate(("one", "two"))]
 
 
@@ -39,11 +54,18 @@ def place(switch: Switch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     root = tmp_path_factory.mktemp("place")
     (root / "told").mkdir()
     engine = f"harness.job_engines:Told:{root / 'told'}"
-    with site(switch, root, sounds=make_sounds(root / "sounds"), STROWGER_TRANSCRIBER=engine) as made:
+    shutil.copytree(SCRIPTS, root / "scripts")
+    (root / "scripts" / "keeps.py").write_text(KEEPS)
+    own = {"STROWGER_TRANSCRIBER": engine, "STROWGER_SCRIPTS": str(root / "scripts")}
+    with site(switch, root, sounds=make_sounds(root / "sounds"), **own) as made:
         made.store.put_box(Box(number="1001", name="Anna Berg", min_seconds=1), new=True)
         made.node.stack.web = True
         made.start()
-        made.apply(Route("box", ("5000",), ("fs-1",), media=MediaApp("voicemail", "box=1001"), retry=MEDIA_RETRY))
+        box, keeps = MediaApp("voicemail", "box=1001"), MediaApp("keeps", "")
+        made.apply(
+            Route("box", ("5000",), ("fs-1",), media=box, retry=MEDIA_RETRY),
+            Route("keeps", ("5100",), ("fs-1",), media=keeps, retry=MEDIA_RETRY),
+        )
         yield made
 
 
@@ -52,6 +74,12 @@ def console(place: Site) -> Iterator[Console]:
     """The console of the site in a browser."""
     with browsing() as browser:
         yield Console(browser, place.node.store, f"http://{place.settings.web_address}")
+
+
+def beside(work: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end in another thread: the browser's own loop runs in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
 
 
 async def leave(kamailio: tuple[str, int]) -> None:
@@ -72,9 +100,7 @@ def test_a_message_appears_is_heard_from_a_word_on_and_put_away(place: Site, con
         page.evaluate("""() => { window.came = new Promise((found) => new MutationObserver(() => {
           if (document.querySelector('#list tbody tr')) found(Date.now() / 1000);
         }).observe(document.getElementById('list'), {subtree: true, childList: true})); }""")
-        # The browser's own loop runs in this thread.
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(lambda: asyncio.run(leave(place.node.sip))).result()
+        beside(leave(place.node.sip))
         came = float(page.evaluate("window.came"))
         left = next(at for kind, at in events(place) if kind == "message.left")
         print(f"message.left is on the page after {came - left:.3f} s")
@@ -120,6 +146,47 @@ def events(place: Site) -> list[tuple[str, float]]:
     """Kind and time of what happened, the last first."""
     rows = place.node.store._redis.xrevrange(keys.EVENTS, count=200)
     return [(row["kind"], float(row["at"])) for _, row in rows]
+
+
+async def say(kamailio: tuple[str, int]) -> None:
+    """Call the script that records, speak behind its tone, and wait for the end."""
+    async with phone(kamailio, "1003") as made:
+        call = made.call("5100")
+        await call.hears(BEEP, timeout=30)
+        call.play(tone(600, 3.0))
+        await call.ended(30)
+
+
+def recorded(place: Site) -> list[CallRecord]:
+    """Records that name a recording."""
+    return [record for _, record in records.newest(place.node.store) if record.recordings]
+
+
+def test_what_a_script_recorded_is_played_on_the_calls_page(place: Site, console: Console) -> None:
+    beside(say(place.node.sip))
+    until(lambda: recorded(place), "the record names the recording", 30)
+    [record] = recorded(place)
+    [name] = record.recordings
+    path = f"/calls/one?call={record.call}"
+    with console.opened(path, size=NARROW) as watched:
+        page = watched.page
+        expect(page.locator("main")).to_contain_text(name)
+        player = "document.querySelector('audio[aria-label=\"Recording 1\"]')"
+        page.evaluate(f"{player}.load(), {player}.play()")
+        becomes(page, f"{player}.duration > 1.5 && {player}.currentTime > 0.2")
+        becomes(page, f"{player}.ended")
+        assert not serious(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    with console.opened(path, Role.READ) as watched:
+        expect(watched.page.locator("main")).to_contain_text(name)
+        assert watched.page.locator("audio").count() == 0
+        answer = watched.page.request.get("/calls/recording", params={"call": record.call, "number": 1})
+        assert answer.status == 403
+    (place.settings.recordings / name).unlink()
+    with console.opened(path, dark=True) as watched:
+        expect(watched.page.locator("main")).to_contain_text(f"{name} is not there: it was removed")
+        assert watched.page.locator("audio").count() == 0
+        assert not serious(watched.page)
 
 
 @pytest.mark.parametrize("look", [{"dark": True}, {"size": NARROW}], ids=["dark", "narrow"])
