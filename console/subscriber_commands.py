@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,7 +18,7 @@ from model.subscriber import Subscriber, SubscriberError, check_name, hashes
 from operations import subscriber_import
 from operations import subscribers as operations
 from operations.importing import lines_of
-from operations.subscribers import FIELDS, FORWARDS, changed, generated, known, section_in_force, text
+from operations.subscribers import FIELDS, FORWARDS, changed, generated, known, section_in_force, text, value
 from state import location
 from state.store import Store
 
@@ -100,7 +100,7 @@ def show(name: Name, json: Json = False) -> None:
         return
     found = known(store, name)
     for field in FIELDS:
-        out.print(f"{field}={text(_value(found, field))}")
+        out.print(f"{field}={text(value(found, field))}")
     if not row["password_usable"]:
         out.print(f"the password was set for realm {found.realm!r}, which is not that of the policy: set it anew")
     for one in location.read(settings.location, name, time.time()):
@@ -137,16 +137,12 @@ def _password(name: str, *, stdin: bool, ask: bool) -> tuple[str, bool]:
     return generated(), True
 
 
-def _value(one: Subscriber, field: str) -> Any:
-    return getattr(one.forwards, FORWARDS[field]) if field in FORWARDS else getattr(one, field)
-
-
 def _state(one: Subscriber) -> str:
     words = [] if one.enabled else ["disabled"]
     words += ["do not disturb"] if one.do_not_disturb else []
     words += ["withholds their number"] if one.withhold else []
     words += ["refuses anonymous callers"] if one.reject_anonymous else []
-    words += [f"{field} {_value(one, field)}" for field in FORWARDS if _value(one, field)]
+    words += [f"{field} {value(one, field)}" for field in FORWARDS if value(one, field)]
     return ", ".join(words)
 
 

@@ -143,6 +143,11 @@ def written(fields: Mapping[str, Any]) -> list[str]:
     return [f"{field}={text(value)}" for field, value in fields.items()]
 
 
+def value(one: Subscriber, field: str) -> Any:
+    """What a subscriber has in one of :data:`FIELDS`."""
+    return getattr(one.forwards, FORWARDS[field]) if field in FORWARDS else getattr(one, field)
+
+
 def text(value: Any) -> str:
     """A field's value as people write it."""
     if isinstance(value, bool):

@@ -10,12 +10,25 @@ from fastapi.staticfiles import StaticFiles
 from api.app import make_app
 from model.settings import Settings
 from web import live, login
-from web.pages import audit, calls, explain, fraud, gateways, lists, nodes, overview, policy, voicemail
+from web.pages import (
+    audit,
+    calls,
+    explain,
+    fraud,
+    gateways,
+    lists,
+    nodes,
+    overview,
+    policy,
+    subscribers,
+    tokens,
+    voicemail,
+)
 from web.render import STATIC
 from web.security import SecurityHeaders
 
 PAGES: tuple[ModuleType, ...] = (
-    overview, calls, explain, policy, gateways, lists, voicemail, fraud, nodes, audit,
+    overview, calls, explain, policy, gateways, lists, subscribers, voicemail, fraud, nodes, audit, tokens,
 )  # fmt: skip
 "Modules of pages; each has a ``router``."
 

@@ -25,8 +25,10 @@ NAV: tuple[Place, ...] = (
     Place("/policy", "Policy"),
     Place("/gateways", "Gateways"),
     Place("/lists/block", "Lists"),
+    Place("/subscribers", "Subscribers"),
     Place("/voicemail", "Voicemail"),
     Place("/fraud", "Fraud"),
     Place("/nodes", "Nodes"),
     Place("/audit", "Audit", "admin"),
+    Place("/tokens", "Tokens", "admin"),
 )

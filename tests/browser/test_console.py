@@ -225,7 +225,8 @@ def test_who_may_only_look_is_offered_no_change_and_refused_each(console: Consol
             answer = client.post(re.sub(r"{[^}]*}", "x", route.path), headers={"X-CSRF-Token": csrf or ""})
             assert answer.status_code == 403, route.path
             assert "this needs a token with the role" in answer.text
-        assert client.get("/audit").status_code == 403
+        for path in ("/audit", "/tokens"):
+            assert client.get(path).status_code == 403
         # Nor does anybody's form do without what their own pages bring.
         assert "another session" in client.post("/logout", headers={"X-CSRF-Token": "x"}).text
         assert client.post("/logout", headers={"Origin": "http://evil.example"}).status_code == 403

@@ -1,4 +1,4 @@
-"""Gateways, lists, guards against fraud and nodes in a browser, with calls behind: what a page says, happens."""
+"""What is operated in a browser, with calls and phones behind: what a page says, happens."""
 
 from __future__ import annotations
 
@@ -6,24 +6,32 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from harness.console import NARROW, Console, first_paint, serious
+from harness.digest_phone import DigestPhone
 from harness.node import GB, TRUNK, Node, at
+from harness.raw import status
 from playwright.sync_api import Page, expect
 
 from console.ports import free_port
 from model.entries import Action, Entry, Kind
 from model.fraud import Guard, Threshold
-from model.policy import Breaker, Gateway, Policy, Route
-from state import audit, codec, fraud, keys
+from model.policy import Breaker, Gateway, Policy, Route, Subscribers
+from model.subscriber import Forwards, Subscriber
+from state import audit, codec, fraud, keys, tokens
 from state.tokens import Role
 
 ENTRIES = int(os.environ.get("STROWGER_TEST_ENTRIES", "21000"))
 "Of a list that is too long to be searched before the page is there."
 CALLER, CALLEE = "1001", "02079460000"
 BREAKER = Breaker(trip=3, restore=1, open=300.0, open_max=300.0)
-PATHS = ("/gateways", "/gateways/one?name=a", "/lists/block", "/fraud", "/nodes", "/voicemail")
+PATHS = (
+    "/gateways", "/gateways/one?name=a", "/lists/block", "/fraud", "/nodes", "/voicemail", "/subscribers?search=phone",
+    "/subscribers/one?name=phone", "/tokens",
+)  # fmt: skip
+REALM = "phones.example"
 
 
 @pytest.fixture
@@ -37,8 +45,10 @@ def node(site_node: Node) -> Iterator[Node]:
 
 def in_force(node: Node, *gateways: Gateway, guards: tuple[Guard, ...] = ()) -> None:
     names = tuple(gateway.name for gateway in gateways)
-    policy = Policy((TRUNK,), {gateway.name: gateway for gateway in gateways}, GB, fraud=guards)
-    node.put_in_force(policy, [Route("r", ("",), names)])
+    policy = Policy(
+        (TRUNK,), {gateway.name: gateway for gateway in gateways}, GB, fraud=guards, subscribers=Subscribers(REALM)
+    )
+    node.put_in_force(policy, [Route("r", ("",), names), Route("phones", ("7",), subscribers=True)])
 
 
 def dead(name: str = "a") -> Gateway:
@@ -184,6 +194,11 @@ def test_the_breaker_is_seen_open_at_once_and_a_drain_takes_the_gateway_out(cons
         expect(page.locator("main .note.good")).to_contain_text("sbc takes calls again")
         node.answered(CALLER, CALLEE)
         expect(page.locator("#chart-attempts .current")).to_contain_text("3", timeout=20_000)
+        page.goto("/gateways/one?name=a")
+        page.click("#reset")
+        expect(page.locator("main .note.good")).to_contain_text("failures of a are forgotten on node-under-test")
+        expect(page.locator("dd[data-state=up]")).to_be_visible()
+        assert node.attempts(node.answered(CALLER, CALLEE).call_id) == ["a"], "it is tried again"
 
 
 def events(node: Node) -> list[tuple[str, float]]:
@@ -214,6 +229,89 @@ def test_somebody_who_was_refused_is_released_with_a_reason(console: Console, no
     node.answered(CALLER, "09091234567")
 
 
+def test_a_subscriber_is_added_registers_and_is_changed_for_the_next_call(console: Console, node: Node) -> None:
+    in_force(node, at("b", node.answering()))
+    with console.opened("/subscribers") as watched:
+        page = watched.page
+        watched.expected = ("422",)
+        page.click("#add summary")
+        page.fill("#f-name", "7001")
+        page.fill("#f-numbers", "zwölf")
+        page.press("#f-numbers", "Enter")
+        expect(page.locator("#h-numbers")).to_have_text("numbers: 'zwölf' is no number")
+        page.fill("#f-numbers", "02079461001")
+        page.press("#f-numbers", "Enter")
+        word = page.inner_text("#password")
+        page.click("text=I have it")
+        expect(page.locator("#subscriber")).to_contain_text("No phone is registered")
+        with DigestPhone(node.sip, "7001", word, algorithm="MD5") as phone:
+            assert status(phone.register()) == 200
+            row = page.locator("#subscriber tbody tr")
+            expect(row).to_contain_text(f"sip:7001@127.0.0.1:{phone.endpoint.port}")
+            page.fill("#f-forward_always", CALLEE)
+            page.fill("#f-calls", "many")
+            page.uncheck("#f-enabled")
+            page.press("#f-calls", "Enter")
+            expect(page.locator("#h-calls")).to_contain_text("'many' is no number")
+            assert page.input_value("#f-forward_always") == CALLEE
+            assert not page.is_checked("#f-enabled")
+            page.check("#f-enabled")
+            page.fill("#f-calls", "2")
+            change(node, "7001", do_not_disturb=True)
+            page.press("#f-calls", "Enter")
+            expect(page.locator("main .note.bad")).to_contain_text("Somebody else changed this subscriber meanwhile")
+            page.press("#f-calls", "Enter")
+            expect(page.locator("main .note.good")).to_contain_text("7001 is changed: in force on node-under-test")
+            node.answered(CALLER, "7001")
+            found = node.store.subscriber("7001")
+            assert found is not None
+            assert (found.forwards.always, found.calls, found.do_not_disturb) == ("+442079460000", 2, False)
+            page.click("text=Set it")
+            assert page.inner_text("#password") != word
+            assert status(phone.register(0)) == 401
+        page.goto("/subscribers?search=02079461001")
+        expect(page.locator("tbody tr")).to_contain_text("all calls: to +442079460000")
+        page.click("#sub-7001 a")
+        page.click("#remove summary")
+        page.click("text=Yes, remove 7001")
+        expect(page.locator("main .note.good")).to_contain_text("7001 is removed: in force on node-under-test")
+    assert node.store.subscriber("7001") is None
+    assert {(entry.what, entry.who) for entry in audit.read(node.store, limit=2)} == {("subscriber", "token:anna")}
+
+
+def change(node: Node, name: str, **more: Any) -> None:
+    """What somebody else does meanwhile."""
+    before = node.store.subscriber(name)
+    assert before is not None
+    node.confirmed(node.store.put_subscriber(dataclasses.replace(before, **more), before))
+
+
+def test_a_token_is_shown_once_and_out_at_once(console: Console, node: Node) -> None:
+    with console.opened("/tokens") as watched:
+        page = watched.page
+        watched.expected = ("422",)
+        page.fill("#f-name", "billing robot")
+        page.fill("#f-lasting", "soon")
+        page.press("#f-lasting", "Enter")
+        expect(page.locator("#f-lasting[aria-invalid=true]")).to_be_visible()
+        page.select_option("#f-role", "operate")
+        page.fill("#f-lasting", "2h")
+        page.press("#f-lasting", "Enter")
+        text = page.inner_text("#token")
+        token = tokens.check(node.store, text, time.time())
+        assert token is not None
+        assert (token.name, token.role, round(token.expires - token.created)) == ("billing robot", Role.OPERATE, 7200)
+        page.click("text=I have it")
+        assert text[-20:] not in page.content()
+        page.click(f"#revoke-{token.id} summary")
+        page.click("text=Yes, revoke that of billing robot")
+        expect(page.locator("main .note.good")).to_contain_text("of billing robot is revoked")
+        assert tokens.check(node.store, text, time.time()) is None
+        expect(page.locator("tr", has_text="yours")).to_contain_text("anna")
+    made, revoked = audit.read(node.store, limit=2)[::-1]
+    assert [(one.what, one.who, one.subject) for one in (made, revoked)] == [("token", "token:anna", token.id)] * 2
+
+
 def test_a_node_is_drained_and_resumed(console: Console, node: Node) -> None:
     in_force(node, at("b", node.answering()))
     with console.opened("/nodes") as watched:
@@ -231,17 +329,32 @@ def test_a_node_is_drained_and_resumed(console: Console, node: Node) -> None:
 
 def test_a_reader_sees_and_changes_nothing(console: Console, node: Node) -> None:
     in_force(node, at("a", node.answering()))
+    subscribed(node)
     with console.opened("/gateways/one?name=a", Role.READ) as watched:
         page = watched.page
+        assert not page.locator("main form").count()
+        assert not page.get_by_role("link", name="Tokens").count()
+        page.goto("/subscribers/one?name=phone")
+        expect(page.locator("#subscriber")).to_contain_text("No phone is registered")
         assert not page.locator("main form").count()
         watched.expected = ("403",)
         page.goto("/voicemail/box?number=1001")
         assert "needs a token with the role operate" in page.inner_text("main")
 
 
+def subscribed(node: Node) -> None:
+    """Somebody with everything that a page can say of them, but a phone."""
+    one = Subscriber(
+        name="phone", realm=REALM, ha1={}, numbers=("+442079461009",), do_not_disturb=True,
+        forwards=Forwards(busy="1001"),
+    )  # fmt: skip
+    node.confirmed(node.store.put_subscriber(one, node.store.subscriber("phone")))
+
+
 @pytest.mark.parametrize("look", [{}, {"dark": True}, {"size": NARROW}], ids=["light", "dark", "narrow"])
 def test_pages_are_there_for_everybody(console: Console, node: Node, look: dict[str, object]) -> None:
     in_force(node, dataclasses.replace(at("a", node.answering()), probe=True))
+    subscribed(node)
     node.put(Entry(Kind.PAIR, "1>2", Action.BLOCK, reason="x", expires=time.time() + 600))
     with console.opened("/nodes", **look) as watched:
         page = watched.page

@@ -27,6 +27,7 @@ class DigestPhone:
     algorithm: str = "SHA-256"
     address: str = "127.0.0.1"
     port: int = 0
+    user_agent: str = ""
     endpoint: Endpoint = field(init=False)
     cseq: int = 0
 
@@ -58,6 +59,7 @@ class DigestPhone:
             f"CSeq: {self.cseq} {method}",
             f"Contact: {contact or f'<sip:{self.name}@{own}>'}",
             "Max-Forwards: 70",
+            *([f"User-Agent: {self.user_agent}"] if self.user_agent else []),
             *more,
             "Content-Length: 0",
         ]

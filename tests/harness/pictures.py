@@ -11,8 +11,9 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,20 @@ import policyfile
 from console.ports import free_port
 from console.sipp import place_calls, render
 from harness.console import NARROW, Console, browsing, first_paint
+from harness.digest_phone import DigestPhone
+from harness.mailbox import make_sounds
+from harness.media_worker import running
 from harness.node import SCENARIOS, Node
+from harness.site import MEDIA, Site, site
+from harness.switches import Embedded
 from harness.voicemail import write_audio
 from media.voicemail.store import Box
 from media.voicemail.store import Store as Mailboxes
 from model.entries import Entry, Kind
 from model.policy import Drain
-from state import records
+from model.subscriber import Forwards, Subscriber, hashes
+from state import records, tokens
+from state.tokens import Role
 
 PAINT_MAX = 1.0
 "Seconds until something is seen."
@@ -57,7 +65,20 @@ gateways:
     address: 127.0.0.1:{dead}
     no_reply: 500ms
 
+subscribers:
+  realm: phones.example
+
+fraud:
+  far-away:
+    per: caller
+    prefixes: ["+371"]
+    calls: {{warn: 3, block: 5}}
+
 routes:
+  - name: phones
+    prefixes: ["1"]
+    subscribers: true
+
   - name: uk
     prefixes: ["+44"]
     gateways: [north-tel, interlink]
@@ -70,9 +91,23 @@ routes:
   - name: france
     prefixes: ["+33"]
     gateways: [old-carrier, interlink]
+
+  - name: baltics
+    prefixes: ["+371"]
+    gateways: [interlink]
 """
 LOT = 20.0
 "Seconds of calls that are begun together."
+GUARDED = (("2044", 5), ("1002", 3))
+"Who calls far away, and how often: the first is refused from then on."
+PHONES = (
+    # Name, settings, kind of a phone that is registered.
+    ("1001", {"numbers": ("+442079461001",), "forwards": Forwards(busy="1002")}, "Snom D785/10.1.198.19"),
+    ("1002", {"numbers": ("+442079461002",), "do_not_disturb": True}, "Grandstream GXP2170"),
+    ("1003", {"forwards": Forwards(always="+447700900321")}, ""),
+    ("1004", {"enabled": False}, ""),
+)  # fmt: skip
+REALM = "phones.example"
 SAID = "please call me back before noon"
 CALLS = (
     # Scenario, words in it, callee, calls a second, talk in milliseconds.
@@ -88,10 +123,12 @@ def main() -> None:
     output, seconds = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 60.0
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as last:
-        node = Node.create(Path(scratch), workers=1, name="edge-1", web=True)
-        last.callback(node.close)
-        node.stack.start()
+        place = _site(Path(scratch), last)
+        node = place.node
         _prepare(node)
+        _guarded(node)
+        for phone in _registered(node):
+            last.enter_context(phone)
         enough = threading.Event()
         calling = [threading.Thread(target=_call, args=(node, enough, *call)) for call in CALLS]
         for thread in calling:
@@ -107,6 +144,38 @@ def main() -> None:
         print(f"{page:<12} first paint after {took * 1000:4.0f} ms")
     slow = {page: took for page, took in painted.items() if took >= PAINT_MAX}
     sys.exit(f"too slow: {', '.join(slow)}" if slow else 0)
+
+
+def _site(scratch: Path, last: ExitStack) -> Site:
+    """A node with a switch, a media worker and a voicemail service, all at work."""
+    (scratch / "switch").mkdir()
+    switch = last.enter_context(contextmanager(running)(Embedded, scratch / "switch", address=MEDIA))
+    more = {"name": "edge-1", "STROWGER_SIP_WORKERS": "1"}
+    place = last.enter_context(site(switch, scratch, sounds=make_sounds(scratch / "sounds"), **more))
+    place.node.stack.web = True
+    place.start()
+    return place
+
+
+def _guarded(node: Node) -> None:
+    """Calls until a guard refuses somebody, and warns of somebody else."""
+    for caller, calls in GUARDED:
+        directory = Path(tempfile.mkdtemp(dir=node.directory))
+        place_calls(
+            render(SCENARIOS / "uac-expect-answer.xml", directory), server=node.sip, port=free_port(),
+            directory=directory, rate=5, talk=500, keys={"caller": caller, "callee": "0037167000000"}, calls=calls,
+        )  # fmt: skip
+
+
+def _registered(node: Node) -> Iterator[DigestPhone]:
+    for name, settings, kind in PHONES:
+        one = Subscriber(name=name, realm=REALM, ha1=hashes(name, REALM, f"secret-of-{name}"), created=time.time())
+        change = node.store.acting_as("cli:anna").put_subscriber(replace(one, **settings), None)  # type: ignore[arg-type]
+        node.confirmed(change)
+        if kind:
+            phone = DigestPhone(node.sip, name, f"secret-of-{name}", algorithm="MD5", user_agent=kind)
+            phone.register()
+            yield phone
 
 
 def _prepare(node: Node) -> None:
@@ -125,6 +194,8 @@ def _prepare(node: Node) -> None:
         entry = Entry(Kind.CALLER, f"+4477009006{index:02}", reason=reason, created=now, expires=now + 86400 * index)
         node.confirmed(store.acting_as("token:night shift").put(entry))
     node.confirmed(store.acting_as("cli:anna").drain(Drain("old-carrier", reason="new SBC", author="anna", since=now)))
+    for name, role, lasting in (("night shift", Role.OPERATE, 0), ("billing", Role.READ, 90 * 86400)):
+        tokens.make(store.acting_as("cli:anna"), name, role, now + lasting if lasting else 0.0)
     boxes = Mailboxes(node.stack.settings.voicemail)
     boxes.put_box(Box(number="1001", name="Anna Berg", min_seconds=1), new=True)
     recording = boxes.begin("1001", caller="+442079460123")
@@ -156,6 +227,7 @@ def _pictures(console: Console, output: Path) -> dict[str, float]:
             "overview": "/", "calls": "/calls", "past": "/calls/past", "call": f"/calls/one?call={call}",
             "explain": "/explain?callee=02079460018&caller=1001&fail=north-tel=503,q850=34", "policy": "/policy",
             "history": "/policy/version?version=2", "gateways": "/gateways", "lists": "/lists/block",
+            "subscribers": "/subscribers", "subscriber": "/subscribers/one?name=1001", "tokens": "/tokens",
             "voicemail": "/voicemail/box?number=1001", "fraud": "/fraud", "nodes": "/nodes", "audit": "/audit",
         }  # fmt: skip
         with console.opened("/", **options) as watched:  # type: ignore[arg-type]

@@ -74,13 +74,14 @@ class Site:
 
 @contextmanager
 def site(
-    switch: Switch, root: Path, *, sounds: Path, services: Sequence[str] = ("voicemail",), **more: str
-) -> Iterator[Site]:
-    """A site, to be started; ``sounds``: recorded prompts; ``more``: further settings."""
+    switch: Switch, root: Path, *, sounds: Path, services: Sequence[str] = ("voicemail",), name: str = "site",
+    **more: str,
+) -> Iterator[Site]:  # fmt: skip
+    """A site, to be started; ``sounds``: recorded prompts; ``name``: of its node; ``more``: further settings."""
     host, port = switch.workers[0]
     node = Node.create(
         root,
-        name="site",
+        name=name,
         STROWGER_MEDIA_STATE=str(root / "media"),
         STROWGER_SPEECH_CACHE=str(root / "speech"),
         STROWGER_SOUNDS=str(sounds),

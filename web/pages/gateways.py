@@ -31,8 +31,6 @@ WORDS = {
     "probe-down": "no answer to probes", "open": "breaker open", "half-open": "breaker half-open",
     "held": "asked to wait",
 }  # fmt: skip
-FAILED = ("open", "half-open", "held")
-"States that come of failures, which can be forgotten."
 Minutes = Annotated[int, Query()]
 
 
@@ -122,8 +120,7 @@ def _found(request: Request, desk: Store, minutes: int) -> dict[str, Any]:
 def _one(request: Request, desk: Store, name: str) -> dict[str, Any]:
     now = time.time()
     row = gateways.row(desk, _settings(request), name, window=900.0, now=now)
-    failed = any(found["breaker"]["score"] or found["state"] in FAILED for found in row["standing"].values())
-    return {"row": row, "kinds": KINDS, "words": WORDS, "why": why, "at": now, "failed": failed}
+    return {"row": row, "kinds": KINDS, "words": WORDS, "why": why, "at": now}
 
 
 def _settings(request: Request) -> Settings:
