@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from media.registry import Loaded
 from media.runner import ScriptFailed, Taken, guarded, run, run_until
 from media.served import ServedSession
 from media.session import Env, Session, Stream, runtime
-from media.wanted import Wanted, wanted
+from media.wanted import SCRIPT, Wanted, wanted
 from model.handover import HandoverError, HandoverLoop
 from telemetry import media as metrics
 from telemetry.logs import CALL, CALL_ID, CHANNEL
@@ -40,6 +40,8 @@ FAILED = "NORMAL_UNSPECIFIED"
 would be tried: so one script could take all nodes out of use."""
 SCRIPTS = 200
 "Names of scripts that metrics tell apart; those that come later are \"other\"."
+WAITS = "strowger_waits"
+"Channel variable by which the dialplan knows a call whose script is not sent ahead, against what it was told."
 GRACE = 30.0
 "Seconds that a script may go on after its call, for hangup hooks and the like; then it is cancelled."
 
@@ -89,6 +91,8 @@ class Calls:
             return _refuse(call, LOOP if isinstance(error, HandoverLoop) else REFUSED, str(error))
         except NotRun as error:
             return _refuse(call, UNKNOWN, str(error))
+        if call.static and (want.detached or not found.script.ahead):
+            return _take_again(call, found)
         if want.detached or not found.script.attached:
             await self._beside(call, want, found)
         else:
@@ -159,7 +163,8 @@ class Calls:
             # Not otherwise: it takes reading every header of the channel, of which there are a hundred.
             given["env"] = Env(_variables(call))
         try:
-            await run_until(found, self._scripts.folder, session.over, GRACE, taken, **given)
+            with session.ahead() if found.script.ahead else nullcontext():
+                await run_until(found, self._scripts.folder, session.over, GRACE, taken, **given)
             return True
         except ScriptFailed:
             return False
@@ -234,6 +239,17 @@ def _refuse(call: OutboundCall, cause: str, why: str) -> None:
     _tell(call, protocol.sendmsg(None, {"call-command": "hangup", "hangup-cause": cause}))
 
 
-def _tell(call: OutboundCall, command: bytes) -> None:
+def _take_again(call: OutboundCall, found: Loaded) -> None:
+    """The switch takes the script for one that is sent ahead, and it is none any more: its call comes again."""
+    name = found.script.name
+    if call.channel.variable(SCRIPT) or call.channel.variable(WAITS):
+        log.warning("the script %s is not sent ahead: the dialplan has to say async full where its calls go", name)
+        return
+    log.info("the script %s is not sent ahead any more: its call comes again", name)
+    again = "${destination_number} ${dialplan} ${context}"
+    _tell(call, protocol.execute("set", f"{WAITS}=true"), protocol.execute("transfer", again), protocol.command("exit"))
+
+
+def _tell(call: OutboundCall, *commands: bytes) -> None:
     with suppress(ConnectionClosed):  # the caller has gone meanwhile
-        call.connection.write(command)
+        call.connection.write(*commands)

@@ -34,6 +34,8 @@ class Scripts:
         self.registry = Registry()
         self.trouble = ""
         "Why the folder is not read, if so."
+        self.on_loaded: Callable[[], None] | None = None
+        "Called when the folder was loaded beside calls, with or without a change."
         self._watch = Folder(folder)
         self._loading: asyncio.Future[None] | None = None
         self._began = 0.0
@@ -94,6 +96,8 @@ class Scripts:
 
     def _loaded(self, _future: asyncio.Future[None]) -> None:
         self._loading = None
+        if self.on_loaded:
+            self.on_loaded()
 
 
 def _in_thread(work: Callable[[], None]) -> asyncio.Future[None]:

@@ -193,6 +193,8 @@ class Remote:
         return {"uuid": running.uuid, "script": before}
 
     async def _move(self, running: Running, found: Loaded, args: str) -> None:
+        if running.found.script.ahead:
+            raise NotDone(f"its script {running.found.script.name} is sent ahead, and cannot be told to stop")
         # Not by a transfer in the switch: the end of the old connection would free the call from the new one.
         try:
             async with asyncio.timeout(LETS_GO):

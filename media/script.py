@@ -44,6 +44,8 @@ class Script:
     "Names of the parameters that it takes."
     http: bool
     "Whether it may be run over HTTP."
+    ahead: bool = False
+    "Whether all that it asks of the switch is sent at once, at its end."
 
     @property
     def attached(self) -> bool:
@@ -65,11 +67,14 @@ class Script:
         return self.function(**{name: given[name] for name in self.wants})
 
 
-def script(name: str, *, numbers: tuple[str, ...] = (), http: bool = False) -> Callable[[Function], Function]:
+def script(
+    name: str, *, numbers: tuple[str, ...] = (), http: bool = False, ahead: bool = False
+) -> Callable[[Function], Function]:
     """Declare the coroutine below as the script ``name``; the function stays what it was.
 
     ``numbers`` are called numbers that lead to it where a call names no script. With ``http`` it may be run over HTTP.
-    Raises :class:`ScriptError`.
+    With ``ahead`` the whole of it is sent ahead, as if it stood in ``with session.ahead()``: its commands go out when
+    it has ended, and none of them has an answer. Raises :class:`ScriptError`.
     """
     if not isinstance(name, str) or not _sound(name):
         raise ScriptError(f"a script's name is letters, digits and . _ + * # -, not {name!r}")
@@ -77,7 +82,10 @@ def script(name: str, *, numbers: tuple[str, ...] = (), http: bool = False) -> C
         raise ScriptError(f'the numbers of {name!r} are texts in a tuple, such as ("5000",), not {numbers!r}')
 
     def declare(function: Function) -> Function:
-        found = Script(name=name, function=function, numbers=tuple(numbers), wants=_wants(name, function), http=http)
+        wants = _wants(name, function)
+        if ahead and "session" not in wants:
+            raise ScriptError(f"{name!r} is to be sent ahead, and has no session to send anything by")
+        found = Script(name=name, function=function, numbers=tuple(numbers), wants=wants, http=http, ahead=ahead)
         function.__globals__.setdefault(REGISTERED, []).append(found)
         return function
 

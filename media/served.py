@@ -36,6 +36,7 @@ class ServedSession(Session):
         "Done when the script has the call no more."
         super().__init__(call.connection, call.channel)
         self.handover, self.script_args = want.handover, want.args
+        self._static = call.static
         self._secret, self._owe = secret, owe
         self.owed = False
         "Whether it was written down."

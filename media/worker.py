@@ -18,6 +18,7 @@ from http import HTTPStatus
 from typing import Any
 
 from media import control, http, metering, remote
+from media.ahead import Ahead
 from media.calls import Calls, NotRun
 from media.control import ControlError
 from media.esl.errors import EslError
@@ -58,12 +59,14 @@ class Worker:
         self._began = time.time()
         self._scripts = Scripts(settings.scripts)
         self._intents = Intents(settings.media_state / f"worker-{settings.worker_address.port}")
-        self._switch = Inbound(settings.esl_address, password)
+        self._ahead = Ahead(self._scripts)
+        self._switch = Inbound(settings.esl_address, password, on_connect=self._ahead.connected)
+        self._scripts.on_loaded = lambda: self._ahead.loaded(self._switch)
         self._calls = Calls(self._scripts, secret, self._intents, self._switch)
         self._server = OutboundServer(*settings.worker_address, self._calls.take)
         self._speaker = Speaker.of(settings)
         self._watchdog = Watchdog(settings.scripts)
-        self._remote = remote.Remote(
+        self.remote = remote.Remote(
             settings, self._calls, self._switch, self._speaker, secret, self._status, lambda: self._drained
         )
         self._draining: asyncio.Task[bool] | None = None
@@ -104,7 +107,7 @@ class Worker:
             stack.callback((await http.serve(*self._settings.worker_http, self._answer)).close)
             await self._server.start()
             stack.push_async_callback(self._server.close)
-            asking = asyncio.create_task(self._remote.run(), name="commands")
+            asking = asyncio.create_task(self.remote.run(), name="commands")
             stack.push_async_callback(_ended, asking)
             self._watchdog.start()
             stack.callback(self._watchdog.stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -21,8 +22,7 @@ READY_TIMEOUT = 30.0
 # Ports of RTP for one FreeSWITCH; 100 calls need 200.
 RTP_FIRST, RTP_PORTS = 33_000, 600
 _CONTEXT = '<context name="strowger">'
-_EXTENSION = '<extension name="call-script">'
-_CONDITION = "<condition>"
+_CALLED = '<condition field="destination_number" expression="^{}$"/>'
 _WORKERS = "$${workers}"
 
 
@@ -43,21 +43,19 @@ def dialplan(shipped: str, scripts: Mapping[str, Path], workers: Mapping[str, st
 
     What a worker's extension does is what the shipped one does. Raises :class:`NoSwitchError` where that has changed.
     """
-    first, found, rest = shipped.partition(_EXTENSION)
-    extension, ended, _ = rest.partition("</extension>")
-    if not (found and ended and _CONTEXT in first and _CONDITION in extension and _WORKERS in extension):
+    extensions = re.findall(r"<extension name=[^>]*>(.*?)</extension>", shipped, re.DOTALL)
+    if not extensions or _CONTEXT not in shipped or not all(_WORKERS in body for body in extensions):
         raise NoSwitchError("dialplan/strowger.xml is not what the benchmark knows")
     own = []
     for number, script in scripts.items():
-        own.append(_extension(number, f'{_CONDITION}<action application="lua" data="{script}"/></condition>'))
+        own.append(_extension(number, f'<condition><action application="lua" data="{script}"/></condition>'))
     for number, address in workers.items():
-        own.append(_extension(number, extension.replace(_WORKERS, address)))
+        own += [_extension(number, body.replace(_WORKERS, address)) for body in extensions]
     return shipped.replace(_CONTEXT, _CONTEXT + "\n" + "\n".join(own))
 
 
 def _extension(number: str, body: str) -> str:
-    condition = f'<condition field="destination_number" expression="^{number}$">'
-    return f'<extension name="{number}">{body.replace(_CONDITION, condition)}</extension>'
+    return f'<extension name="{number}">{_CALLED.format(number)}{body}</extension>'
 
 
 def profile(shipped: str) -> str:

@@ -16,6 +16,7 @@ from bench.media.cpu import Blocks, Rig, Variant
 from bench.media.freeswitch import LUA, FreeSwitch
 from bench.media.sessions import Heard
 from bench.media.worker import Worker, handover, new_secret
+from media.ahead import VARIABLE
 
 ALL = ("tone", "ivr", "replay", "calls", "events", "pacing")
 LUA_NAME, CONTROL = "mod_lua", "control"
@@ -162,6 +163,10 @@ class MediaBench:
                 switch.wait()
             for worker in workers.values():
                 worker.start(switches[0].esl_port, switches[0].password_file)
+            # A worker tells one switch what is sent ahead; here any switch may have its calls.
+            told = switches[0].api(f"global_getvar {VARIABLE}").strip()
+            for switch in switches[1:]:
+                switch.api(f"global_setvar {VARIABLE}={told}")
             # Any of the switches records: the folder of the first is there for all.
             folder = str(switches[0].recordings)
             variants = [

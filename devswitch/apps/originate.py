@@ -250,7 +250,7 @@ class Attempt:
             return {}
         names = [name for name in (caller.get("export_vars") or "").split(",") if name]
         given = {name: caller.variables.get(f"nolocal:{name}") or caller.get(name) or "" for name in names}
-        if caller.variables.get("sip_copy_custom_headers", "true") != "false":
+        if (caller.get("sip_copy_custom_headers") or "true") != "false":
             given |= {name: value for name, value in caller.variables.items() if name.startswith("sip_h_")}
         return given
 

@@ -50,7 +50,8 @@ class Condition:
     """When it matches, the actions; when not, the others."""
 
     field: str
-    expression: re.Pattern[str] | None
+    expression: str
+    "A regular expression, with variables in it or not."
     breaks: str
     actions: tuple[Step, ...]
     anti_actions: tuple[Step, ...]
@@ -122,10 +123,13 @@ async def _walk(extension: Extension, found: list[Action], expand: Expand, run: 
 
 
 async def _match(condition: Condition, expand: Expand) -> list[str] | None:
-    if condition.expression is None:
+    if not condition.field:
         return []
     field = condition.field if "$" in condition.field else f"${{{condition.field}}}"
-    match = condition.expression.search(await expand(field))
+    try:
+        match = re.search(await expand(condition.expression), await expand(field))
+    except re.error:
+        return None  # what a variable made of it
     return [match[0], *(group or "" for group in match.groups())] if match else None
 
 
@@ -174,11 +178,12 @@ def _condition(node: Node) -> Condition:
         raise node.refuse(f'break="{breaks}": one of {", ".join(sorted(_BREAKS))} is expected')
     expression = node.get("expression") or next((c.text for c in node.children if c.name == "expression"), "")
     try:
-        pattern = re.compile(expression) if node.get("field") else None
+        if "${" not in expression:
+            re.compile(expression)
     except re.error as error:
         raise node.refuse(f"expression: {error}") from error
     steps = {kind: tuple(_step(c) for c in node.children if c.name == kind) for kind in ("action", "anti-action")}
-    return Condition(node.get("field"), pattern, breaks, steps["action"], steps["anti-action"])
+    return Condition(node.get("field"), expression, breaks, steps["action"], steps["anti-action"])
 
 
 def _step(node: Node) -> Step:

@@ -42,8 +42,9 @@ async def park(channel: Channel, _: str) -> None:
 
 
 def _timeout(channel: Channel) -> tuple[float, str]:
-    """``park_timeout``: seconds, and after a colon the cause; it serves once."""
-    text = channel.variables.pop("park_timeout", "")
+    """``park_timeout``: seconds, and after a colon the cause; one of the channel serves once."""
+    text = channel.get("park_timeout") or ""
+    channel.set("park_timeout", None)
     seconds, _, cause = text.partition(":")
     return (time.monotonic() + number(seconds) if text else 0.0), named(cause)
 

@@ -13,6 +13,8 @@ import logging
 import socket
 from collections.abc import Callable
 
+from media.esl.link import keep_alive
+
 BACKLOG = 1024
 PAUSE = 1.0
 "Seconds until the next try where the process may open no more files."
@@ -29,6 +31,7 @@ class Door:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self._socket.setblocking(False)
+        keep_alive(self._socket)  # Linux hands it down
         self.port: int = self._socket.getsockname()[1]
         self.coming: set[asyncio.Task[object]] = set()
         "Those let in whose connection is not made yet."

@@ -15,6 +15,7 @@ from media.esl import protocol
 from media.esl.connection import Connection
 from media.esl.dispatch import Dispatch, Handler
 from media.esl.errors import AuthError, CommandError, ConnectionClosed, EslError
+from media.esl.link import keep_alive
 from media.esl.message import Event, Message, Reply
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ async def connect(host: str, port: int, password: str, *, timeout: float = LOGIN
     connection.on_notice = lambda message: None if greeting.done() else greeting.set_result(message)
     try:
         async with asyncio.timeout(timeout):
-            await asyncio.get_running_loop().create_connection(lambda: connection.link, host, port)
+            transport, _ = await asyncio.get_running_loop().create_connection(lambda: connection.link, host, port)
+            keep_alive(transport.get_extra_info("socket"))
             await _login(connection, greeting, auth)
     except BaseException:
         await asyncio.shield(connection.close())

@@ -73,9 +73,6 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        sock = transport.get_extra_info("socket")
-        for level, option, value in KEEPALIVE:
-            sock.setsockopt(level, option, value)
         if self._on_open:
             self._on_open()
             self._flush()
@@ -211,6 +208,12 @@ class Link(asyncio.Protocol):
             self.closed = True
             self.resume_writing()
             self._on_end()
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Have the end of a peer that says nothing any more noticed, of a connection or of all that a door lets in."""
+    for level, option, value in KEEPALIVE:
+        sock.setsockopt(level, option, value)
 
 
 def _nothing(*_: object) -> None:

@@ -1,4 +1,8 @@
-"""The outbound server: the switch connects to us for each call (``socket host:port async full``)."""
+"""The outbound server: the switch connects to us for each call (``socket host:port async full``).
+
+Without ``async`` the call's own thread reads commands, each when the one before is done. That costs the switch neither
+a thread nor a park, and it tells of nothing that happens meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,11 @@ class OutboundCall:
     def uuid(self) -> str:
         """The channel's."""
         return self.channel.uuid
+
+    @property
+    def static(self) -> bool:
+        """Whether the socket is one without ``async``."""
+        return self.channel.get("Socket-Mode") == "static"
 
 
 class OutboundServer:
@@ -158,8 +167,8 @@ def _channel(reply: Message) -> Event:
     channel = Event(reply.headers)
     if not channel.uuid:
         raise ProtocolError("the reply to connect names no channel")
-    # Without "full" api, bgapi, event and linger are answered "-ERR command not found", without "async" no command is
-    # read while an application runs (parse_command of mod_event_socket.c).
-    if channel.get("Control", "full") != "full" or channel.get("Socket-Mode", "async") != "async":
+    # Without it api, bgapi, event and linger are answered "-ERR command not found" (parse_command of
+    # mod_event_socket.c).
+    if channel.get("Control", "full") != "full":
         raise ProtocolError('the dialplan has to say "socket <address> async full"')
     return channel

@@ -65,10 +65,10 @@ class Core:
     """What the themes of :class:`~media.session.Session` stand on."""
 
     __slots__ = (
-        "_ahead", "_auto_hangup", "_bridged", "_callback", "_callback_arg", "_cause", "_connection", "_digits", "_down",
-        "_end", "_ending", "_gone", "_heard", "_hidden", "_hook", "_hook_arg", "_hung_up", "_inputs", "_last",
-        "_moving", "_own", "_prepared", "_scopes", "_sent_ahead", "_stopping", "_taken", "_tts", "_unsaid", "_waiting",
-        "channel", "handover", "script_args", "uuid",
+        "_ahead", "_answered", "_auto_hangup", "_bridged", "_callback", "_callback_arg", "_cause", "_connection",
+        "_digits", "_down", "_end", "_ending", "_gone", "_heard", "_hidden", "_hook", "_hook_arg", "_hung_up",
+        "_inputs", "_last", "_moving", "_own", "_prepared", "_scopes", "_sent_ahead", "_static", "_stopping", "_taken",
+        "_tts", "_unsaid", "_waiting", "channel", "handover", "script_args", "uuid",
     )  # fmt: skip
 
     def __init__(self, connection: Connection | None, channel: SwitchEvent, *, cause: str = "NONE") -> None:
@@ -82,7 +82,7 @@ class Core:
         self._connection = connection
         self._last = channel
         self._prepared = self._bridged = self._taken = self._heard = self._sent_ahead = self._moving = False
-        self._hung_up = self._hidden = False
+        self._hung_up = self._hidden = self._answered = self._static = False
         self._own: asyncio.Future[None] | bool = False
         self._ahead: list[bytes] | None = None
         self._auto_hangup = True
@@ -220,8 +220,9 @@ class Core:
     async def _run(self, app: str, arg: str = "", *, lock: bool = False) -> SwitchEvent | None:
         """Run an application to its end; None where the call ended before, or what was asked is sent ahead."""
         if self._ahead is not None:
-            # Without the lock a channel that plays looks for commands, and runs the next within this one.
-            self._ahead.append(protocol.execute(app, arg, lock=app not in _AT_ONCE))
+            # Without the lock a channel that plays looks for commands, and runs the next within this one. Those of a
+            # static socket are not looked for.
+            self._ahead.append(protocol.execute(app, arg, lock=app not in _AT_ONCE and not self._static))
             return None
         if not self.ready():
             protocol.execute(app, arg)  # what cannot be sent is refused, whether there is a call or not

@@ -15,6 +15,7 @@ from media.session.recording import Recording
 from media.session.stream import Env
 
 _RESUME = protocol.command("resume")  # as socket_resume=true does
+_EXIT = protocol.command("exit")
 DRAIN_TIMEOUT = 3600.0
 "Seconds that what was sent ahead may take when the script is over."
 
@@ -91,11 +92,13 @@ class Hooks(Recording):
                 await self.connection.close()
 
     async def _let_go(self) -> None:
-        if self._sent_ahead and not self._auto_hangup:
+        if self._sent_ahead and not self._auto_hangup and not self._static:
             await self._run("set", "sent_ahead=done")  # comes after all that was sent
-        if self._sent_ahead and not self._prepared:
+        if self._static or (self._sent_ahead and not self._prepared):
             # Closing now would take the call back in the middle of it (listener_run of mod_event_socket.c).
-            if not self._hung_up:
+            if not self._auto_hangup:
+                self._send(_EXIT)  # only a static socket comes here: `resume` would reset its call
+            elif not self._hung_up:
                 self._send(protocol.hangup())
             self._cause = "NORMAL_CLEARING"
             self.connection.silence()

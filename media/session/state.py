@@ -10,6 +10,7 @@ from media.session.errors import AnswerNeeded, ScriptExit
 from media.session.events import Event
 from media.session.logs import log_commands
 
+_ANSWER = "uuid_answer"
 _UNSET = "_undef_"
 "uuid_getvar of mod_commands.c."
 _TAKES_DIGITS = """att_xfer bind_digit_action bridge check_voicemail conference detect_speech digit_action_set_realm
@@ -28,8 +29,25 @@ class State(Core):
 
     async def answer(self) -> bool:
         """Answer the call; True when it is answered then."""
-        await self._run("answer")
+        # What was sent ahead comes first; of a leg that we called uuid_answer says +OK, answered or not
+        # (switch_channel_perform_answer of switch_channel.c).
+        if self._ahead or self._sent_ahead or self.channel.get("Call-Direction") != "inbound":
+            await self._run("answer")
+        elif self._ahead is not None:
+            self._send(protocol.command("api", _ANSWER, self.uuid))
+        elif self.ready() and not self.answered():
+            await self._answer()
         return self.answered()
+
+    async def _answer(self) -> None:
+        # Not the application: that fires two events with all that is known of the call, and one would be sent to us.
+        self._prepare()
+        try:
+            self._answered = (await self._api(_ANSWER, self.uuid)).startswith("+OK")
+        except CommandError:
+            # Who cannot be answered is hung up.
+            self._down = True
+            await self._end_of_call()
 
     async def pre_answer(self) -> bool:
         """Early media (SIP 183); True when audio flows then."""
@@ -38,11 +56,11 @@ class State(Core):
 
     def answered(self) -> bool:
         """Whether the call is answered, as its last event said."""
-        return self.ready() and self._last.get("Answer-State") == "answered"
+        return self.ready() and (self._answered or self._last.get("Answer-State") == "answered")
 
     def media_ready(self) -> bool:
         """Whether audio flows: the call is answered, or has early media."""
-        return self.ready() and self._last.get("Answer-State") in ("answered", "early")
+        return self.ready() and (self._answered or self._last.get("Answer-State") in ("answered", "early"))
 
     def bridged(self) -> bool:
         """Whether the call is bridged to another."""

@@ -18,11 +18,13 @@ from harness.worker import ask, at_work, handed_over, until
 
 from console.ports import free_port
 from media.session import EventConsumer
+from media.worker import Worker
 from model.settings import SCRIPTS, Address, Settings
 
 WELCOME, INVALID, GOODBYE = 1200, 1600, 2000
 OWN = """
     from media.script import script
+    from media.session import API
 
     @script("gives-back")
     async def gives_back(session, args):
@@ -54,6 +56,23 @@ OWN = """
     async def breaks(session):
         raise ValueError
 
+    modes = []
+
+    @script("sent-ahead", ahead=True)
+    async def sent_ahead(session, args):
+        modes.append(session.channel.get("Socket-Mode"))
+        if args == "breaks":
+            raise ValueError
+        session.set_auto_hangup(args != "gives back")
+        await session.answer()
+        await session.stream_file("tone_stream://%(600,0,700)")
+        await session.stream_file("tone_stream://%(600,0,1100)")
+
+    @script("modes")
+    async def said_modes(stream):
+        known = await API().execute("global_getvar", "strowger_ahead")
+        stream.write(f"{known} {modes}")
+
     @script("breaks-late")
     async def breaks_late(session):
         await session.answer()
@@ -64,8 +83,8 @@ OWN = """
 class Place:
     """A switch, a worker with a folder of scripts, and a phone."""
 
-    def __init__(self, phone: Phone, settings: Settings) -> None:
-        self.phone, self.settings = phone, settings
+    def __init__(self, phone: Phone, settings: Settings, worker: Worker) -> None:
+        self.phone, self.settings, self.worker = phone, settings, worker
 
     def call(self, app: str, args: str = "", *, valid: float = 30) -> Call:
         """A call that Kamailio hands over."""
@@ -101,8 +120,8 @@ def at(switch: Switch, tmp_path: Path) -> Callable[[Callable[[Place], Awaitable[
 
     def run(scenario: Callable[[Place], Awaitable[None]]) -> None:
         async def main() -> None:
-            async with at_work(settings, switch.password), phone(switch.sip) as made:
-                await scenario(Place(made, settings))
+            async with at_work(settings, switch.password) as worker, phone(switch.sip) as made:
+                await scenario(Place(made, settings, worker))
 
         asyncio.run(main())
 
@@ -320,6 +339,59 @@ def test_a_dialplan_reads_what_a_script_writes(at: Run) -> None:
         call = place.call("goes-to", f"912 {url}")
         await call.hears(1300)
         await call.ended()
+
+    at(scenario)
+
+
+async def _modes(place: Place) -> str:
+    """What the switch knows of scripts that are sent ahead, and which sockets their calls had."""
+    return str((await ask(place.settings, "run", name="modes"))["output"])
+
+
+def test_a_script_that_is_sent_ahead_has_a_socket_without_async(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        assert await _modes(place) == "sent\\-ahead []"
+        call = place.call("sent-ahead")
+        await call.hears(700)
+        await call.hears(1100)
+        assert (await call.ended()).cause == "NORMAL_CLEARING"
+        assert (await place.call("sent-ahead", "breaks").ended()).status == 480
+        back = place.call("sent-ahead", "gives back")
+        await back.hears(1100)
+        assert (await back.ended()).cause == "NORMAL_TEMPORARY_FAILURE"
+        gone = place.call("sent-ahead")
+        await gone.hears(700)
+        await gone.hangup()
+        while (await place.status())["calls"]:
+            pass
+        assert await _modes(place) == f"sent\\-ahead {['static'] * 4}"
+
+    at(scenario)
+
+
+def test_what_was_sent_ahead_outlives_its_worker(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        await _modes(place)
+        call = place.call("sent-ahead")
+        await call.hears(700)
+        place.worker.stop()
+        place.worker.stop()
+        await call.hears(1100)
+        assert (await call.ended()).cause == "NORMAL_CLEARING"
+
+    at(scenario)
+
+
+def test_a_script_that_is_not_sent_ahead_any_more_serves_the_next_call(at: Run) -> None:
+    async def scenario(place: Place) -> None:
+        await _modes(place)
+        file = place.settings.scripts / "own.py"
+        file.write_text(file.read_text().replace(", ahead=True", ""))
+        for _ in range(2):
+            call = place.call("sent-ahead")
+            await call.hears(1100)
+            assert (await call.ended()).cause == "NORMAL_CLEARING"
+        assert await _modes(place) == f" {['async'] * 2}"
 
     at(scenario)
 

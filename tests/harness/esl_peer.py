@@ -149,11 +149,11 @@ class EslPeer:
             await asyncio.wait(self._tasks)
 
     async def call(self, port: int, channel: Mapping[str, str] = CHANNEL) -> Wire:
-        """What ``socket 127.0.0.1:<port> async full`` does."""
+        """What ``socket 127.0.0.1:<port> async full`` does; ``channel`` may have another ``Socket-Mode``."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LIMIT)
         wire = Wire(self, reader, writer)
         full = {"Content-Type": "command/reply", "Reply-Text": "+OK\n", "Socket-Mode": "async", "Control": "full"}
-        inner = event_bytes("CHANNEL_DATA", {**channel, **full}).partition(b"\n\n")[2]
+        inner = event_bytes("CHANNEL_DATA", {**full, **channel}).partition(b"\n\n")[2]
         wire.hello = inner
         self._serve(wire)
         return wire

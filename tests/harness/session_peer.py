@@ -75,8 +75,11 @@ class FakeSwitch(EslPeer):
             wire.response("+OK\n")
 
 
+CALLER = {**CHANNEL, "Call-Direction": "inbound"}
+
+
 def with_session(
-    script: Callable[[Session, FakeSwitch], Awaitable[Any]], channel: Mapping[str, str] = CHANNEL
+    script: Callable[[Session, FakeSwitch], Awaitable[Any]], channel: Mapping[str, str] = CALLER
 ) -> FakeSwitch:
     """Run ``script(session, switch)`` on a call of the fake switch; its wire is ``switch.wire``."""
     switch = FakeSwitch()

@@ -48,10 +48,10 @@ class Bench:
         }
         return Settings.from_env(self.environment)
 
-    async def call(self, settings: Settings, **variables: str) -> Wire:
-        """A call with channel variables, as a dialplan sends it."""
-        channel = {**CHANNEL, **{f"variable_{name}": value for name, value in variables.items()}}
-        return await self.peer.call(settings.worker_address.port, channel)
+    async def call(self, settings: Settings, mode: str = "async", **variables: str) -> Wire:
+        """A call with channel variables, as a dialplan sends it; ``mode`` of its socket: async or static."""
+        given = {f"variable_{name}": value for name, value in variables.items()}
+        return await self.peer.call(settings.worker_address.port, {**CHANNEL, "Socket-Mode": mode, **given})
 
     async def hand_over(
         self, settings: Settings, app: str, args: str = "", *, valid: float = 30, hops: int = 1, **more: str

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pytest
 from harness.esl_peer import CHANNEL, PASSWORD, run
-from harness.worker import SECRET, WAIT, Bench, ask, did, fetch, hang_up, over, until, working
+from harness.worker import SECRET, WAIT, Bench, ask, at_work, did, fetch, hang_up, over, until, working
 
 from console.serve import ROOT
 from media import calls
 from media.control import ControlError
 from model.handover import Handover
 from model.settings import Settings
+from state.commands import Command
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -217,6 +218,67 @@ def test_an_edit_serves_the_next_call(bench: Bench, file: Path) -> None:
             assert (await ask(settings, "reload"))["refused"] == status["refused"]
 
     run(main())
+
+
+async def _told(bench: Bench, names: str) -> None:
+    """Until the switch was told which scripts are sent ahead."""
+    line = f"api global_setvar strowger_ahead={names}"
+    await until(lambda: any(sent.line == line for wire in bench.peer.wires for sent in wire.commands))
+
+
+def test_the_switch_is_told_which_scripts_are_sent_ahead(bench: Bench, file: Path) -> None:
+    async def main() -> None:
+        async with working(bench) as settings:
+            await _told(bench, "")
+            file.write_text(file.read_text().replace('"welcome",', '"wel.come", ahead=True,'))
+            await ask(settings, "reload")
+            await _told(bench, r"wel\.come")
+            wire = await bench.hand_over(settings, "wel.come", "a.wav", mode="static")
+            await until(lambda: did(wire) == ["answer", "playback a.wav", "NORMAL_CLEARING"])
+            assert not any("event-lock" in sent.headers for sent in wire.commands)
+            assert not any(sent.name in ("event", "linger") for sent in wire.commands)
+
+    run(main())
+
+
+def test_a_call_is_not_taken_from_a_script_that_is_sent_ahead(bench: Bench, file: Path) -> None:
+    async def main() -> None:
+        file.write_text(file.read_text().replace('"welcome",', '"welcome", ahead=True,'))
+        bench.peer.answers["sendmsg"] = lambda wire, _: wire.reply()  # the call goes on
+        settings = await bench.listen()
+        async with at_work(settings, PASSWORD) as worker:
+            wire = await bench.hand_over(settings, "welcome", mode="static")
+            await wire.sent("sendmsg")
+            asked = Command("1", "run", {"call": "c1", "script": "forever"}, "")
+            assert await worker.remote.obey(asked) == {
+                "error": "its script welcome is sent ahead, and cannot be told to stop"
+            }
+        await bench.peer.stop()
+
+    run(main())
+
+
+def test_a_call_comes_again_whose_script_is_not_sent_ahead(bench: Bench) -> None:
+    async def main() -> None:
+        async with working(bench) as settings:
+            wire = await bench.hand_over(settings, "welcome", mode="static")
+            await wire.sent("exit")
+            again = "transfer ${destination_number} ${dialplan} ${context}"
+            assert did(wire) == ["set strowger_waits=true", again]
+
+    run(main())
+
+
+@pytest.mark.parametrize("given", [{"strowger_script": "welcome"}, {"strowger_waits": "true"}])
+def test_a_dialplan_that_gives_a_script_the_wrong_socket_gets_its_call_back(
+    bench: Bench, caplog: pytest.LogCaptureFixture, given: dict[str, str]
+) -> None:
+    async def main() -> None:
+        async with working(bench) as settings:
+            assert await over(await bench.hand_over(settings, "welcome", mode="static", **given)) == []
+
+    run(main())
+    assert "the script welcome is not sent ahead: the dialplan has to say async full" in caplog.text
 
 
 def test_a_script_is_cancelled_some_time_after_its_call(

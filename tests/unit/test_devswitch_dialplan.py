@@ -64,6 +64,14 @@ def test_anti_actions_and_the_next_extension() -> None:
     assert found == [Action("log", "no zero"), Action("hangup", "USER_BUSY")]
 
 
+@pytest.mark.parametrize(("names", "found"), [("a|b", 1), ("b", 0), ("", 0), ("(", 0)])
+def test_an_expression_may_have_a_variable_in_it(names: str, found: int) -> None:
+    plan = """<extension><condition field="${app}" expression="^(?=.)(?:${names})$"><action application="log"/>
+        </condition></extension>"""
+    assert len(routed(plan, {"app": "a", "names": names})[0]) == found
+    assert not routed(plan, {"app": "", "names": names})[0]
+
+
 def test_an_unknown_context_has_no_extensions() -> None:
     async def nothing(_: object) -> str:
         return ""

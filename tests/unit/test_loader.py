@@ -146,6 +146,10 @@ def test_nothing_is_loaded_where_nothing_changed(desk: Desk) -> None:
         ),
         ("from media.script import script\n@script('a b')\nasync def a(): ...\n", "welcome.py:2: .*not 'a b'"),
         ("from media.script import script\n@script('a', numbers='50')\nasync def a(): ...\n", "texts in a tuple.*'50'"),
+        (
+            "from media.script import script\n@script('a', ahead=True)\nasync def a(args): ...\n",
+            "'a' is to be sent ahead, and has no session",
+        ),
         ("", "the file is empty"),
     ],
 )

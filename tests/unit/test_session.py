@@ -22,7 +22,32 @@ def test_an_application_runs_to_its_end() -> None:
         assert session.answered()
         assert await session.execute("playback", "a.wav") == ""
 
-    assert with_session(script).ran == [("answer", ""), ("playback", "a.wav")]
+    switch = with_session(script)
+    assert switch.ran == [("playback", "a.wav")]
+    assert switch.api == [f"uuid_answer {UUID}"]  # the application would fire two events
+
+
+def test_a_leg_that_was_called_is_not_answered_by_asking() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        early = {"Answer-State": "early"}
+        switch.apps["answer"] = lambda wire, command: switch.complete(wire, command, early)
+        assert not await session.answer()
+
+    assert with_session(script, {**CHANNEL, "Call-Direction": "outbound"}).ran == [("answer", "")]
+
+
+def test_who_cannot_be_answered_has_hung_up() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        def refuse(wire: Wire, command: Command) -> None:
+            wire.response("-ERROR\n")
+            switch.hang_up(wire, "INCOMPATIBLE_DESTINATION")
+
+        switch.answers["api"] = refuse
+        assert not await session.answer()
+        assert not session.ready()
+        assert session.hangup_cause() == "INCOMPATIBLE_DESTINATION"
+
+    with_session(script)
 
 
 def test_nothing_is_subscribed_to_before_a_command_waits() -> None:
@@ -49,10 +74,23 @@ def test_what_is_sent_ahead_is_one_write_and_no_event() -> None:
         switch.wire.end()
 
     switch = with_session(script)
-    assert [command.name for command in switch.wire.commands[1:]] == ["sendmsg", "sendmsg", "sendmsg"]
-    locked = [command.headers.get("event-lock") for command in switch.wire.commands[1:]]
-    assert locked == [None, "true", None]  # or the hangup would cut the tone off
-    assert switch.terminators == [None, "none"]
+    assert [command.name for command in switch.wire.commands[1:]] == ["api", "sendmsg", "sendmsg"]
+    locked = [command.headers.get("event-lock") for command in switch.wire.commands[2:]]
+    assert locked == ["true", None]  # or the hangup would cut the tone off
+    assert switch.terminators == ["none"]
+
+
+def test_an_answer_sent_ahead_waits_for_what_was_sent_before() -> None:
+    async def script(session: Session, switch: FakeSwitch) -> None:
+        with session.ahead():
+            await session.stream_file("a.wav")
+            await session.answer()
+        while len(switch.ran) < 2:
+            switch.wire.arrived.clear()
+            await switch.wire.arrived.wait()
+        switch.wire.end()
+
+    assert with_session(script).ran == [("playback", "a.wav"), ("answer", "")]
 
 
 @pytest.mark.parametrize("name", ["get_digits", "get_variable", "sleep"])
@@ -154,7 +192,9 @@ def test_what_was_not_sent_ahead_did_not_hang_up() -> None:
             await session.answer()
 
     sent = with_session(script).wire.commands  # the first was not sent
-    assert [command.headers.get("call-command") for command in sent[1:]] == ["execute", "hangup"]
+    assert [command.headers.get("call-command", command.line) for command in sent[1:]] == [
+        f"api uuid_answer {UUID}", "hangup",
+    ]  # fmt: skip
 
 
 def test_events_of_a_bridge_are_asked_for_by_what_bridges() -> None:

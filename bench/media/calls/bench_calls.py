@@ -8,13 +8,12 @@ PROMPT = "tone_stream://%(400,0,350)"
 TALK = "tone_stream://%(1000,0,350)"
 
 
-@script("ahead")
+@script("ahead", ahead=True)
 async def ahead(session: Session) -> None:
     """Nothing is waited for."""
-    with session.ahead():
-        await session.answer()
-        await session.stream_file(TONE)
-        await session.hangup()
+    await session.answer()
+    await session.stream_file(TONE)
+    await session.hangup()
 
 
 @script("ordinary")
