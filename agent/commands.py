@@ -9,8 +9,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from agent.forgetting import forget
 from kemi import records
 from kemi.rpc import Kamcmd, RpcError
 from kemi.spool import Spool
@@ -18,6 +20,7 @@ from model.settings import Settings
 from state import commands
 from state.commands import Command
 from state.store import Store, StoreError
+from telemetry.logs import about_call
 
 log = logging.getLogger("strowger.agent")
 
@@ -49,16 +52,21 @@ class Commands:
         while not self.stopped():
             try:
                 if (command := commands.take(store, recipient)) is not None:
-                    commands.answer(store, recipient, command, self.obey(command))
+                    commands.answer(store, recipient, command, self.obey(store, command))
             except StoreError as error:
                 # The node agent says that Redis is away.
                 log.debug("no command is taken: %s", error)
                 time.sleep(RETRY_EVERY)
         store.close()
 
-    def obey(self, command: Command) -> dict[str, Any]:
+    def obey(self, store: Store, command: Command) -> dict[str, Any]:
         """Do what is asked; what is answered, with ``error`` where it is refused."""
-        done = {"hangup": self._hangup}.get(command.name)
+        with about_call(*command.about()):
+            return self._obey(store, command)
+
+    def _obey(self, store: Store, command: Command) -> dict[str, Any]:
+        known: dict[str, Callable[..., dict[str, Any]]] = {"hangup": self._hangup, "reset": partial(self._reset, store)}
+        done = known.get(command.name)
         if done is None:
             return {"error": f"the node {self.settings.node} knows no command {command.name!r}"}
         try:
@@ -71,6 +79,10 @@ class Commands:
             return {"error": f"{type(error).__name__}"}
         log.info("did %s for %s", command.name, command.who or "nobody named")
         return answer
+
+    def _reset(self, store: Store, *, gateway: str) -> dict[str, Any]:
+        forget(self.settings, store, gateway)
+        return {}
 
     def _hangup(self, *, call: str, call_id: str) -> dict[str, Any]:
         """End a call: one that stands with a BYE to both sides, one that is being set up with CANCEL and 487."""

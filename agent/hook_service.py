@@ -28,6 +28,7 @@ from model.settings import Settings
 from telemetry import hook as metrics
 from telemetry.health import Check
 from telemetry.listener import Listener, of_loop
+from telemetry.logs import about_call
 from telemetry.registry import Names, raised
 
 log = logging.getLogger("strowger.hook")
@@ -135,7 +136,9 @@ class HookService:
             except (msgspec.DecodeError, RecursionError) as error:
                 log.warning("a line in the pipe is no question: %s", error)
             else:
-                task = asyncio.get_running_loop().create_task(self._serve(question))
+                # The task has the context of its beginning: what it logs is about this call.
+                with about_call(*question.ids()):
+                    task = asyncio.get_running_loop().create_task(self._serve(question))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 

@@ -134,7 +134,7 @@ class Shipper:
             # Before the position moves: told twice it changes nothing.
             self._tell(store, event)
         calls = {call: assembly.stored(call) if call in assembly.calls else "" for call in assembly.changed}
-        finished = records.with_messages(store, assembly.finished)
+        finished = records.with_media(store, assembly.finished)
         if not records.ship(
             store, self.settings.node, before.encode(), after.encode(), finished, calls,
             self.settings.cdr_keep, guarded, counted(assembly.samples), call_events.encoded(assembly.told),

@@ -6,14 +6,17 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Path, Query
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.access import Desk, needs
+from api.access import Desk, Here, needs
 from api.pages import LIMIT, After, Limit
 from api.problems import documented
 from api.room import room
 from operations import call_control, calls, live_calls
 from operations.live_calls import State
+from operations.recordings import OTHER, TYPES
+from state.recordings import MOST
 from state.tokens import Role
 
 router = room("/calls", "calls")
@@ -21,6 +24,8 @@ router = room("/calls", "calls")
 Id = Annotated[str, Path(max_length=256, description="A call's id or its Call-ID.")]
 Text = Annotated[str, Query(max_length=100)]
 TIMES = "Unix time in seconds"
+AUDIO = {"Cache-Control": "private, no-cache"}
+"It may be under way: asked for again, and not sent twice where it is as it was."
 
 
 class LiveCall(BaseModel):
@@ -68,6 +73,23 @@ class Told(BaseModel):
     data: dict[str, Any]
 
 
+class RecordingFile(BaseModel):
+    """A recording that a call script made."""
+
+    number: int = Field(description="From 1, in the order in which they began.")
+    name: str = Field(description="Path below the folder of recordings; a whole path where it is elsewhere.")
+    here: bool = Field(description="Whether it can be played.")
+    why: str = Field(description="Why it cannot.")
+    bytes: int | None
+    seconds: float | None = Field(description="null: it is no WAV file.")
+
+
+class Recordings(BaseModel):
+    """What a call recorded."""
+
+    recordings: list[RecordingFile]
+
+
 class Call(BaseModel):
     """A call: its record so far, as docs/records.md describes it, and more."""
 
@@ -91,6 +113,7 @@ class Call(BaseModel):
     steps: list[tuple[str, str, str]] = Field(description="What its decision read and found.")
     origin: str = Field(description="The call that media sent on as this one; empty: none.")
     legs: list[Leg] = Field(description="Calls that media sent on for this one.")
+    recorded: list[RecordingFile] = Field(description="The files of its recordings.")
     events: list[Told] = Field(description="What the stream of events still has of it.")
 
 
@@ -195,18 +218,40 @@ def originate(desk: Desk, call: Originate) -> Originated:
 @router.get(
     "/{call}", operation_id="calls.show", dependencies=[needs(Role.READ)], responses=documented(HTTPStatus.NOT_FOUND)
 )
-def show(desk: Desk, call: Id) -> Call:
-    """One call, live or past: decision, attempts, causes, media, message, events."""
-    return Call.model_validate(calls.one(desk, call))
+def show(desk: Desk, here: Here, call: Id) -> Call:
+    """One call, live or past: decision, attempts, causes, media, message, recordings, events."""
+    return Call.model_validate(calls.one(desk, call, here.recordings))
 
 
 @router.get(
     "/{call}/trace", operation_id="calls.trace", dependencies=[needs(Role.READ)],
     responses=documented(HTTPStatus.NOT_FOUND),
 )  # fmt: skip
-def trace(desk: Desk, call: Id) -> Trace:
+def trace(desk: Desk, here: Here, call: Id) -> Trace:
     """A call with every call that belongs to it, from the one that came first."""
-    return Trace.model_validate(calls.trace(desk, call))
+    return Trace.model_validate(calls.trace(desk, call, here.recordings))
+
+
+@router.get(
+    "/{call}/recordings", operation_id="calls.recordings", dependencies=[needs(Role.READ)],
+    responses=documented(HTTPStatus.NOT_FOUND),
+)  # fmt: skip
+def recordings(desk: Desk, here: Here, call: Id) -> Recordings:
+    """What its call scripts recorded, and whether the files are there."""
+    return Recordings.model_validate({"recordings": calls.recordings_of(desk, call, here.recordings)})
+
+
+@router.get(
+    "/{call}/recordings/{number}/audio", operation_id="calls.audio", dependencies=[needs(Role.OPERATE)],
+    response_class=FileResponse,
+    responses={**documented(HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+               200: {"content": {kind: {} for kind in (*TYPES.values(), OTHER)}},
+               206: {"description": "Partial Content"}},
+)  # fmt: skip
+def audio(desk: Desk, here: Here, call: Id, number: Annotated[int, Path(ge=1, le=MOST)]) -> FileResponse:
+    """What was recorded; ranges of it may be asked for."""
+    path = calls.audio(desk, call, number, here.recordings)
+    return FileResponse(path, media_type=TYPES.get(path.suffix, OTHER), headers=AUDIO)
 
 
 @router.delete("/{call}", operation_id="calls.hangup", **ACTS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -15,12 +15,13 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Message, Receive, Scope, Send
 
 from api import problems
 from api.access import CHALLENGE, Bearer, Desk, needs
 from api.pages import LIMIT, Limit
+from api.protocols import GIVE_UP
 from api.room import room
-from api.websocket_protocol import GIVE_UP
 from operations import events
 from operations.errors import InvalidError
 from operations.event_filters import Wanted
@@ -110,19 +111,46 @@ async def follow(
 
 async def event_stream(
     request: Request, wanted: Sequence[Wanted], allowed: Allowed, since: str = ""
-) -> StreamingResponse:
+) -> EventStream:
     """Events as ``text/event-stream``, from the header ``Last-Event-ID`` or ``since`` on; for whoever was let in.
 
     Raises InvalidError.
     """
     since = request.headers.get("Last-Event-ID", "") or since
     _check_id(since)
-    lines = _lines(request.app.state.hub, wanted, since, allowed)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(lines, media_type=STREAM, headers=headers)
+    return EventStream(_lines(request.app.state.hub, wanted, since, allowed))
 
 
-async def _lines(hub: Hub, wanted: Sequence[Wanted], since: str, allowed: Allowed) -> AsyncIterator[str]:
+class EventStream(StreamingResponse):
+    """An answer that never ends, unless its client reads nothing for :data:`STALLED`: then it is broken off."""
+
+    def __init__(self, lines: AsyncGenerator[str]) -> None:
+        super().__init__(lines, media_type=STREAM, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+
+        async def bounded(message: Message) -> None:
+            try:
+                async with asyncio.timeout(STALLED):
+                    await send(message)
+            except TimeoutError:
+                raise _StalledError from None
+
+        async with aclosing(self._lines):
+            try:
+                await super().__call__(scope, receive, bounded)
+            except _StalledError:
+                if (end := (scope.get("extensions") or {}).get(GIVE_UP)) is not None:
+                    end()
+
+
+class _StalledError(Exception):
+    """A client reads nothing."""
+
+
+async def _lines(hub: Hub, wanted: Sequence[Wanted], since: str, allowed: Allowed) -> AsyncGenerator[str]:
     checked = time.monotonic()
     try:
         async with hub.following(wanted, since) as (follower, past):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Any
@@ -17,11 +18,13 @@ FILE_MAX = 128 << 20
 CSV = "text/csv"
 
 
-async def _body(request: Request) -> bytes:
-    return await request.body()
+def _file(request: Request) -> io.BytesIO:
+    file: io.BytesIO = request.state.file
+    return file
 
 
-Body = Annotated[bytes, Depends(_body)]
+File = Annotated[io.BytesIO, Depends(_file)]
+"The body of a request, of a route that takes such a file."
 Replace = Annotated[bool, Query(description="The file becomes the whole; what it lacks goes.")]
 SkipBad = Annotated[bool, Query(description="Import the other lines where some are wrong.")]
 

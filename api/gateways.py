@@ -134,6 +134,22 @@ class Resumed(InForce):
     name: str
 
 
+class NewReset(BaseModel):
+    """Where a gateway's failures are to be forgotten."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    node: str = Field("", max_length=200, description="Empty: on every live node.")
+
+
+class Reset(BaseModel):
+    """A gateway whose failures are forgotten."""
+
+    name: str
+    nodes: list[str] = Field(description="Nodes that forgot them.")
+    troubles: dict[str, str] = Field(description="Nodes that did not, and why.")
+
+
 @router.get("", operation_id="gateways.list", dependencies=[needs(Role.READ)])
 def all_of_them(desk: Desk, here: Here, window: Window = gateways.WINDOW) -> Gateways:
     """All gateways, how each stands on every node, and its figures."""
@@ -173,3 +189,11 @@ def drain(desk: Desk, name: Name, wanted: NewDrain) -> Drained:
 def resume(desk: Desk, name: Name) -> Resumed:
     """Let calls go to it again; answered when every live node does so."""
     return Resumed.model_validate(gateways.resume(desk, name))
+
+
+@router.post(
+    "/resets/{name:path}", operation_id="gateways.reset", dependencies=[needs(Role.OPERATE)], responses=MISSING
+)
+def reset(desk: Desk, name: Name, wanted: NewReset) -> Reset:
+    """Forget what failures told of it: its breaker closes, its Retry-After is over."""
+    return Reset.model_validate(gateways.reset(desk, name, wanted.node))

@@ -121,10 +121,10 @@ def export(desk: Desk, action: Which) -> StreamingResponse:
     max_body_size=files.FILE_MAX,
 )
 def import_(
-    desk: Desk, action: Which, body: files.Body, replace: files.Replace = False, skip_bad: files.SkipBad = False
+    desk: Desk, action: Which, file: files.File, replace: files.Replace = False, skip_bad: files.SkipBad = False
 ) -> files.Imported:
     """Import a CSV file (kind,value,expires,reason) as one change; answered when every live node has it."""
-    done = lists.imported(desk, action, body, replace=replace, skip_bad=skip_bad)
+    done = lists.imported(desk, action, file, replace=replace, skip_bad=skip_bad)
     return files.Imported.model_validate(done)
 
 

@@ -21,6 +21,10 @@ from state.tokens import Role
 router = room("/rates", "rates")
 
 Gateway = Annotated[str, Path(max_length=64, description="Name of a gateway.")]
+Currency = Annotated[str, Query(max_length=3, description="USD; not needed where there is a sheet.")]
+Starts = Annotated[str, Query(max_length=40, description="From when rows count that do not say so.")]
+Billing = Annotated[str, Query(max_length=20, description="Of rows that do not say so.")]
+Public = Annotated[bool, Query(description="Prefixes are of public numbers, without a plus.")]
 MISSING = documented(HTTPStatus.NOT_FOUND)
 
 
@@ -82,6 +86,18 @@ class RatesImported(files.Imported):
     currency: str
 
 
+class RatesCompared(BaseModel):
+    """What an import would change; a rate is told by its prefix and its beginning."""
+
+    new: int
+    dearer: int
+    cheaper: int
+    otherwise_changed: int = Field(description="Its price is the same.")
+    unchanged: int
+    removed: int | None = Field(None, description="Of what the file lacks, where it becomes the whole sheet.")
+    skipped: list[files.Skipped]
+
+
 class SheetRemoved(InForce):
     """A sheet that is gone."""
 
@@ -140,20 +156,46 @@ def export(desk: Desk, gateway: Gateway) -> StreamingResponse:
 def import_(
     desk: Desk,
     gateway: Gateway,
-    body: files.Body,
-    currency: Annotated[str, Query(max_length=3, description="USD; not needed where there is a sheet.")] = "",
-    starts: Annotated[str, Query(max_length=40, description="From when rows count that do not say so.")] = "",
-    billing: Annotated[str, Query(max_length=20, description="Of rows that do not say so.")] = "60/60",
-    e164: Annotated[bool, Query(description="Prefixes are of public numbers, without a plus.")] = False,
+    file: files.File,
+    currency: Currency = "",
+    starts: Starts = "",
+    billing: Billing = "60/60",
+    e164: Public = False,
     replace: files.Replace = False,
     skip_bad: files.SkipBad = False,
 ) -> RatesImported:
     """Import a gateway's rates (CSV: prefix,price,fee,billing,from,until) as one change."""
     done = rates.imported(
-        desk, gateway, body, currency=currency, starts=starts, billing=billing, e164=e164, replace=replace,
+        desk, gateway, file, currency=currency, starts=starts, billing=billing, e164=e164, replace=replace,
         skip_bad=skip_bad, author=desk.who,
     )  # fmt: skip
     return RatesImported.model_validate(done)
+
+
+@router.post(
+    "/sheets/{gateway}/compare",
+    operation_id="rates.compare",
+    dependencies=[needs(Role.READ)],
+    openapi_extra=files.TAKEN,
+    max_body_size=files.FILE_MAX,
+)
+def compare(
+    desk: Desk,
+    gateway: Gateway,
+    file: files.File,
+    currency: Currency = "",
+    starts: Starts = "",
+    billing: Billing = "60/60",
+    e164: Public = False,
+    replace: files.Replace = False,
+    skip_bad: files.SkipBad = False,
+) -> RatesCompared:
+    """What an import of this file would change, as the import takes it; nothing is imported."""
+    found = rates.compared(
+        desk, gateway, file, currency=currency, starts=starts, billing=billing, e164=e164, replace=replace,
+        skip_bad=skip_bad,
+    )  # fmt: skip
+    return RatesCompared.model_validate(found)
 
 
 @router.delete("/sheets/{gateway}", operation_id="rates.remove", dependencies=[needs(Role.ADMIN)], responses=MISSING)

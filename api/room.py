@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
@@ -63,9 +64,21 @@ class _Route(APIRoute):
         async def admitted(request: Request) -> Response:
             # Before anything of the body is read.
             request.state.token = await run_in_threadpool(admit, request, role)
-            return await handle(Request(request.scope, _bounded(request, most)))
+            bounded = Request(request.scope, _bounded(request, most))
+            if most > BODY_MAX:
+                bounded.state.file = await _collected(bounded)
+            return await handle(bounded)
 
         return admitted
+
+
+async def _collected(request: Request) -> io.BytesIO:
+    # Once: what Request.body() gives was there in parts before, and a file may be of 100 MB.
+    file = io.BytesIO()
+    async for part in request.stream():
+        file.write(part)
+    file.seek(0)
+    return file
 
 
 def _bounded(request: Request, most: int) -> Receive:

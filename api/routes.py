@@ -67,7 +67,7 @@ def export(desk: Desk) -> StreamingResponse:
     max_body_size=files.FILE_MAX,
 )
 def import_(
-    desk: Desk, body: files.Body, replace: files.Replace = False, skip_bad: files.SkipBad = False
+    desk: Desk, file: files.File, replace: files.Replace = False, skip_bad: files.SkipBad = False
 ) -> files.Imported:
     """Import a CSV file (prefix,route) for routes of the policy in force as one change."""
-    return files.Imported.model_validate(routes.imported(desk, body, replace=replace, skip_bad=skip_bad))
+    return files.Imported.model_validate(routes.imported(desk, file, replace=replace, skip_bad=skip_bad))

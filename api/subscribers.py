@@ -5,16 +5,17 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Path, Response
+from fastapi import Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from api import files
 from api.access import Desk, Here, needs
 from api.idempotency import NO_STORE
 from api.pages import LIMIT, After, Limit
 from api.problems import documented
 from api.room import InForce, room
 from model.subscriber import ALGORITHMS
-from operations import subscribers
+from operations import subscriber_import, subscribers
 from state.tokens import Role
 
 router = room("/subscribers", "subscribers")
@@ -98,18 +99,29 @@ class SubscriberRemoved(InForce):
     name: str
 
 
+class SubscribersImported(InForce):
+    """What became of an import."""
+
+    added: int
+    changed: int
+
+
 class SubscriberPage(BaseModel):
     """Some subscribers, by name."""
 
     subscribers: list[SubscriberInList]
-    total: int
+    total: int = Field(description="Of all that match, on every page.")
     after: str | None = Field(description="For the next page; null: there is none.")
 
 
 @router.get("", operation_id="subscribers.page", dependencies=[needs(Role.READ)])
-def page(desk: Desk, here: Here, after: After = "", limit: Limit = LIMIT) -> SubscriberPage:
+def page(
+    desk: Desk, here: Here,
+    search: Annotated[str, Query(max_length=100, description="Part of a name, or of any of their numbers.")] = "",
+    after: After = "", limit: Limit = LIMIT,
+) -> SubscriberPage:  # fmt: skip
     """Subscribers by name, a page at a time."""
-    found, total, end = subscribers.rows(desk, here, after=after, limit=limit)
+    found, total, end = subscribers.rows(desk, here, search=search, after=after, limit=limit)
     return SubscriberPage.model_validate({"subscribers": found, "total": total, "after": end or None})
 
 
@@ -125,6 +137,18 @@ def add(desk: Desk, response: Response, subscriber: NewSubscriber) -> Subscriber
     response.headers.update(NO_STORE)
     done = subscribers.add(desk, subscriber.name, subscriber.written(), subscriber.password)
     return SubscriberPut.model_validate(done)
+
+
+@router.post(
+    "/import",
+    operation_id="subscribers.import",
+    dependencies=[needs(Role.ADMIN)],
+    openapi_extra=files.TAKEN,
+    max_body_size=files.FILE_MAX,
+)
+def import_(desk: Desk, file: files.File) -> SubscribersImported:
+    """Add and change subscribers by a CSV file (name,password,…): all of them, or none where a line is wrong."""
+    return SubscribersImported.model_validate(subscriber_import.imported(desk, file))
 
 
 @router.patch("/{name}", operation_id="subscribers.change", dependencies=[needs(Role.ADMIN)], responses=MISSING)

@@ -67,7 +67,8 @@ def list_(
 @app.command()
 def show(call: Id, json: Json = False) -> None:
     """One call, live or past: what was decided, tried and told."""
-    found = calls.one(_store(), call)
+    settings = Settings.from_env()
+    found = calls.one(Store(settings.redis_url), call, settings.recordings)
     if json:
         print_json(found)
         return
@@ -85,7 +86,7 @@ def trace(
 ) -> None:
     """A call, every call that belongs to it, and what was said of them, in order."""
     settings = Settings.from_env()
-    found = calls.trace(Store(settings.redis_url), call)
+    found = calls.trace(Store(settings.redis_url), call, settings.recordings)
     lines = _said(settings, found["calls"], logs or ())
     if json:
         print_json({**found, "logs": [line.as_dict() for line in lines]})
@@ -174,6 +175,10 @@ def _show(found: dict[str, Any], *, events: bool = True) -> None:
     out.print(f"call {found['call']}  Call-ID {found['call_id']}" + (f"  of {found['origin']}" * bool(found["origin"])))
     for line in cdr_output.explained(record, live=live):
         out.print(line)
+    for one in found["recorded"]:
+        long = "" if one["seconds"] is None else f", {one['seconds']:.1f} s"
+        gone = "" if one["here"] else f"  not there: {one['why']}"
+        out.print(f"  recording {one['number']:<4} {one['name']}{long}{gone}")
     for leg in found["legs"]:
         out.print(f"  sent on as     {leg['call']}" + ("  live" if leg["live"] else ""))
     if events:

@@ -185,3 +185,5 @@ def parse_option(text: str, option: str) -> float:
     except EntryError as error:
         raise EntryError(f"{option} {error}") from None
 
+
+block, allow = commands(Action.BLOCK), commands(Action.ALLOW)

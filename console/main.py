@@ -16,9 +16,14 @@ def main() -> None:
     try:
         from console import cli
     except (Exception, SystemExit) as error:
-        print(f"refused, the code in force stays: the code on disk does not load: {describe(error)}", file=sys.stderr)
+        print(refusal(error), file=sys.stderr)
         sys.exit(1)
     cli.main()
+
+
+def refusal(error: BaseException) -> str:
+    """What is said where code that a command needs raised ``error`` as it was imported."""
+    return f"refused, the code in force stays: the code on disk does not load: {describe(error)}"
 
 
 if __name__ == "__main__":

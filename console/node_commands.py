@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from agent.forgetting import forget
 from console import fraud_commands, gateway_figures, media_commands, serve, voicemail_jobs
 from console.gateway_figures import WINDOW, Window, elsewhere, in_short, read_window
 from console.list_commands import parse_option
@@ -18,14 +19,13 @@ from console.output import BAD_INPUT, CommandFailed, Json, out, parse_time, prin
 from console.waiting import confirmed
 from kemi.check import api_names
 from kemi.explain import Snapshot
-from kemi.health import Health
 from kemi.node_state import kamcmd, live_state
 from kemi.rpc import Kamcmd, RpcError, parse_argument
-from model.policy import Drain, owner
+from model.policy import Drain
 from model.settings import Settings
 from operations import gateways
 from operations.errors import MissingError
-from state import breakers, layout
+from state import audit, layout
 from state.snapshot import NoSnapshotError, SnapshotReader
 from state.store import Store, StoreError
 
@@ -150,18 +150,8 @@ def reset(name: Name) -> None:
     settings = Settings.from_env()
     store = Store(settings.redis_url)
     _require(name, store)
-    with kamcmd(settings) as rpc:
-        # Removing what is not there is an error in some versions of Kamailio.
-        tripped = breakers.by_node(store, time.time())
-        known = rpc.htable_dump("health")
-        for one in {name, *(each for each in (*known, *tripped) if owner(each) == name)}:
-            if one in known:
-                rpc.call("htable.delete", "health", one)
-            told = tripped.get(one, {}).get(settings.node)
-            if told is not None and told.node != settings.node:
-                # What another node said of it is not to be gone by, either.
-                rpc.call("htable.sets", "health", one, Health(until=told.until, told=told.at).dumps())
-            breakers.closed(store, settings.node, one)
+    forget(settings, store, name)
+    audit.write(store, "gateway reset", name, after={"nodes": [settings.node]})
     out.print(f"{name}: forgotten what this node knew of its health")
 
 

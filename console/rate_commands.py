@@ -13,13 +13,13 @@ from console import importing
 from console.importing import File, Replace, SkipBad
 from console.list_files import Target, write
 from console.output import Json, err, out, parse_time, print_json, print_table, when
-from console.rate_dryrun import Comparison
 from console.waiting import confirmed
 from model import ratefile
 from model.listfile import ListFileError
 from model.settings import Settings
 from operations import rates
 from operations.importing import CONFIRM_TIMEOUT
+from operations.rate_dryrun import Comparison
 from state.bulk import Import
 from state.rates import SheetInfo
 from state.store import Store
@@ -51,12 +51,8 @@ def import_(
 ) -> None:
     """Import a gateway's rates (CSV: prefix,price,fee,billing,from,until) as one change."""
     store = Store(Settings.from_env().redis_url)
-    policy = store.policy().decode()[0]
-    rates.check_gateway(gateway, policy)
+    reader = rates.reader_of(store, gateway, starts=starts, billing=billing, e164=e164)
     sheet = SheetInfo(rates.currency_of(store, gateway, currency, replace=replace), time.time(), getpass.getuser())
-    reader = ratefile.Reader(
-        policy.dialling, e164=e164, starts=rates.beginning_of(starts), billing=rates.billing_of(billing)
-    )  # fmt: skip
     if dry_run:
         _compare(store, gateway, reader, file, replace=replace, skip_bad=skip_bad, json=json)
         return
@@ -142,7 +138,8 @@ def _compare(
         print_json({**found, "skipped": len(reading.flaws)})
         return
     reading.say_flaws()
-    out.print(f"{', '.join(f'{count:,} {what}' for what, count in found.items())}; nothing was imported")
+    said = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in found.items())
+    out.print(f"{said}; nothing was imported")
 
 
 def _list_sheets(store: Store, *, json: bool) -> None:

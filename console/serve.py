@@ -46,15 +46,18 @@ def kamailio_command(settings: Settings) -> list[str]:
         # A call takes some 40 kB for a few seconds; the default of 64 MB is used up at 400 calls a second.
         "-m",
         str(settings.sip_memory),
-        # The message without its line end, and the Call-ID as a field; the cfg cannot say so (ksr_slog_init, dprint.c).
-        *(["--log-engine=json:Mc"] if settings.log_format == "json" else []),
+        # The message without its line end, and the prefix as fields; the cfg cannot say so (ksr_slog_init, dprint.c).
+        *(["--log-engine=json:Mp"] if settings.log_format == "json" else []),
         *(word for name in _switched_on(settings) for word in ("-A", name)),
     ]
 
 
 def _switched_on(settings: Settings) -> list[str]:
     """What kamailio.cfg has between #!ifdef and #!endif, and no node pays for that does not want it."""
-    wanted = {"WITH_RTPENGINE": settings.rtpengine, "WITH_HEP": settings.hep, "WITH_FLOOD_GUARD": settings.flood}
+    wanted = {
+        "WITH_RTPENGINE": settings.rtpengine, "WITH_HEP": settings.hep, "WITH_FLOOD_GUARD": settings.flood,
+        "WITH_JSON_LOG": settings.log_format == "json",
+    }  # fmt: skip
     return [name for name, value in wanted.items() if value]
 
 
@@ -194,7 +197,7 @@ def serve_web(settings: Settings) -> None:
     # Not for other commands: what speaks HTTP costs more to load than all of these.
     import uvicorn
 
-    from api.websocket_protocol import options
+    from api.protocols import options
     from web.app import make_site
 
     logs.configure(settings, "web")

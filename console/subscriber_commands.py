@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 import time
 from collections.abc import Sequence
@@ -14,11 +13,11 @@ import typer
 
 from console.output import CommandFailed, Json, out, print_json, print_table, when
 from console.waiting import confirmed
-from model.numbers import Dialling
-from model.policy import Subscribers
 from model.settings import Settings
 from model.subscriber import Subscriber, SubscriberError, check_name, hashes
+from operations import subscriber_import
 from operations import subscribers as operations
+from operations.importing import lines_of
 from operations.subscribers import FIELDS, FORWARDS, changed, generated, known, section_in_force, text
 from state import location
 from state.store import Store
@@ -74,14 +73,16 @@ def remove(name: Name) -> None:
 
 
 @app.command("list")
-def list_(json: Json = False) -> None:
-    """List all subscribers, and how many phones each has registered at this node."""
+def list_(
+    search: Annotated[str, typer.Option(help="Part of a name, or of any of their numbers.")] = "", json: Json = False
+) -> None:
+    """List the subscribers, and how many phones each has registered at this node."""
     settings = Settings.from_env()
     store = Store(settings.redis_url)
     if json:
-        print_json(operations.rows(store, settings)[0])
+        print_json(operations.rows(store, settings, search=search)[0])
         return
-    rows = operations.listed(store, settings)
+    rows = operations.listed(store, settings, search)
     columns = ("name", "phones", "numbers", "state")
     print_table(
         columns, [(one.name, count, " ".join(one.numbers), _state(one)) for one, count in rows], empty="no subscribers"
@@ -116,52 +117,14 @@ def import_(
     Nothing is done unless every line is in order.
     """
     store = Store(Settings.from_env().redis_url)
-    section, dialling = section_in_force(store)
-    known = {one.name: one for one in store.subscribers()}
-    made = _read(file, section, dialling, known)
-    change = None
-    for one in made:
-        change = store.put_subscriber(one, known.get(one.name))
-    nodes = confirmed(store, change, timeout=60.0).nodes if change is not None else ()
-    new = sum(one.name not in known for one in made)
+    with file.open("rb") as raw:
+        done = subscriber_import.put_all(store, str(file), lines_of(raw))
+    nodes = confirmed(store, done.last, subscriber_import.CONFIRM_TIMEOUT).nodes
     if json:
-        print_json({"added": new, "changed": len(made) - new, "nodes": nodes})
+        print_json({"added": done.added, "changed": done.changed, "nodes": nodes})
     else:
-        out.print(f"{new:,} added, {len(made) - new:,} changed: in force on {', '.join(nodes) or 'no node yet'}")
-
-
-def _read(file: Path, section: Subscribers, dialling: Dialling, known: dict[str, Subscriber]) -> list[Subscriber]:
-    made: dict[str, Subscriber] = {}
-    with file.open(newline="", encoding="utf-8-sig") as text:
-        rows = csv.DictReader(text, strict=True)
-        unknown = set(rows.fieldnames or ()) - {"name", "password", *FIELDS}
-        if unknown or "name" not in (rows.fieldnames or ()):
-            wanted = ", ".join(("name", "password", *FIELDS))
-            raise SubscriberError(f"{file}:1: the columns are not of these: {wanted}")
-        for number, row in enumerate(rows, 2):
-            try:
-                one = _of_row(row, section, dialling, known)
-                if one.name in made:
-                    raise SubscriberError(f"{one.name} stands in the file twice")
-            except SubscriberError as error:
-                raise SubscriberError(f"{file}:{number}: {error}") from None
-            made[one.name] = one
-    return list(made.values())
-
-
-def _of_row(
-    row: dict[str, Any], section: Subscribers, dialling: Dialling, known: dict[str, Subscriber]
-) -> Subscriber:  # fmt: skip
-    if None in row or None in row.values():
-        raise SubscriberError("has not as many fields as the first line")
-    name, password = check_name(row["name"].strip()), row.get("password", "")
-    before = known.get(name)
-    if before is None and not password:
-        raise SubscriberError(f"{name} is new and needs a password")
-    one = before or Subscriber(name=name, realm="", ha1={}, created=time.time())
-    if password:
-        one = replace(one, realm=section.realm, ha1=hashes(name, section.realm, password))
-    return changed(one, [f"{field}={row[field]}" for field in FIELDS if row.get(field)], dialling)
+        where = ", ".join(nodes) or "no node yet"
+        out.print(f"{done.added:,} added, {done.changed:,} changed: in force on {where}")
 
 
 def _password(name: str, *, stdin: bool, ask: bool) -> tuple[str, bool]:

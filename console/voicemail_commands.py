@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from console import voicemail_boxes
+from console import voicemail_boxes, voicemail_jobs
 from console.output import FAILED, CommandFailed, Json, err, out, print_json, print_table, when
 from console.voicemail_boxes import store
 from media.voicemail.errors import DamagedBoxError, NoSuchMessageError, VoicemailError
@@ -213,3 +213,10 @@ def _message(box: str, id: str) -> Stored:
     if not id and not newest:
         raise CommandFailed(f"box {number} has no messages")
     return found.message(number, id or newest)
+
+
+app.command("status")(voicemail_jobs.status)
+app.command("reindex")(voicemail_jobs.reindex)
+app.command("dead")(voicemail_jobs.dead)
+app.command("retry")(voicemail_jobs.retry)
+app.command("aside")(voicemail_jobs.aside)

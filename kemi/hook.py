@@ -105,12 +105,23 @@ class Question(msgspec.Struct, frozen=True):
     body: msgspec.Raw
     "JSON, as it is sent."
 
+    def ids(self) -> tuple[str, str]:
+        """The call that it is about: its record's id and its Call-ID."""
+        found = _ids.decode(self.body)
+        return found.call, found.call_id
+
+
+class _Ids(msgspec.Struct, frozen=True):
+    call: str = ""
+    call_id: str = ""
+
 
 class _Action(msgspec.Struct, frozen=True):
     action: str
 
 
 _action = msgspec.json.Decoder(_Action)
+_ids = msgspec.json.Decoder(_Ids)
 # A decoder each: of a union of structs msgspec would keep every version that was ever loaded.
 _answers: dict[str, msgspec.json.Decoder[Any]] = {
     "continue": msgspec.json.Decoder(Continue),

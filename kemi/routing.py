@@ -40,6 +40,7 @@ from kemi.anchoring import Anchoring
 from kemi.asking import Asked, Asking, why_unasked
 from kemi.health import Health
 from kemi.leasing import Leasing
+from kemi.log import Log
 from kemi.phones import Demand, Phones
 from kemi.plan import Attempt, Plan
 from kemi.spool import shared_spool
@@ -98,6 +99,7 @@ _snapshot = shared_reader(_settings.snapshot)
 _spool = shared_spool(_settings.spool)
 _secrets = Secrets(_settings.secrets)
 _asking = Asking(KSR.htable, _settings.hook_pipe)
+_log = Log(KSR, _settings.node, as_json=_settings.log_format == "json", level=_settings.log_level)
 _calls = itertools.count()
 # The kernel's: workers are forks of one process, and must not draw the same numbers as one another.
 _random = random.SystemRandom()
@@ -118,7 +120,7 @@ def guarded(callback: Callable[[Handler], bool | None]) -> Callback:
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
-            KSR.err(f"{callback.__name__} failed: call-id={_pv('$ci')} error={type(error).__name__} at={where}\n")
+            _log.error(f"{callback.__name__} failed: error={type(error).__name__} at={where}", *_ids())
             return FAILED
         return FAILED if verdict is False else OK
 
@@ -608,7 +610,7 @@ def _challenged(plan: Plan, auth: Auth, status: int) -> str:
             cnonce=f"{_random.getrandbits(64):x}",
         )  # fmt: skip
     except (credentials.CannotAnswer, SecretError) as error:
-        KSR.warn(f"gateway {plan.attempt.gateway} asks who calls: {error}\n")
+        _log.warning(f"gateway {plan.attempt.gateway} asks who calls: {error}", *_ids())
         return str(error)
     KSR.pv.sets(CREDENTIALS, line)
     _relay(structs.replace(plan, answered=plan.number, challenges=plan.challenges + 1), again=True)
@@ -1048,12 +1050,18 @@ def _spooled(record: dict[str, object]) -> None:
     try:
         _spool.append(record)
     except OSError as error:
-        _lost(error)
+        _lost(error, str(record.get("call", "")))
 
 
-def _lost(error: Exception) -> None:
+def _lost(error: Exception, call: str = "") -> None:
     # A full disk loses records, not calls.
-    KSR.err(f"call record lost: {error}\n")
+    known, call_id = _ids()
+    _log.error(f"call record lost: {error}", call or known, call_id)
+
+
+def _ids() -> tuple[str, str]:
+    """The call's id and Call-ID, as far as they are known."""
+    return _pv(CALL_ID) or _pv(CALL_OF_DIALOG), _pv("$ci")
 
 
 def _record_cancelled() -> None:

@@ -25,7 +25,7 @@ from media.session import Env, Session, Stream, runtime
 from media.wanted import Wanted, wanted
 from model.handover import HandoverError, HandoverLoop
 from telemetry import media as metrics
-from telemetry.logs import CALL, CHANNEL
+from telemetry.logs import CALL, CALL_ID, CHANNEL
 from telemetry.registry import Names
 
 T = TypeVar("T")
@@ -79,9 +79,10 @@ class Calls:
     async def take(self, call: OutboundCall) -> None:
         """Serve a call that the switch handed over; the connection ends with this."""
         try:
-            CHANNEL.set(call.uuid)
-            want = wanted(call.channel, self._secret, time.time())
             # The call has a task of its own, and so all that is logged in it is about this call.
+            CHANNEL.set(call.uuid)
+            CALL_ID.set(call.channel.variable("sip_call_id") or "")
+            want = wanted(call.channel, self._secret, time.time())
             CALL.set(want.handover.call if want.handover is not None else "")
             found = await self.find(want.key, call=not want.detached)
         except HandoverError as error:

@@ -13,6 +13,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from telemetry.logs import CALL, CALL_ID
+
 log = logging.getLogger(__name__)
 
 
@@ -26,6 +28,9 @@ class Intent:
     "File and line of the script."
     since: float
     "Unix time, in seconds."
+    call: str = ""
+    "Id of the call's record, and its Call-ID; empty: not known."
+    call_id: str = ""
 
 
 class Intents:
@@ -51,7 +56,8 @@ class Intents:
         """Write down that a call has a hook. Where that fails, the log says so, and the call goes on."""
         path = self._path(uuid)
         fresh = path.with_suffix(".new")
-        intent = Intent(uuid=uuid, script=script, place=place, since=time.time())
+        about = {"call": CALL.get(), "call_id": CALL_ID.get()}
+        intent = Intent(uuid=uuid, script=script, place=place, since=time.time(), **about)
         try:
             fresh.write_text(json.dumps(asdict(intent)))
             # Whole or not at all.

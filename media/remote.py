@@ -32,6 +32,7 @@ from model.settings import Address, Settings
 from state import commands, keys
 from state.clients import connect
 from state.commands import Command
+from telemetry.logs import about_call
 
 REPORT_TTL = 3
 "Seconds after which a worker that says nothing counts as gone."
@@ -129,6 +130,10 @@ class Remote:
 
     async def obey(self, command: Command) -> dict[str, Any]:
         """Do what is asked; what is answered, with ``error`` where it is refused."""
+        with about_call(*command.about()):
+            return await self._obey(command)
+
+    async def _obey(self, command: Command) -> dict[str, Any]:
         done = self._table.get(command.name)
         if done is None:
             return {"error": f"a media worker knows no command {command.name!r}"}
@@ -223,7 +228,8 @@ class Remote:
         }
         line = ",".join(f"{name}={_safe(name, value)}" for name, value in variables.items() if value)
         dial = f"{{{line}}}sofia/{PROFILE}/sip:{to}@{where}"
-        task = asyncio.create_task(self._placed(f"{quoted(dial)} {script} XML {CONTEXT}"))
+        with about_call(handover.call):
+            task = asyncio.create_task(self._placed(f"{quoted(dial)} {script} XML {CONTEXT}"))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return {"call": handover.call, "uuid": uuid}

@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -26,7 +27,7 @@ from media.http import HttpError, Request
 from media.intents import Intents
 from media.loader import Scripts
 from media.runner import ScriptFailed
-from media.session import pressed, runtime
+from media.session import pressed, recorded, runtime
 from media.speech import speaker
 from media.speech.speaker import Speaker
 from media.transcription import live
@@ -35,9 +36,11 @@ from media.voicemail.mailboxes import Mailboxes
 from media.voicemail.store import Store
 from media.watchdog import Watchdog
 from model.settings import Settings
+from state import recordings
 from state.events import Events
 from telemetry.health import Check
 from telemetry.listener import Listener, of_loop
+from telemetry.logs import about_call
 
 SWITCH_LIMIT = 5.0
 "Seconds that the switch has to be drained."
@@ -86,6 +89,9 @@ class Worker:
             live.use(events.publish)
             pressed.use(events.publish, shown=self._settings.event_digits)
             stack.callback(pressed.use, None)
+            folders = self._settings.voicemail, self._settings.recordings
+            recorded.use(partial(recordings.note, events.client), *folders)
+            stack.callback(recorded.use, None, *folders)
             stack.push_async_callback(self._open_mailboxes().close)
             commands = {"status": self._status, "reload": self._reload, "run": self._run}
             commands |= {"drain": self._drain, "resume": self._resume}
@@ -144,10 +150,11 @@ class Worker:
 
     def _report_interrupted(self) -> None:
         for intent in self._intents.recover():
-            log.error(
-                "call %s was interrupted: the hangup hook of %s (%s) did not run to its end, and is not run again",
-                intent.uuid, intent.script, intent.place,
-            )  # fmt: skip
+            with about_call(intent.call, intent.call_id):
+                log.error(
+                    "call %s was interrupted: the hangup hook of %s (%s) did not run to its end, and is not run again",
+                    intent.uuid, intent.script, intent.place,
+                )  # fmt: skip
 
     async def _check(self) -> list[Check]:
         return metering.checks(await self._status({}))

@@ -103,6 +103,9 @@ class CallRecord:
     message: str = ""
     "What a voicemail caller left, as mailbox/id; empty: nothing that was known when the record was made."
 
+    recordings: tuple[str, ...] = ()
+    "What its call scripts recorded: paths below the folder of recordings, whole ones where they are elsewhere."
+
     @property
     def gateway(self) -> str:
         """The last one tried; empty where none was."""
@@ -129,6 +132,7 @@ class CallRecord:
             known["attempts"] = tuple(AttemptRecord(**_known(AttemptRecord, item)) for item in known["attempts"])
             known["steps"] = tuple((str(what), str(of), str(found)) for what, of, found in known["steps"])
             known["limits"] = tuple(map(str, known.get("limits", ())))
+            known["recordings"] = tuple(map(str, known.get("recordings", ())))
             return cls(**known)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no call record: {error}") from None

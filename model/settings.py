@@ -272,6 +272,11 @@ class Settings:
             web_address=_address(env, "STROWGER_WEB_ADDRESS"),
         )
 
+    @property
+    def recordings(self) -> Path:
+        """Folder of what call scripts record: where mailboxes are, so the switch, workers and console share it."""
+        return self.voicemail / "recordings"
+
     def to_env(self) -> dict[str, str]:
         """As environment variables, each one set, for processes that know no defaults."""
         return {

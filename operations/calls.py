@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from agent import assembly
 from model.record import CallRecord
-from operations import events, live_calls
+from operations import events, live_calls, recordings
 from operations.errors import AwayError, ImpossibleError, MissingError
 from operations.live_calls import Live, State
 from state import audit, commands, keys, records
@@ -29,9 +30,9 @@ LEGS = 20
 HANGUP_TIMEOUT = 2.0
 
 
-def one(store: Store, wanted: str) -> Row:
-    """A call by its id or Call-ID: its record so far, ``live`` and ``state``, its ``events``, and ``legs``: the calls
-    that media sent on for it.
+def one(store: Store, wanted: str, folder: Path) -> Row:
+    """A call by its id or Call-ID: its record so far, ``live`` and ``state``, its ``events``, ``legs``: the calls
+    that media sent on for it, and ``recorded``: the files of its recordings, in ``folder`` if they are there.
 
     Raises :class:`MissingError`, StoreError.
     """
@@ -43,27 +44,38 @@ def one(store: Store, wanted: str) -> Row:
     row["origin"] = next((of for what, of, _ in record.steps if what == "returned"), "")
     row["events"] = events.of_call(store, record.call, record.call_id, record.began, record.ended)
     row["legs"] = _legs(store, record)
+    row["recorded"] = recordings.rows(record.recordings, folder)
     return row
 
 
-def trace(store: Store, wanted: str) -> Row:
-    """A call and every call that belongs to it, by id or Call-ID, from the one that came first.
+def trace(store: Store, wanted: str, folder: Path) -> Row:
+    """A call and every call that belongs to it, by id or Call-ID, from the one that came first; as :func:`one`.
 
     Raises :class:`MissingError`, StoreError.
     """
-    first = one(store, wanted)
+    first = one(store, wanted, folder)
     seen = {first["call"]}
     while first["origin"] and first["origin"] not in seen:
         seen.add(first["origin"])
         try:
-            first = one(store, first["origin"])
+            first = one(store, first["origin"], folder)
         except MissingError:
             break
     calls = [first]
     for call in calls:
         known = {of["call"] for of in calls}
-        calls += [one(store, leg["call"]) for leg in call["legs"] if leg["call"] not in known]
+        calls += [one(store, leg["call"], folder) for leg in call["legs"] if leg["call"] not in known]
     return {"calls": calls, "events": sorted((event for call in calls for event in call["events"]), key=_order)}
+
+
+def recordings_of(store: Store, wanted: str, folder: Path) -> list[Row]:
+    """What a call recorded, as :func:`operations.recordings.rows` has it. Raises as :func:`one`."""
+    return recordings.rows(_found(store, wanted)[1].recordings, folder)
+
+
+def audio(store: Store, wanted: str, number: int, folder: Path) -> Path:
+    """The file of a call's recording, counted from 1. Raises :class:`MissingError` where it has gone, StoreError."""
+    return recordings.file(_found(store, wanted)[1].recordings, number, folder)
 
 
 def hangup(store: Store, wanted: str) -> Row:
@@ -97,7 +109,7 @@ def _order(event: Row) -> tuple[float, str]:
 
 def _found(store: Store, wanted: str) -> tuple[Live | None, CallRecord]:
     if (live := live_calls.find(store, wanted)) is not None:
-        return live, assembly.record(live.node, live.call, live.events)
+        return live, records.with_media(store, [assembly.record(live.node, live.call, live.events)])[0]
     record = _past(store, wanted)
     if record is None:
         # It may have ended between the two looks.

@@ -18,9 +18,10 @@ from model.policy import Drain, Gateway, owner
 from model.quality import NOTHING, SLOT, WINDOW_MAX, Figures, added, slots, summed
 from model.settings import Settings
 from operations.changes import in_force
-from operations.errors import ImpossibleError, InvalidError, MissingError
+from operations.errors import AwayError, ImpossibleError, InvalidError, MissingError
 from policyfile.problems import did_you_mean
-from state import breakers, names, node_health, quality
+from state import audit, breakers, commands, names, node_health, quality
+from state.commands import CommandError
 from state.node_health import NodeHealth
 from state.snapshot import NoSnapshotError, SnapshotReader
 from state.store import Store
@@ -283,6 +284,25 @@ def resume(store: Store, name: str) -> Row:
         require(store, name)
         raise ImpossibleError(f"{name} is not drained")
     return {"name": name, **in_force(store, change)}
+
+
+def reset(store: Store, name: str, node: str = "") -> Row:
+    """Have a node, or every live one, forget what failures told of a gateway: breakers close, Retry-After is over.
+
+    ``troubles`` are the nodes that did not, and why. Raises MissingError, AwayError where none did, StoreError.
+    """
+    require(store, name)
+    live = sorted(report.name for report in store.nodes()[0])
+    if node and node not in live:
+        raise MissingError(f"there is no live node {node!r}{did_you_mean(node, live)}")
+    wanted = {commands.node(one): one for one in ([node] if node else live)}
+    answers = commands.ask_each(store, wanted, "reset", who=store.who, gateway=name)
+    troubles = {wanted[one]: str(answer) for one, answer in answers.items() if isinstance(answer, CommandError)}
+    done = [one for one in wanted.values() if one not in troubles]
+    if not done:
+        raise AwayError("; ".join(troubles.values()) or "no node is live")
+    audit.write(store, "gateway reset", name, after={"nodes": done})
+    return {"name": name, "nodes": done, "troubles": troubles}
 
 
 def require(store: Store, name: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from model.listfile import Flaw, ListFileError
 from operations.changes import Row, in_force
@@ -57,8 +58,7 @@ class Reading:
 
     def text(self, flaw: Flaw) -> str:
         """A flaw for people."""
-        where = f"{self.name}:{flaw.line}: "
-        return f"{where}{flaw.field}: {flaw.message}" if flaw.field else where + flaw.message
+        return flaw_text(self.name, flaw)
 
     def _note(self, flaw: Flaw) -> None:
         self.flaws.append(flaw)
@@ -71,24 +71,30 @@ class Reading:
         return ListFileError("\n".join([*lines, f"{len(lines)} lines are wrong{more}; nothing was imported"]))
 
 
+def flaw_text(name: str, flaw: Flaw) -> str:
+    """What is wrong with a line of the file ``name``, for people."""
+    where = f"{name}:{flaw.line}: "
+    return f"{where}{flaw.field}: {flaw.message}" if flaw.field else where + flaw.message
+
+
 Records = Callable[[Iterable[str]], Iterator[tuple[str, str] | Flaw]]
 "Lines to records."
 
 
-def lines_of(body: bytes) -> Iterator[str]:
-    """The lines of a file; what is no UTF-8 comes as lone surrogates."""
-    text = body.decode("utf-8-sig", "surrogateescape")
-    return iter(text.splitlines(keepends=True))
+def lines_of(file: BinaryIO) -> Iterator[str]:
+    """The lines of a file, one at a time; what is no UTF-8 comes as lone surrogates."""
+    # csv wants line ends as they are.
+    return io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
 
 
 def imported(
-    store: Store, work: Import, body: bytes, records: Records, *, replace: bool, skip_bad: bool, what: str,
+    store: Store, work: Import, file: BinaryIO, records: Records, *, replace: bool, skip_bad: bool, what: str,
     policy_version: int | None = None,
 ) -> Row:  # fmt: skip
     """Import a file as one change, and wait for the nodes. Raises ListFileError, ImportBusyError, ConflictError."""
     reading = Reading("body", skip_bad=skip_bad)
     with work:
-        reading.send(records(lines_of(body)), work)
+        reading.send(records(lines_of(file)), work)
         if not reading.records and not replace:
             raise ListFileError(f"no {what}; nothing was imported")
         for _ in work.build():

@@ -6,6 +6,7 @@ import ipaddress
 import time
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import BinaryIO
 
 from model import listfile
 from model.entries import Action, Entry, EntryError, Kind, parse_entry_value, parse_pair
@@ -119,12 +120,12 @@ def _address(text: str) -> str:
         raise EntryError(f"source {text!r} is no IP address") from None
 
 
-def imported(store: Store, action: Action, body: bytes, *, replace: bool, skip_bad: bool) -> Row:
+def imported(store: Store, action: Action, file: BinaryIO, *, replace: bool, skip_bad: bool) -> Row:
     """Import a list (CSV: kind,value,expires,reason) as one change, and wait for the nodes. Raises ListFileError."""
     now, dialling = time.time(), _dialling(store)
     work = Import(store, table="entries", replace=replace, created=now, action=action)
     return importing.imported(
-        store, work, body, lambda lines: records(lines, action, dialling, now), replace=replace, skip_bad=skip_bad,
+        store, work, file, lambda lines: records(lines, action, dialling, now), replace=replace, skip_bad=skip_bad,
         what="entries",
     )  # fmt: skip
 

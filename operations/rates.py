@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 from kemi import least_cost
 from kemi.view import NoPolicyError, View
@@ -17,6 +18,7 @@ from model.settings import Settings
 from operations import importing
 from operations.changes import Row, in_force
 from operations.errors import AwayError, InvalidError, MissingError
+from operations.rate_dryrun import Comparison
 from operations.routes import csv_line
 from policyfile.problems import did_you_mean
 from state import keys
@@ -90,24 +92,41 @@ def quotes(settings: Settings, number: str, at: float = 0.0) -> list[Row]:
 
 
 def imported(
-    store: Store, gateway: str, body: bytes, *, currency: str = "", starts: str = "", billing: str = "60/60",
+    store: Store, gateway: str, file: BinaryIO, *, currency: str = "", starts: str = "", billing: str = "60/60",
     e164: bool = False, replace: bool = False, skip_bad: bool = False, author: str,
 ) -> Row:  # fmt: skip
     """Import a gateway's rates (CSV: prefix,price,fee,billing,from,until) as one change, and wait for the nodes.
 
     Raises InvalidError, ListFileError.
     """
-    policy = store.policy().decode()[0]
-    check_gateway(gateway, policy)
+    reader = reader_of(store, gateway, starts=starts, billing=billing, e164=e164)
     info = SheetInfo(currency_of(store, gateway, currency, replace=replace), time.time(), author)
-    reader = ratefile.Reader(
-        policy.dialling, e164=e164, starts=beginning_of(starts), billing=billing_of(billing)
-    )  # fmt: skip
     work = Import(store, table="rates", replace=replace, created=0.0, gateway=gateway, sheet=info)
     done = importing.imported(
-        store, work, body, lambda lines: records(reader, lines), replace=replace, skip_bad=skip_bad, what="rates"
+        store, work, file, lambda lines: records(reader, lines), replace=replace, skip_bad=skip_bad, what="rates"
     )
     return {**done, "currency": info.currency}
+
+
+def compared(
+    store: Store, gateway: str, file: BinaryIO, *, currency: str = "", starts: str = "", billing: str = "60/60",
+    e164: bool = False, replace: bool = False, skip_bad: bool = False,
+) -> Row:  # fmt: skip
+    """What :func:`imported` would change, counted; nothing is. Raises as that does."""
+    reader = reader_of(store, gateway, starts=starts, billing=billing, e164=e164)
+    currency_of(store, gateway, currency, replace=replace)
+    comparison, reading = Comparison(store, gateway), importing.Reading("body", skip_bad=skip_bad)
+    reading.send(records(reader, importing.lines_of(file)), comparison)
+    return {**comparison.result(replace=replace), "skipped": reading.row()["skipped"]}
+
+
+def reader_of(store: Store, gateway: str, *, starts: str, billing: str, e164: bool) -> ratefile.Reader:
+    """What reads a sheet of a gateway. Raises InvalidError."""
+    policy = store.policy().decode()[0]
+    check_gateway(gateway, policy)
+    return ratefile.Reader(
+        policy.dialling, e164=e164, starts=beginning_of(starts), billing=billing_of(billing)
+    )  # fmt: skip
 
 
 def records(reader: ratefile.Reader, lines: Iterable[str]) -> Iterator[tuple[str, str] | Flaw]:

@@ -6,7 +6,7 @@ import csv
 import heapq
 import io
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from model import listfile
 from model.listfile import Flaw
@@ -59,12 +59,12 @@ def _all(store: Store, routes: tuple[Route, ...]) -> Iterator[Prefix]:
     yield from (Prefix(prefix, name, "import") for prefix, name in store.records(keys.PREFIXES))
 
 
-def imported(store: Store, body: bytes, *, replace: bool, skip_bad: bool) -> Row:
+def imported(store: Store, file: BinaryIO, *, replace: bool, skip_bad: bool) -> Row:
     """Import prefixes (CSV: prefix,route) for routes of the policy in force as one change. Raises ListFileError."""
     applied = store.policy()
     policy, routes = applied.decode()
     return importing.imported(
-        store, Import(store, table="prefixes", replace=replace, created=0.0), body,
+        store, Import(store, table="prefixes", replace=replace, created=0.0), file,
         lambda lines: records(lines, policy.dialling, routes), replace=replace, skip_bad=skip_bad, what="prefixes",
         policy_version=applied.version,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import secrets
 import string
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +31,37 @@ _LETTERS = "".join(sorted(set(string.ascii_lowercase + string.digits) - set("l1o
 _GENERATED = 16
 
 
-def rows(store: Store, settings: Settings, *, after: str = "", limit: int = 0) -> tuple[list[Row], int, str]:
+def rows(
+    store: Store, settings: Settings, *, search: str = "", after: str = "", limit: int = 0
+) -> tuple[list[Row], int, str]:
     """Subscribers by name, and how many phones each has at this node; how many there are; where the next page begins.
 
-    ``limit`` 0: all.
+    ``search``: part of a name or number. ``limit`` 0: all.
     """
-    found = listed(store, settings)
+    found = listed(store, settings, search)
     behind = [(one, phones) for one, phones in found if one.name > after]
     page = behind[:limit] if limit else behind
     shown = [{**one.shown(), "phones": phones} for one, phones in page]
     return shown, len(found), page[-1][0].name if len(page) < len(behind) else ""
 
 
-def listed(store: Store, settings: Settings) -> list[tuple[Subscriber, int]]:
-    """All subscribers by name, and how many phones each has at this node."""
+def listed(store: Store, settings: Settings, search: str = "") -> list[tuple[Subscriber, int]]:
+    """Subscribers by name whose name or number has ``search`` in it, and how many phones each has at this node."""
     phones = {name.lower(): len(known) for name, known in location.read_all(settings.location, time.time())}
-    return [(one, phones.get(one.name.lower(), 0)) for one in store.subscribers()]
+    wanted = _spellings(store, search.strip())
+    return [(one, phones.get(one.name.lower(), 0)) for one in store.subscribers() if _holds(one, wanted)]
+
+
+def _spellings(store: Store, search: str) -> tuple[str, ...]:
+    """Text that is searched for: as it was typed, and as a number is kept."""
+    if not search:
+        return ()
+    return search.lower(), normalise(search, store.policy().decode()[0].dialling)
+
+
+def _holds(one: Subscriber, wanted: tuple[str, ...]) -> bool:
+    texts = (one.name.lower(), *one.numbers, *asdict(one.forwards).values())
+    return not wanted or any(part in text for part in wanted for text in texts)
 
 
 def row(store: Store, location_file: Path, name: str) -> Row:

@@ -67,6 +67,10 @@ class Command:
         except TypeError as error:
             raise ValueError(f"no command: {error}") from None
 
+    def about(self) -> tuple[str, str]:
+        """The call that it is about: its record's id and its Call-ID; empty where it names none."""
+        return str(self.arguments.get("call", "")), str(self.arguments.get("call_id", ""))
+
 
 def node(name: str) -> str:
     """The agent of a node, as a recipient."""

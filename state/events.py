@@ -46,6 +46,11 @@ class Events:
             return False
         return True
 
+    @property
+    def client(self) -> Redis:
+        """For what is told in other ways than by events."""
+        return self._client
+
     async def close(self) -> None:
         """Release the connections."""
         await self._client.aclose()

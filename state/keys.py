@@ -165,6 +165,11 @@ def record_message(call: str) -> str:
     return f"{_TAG}:cdr:message:{call}"
 
 
+def record_recordings(call: str) -> str:
+    """Key of a list: names of what a call recorded (state/recordings.py); it expires when its record is long made."""
+    return f"{_TAG}:cdr:recordings:{call}"
+
+
 def spool(node: str) -> str:
     """Key of a hash: position, up to which a node's spool is shipped, and each call that is not over: its events."""
     return f"{_TAG}:cdr:spool:{node}"

@@ -11,7 +11,7 @@ from typing import Any, cast
 from model.overview import BySlot as Tallies
 from model.quality import BySlot
 from model.record import CallRecord
-from state import fraud, keys, overview, quality
+from state import fraud, keys, overview, quality, recordings
 from state.store import Store, _away
 
 # Records read at a time.
@@ -132,15 +132,20 @@ return redis.call('XTRIM', KEYS[1], 'MINID', '=', before)
 """
 
 
-def with_messages(store: Store, records: list[CallRecord]) -> list[CallRecord]:
-    """The records, with what their calls left in voicemail as far as that is known."""
+def with_media(store: Store, records: list[CallRecord]) -> list[CallRecord]:
+    """The records, with what their calls left in voicemail and recorded as far as that is known."""
     wanted = [record.call for record in records if record.app]
     if not wanted:
         return records
     with _away():
-        answers = cast("list[str | None]", store._redis.mget(map(keys.record_message, wanted)))
-    left = {call: message for call, message in zip(wanted, answers, strict=True) if message}
-    return [replace(record, message=left[record.call]) if record.call in left else record for record in records]
+        messages = cast("list[str | None]", store._redis.mget(map(keys.record_message, wanted)))
+    left = dict(zip(wanted, zip(messages, recordings.noted(store, wanted), strict=True), strict=True))
+
+    def whole(record: CallRecord) -> CallRecord:
+        message, names = left.get(record.call, (None, ()))
+        return replace(record, message=message or "", recordings=names) if message or names else record
+
+    return [whole(record) for record in records]
 
 
 def forget(store: Store, days: int) -> int:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,8 @@ from model.settings import Settings
 
 CALL: ContextVar[str] = ContextVar("call", default="")
 "Id of the call (of its record) that whatever runs in this context is about; empty: of none."
+CALL_ID: ContextVar[str] = ContextVar("callid", default="")
+"The same of its Call-ID."
 CHANNEL: ContextVar[str] = ContextVar("channel", default="")
 "The same of its channel in the switch."
 TEXT = "%(asctime)s %(name)s %(levelname)s %(message)s"
@@ -49,18 +52,26 @@ class _Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line: ``at`` in Unix seconds, ``level``, ``node``, ``process``, ``logger``, ``message``, and maybe
-        ``call``, ``channel`` and ``error``."""
+        ``call``, ``callid``, ``channel`` and ``error``."""
         found: dict[str, Any] = {
             "at": round(record.created, 6), "level": record.levelname.lower(), **self._same,
             "logger": record.name, "message": record.getMessage(),
         }  # fmt: skip
-        if call := CALL.get():
-            found["call"] = call
-        if channel := CHANNEL.get():
-            found["channel"] = channel
+        found |= {known.name: value for known in (CALL, CALL_ID, CHANNEL) if (value := known.get())}
         if record.exc_info:
             found["error"] = self.formatException(record.exc_info)
         return json.dumps(found)
+
+
+@contextmanager
+def about_call(call: str, call_id: str = "") -> Iterator[None]:
+    """What is logged within is about a call, by its record's id and Call-ID; empty: it is not known."""
+    before = CALL.set(call), CALL_ID.set(call_id)
+    try:
+        yield
+    finally:
+        CALL.reset(before[0])
+        CALL_ID.reset(before[1])
 
 
 # Reading
@@ -130,13 +141,22 @@ def _of_journal(since: float, until: float) -> Iterator[Line]:
 def parsed(source: str, text: str) -> Line:
     """A line with its time, where it has one."""
     if text.startswith("{"):
-        try:
-            at = json.loads(text).get("at")
-        except (ValueError, AttributeError):
-            at = None
-        return Line(float(at) if isinstance(at, int | float) else None, source, text)
+        return Line(_time(text), source, text)
     try:
         # 2026-01-31 18:00:00,123, in local time, as logging writes it.
         return Line(datetime.strptime(text[:23], "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp(), source, text)
     except ValueError:
         return Line(None, source, text)
+
+
+def _time(text: str) -> float | None:
+    """Unix time of a line that is an object."""
+    try:
+        found = json.loads(text)
+        at = found.get("at")
+        if at is None and "time" in found:
+            # As Kamailio from 6.0 on writes it: in nanoseconds, of which Python knows a thousandth.
+            at = datetime.fromisoformat(f"{found['time'][:26]}+00:00").timestamp()
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return float(at) if isinstance(at, int | float) else None

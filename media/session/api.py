@@ -8,7 +8,7 @@ from typing import Literal
 from media.esl.connection import Connection
 from media.esl.errors import ArgumentError, CommandError
 from media.esl.inbound import Inbound
-from media.session import runtime
+from media.session import recorded, runtime
 
 UuidCommand = Literal[
     "answer", "audio", "break", "bridge", "broadcast", "buglist", "chat", "debug_media", "deflect", "displace",
@@ -65,6 +65,8 @@ class API:
         :raises ArgumentError: where an argument is missing.
         """
         line = uuid_arguments(command, uuid, args)
+        if command == "record" and args[0] == "start":
+            recorded.tell(str(args[1]))
         return await self.execute(f"uuid_{command}", line)
 
     def get_time(self) -> str:

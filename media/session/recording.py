@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Literal
 
 from media.esl.errors import ArgumentError
-from media.session import wavefile
+from media.session import recorded, wavefile
 from media.session.core import terminated_by
 from media.session.digits import Digits
 from media.session.state import literal, refuse_ahead
@@ -31,9 +32,19 @@ class Recorded:
 
 
 class Recording(Digits):
-    """record_file, record_until, insert_file."""
+    """recording_path, record_file, record_until, insert_file."""
 
     __slots__ = ()
+
+    def recording_path(self, name: str = "") -> str:
+        """A path that the console and the HTTP API play from: ``name`` below the folder of recordings.
+
+        Without a name it is made of the day and the call's id. Folders are made. Whoever records elsewhere has the
+        recording named in the call's record, too, but not played.
+
+        :raises ArgumentError: for a name that leads elsewhere, or has a blank. :raises OSError: no folder can be made.
+        """
+        return recorded.path_of(name, time.time(), self.uuid)
 
     async def record_file(self, path: str, max_seconds: int = 0, threshold: int = 0, silence_seconds: int = 0) -> bool:
         """Record the caller to a file on the switch's disk; True when silence ended it.
@@ -45,6 +56,7 @@ class Recording(Digits):
         if " " in path:
             raise ArgumentError("record_file: a path with a blank in it cannot be recorded to (record_function)")
         data = f"{literal(path)} {max_seconds} {threshold} {silence_seconds}"
+        recorded.tell(path)
         event, stopped = await self._heard_while(self._run("record", terminated_by("none", data)))
         await self._hang_up_hook()
         return bool(event) and not stopped and event is not None and event.variable("silence_hits_exhausted") == "true"
@@ -63,6 +75,7 @@ class Recording(Digits):
             raise ArgumentError("record_until: name the digits that end it")
         self._digits.clear()
         data = f"{literal(path)} {max_seconds} {threshold} {silence_seconds}"
+        recorded.tell(path)
         event = await self._run("record", terminated_by(digits, data))
         event = event or self._end
         digit = (event.variable("playback_terminator_used") or "") if event else ""

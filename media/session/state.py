@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from media.esl import protocol
 from media.esl.errors import ArgumentError, CommandError
+from media.session import recorded
 from media.session.core import BRIDGES, Core
 from media.session.errors import AnswerNeeded, ScriptExit
 from media.session.events import Event
@@ -156,6 +157,7 @@ class State(Core):
             if app in BRIDGING:
                 self.connection.subscribe(*BRIDGES)
         self._say()
+        recorded.tell_of(app, data)
         self._taken = taken
         if leaves:
             self._keep_away()

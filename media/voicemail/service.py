@@ -33,6 +33,7 @@ from telemetry import redis
 from telemetry import voicemail as metrics
 from telemetry.health import Check
 from telemetry.listener import Listener, of_loop
+from telemetry.logs import about_call
 
 SLOTS = {TRANSCRIBE: 1, MAIL: SENDERS, WEBHOOK: 8}
 "Jobs of a kind that one service does at once. An engine takes a core: for more, run more services."
@@ -214,8 +215,9 @@ class Service:
         for orphan in await asyncio.to_thread(store.orphans):
             found = await asyncio.to_thread(store.reap, orphan)
             if found.message:
-                log.info("message %s: adopted, its recorder died", found.message.id)
-                await self._mailboxes.accepted(found.message)
+                with about_call(found.message.call):
+                    log.info("message %s: adopted, its recorder died", found.message.id)
+                    await self._mailboxes.accepted(found.message)
             elif found.what == "aside":
                 log.error("recording %s is put aside: %s", orphan.id, found.reason)
 

@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import make_app
-from api.websocket_protocol import options
+from api.protocols import options
 from console.ports import free_port
 from harness.node import GB, TRUNK
 from harness.redis_server import RedisServer

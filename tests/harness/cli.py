@@ -22,8 +22,10 @@ STROWGER = Path(sys.executable).with_name("strowger")
 WIDE = {"TERMINAL_WIDTH": "300"}
 
 _FORKING = """
-import json, os, sys, traceback
-from console import cli
+import importlib, json, os, sys, traceback
+from console import cli, failures
+for place, _ in cli.COMMANDS.values():
+    importlib.import_module("console." + place.partition(":")[0])
 
 def become(asked):
     flags = (os.O_RDONLY, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

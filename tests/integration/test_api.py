@@ -90,7 +90,7 @@ def test_the_roles_of_the_document_are_those_of_looking_and_changing() -> None:
         assert method == "GET" or ROLES[name] is not Role.READ or name in READING, f"{name} is open to who may read"
 
 
-READING = {"explain.call", "policy.validate", "policy.diff", "policy.try"}
+READING = {"explain.call", "policy.validate", "policy.diff", "policy.try", "rates.compare"}
 """Operations that are given much, and change nothing."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,10 @@ from media.voicemail.store import Box, Store
 from model.fraud import Guard, Threshold, Trip
 from model.open_breaker import OpenBreaker
 from model.policy import Gateway, Policy, Route
-from state import audit, breakers, fraud, keys, node_health
+from state import audit, breakers, commands, fraud, keys, node_health
 from state.node_health import NodeHealth
 from state.store import NodeReport
+from state.store import Store as Shared
 from state.tokens import Role
 
 GUARD = Guard("premium", "caller", {"calls": Threshold(1, 2)})
@@ -109,6 +112,36 @@ def test_a_drain_has_a_reason_an_end_and_an_author(api: Api) -> None:
     assert [(entry.what, entry.who) for entry in entries] == [
         ("drain", "token:tester-admin"), ("drain", "token:tester-operate"),
     ]  # fmt: skip
+
+
+def test_failures_of_a_gateway_are_forgotten_on_every_node_that_takes_commands(api: Api, redis: RedisServer) -> None:
+    for name in ("edge-1", "edge-2"):
+        live(api, name)
+    took: list[commands.Command | None] = []
+
+    def obey() -> None:
+        with closing(Shared(redis.url)) as own:
+            took.append(command := commands.take(own, commands.node("edge-1")))
+            assert command is not None
+            commands.answer(own, commands.node("edge-1"), command, {})
+
+    with ThreadPoolExecutor(1) as agent:
+        obeyed = agent.submit(obey)
+        done = api.ask("POST", "/gateways/resets/a", Role.OPERATE, json={})
+        obeyed.result()
+    assert done.json() == {
+        "name": "a", "nodes": ["edge-1"],
+        "troubles": {"edge-2": "node edge-2 takes no commands: is it running? Nothing was done"},
+    }  # fmt: skip
+    assert took[0] is not None
+    assert (took[0].name, took[0].arguments) == ("reset", {"gateway": "a"})
+    entry = audit.read(api.store, limit=1)[0]
+    assert (entry.what, entry.subject, entry.after) == ("gateway reset", "a", {"nodes": ["edge-1"]})
+    assert api.ask("POST", "/gateways/resets/a", json={"node": "edge-3"}).status_code == 404
+    assert api.ask("POST", "/gateways/resets/nobody", json={}).status_code == 404
+    for name in ("edge-1", "edge-2"):
+        api.store.retire(name)
+    assert api.ask("POST", "/gateways/resets/a", json={}).status_code == 503
 
 
 def test_figures_are_there_minute_by_minute(api: Api) -> None:

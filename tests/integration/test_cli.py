@@ -30,7 +30,7 @@ from console.ports import free_port
 from console.serve import ROOT
 from model.entries import Action, Entry, Kind
 from model.record import CallRecord
-from state import keys
+from state import audit, keys, tokens
 from state.store import NodeReport, Store
 
 NAME = "node-under-test"
@@ -875,8 +875,27 @@ def test_an_open_breaker_is_listed_explained_and_reset(node: Node, cli: Cli, fil
     assert cli("explain", "--to", CALLEE, "--json").data["refusal"] == "gateways-down"
     cli("gateway", "reset", "carrier-b")
     assert states(cli)["carrier-b"] == "up"
+    reset = audit.read(node.store, limit=1)[0]
+    assert (reset.what, reset.subject, reset.after) == ("gateway reset", "carrier-b", {"nodes": [NAME]})
     cli("gateway", "reset", "carrier-b")
     assert cli("explain", "--to", CALLEE, "--json").data["outcome"] == "answered"
+
+
+def test_a_token_is_made_listed_and_revoked(node: Node, cli: Cli) -> None:
+    made = cli("token", "create", "billing robot", "--role", "read", "--ttl", "1h")
+    token = tokens.check(node.store, made.out.strip(), time.time())
+    assert token is not None
+    assert "nobody can show it again" in made.err
+    [row] = [one for one in cli("token", "list", "--json").data if one["name"] == "billing robot"]
+    assert (row["id"], row["role"], row["expires"]) == (token.id, "read", token.expires)
+    assert token.expires == pytest.approx(token.created + 3600, abs=1)
+    assert cli("token", "revoke", token.id).out == f"token {token.id} of billing robot is revoked\n"
+    assert tokens.check(node.store, made.out.strip(), time.time()) is None
+    assert token.id not in cli("token", "list").out
+    revoked = audit.read(node.store, limit=1)[0]
+    assert (revoked.what, revoked.subject, revoked.after) == ("token", token.id, None)
+    assert revoked.who.startswith("cli:")
+    assert f"there is no token '{token.id}'" in cli("token", "revoke", token.id, status=1).said
 
 
 def test_the_status_of_a_node_that_is_well(node: Node, cli: Cli) -> None:
@@ -1033,7 +1052,10 @@ def test_before_the_first_policy_an_operator_is_told_what_to_do(node: Node, tmp_
 def commands(command: click.Command, path: tuple[str, ...] = ("strowger",)) -> Iterator[tuple[str, click.Command]]:
     yield " ".join(path), command
     if isinstance(command, click.Group):
-        for word, child in command.commands.items():
+        context = click.Context(command)
+        for word in command.list_commands(context):
+            child = command.get_command(context, word)
+            assert child is not None
             yield from commands(child, (*path, word))
 
 

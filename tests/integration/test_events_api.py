@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -172,6 +173,47 @@ def test_server_sent_events_go_on_where_they_ended(api: Api, stream: Any) -> Non
     assert [json.loads(text)["data"]["n"] for _, text in found] == [0, 1, 2]
     bad = api.client.get(address, headers={**headers, "Last-Event-ID": "x"})
     assert bad.status_code == 422
+
+
+def stalled_stream(api: Api) -> socket.socket:
+    """A client of Server-Sent Events that has read that they begin, and takes little more unasked."""
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    peer.settimeout(30)
+    peer.connect((api.client.base_url.host, api.client.base_url.port))
+    head = f"GET {PREFIX}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.tokens[Role.READ]}\r\n"
+    peer.sendall(f"{head}Accept: text/event-stream\r\n\r\n".encode())
+    got = b""
+    while b'"type": "hello"' not in got:
+        got += peer.recv(4096)
+    return peer
+
+
+def rest_of(peer: socket.socket) -> bytes:
+    """What comes until the connection ends, which it has to."""
+    got = bytearray()
+    with suppress(ConnectionResetError):
+        while found := peer.recv(65_536):
+            got += found
+    return bytes(got)
+
+
+def test_a_stream_that_nobody_reads_is_broken_off(
+    api: Api, stream: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(api_events, "STALLED", 1.0)
+    told = 20 * 500 * 2000
+    with listening(api, call="z") as other, stalled_stream(api) as peer:
+        for _ in range(20):
+            tell(stream, 500, fill="x" * 2000)
+        [id] = tell(stream, call="z")
+        assert other.event()["id"] == id, "others get theirs meanwhile"
+        until(lambda: api.app.state.hub.followers == 1, "the stalled one is given up", 30)
+        rest = rest_of(peer)
+    assert rest.endswith(b"\n\n\r\n"), "what was on its way is whole"
+    assert not rest.endswith(b"0\r\n\r\n"), "and not the end of what there is to tell"
+    assert len(rest) < told / 2
+    assert not caplog.records, "who goes is no error"
 
 
 def _sent(response: httpx.Response, count: int) -> list[tuple[str, str]]:

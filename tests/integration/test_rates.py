@@ -252,7 +252,7 @@ def test_a_dry_run_counts_and_changes_nothing(node: Node, tmp_path: Path) -> Non
     )
     counted = node.cli("rates", "import", "carrier-a", second, "--dry-run", "--json").data
     assert counted == {
-        "new": 1, "dearer": 1, "cheaper": 1, "otherwise changed": 1, "unchanged": 1, "skipped": 0,
+        "new": 1, "dearer": 1, "cheaper": 1, "otherwise_changed": 1, "unchanged": 1, "skipped": 0,
     }  # fmt: skip
     third = sheet(tmp_path / "c.csv", "+1,0.1")
     said = node.cli("rates", "import", "carrier-a", third, "--dry-run", "--replace").out

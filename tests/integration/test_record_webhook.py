@@ -281,6 +281,6 @@ def test_a_record_names_the_message_that_its_call_left(store: Store) -> None:
     other = record("other")
     for name in ("left", "other"):
         store._redis.set(keys.record_message(name), "2001/x")
-    found = records.with_messages(store, [left, none, other])
+    found = records.with_media(store, [left, none, other])
     assert [item.message for item in found] == ["2001/x", "", ""]
     assert CallRecord.decode(found[0].encode()) == found[0]

@@ -72,7 +72,7 @@ def test_an_error_of_ours_is_told_and_logged_once_and_ends_with_its_cause(lonely
     call = lonely_node.refused("1001", "1002", 500, "cause=41;text=.internal-error", explained=False)
     lines = lonely_node.stack.log("kamailio")[len(before) :].splitlines()
     (line,) = [line for line in lines if "on_call failed" in line]
-    assert f"call-id={call.call_id}" in line
+    assert call.call_id in line
     assert not any("Traceback" in line for line in lines)
     write_snapshot(lonely_node, records)
     lonely_node.answered("1001", "1002", explained=False)

@@ -152,25 +152,39 @@ def record(message: str = "it is so", **more: object) -> logging.LogRecord:
 def test_a_line_as_json_names_process_node_and_call() -> None:
     format = logs._Json("node1", "media").format
     assert set(json.loads(format(record()))) == {"at", "level", "node", "process", "logger", "message"}
-    token, channel = logs.CALL.set("19af-1-0"), logs.CHANNEL.set("uuid-1")
+    channel = logs.CHANNEL.set("uuid-1")
     try:
-        found = json.loads(format(record("two\nlines")))
+        with logs.about_call("19af-1-0", "abc@host"):
+            found = json.loads(format(record("two\nlines")))
     finally:
-        logs.CALL.reset(token)
         logs.CHANNEL.reset(channel)
-    assert (found["call"], found["channel"]) == ("19af-1-0", "uuid-1")
+    assert (found["call"], found["callid"], found["channel"]) == ("19af-1-0", "abc@host", "uuid-1")
+    assert "call" not in json.loads(format(record()))
     assert (found["message"], found["level"]) == ("two\nlines", "warning")
     assert found.items() >= {"node": "node1", "process": "media", "logger": "strowger.agent"}.items()
 
 
 def test_a_line_as_text_has_the_call_at_its_end() -> None:
-    token = logs.CALL.set("19af-1-0")
-    try:
+    with logs.about_call("19af-1-0"):
         line = logs._Text(logs.TEXT).format(record())
-    finally:
-        logs.CALL.reset(token)
     assert line.endswith("strowger.agent WARNING it is so call=19af-1-0")
     assert logs.parsed("media", line).at == pytest.approx(record().created, abs=10)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{ "time": "2023-11-14T22:13:21.500000321Z", "idx": 1, "message": "as Kamailio 6.0 has it" }',
+        '{ "idx": 1, "at": 1700000001.5, "message": "as our prefix has it" }',
+    ],
+)
+def test_kamailios_lines_have_their_time(line: str) -> None:
+    assert logs.parsed("kamailio", line).at == 1_700_000_001.5
+
+
+@pytest.mark.parametrize("line", ['{ "time": 7 }', '{ "time": "now" }', '{ "at": "x" }', "{", '{"at": null}'])
+def test_a_line_whose_time_is_none_is_shown_all_the_same(line: str) -> None:
+    assert logs.parsed("kamailio", line) == logs.Line(None, "kamailio", line)
 
 
 def test_what_the_logs_say_of_a_call_is_put_in_order(tmp_path: Path) -> None:

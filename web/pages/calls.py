@@ -10,22 +10,27 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Form, Query, Request, Response
+from fastapi.responses import FileResponse
 
 from agent import assembly
 from model.record import CallRecord, Outcome
+from model.settings import Settings
 from operations import calls, live_calls
 from operations.live_calls import Filter
+from operations.recordings import OTHER, TYPES
 from state import records
 from state.store import Store
 from state.tokens import Role
 from web.ladder import Ladder, ladder
-from web.page import Desk, after, needs, pages
+from web.page import Desk, Here, after, needs, pages
 from web.render import page
 
 router = pages()
 
 LIVE, PAST = 25, 50
 "Calls on a page."
+AUDIO = {"Cache-Control": "private, no-cache"}
+"A recording may be under way."
 
 Text = Annotated[str, Query(max_length=200)]
 
@@ -61,15 +66,22 @@ def past(request: Request, desk: Desk, search: Text = "", outcome: Text = "", af
 
 
 @router.get("/calls/one")
-def one(request: Request, desk: Desk, call: Text) -> Response:
+def one(request: Request, desk: Desk, here: Here, call: Text) -> Response:
     """One call, by its id or Call-ID."""
-    return page(request, "call.html", title="A call", **_one(desk, call))
+    return page(request, "call.html", title="A call", **_one(desk, here, call))
 
 
 @router.get("/calls/one/part")
-def one_part(request: Request, desk: Desk, call: Text) -> Response:
+def one_part(request: Request, desk: Desk, here: Here, call: Text) -> Response:
     """What of it changes."""
-    return page(request, "call_part.html", **_one(desk, call))
+    return page(request, "call_part.html", **_one(desk, here, call))
+
+
+@router.get("/calls/recording", dependencies=[needs(Role.OPERATE)])
+def recording(desk: Desk, here: Here, call: Text, number: int) -> Response:
+    """What a call script recorded; ranges of it may be asked for."""
+    path = calls.audio(desk, call, number, here.recordings)
+    return FileResponse(path, media_type=TYPES.get(path.suffix, OTHER), headers=AUDIO)
 
 
 @router.post("/calls/hangup", dependencies=[needs(Role.OPERATE)])
@@ -107,8 +119,8 @@ def _position(id: str) -> Any:
     return (int(at), int(number)) if at.isdecimal() and number.isdecimal() else None
 
 
-def _one(desk: Store, call: str) -> dict[str, Any]:
-    found = calls.one(desk, call)
+def _one(desk: Store, here: Settings, call: str) -> dict[str, Any]:
+    found = calls.one(desk, call, here.recordings)
     record = record_of(found)
     return {
         "call": found, "record": record, "ladder": ladder(record, live=found["live"]), "now": time.time(),

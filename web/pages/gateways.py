@@ -31,6 +31,8 @@ WORDS = {
     "probe-down": "no answer to probes", "open": "breaker open", "half-open": "breaker half-open",
     "held": "asked to wait",
 }  # fmt: skip
+FAILED = ("open", "half-open", "held")
+"States that come of failures, which can be forgotten."
 Minutes = Annotated[int, Query()]
 
 
@@ -94,6 +96,14 @@ def resume(request: Request, desk: Desk, name: Annotated[str, Form()]) -> Respon
     return after(request, f"/gateways/one?name={name}", f"{name} takes calls again{_where(done)}")
 
 
+@router.post("/gateways/reset", dependencies=[needs(Role.OPERATE)])
+def reset(request: Request, desk: Desk, name: Annotated[str, Form()]) -> Response:
+    """Forget what failures told of it."""
+    done = gateways.reset(desk, name)
+    said = "; ".join([f"failures of {name} are forgotten on {', '.join(done['nodes'])}", *done["troubles"].values()])
+    return after(request, f"/gateways/one?name={name}", said)
+
+
 def _until(until: float | None) -> str:
     return f" until {when(until)}" if until else ""
 
@@ -112,7 +122,8 @@ def _found(request: Request, desk: Store, minutes: int) -> dict[str, Any]:
 def _one(request: Request, desk: Store, name: str) -> dict[str, Any]:
     now = time.time()
     row = gateways.row(desk, _settings(request), name, window=900.0, now=now)
-    return {"row": row, "kinds": KINDS, "words": WORDS, "why": why, "at": now}
+    failed = any(found["breaker"]["score"] or found["state"] in FAILED for found in row["standing"].values())
+    return {"row": row, "kinds": KINDS, "words": WORDS, "why": why, "at": now, "failed": failed}
 
 
 def _settings(request: Request) -> Settings:

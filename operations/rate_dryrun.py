@@ -35,7 +35,7 @@ class Comparison:
         """How many rates would come, go and change; a rate is told by its prefix and its beginning."""
         changed = self._dearer + self._cheaper + self._otherwise
         found = {
-            "new": self._new, "dearer": self._dearer, "cheaper": self._cheaper, "otherwise changed": self._otherwise,
+            "new": self._new, "dearer": self._dearer, "cheaper": self._cheaper, "otherwise_changed": self._otherwise,
             "unchanged": self._same,
         }  # fmt: skip
         gone = self._store.count(self._table) - changed - self._same
