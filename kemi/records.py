@@ -36,7 +36,7 @@ def decided(
         "call_id": call_id,
         "from_tag": from_tag,
         "at": now,
-        "facts": facts,
+        "facts": _said(facts),
         "steps": decision.steps,
         "emergency": decision.emergency,
         "version": version,
@@ -44,14 +44,18 @@ def decided(
     if took:
         event["took_us"] = int(took * 1e6)
     if isinstance(outcome, policy.Reject):
-        return event | {"refusal": outcome.refusal.id, "status": outcome.refusal.status}
-    event |= {
-        "route": outcome.plan.route,
-        "gateways": [attempt.gateway for attempt in outcome.plan.attempts],
-    }
-    if outcome.plan.rates:
-        event["rates"] = outcome.plan.rates
-    return event | _handed_over(outcome.plan) | ({"limits": limits} if limits else {})
+        event["refusal"], event["status"] = outcome.refusal.id, outcome.refusal.status
+        return event
+    plan = outcome.plan
+    event["route"] = plan.route
+    event["gateways"] = [attempt.gateway for attempt in plan.attempts]
+    if plan.rates:
+        event["rates"] = plan.rates
+    if plan.media is not None:
+        event["app"], event["reason"] = plan.media.app, plan.media.reason
+    if limits:
+        event["limits"] = limits
+    return event
 
 
 def asked(asked: Asked, decision: policy.Decision, version: int, now: float) -> Event:
@@ -62,10 +66,34 @@ def asked(asked: Asked, decision: policy.Decision, version: int, now: float) -> 
         "call_id": asked.call_id,
         "from_tag": asked.from_tag,
         "at": now,
-        "facts": asked.facts,
+        "facts": _said(asked.facts),
         "steps": decision.steps,
         "version": version,
     }
+
+
+def _said(facts: CallFacts) -> Event:
+    """Facts as the spool has them: what is as :class:`CallFacts` has it by itself is left out."""
+    found: Event = {"caller": facts.caller, "callee": facts.callee, "source": facts.source}
+    if facts.asserted:
+        found["asserted"] = facts.asserted
+    if facts.user_agent:
+        found["user_agent"] = facts.user_agent
+    if facts.private:
+        found["private"] = True
+    if facts.caller_host:
+        found["caller_host"] = facts.caller_host
+    if facts.hops:
+        found["hops"], found["origin"] = facts.hops, facts.origin
+    if facts.subscriber:
+        found["subscriber"] = facts.subscriber
+    if facts.hook:
+        found["hook"] = facts.hook
+    if facts.claims is not None:
+        found["claims"] = facts.claims
+    if facts.media:
+        found["media"] = facts.media
+    return found
 
 
 def _handed_over(plan: Plan) -> Event:

@@ -67,6 +67,8 @@ OK, FAILED = 1, -1
 PLAN, CALL_ID, RING = "$avp(plan)", "$avp(call)", "$avp(ring)"
 CALL_OF_DIALOG = "$dlg_var(call)"
 ATTEMPT, RANG, TRIAL = "$avp(attempt)", "$avp(rang)", "$avp(trial)"
+# Seconds; the cfg takes it where nothing is set. To look there costs less than a value that goes with the transaction.
+USUAL_RING = 60.0
 # The cfg puts all of these into one text, a line each; a null is written as in any text of the cfg.
 INVITE, NULL = "$var(invite)", "<null>"
 INVITE_ONE_BY_ONE = ("$si", "$hdr(P-Asserted-Identity)", "$rU", "$fU", "$fd", "$hdr(Privacy)", "$ua", "$ft", "$ci")
@@ -715,16 +717,17 @@ def _relay(plan: Plan, *, again: bool = False) -> None:
     now = time.time()
     attempt = plan.attempt
     KSR.pv.sets(PLAN, plan.dumps())
-    KSR.pv.seti(RING, int(plan.ring * 1000))
     number = plan.number
-    KSR.pv.seti(ATTEMPT, number)
+    if number > 1 or plan.ring != USUAL_RING:
+        KSR.pv.seti(RING, int(plan.ring * 1000))
     if number > 1:
+        KSR.pv.seti(ATTEMPT, number)
+        KSR.resetbflag(RINGING_FLAG)
         KSR.pv.unset(RANG)
         if KSR.pv.get(PHONES) is not None:
             KSR.pv.unset(PHONES)
             _phones.forget()
     KSR.pv.sets("$ru", attempt.uri)
-    KSR.resetbflag(RINGING_FLAG)
     KSR.tm.t_on_failure(FAILURE_ROUTE)
     _count_challenges(plan, number)
     if plan.identity is not None:
@@ -917,25 +920,25 @@ def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> tu
 
 def _invite() -> tuple[CallFacts, str, str]:
     """What an INVITE says, its From tag, and its Call-ID."""
-    *nullable, from_tag, call_id = _values()
-    source, asserted, callee, caller, caller_host, privacy, user_agent = (
-        "" if value == NULL else value for value in nullable
-    )
+    source, asserted, callee, caller, caller_host, privacy, user_agent, from_tag, call_id = _values()
+    asserted = "" if asserted == NULL else asserted
+    privacy = "" if privacy == NULL else privacy
     facts = CallFacts(
-        caller=caller,
-        callee=callee,
+        caller="" if caller == NULL else caller,
+        callee="" if callee == NULL else callee,
         source=source,
         asserted=next(iter(asserted_users(asserted)), "") if asserted else "",
-        user_agent=user_agent,
+        user_agent="" if user_agent == NULL else user_agent,
         private=privacy != "" and _asks_for_privacy(privacy),
-        caller_host=caller_host,
+        caller_host="" if caller_host == NULL else caller_host,
         claims=Claims(privacy=privacy) if privacy else None,
         media=relay.media_of(_pv("$rb")) if _settings.rtpengine else "",
     )
     if asserted and not facts.asserted:
         # Nothing that anybody could have asserted (RFC 3325 section 9.1).
         KSR.hdr.remove("P-Asserted-Identity")
-    if facts.private or ((len(caller) in (0, 9) or len(caller_host) == 17) and is_withheld(caller, caller_host)):
+    caller, host = facts.caller, facts.caller_host
+    if facts.private or ((len(caller) in (0, 9) or len(host) == 17) and is_withheld(caller, host)):
         facts = replace(facts, claims=replace(facts.claims or NO_CLAIMS, marks=_marks()))
     return facts, from_tag, call_id
 
@@ -1068,4 +1071,4 @@ def _record_cancelled() -> None:
 def _rang() -> float | None:
     """Unix time at which the attempt under way rang; None where it has not."""
     rang = KSR.pv.get(RANG)
-    return float(rang) if rang and rang != "null" else None
+    return float(rang) if rang else None

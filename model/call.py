@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from model.identity import Claims
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: a worker makes one for each call, and setting a frozen one's fields takes twice as long.
+@dataclass(slots=True)
 class CallFacts:
     """What an INVITE says about itself; text as it came, nothing normalised."""
 

@@ -82,9 +82,9 @@ class Handler(routing.Handler):
             if KSR.isbflagset(FLB_RINGING) < 0:
                 KSR.setbflag(FLB_RINGING)
                 KSR.pv.sets(routing.RANG, str(time.time()))
-            KSR.tm.t_set_fr(KSR.pv.get(routing.RING), 0)
+            KSR.tm.t_set_fr(KSR.pv.get(routing.RING) or int(routing.USUAL_RING * 1000), 0)
         elif 200 <= status < 300:
-            call, attempt = KSR.pv.get(routing.CALL_ID), KSR.pv.get(routing.ATTEMPT)
+            call, attempt = KSR.pv.get(routing.CALL_ID), KSR.pv.get(routing.ATTEMPT) or 1
             rang, head = KSR.pv.get(routing.RANG) or "null", f'{{"event":"answered","call":"{call}"'
             line = f'{head},"at":{time.time()},"attempt":{attempt},"status":{status},"rang":{rang}}}\n'
             self.on_record(None, line)
