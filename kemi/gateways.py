@@ -68,11 +68,11 @@ def _cheapest(
 ) -> tuple[list[str], tuple[Rated, ...]]:
     ranking = Ranking(route.gateways, least, callee, view, now)
     if not ranking.any():
-        steps += ranking.rest()
+        ranking.rest(steps)
         raise Refused(refusals.NO_RATE)
     # Asked for one by one: of the dearer ones behind those that are tried, nobody needs to know how they are.
     gateways = _chosen(route, ranking.order(steps), view, live, now, steps, least.at_most)
-    steps += ranking.rest()
+    ranking.rest(steps)
     return gateways, rated(ranking, route.gateways, callee, view, now)
 
 

@@ -6,6 +6,7 @@ the shortest (:mod:`state.rates`). What these come to is kept: numbers of all ki
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator
 from math import inf
 from typing import NamedTuple
@@ -61,7 +62,7 @@ def quote(one: Priced, number: str) -> Quote:
 class Ranking:
     """The gateways of a route for one number, at one time."""
 
-    __slots__ = ("_last", "_least", "_number", "asked", "changes", "dear", "fitting", "unrated")
+    __slots__ = ("_last", "_least", "_number", "asked", "changes", "dear", "fitting", "told", "unrated")
 
     def __init__(self, gateways: tuple[str, ...], least: LeastCost, number: str, view: View, at: float) -> None:
         """At Unix time ``at``."""
@@ -69,6 +70,8 @@ class Ranking:
         self._last = least.unrated == "last"
         self.asked = 0
         "How many of :meth:`order` were asked for."
+        self.told: list[Rated] = []
+        "What those of them take that have a rate, now."
         _, self.changes, found = _found(*view.ranks(gateways), number, view, at)
         "When a rate may be another (Unix time, or infinity)."
         self.unrated: list[str] = []
@@ -91,22 +94,26 @@ class Ranking:
         """The gateways as they are to be tried; what is asked for goes into ``steps``."""
         for one in self.fitting:
             self.asked += 1
-            steps.append((one[5] or _told(one, self._number))[0][0])
-            yield one[3][1]
+            step, takes = (one[5] or _told(one, self._number))[0]
+            steps.append(step)
+            self.told.append(takes)
+            yield step[1]
         if self._last:
             for name in self.unrated:
                 self.asked += 1
                 steps.append(("rate", name, "none for this number: it comes last"))
                 yield name
 
-    def rest(self) -> Iterator[Step]:
-        """What becomes of those that :meth:`order` was not asked for."""
+    def rest(self, steps: list[Step]) -> None:
+        """What becomes of those that :meth:`order` was not asked for goes into ``steps``."""
         if behind := self.fitting[self.asked :]:
-            yield "rate", "others", f"dearer, and not tried: {_names(behind)}"
+            steps.append(("rate", "others", f"dearer, and not tried: {_names(behind)}"))
         if self.unrated and self.asked <= len(self.fitting):
-            yield "rate", "none", f"{'not tried' if self._last else 'left out'}: {', '.join(self.unrated)}"
+            what = "not tried" if self._last else "left out"
+            steps.append(("rate", "none", f"{what}: {', '.join(self.unrated)}"))
         if self.dear:
-            yield "rate", f"above {amount_text(self._least.max_price)}", f"left out: {_names(self.dear)}"
+            limit = amount_text(self._least.max_price)
+            steps.append(("rate", f"above {limit}", f"left out: {_names(self.dear)}"))
 
 
 def _names(found: list[Priced]) -> str:
@@ -136,7 +143,11 @@ def every(number: str, view: View, at: float) -> list[Quote]:
 
 def _found(ranks: Ranks, memory: Memory, number: str, view: View, at: float) -> Found:
     """What the gateways take for a number."""
-    short, raw = _short(ranks, memory, number[:SHORT], view, at), view.rates(number)
+    prefix = number[:SHORT]
+    short: Found | None = memory.get(prefix)
+    if short is None or not short[0] <= at < short[1]:
+        short = _short(ranks, memory, prefix, view, at)
+    raw = view.rates(number)
     return short if raw is None else _nearer(short, ranks, raw, at)
 
 
@@ -175,16 +186,18 @@ def _nearer(above: Found, ranks: Ranks, raw: bytes, at: float) -> Found:
             place, _, _, worth = rank
             taken.add(place)
             rows.append((price * worth, fee and fee * worth, place, rank, row, []))
-    rows += [one for one in others if one[2] not in taken]
-    rows.sort()
-    return since, until, rows
+    found = [one for one in others if one[2] not in taken]
+    for priced in rows:
+        # Few among many that are in order.
+        insort(found, priced)
+    return since, until, found
 
 
 def rated(ranking: Ranking, gateways: tuple[str, ...], number: str, view: View, at: float) -> tuple[Rated, ...]:
     """What those of ``gateways`` take that were asked for, at ``at`` and at every change until the call is answered."""
     if ranking.changes > at + SETUP:
         # As nearly always.
-        return tuple([one[5][0][1] for one in ranking.fitting[: ranking.asked]])
+        return tuple(ranking.told)
     asked = [one[3][1] for one in ranking.fitting[: ranking.asked]]
     asked += ranking.unrated[: max(0, ranking.asked - len(ranking.fitting))]
     found: dict[str, tuple[str, list[tuple[int, ...]]]] = {}

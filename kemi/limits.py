@@ -110,7 +110,12 @@ _NONE = Limits()
 
 def limited(plan: Plan) -> bool:
     """Whether anything limits a plan."""
-    return plan.limits != () or any(attempt.limits for attempt in plan.attempts)
+    if plan.limits:
+        return True
+    for attempt in plan.attempts:  # noqa: SIM110 - a generator costs each call more than all that it looks at
+        if attempt.limits:
+            return True
+    return False
 
 
 def named(plan: Plan) -> tuple[Limit, ...]:

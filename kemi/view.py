@@ -208,11 +208,13 @@ class View:
         wanted.append(f"{CALLEE}:{callee}")
         for caller in callers:
             wanted.append(f"{PAIR}:{caller}{PAIR_SEPARATOR}{callee}")
-        if index.callers:
-            for caller in callers:
-                wanted += _prefixes(CALLER_PREFIX, caller, index.callers)
-        if index.callees:
-            wanted += _prefixes(CALLEE_PREFIX, callee, index.callees)
+        for caller in callers:
+            for length in index.callers:
+                if length <= len(caller):
+                    wanted.append(f"{CALLER_PREFIX}:{caller[:length]}")
+        for length in index.callees:
+            if length <= len(callee):
+                wanted.append(f"{CALLEE_PREFIX}:{callee[:length]}")
         if index.sources:
             wanted += index.networks(source)
         if index.user_agents:
@@ -369,10 +371,6 @@ def _subscriber(name: str, raw: bytes) -> Subscriber:
 def _address(text: str) -> tuple[int, int, int]:
     address = ipaddress.ip_address(text)
     return address.version, address.max_prefixlen, int(address)
-
-
-def _prefixes(kind: str, number: str, lengths: tuple[int, ...]) -> list[str]:
-    return [f"{kind}:{number[:length]}" for length in lengths if length <= len(number)]
 
 
 def _networks(source: str, lengths: dict[int, tuple[int, ...]]) -> list[str]:
