@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import cycle, islice
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import structs
@@ -18,13 +19,18 @@ from kemi.plan import Attempt, Plan, Rated
 from kemi.quality import QUALITY, Judged, rule_of
 from kemi.view import View
 from kemi.weighting import weighted_order
-from model.policy import DEFAULT_BREAKER, Emergency, Gateway, LeastCost, RetryRule, Route, Strategy, owner
+from model.policy import DEFAULT_BREAKER, Emergency, Gateway, LeastCost, RetryRule, Rewrite, Route, Strategy, owner
 from model.side import PLAIN
 
 # A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
 PRIORITY, WEIGHTED = Strategy.PRIORITY, Strategy.WEIGHTED
 
 NO_RATES: tuple[Rated, ...] = ()
+UNCHANGED = Rewrite()
+
+# What all attempts at a gateway have in common: behind the user of their URI, None or the change of the number, and
+# the fields of :class:`Attempt` behind the URI.
+Way = tuple[str, Rewrite | None, tuple[Any, ...]]
 
 
 # How an emergency call is tried: on and on, unless the caller hangs up. What one gateway says of the called number,
@@ -43,7 +49,8 @@ HALF_OPEN = -1.0
 def plan_of(route: Route, callee: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
     rates = NO_RATES
     if route.least_cost is None:
-        gateways = _chosen(route, _ordered(route, view, live, now, steps), view, live, now, steps)
+        names = route.gateways if route.strategy is PRIORITY else _ordered(route, view, live, now, steps)
+        gateways = _chosen(route, names, view, live, now, steps)
     else:
         gateways, rates = _cheapest(route, route.least_cost, callee, view, live, now, steps)
     attempts = _attempts(gateways, route, callee, view, steps)
@@ -61,18 +68,19 @@ def _cheapest(
 ) -> tuple[list[str], tuple[Rated, ...]]:
     ranking = Ranking(route.gateways, least, callee, view, now)
     if not ranking.any():
-        steps += ranking.rest()
+        ranking.rest(steps)
         raise Refused(refusals.NO_RATE)
     # Asked for one by one: of the dearer ones behind those that are tried, nobody needs to know how they are.
     gateways = _chosen(route, ranking.order(steps), view, live, now, steps, least.at_most)
-    steps += ranking.rest()
+    ranking.rest(steps)
     return gateways, rated(ranking, route.gateways, callee, view, now)
 
 
 def planned(
     route: Route, attempts: list[Attempt], view: View, now: float, steps: list[Step], rates: tuple[Rated, ...] = ()
 ) -> Plan:
-    steps += [("attempt", attempt.gateway, attempt.uri) for attempt in attempts]
+    for attempt in attempts:
+        steps.append(("attempt", attempt.gateway, attempt.uri))
     return Plan(
         route=route.name,
         version=view.version,
@@ -89,10 +97,12 @@ def planned(
 def emergency_plan(emergency: Emergency, number: str, view: View, live: Live, now: float, steps: list[Step]) -> Plan:
     steps.append(("emergency", number, "passes lists and routes, takes its own gateways"))
     names = _reachable(emergency.gateways, view, live, now, steps)
-    gateways = (view.gateways[name] for name in names[:ATTEMPTS])
     # A rewriting that leaves nothing of the number must not cost the call.
-    number = emergency.rewrite.apply(number) or number
-    attempts = [structs.replace(_attempt(gateway, number), retry=RetryRule(), limits=()) for gateway in gateways]
+    user = escaped(emergency.rewrite.apply(number) or number)
+    attempts = []
+    for name in names[:ATTEMPTS]:
+        host, _, rest = view.ways.get(name) or _way(name, view)
+        attempts.append(structs.replace(Attempt(name, f"sip:{user}@{host}", *rest), retry=RetryRule(), limits=()))
     if not attempts:
         raise Refused(refusals.GATEWAYS_DOWN)
     return structs.replace(planned(EMERGENCY, attempts, view, now, steps), emergency=True)
@@ -116,8 +126,6 @@ def _reachable(names: Iterable[str], view: View, live: Live, now: float, steps: 
 
 
 def _ordered(route: Route, view: View, live: Live, now: float, steps: list[Step]) -> Iterable[str]:
-    if route.strategy is PRIORITY:
-        return route.gateways
     if route.strategy is WEIGHTED:
         draw = live.draw()
         order = weighted_order(route.gateways, route.weights, draw)
@@ -250,33 +258,37 @@ def _unusable(gateway: Gateway, health: Health | None, view: View, live: Live, n
 
 
 def _attempts(names: Iterable[str], route: Route, callee: str, view: View, steps: list[Step]) -> list[Attempt]:
-    attempts = []
+    attempts, ways = [], view.ways
     # Always from the number as it arrived: what one attempt rewrote, the next never sees.
     rewritten = route.rewrite.apply(callee)
-    gateways = view.expanded.gateways
+    user = escaped(rewritten)
     for name in names:
-        gateway = gateways[name]
-        number = gateway.rewrite.apply(rewritten)
-        if number:
-            attempts.append(_attempt(gateway, number))
+        host, rewrite, rest = ways.get(name) or _way(name, view)
+        own = user if rewrite is None else escaped(rewrite.apply(rewritten))
+        if own:
+            attempts.append(Attempt(name, f"sip:{own}@{host}", *rest))
         else:
             steps.append(("gateway", name, "rewriting leaves nothing of the number"))
     return attempts
 
 
-def _attempt(gateway: Gateway, number: str) -> Attempt:
+def _way(name: str, view: View) -> Way:
+    gateway = view.gateways[name]
     transport = "" if gateway.transport == "udp" else f";transport={gateway.transport}"
-    return Attempt(
-        gateway=gateway.name,
-        uri=f"sip:{escaped(number)}@{gateway.address}:{gateway.port}{transport}",
+    common = Attempt(
+        gateway=name,
+        uri="",
         retry=gateway.retry,
         no_reply=gateway.no_reply,
         progress=gateway.progress,
         own_breaker=gateway.breaker is DEFAULT_BREAKER or gateway.breaker or False,
-        limits=() if gateway.limits is None else limits.of_gateway(owner(gateway.name), gateway.limits),
+        limits=() if gateway.limits is None else (limits.of("gateway", owner(name), gateway.limits),),
         side=None if gateway.side is PLAIN else gateway.side,
         auth=gateway.auth,
     )
+    rewrite = None if gateway.rewrite == UNCHANGED else gateway.rewrite
+    way = view.ways[name] = f"{gateway.address}:{gateway.port}{transport}", rewrite, structs.astuple(common)[2:]
+    return way
 
 
 def escaped(user: str) -> str:

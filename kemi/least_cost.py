@@ -6,8 +6,10 @@ the shortest (:mod:`state.rates`). What these come to is kept: numbers of all ki
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
 from math import inf
+from operator import itemgetter
 from typing import NamedTuple
 
 from kemi.plan import Rated
@@ -20,12 +22,14 @@ from state.rates import SHORT, PackedRow, unpacked
 SETUP = 900.0
 
 Step = tuple[str, str, str]
-# Price and fee in the policy's currency, the gateway's place in its route, its rank, row, and what was told of it
-# before. A plain tuple, as each call sorts one for every gateway: by price, then by fee, then as the route lists them.
-Priced = tuple[int, int, int, Rank, PackedRow, list[tuple[Step, Rated]]]
+# Price and fee in the policy's currency, the gateway's place in its route, its name, rank, row, and what was told of it
+# before. A plain tuple, as each call compares some of them: by price, then by fee, then as the route lists them.
+Priced = tuple[int, int, int, str, Rank, PackedRow, list[tuple[Step, Rated]]]
 # From when until when this holds (Unix time), and the gateways with a rate, cheapest first; not to be changed.
 Found = tuple[float, float, list[Priced]]
-NOTHING: Found = (-inf, inf, [])
+# The same, and each gateway by its place, of what is kept.
+Kept = tuple[float, float, list[Priced], dict[int, Priced]]
+NOTHING: Kept = (-inf, inf, [], {})
 # Of so many short prefixes it is kept.
 KEPT_MAX = 2048
 
@@ -54,14 +58,14 @@ class Quote(NamedTuple):
 
 def quote(one: Priced, number: str) -> Quote:
     """For people."""
-    _, _, _, (_, gateway, currency, _), (_, length, _, _, *rate), _ = one
+    _, _, _, gateway, (_, _, currency, _), (_, length, _, _, *rate), _ = one
     return Quote(gateway, currency, number[:length], Rate(*rate))
 
 
 class Ranking:
     """The gateways of a route for one number, at one time."""
 
-    __slots__ = ("_last", "_least", "_number", "asked", "changes", "dear", "fitting", "unrated")
+    __slots__ = ("_last", "_least", "_number", "asked", "changes", "dear", "fitting", "told", "unrated")
 
     def __init__(self, gateways: tuple[str, ...], least: LeastCost, number: str, view: View, at: float) -> None:
         """At Unix time ``at``."""
@@ -69,12 +73,14 @@ class Ranking:
         self._last = least.unrated == "last"
         self.asked = 0
         "How many of :meth:`order` were asked for."
+        self.told: list[Rated] = []
+        "What those of them take that have a rate, now."
         _, self.changes, found = _found(*view.ranks(gateways), number, view, at)
         "When a rate may be another (Unix time, or infinity)."
         self.unrated: list[str] = []
         "The gateways without a rate, in the route's order."
         if len(found) < len(gateways):
-            rated = {one[3][1] for one in found}
+            rated = {one[3] for one in found}
             self.unrated = [name for name in gateways if name not in rated]
         self.fitting, self.dear = found, found[:0]
         "Those with a rate, cheapest first; and those among them that take more than is allowed."
@@ -91,31 +97,38 @@ class Ranking:
         """The gateways as they are to be tried; what is asked for goes into ``steps``."""
         for one in self.fitting:
             self.asked += 1
-            steps.append((one[5] or _told(one, self._number))[0][0])
-            yield one[3][1]
+            step, takes = (one[6] or _told(one, self._number))[0]
+            steps.append(step)
+            self.told.append(takes)
+            yield step[1]
         if self._last:
             for name in self.unrated:
                 self.asked += 1
                 steps.append(("rate", name, "none for this number: it comes last"))
                 yield name
 
-    def rest(self) -> Iterator[Step]:
-        """What becomes of those that :meth:`order` was not asked for."""
+    def rest(self, steps: list[Step]) -> None:
+        """What becomes of those that :meth:`order` was not asked for goes into ``steps``."""
         if behind := self.fitting[self.asked :]:
-            yield "rate", "others", f"dearer, and not tried: {_names(behind)}"
+            steps.append(("rate", "others", f"dearer, and not tried: {_names(behind)}"))
         if self.unrated and self.asked <= len(self.fitting):
-            yield "rate", "none", f"{'not tried' if self._last else 'left out'}: {', '.join(self.unrated)}"
+            what = "not tried" if self._last else "left out"
+            steps.append(("rate", "none", f"{what}: {', '.join(self.unrated)}"))
         if self.dear:
-            yield "rate", f"above {amount_text(self._least.max_price)}", f"left out: {_names(self.dear)}"
+            limit = amount_text(self._least.max_price)
+            steps.append(("rate", f"above {limit}", f"left out: {_names(self.dear)}"))
+
+
+_name: Callable[[Priced], str] = itemgetter(3)
 
 
 def _names(found: list[Priced]) -> str:
-    return ", ".join([one[3][1] for one in found])
+    return ", ".join(map(_name, found))
 
 
 def _told(one: Priced, number: str) -> list[tuple[Step, Rated]]:
     """What the trace and the record say of it; kept with it, as rows of short prefixes are met again."""
-    _, _, _, (_, gateway, currency, _), (_, length, _, _, *rate), told = one
+    _, _, _, gateway, (_, _, currency, _), (_, length, _, _, *rate), told = one
     price, fee, _, _ = rate
     more = f" and {amount_text(fee)} a call" if fee else ""
     text = f"{amount_text(price)} {currency}{more} by {number[:length] or 'any number'}"
@@ -131,34 +144,39 @@ def every(number: str, view: View, at: float) -> list[Quote]:
         for place, (name, sheet) in enumerate(sorted(view.sheets.items()))
     }
     _, _, found = _found(ranks, {}, number, view, at)
-    return [quote(one, number) for one in sorted(found, key=lambda one: not one[3][3])]
+    return [quote(one, number) for one in sorted(found, key=lambda one: not one[4][3])]
 
 
 def _found(ranks: Ranks, memory: Memory, number: str, view: View, at: float) -> Found:
     """What the gateways take for a number."""
-    short, raw = _short(ranks, memory, number[:SHORT], view, at), view.rates(number)
-    return short if raw is None else _nearer(short, ranks, raw, at)
+    prefix = number[:SHORT]
+    short: Kept | None = memory.get(prefix)
+    if short is None or not short[0] <= at < short[1]:
+        short = _short(ranks, memory, prefix, view, at)
+    raw = view.rates(number)
+    return short[:3] if raw is None else _nearer(short, ranks, raw, at)
 
 
-def _short(ranks: Ranks, memory: Memory, prefix: str, view: View, at: float) -> Found:
+def _short(ranks: Ranks, memory: Memory, prefix: str, view: View, at: float) -> Kept:
     """What they take by this prefix, and by those that it begins with."""
-    known: Found | None = memory.get(prefix)
+    known: Kept | None = memory.get(prefix)
     if known is not None and known[0] <= at < known[1]:
         return known
     known, raw = _short(ranks, memory, prefix[:-1], view, at) if prefix else NOTHING, view.short_rates(prefix)
     if raw is not None:
-        known = _nearer(known, ranks, raw, at)
+        since, until, found = _nearer(known, ranks, raw, at)
+        known = since, until, found, {one[2]: one for one in found}
     if len(memory) >= KEPT_MAX:
         memory.clear()
     memory[prefix] = known
     return known
 
 
-def _nearer(above: Found, ranks: Ranks, raw: bytes, at: float) -> Found:
+def _nearer(above: Kept, ranks: Ranks, raw: bytes, at: float) -> Found:
     """What holds where a record has rows besides what ``above`` says, of shorter prefixes."""
-    since, until, others = above
-    rows: list[Priced] = []
-    taken: set[int] = set()
+    since, until, others, places = above
+    # Few rows are new, and the others are in order.
+    found, taken = others.copy(), set[int]()
     for row in unpacked(raw):
         rank = ranks.get(row[0])
         if rank is None or rank[0] in taken:
@@ -172,29 +190,29 @@ def _nearer(above: Found, ranks: Ranks, raw: bytes, at: float) -> Found:
             since = max(since, starts)
             if ends:
                 until = min(until, ends)
-            place, _, _, worth = rank
+            place, name, _, worth = rank
             taken.add(place)
-            rows.append((price * worth, fee and fee * worth, place, rank, row, []))
-    rows += [one for one in others if one[2] not in taken]
-    rows.sort()
-    return since, until, rows
+            if place in places:
+                del found[bisect_left(found, places[place])]
+            insort(found, (price * worth, fee and fee * worth, place, name, rank, row, []))
+    return since, until, found
 
 
 def rated(ranking: Ranking, gateways: tuple[str, ...], number: str, view: View, at: float) -> tuple[Rated, ...]:
     """What those of ``gateways`` take that were asked for, at ``at`` and at every change until the call is answered."""
     if ranking.changes > at + SETUP:
         # As nearly always.
-        return tuple([one[5][0][1] for one in ranking.fitting[: ranking.asked]])
-    asked = [one[3][1] for one in ranking.fitting[: ranking.asked]]
+        return tuple(ranking.told)
+    asked = [one[3] for one in ranking.fitting[: ranking.asked]]
     asked += ranking.unrated[: max(0, ranking.asked - len(ranking.fitting))]
     found: dict[str, tuple[str, list[tuple[int, ...]]]] = {}
     since, begins = 0, at
     while begins <= at + SETUP:
         _, following, priced = _found(*view.ranks(gateways), number, view, begins)
-        by_name = {one[3][1]: one for one in priced}
+        by_name = {one[3]: one for one in priced}
         for name in asked:
             if (one := by_name.get(name)) is not None:
-                found.setdefault(name, (one[3][2], []))[1].append((since, *one[4][4:]))
+                found.setdefault(name, (one[4][2], []))[1].append((since, *one[5][4:]))
             elif name in found:
                 found[name][1].append((since,))
         if following == inf:

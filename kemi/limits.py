@@ -74,17 +74,6 @@ def of(scope: str, name: str, limits: Limits) -> Limit:
     return Limit(f"{scope}:{name}", limits.calls, limits.per_second, limits.when_away)
 
 
-def of_gateway(name: str, limits: Limits) -> tuple[Limit, ...]:
-    """That of a gateway, which each call asks for that may go there: the same object, until there is another policy."""
-    known = _gateways.get(name)
-    if known is None or known[0] is not limits:
-        known = _gateways[name] = limits, (of("gateway", name, limits),)
-    return known[1]
-
-
-_gateways: dict[str, tuple[Limits, tuple[Limit, ...]]] = {}
-
-
 def of_call(trunk: Trunk, route: Route, prefix: str, charged: tuple[Limit, ...] = ()) -> tuple[Limit, ...]:
     """The limits of a call, whichever gateway it goes to. What else may limit calls gets its line here.
 
@@ -121,7 +110,12 @@ _NONE = Limits()
 
 def limited(plan: Plan) -> bool:
     """Whether anything limits a plan."""
-    return plan.limits != () or any(attempt.limits for attempt in plan.attempts)
+    if plan.limits:
+        return True
+    for attempt in plan.attempts:  # noqa: SIM110 - a generator costs each call more than all that it looks at
+        if attempt.limits:
+            return True
+    return False
 
 
 def named(plan: Plan) -> tuple[Limit, ...]:

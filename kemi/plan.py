@@ -19,7 +19,8 @@ Rated = tuple[str, str, tuple[tuple[int, ...], ...]]
 and increment as :class:`model.rates.Rate` has them; of a time without a rate nothing more."""
 
 
-class Limit(msgspec.Struct, frozen=True, array_like=True):
+# Each call looks up by its limits what is kept of them, and those of gateways are the same objects for all calls.
+class Limit(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """How many calls something may have; see :class:`model.limits.Limits`."""
 
     name: str

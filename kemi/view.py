@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from model.entries import KEY_MAX_BYTES, Entry, Kind, pair_value
+from model.entries import KEY_MAX_BYTES, PAIR_SEPARATOR, Entry, Kind
 from model.fraud import Trip
 from model.open_breaker import OpenBreaker
 from model.policy import Drain, Gateway, Policy, Route, Trunk
@@ -26,11 +26,16 @@ Ranks = dict[int, Rank]
 Memory = dict[str, Any]
 "What :mod:`kemi.least_cost` keeps of short prefixes."
 
-# A member of an enumeration is looked up by code in Python (until 3.12), which each call would pay for.
-CALLER, CALLEE, PAIR, SOURCE, USER_AGENT = Kind.CALLER, Kind.CALLEE, Kind.PAIR, Kind.SOURCE, Kind.USER_AGENT
-CALLER_PREFIX, CALLEE_PREFIX = Kind.CALLER_PREFIX, Kind.CALLEE_PREFIX
+# A member of an enumeration is looked up by code in Python (until 3.12), and written by some; each call would pay.
+CALLER, CALLEE, PAIR, SOURCE = Kind.CALLER.value, Kind.CALLEE.value, Kind.PAIR.value, Kind.SOURCE.value
+CALLER_PREFIX, CALLEE_PREFIX = Kind.CALLER_PREFIX.value, Kind.CALLEE_PREFIX.value
+USER_AGENT = Kind.USER_AGENT.value
 
 NAME_MAX = 64
+ENTRY_MAX = KEY_MAX_BYTES + 20
+"Bytes of an entry's key."
+KEPT_MAX = 4096
+"So many routes and sources are kept, so that a worker's memory does not grow with their number."
 
 
 class NoPolicyError(Exception):
@@ -54,6 +59,20 @@ class _Compiled:
     "The trunks whose Remote-Party-ID is believed."
     ranks: dict[tuple[str, ...], tuple[_Index, tuple[Ranks, Memory]]] = field(default_factory=dict)
     "Of the gateways of each least-cost route that had a call, by the index that it was made of."
+    sources: dict[str, Trunk | None] = field(default_factory=dict)
+    "Of the addresses that calls came from."
+    ways: dict[str, Any] = field(default_factory=dict)
+    "See :attr:`View.ways`."
+
+    def trunk_at(self, source: str) -> Trunk | None:
+        """The trunk whose networks have the IP address ``source``: the longest that does."""
+        version, width, number = _address(source)
+        for family, length in self.trunk_lengths:
+            if family == version:
+                found = self.trunks.get((version, length, number >> (width - length)))
+                if found is not None:
+                    return found
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +96,29 @@ class _Index:
     "Guard to how many it refuses."
     breakers: dict[str, OpenBreaker]
     "By gateway, those over included."
+    known: dict[str, list[str]] = field(default_factory=dict)
+    "See :meth:`networks`, by source."
+
+    def networks(self, source: str) -> list[str]:
+        """Names of the entries that the IP address ``source`` may meet, not to be changed."""
+        found = self.known.get(source)
+        if found is None:
+            if len(self.known) >= KEPT_MAX:
+                self.known.clear()
+            found = self.known[source] = [f"{SOURCE}:{network}" for network in _networks(source, self.sources)]
+        return found
 
 
 class View:
-    """One consistent state of the snapshot; ``get`` reads a record."""
+    """One consistent state of the snapshot; ``get`` reads a record.
 
-    __slots__ = ("_compiled", "_get", "_index")
+    What each call asks for is an attribute, as a property is one more function to run.
+    """
+
+    __slots__ = (
+        "_compiled", "_get", "_index", "_routes", "asks", "breakers", "drains", "expanded", "policy", "presents",
+        "trips", "version", "ways",
+    )  # fmt: skip
 
     def __init__(self, get: Get) -> None:
         """Raises :class:`NoPolicyError`."""
@@ -90,44 +126,33 @@ class View:
         if policy is None or index is None:
             raise NoPolicyError
         self._get = get
-        self._compiled = _compile(policy, get(names.NAMES))
-        self._index = _compile_index(index)
+        self._compiled = compiled = _compile(policy, get(names.NAMES))
+        self._index = found = _compile_index(index)
+        # What stands under keys of routes, of those that some call met; prefixes that were imported are not among them.
+        self._routes: dict[bytes, tuple[Route, ...]] = {}
+        self.version = compiled.version
+        "Of the policy."
+        self.policy = compiled.policy
+        "The policy."
+        self.expanded = compiled.expanded
+        "The gateways that have names or several addresses."
+        self.ways = compiled.ways
+        "What :mod:`kemi.gateways` keeps of gateways, by name, as long as the policy is in force."
+        self.presents = compiled.presents
+        "Whether some trunk or gateway has a rule of who is shown as the caller."
+        self.asks = compiled.asks
+        "The trunks whose Remote-Party-ID is believed."
+        self.drains = found.drains
+        "The gateways that operators drained, those whose drain is over included."
+        self.breakers = found.breakers
+        "Breakers of other nodes that this one goes by, those over included; nearly always there is none."
+        self.trips = found.trips
+        "The guards that refuse somebody's calls, or did until lately, with how many they are."
 
     def at(self, get: Get) -> View:
-        """The same state, read by another transaction."""
-        view: View = View.__new__(View)
-        view._get, view._compiled, view._index = get, self._compiled, self._index
-        return view
-
-    @property
-    def version(self) -> int:
-        """Version of the policy."""
-        return self._compiled.version
-
-    @property
-    def policy(self) -> Policy:
-        """The policy."""
-        return self._compiled.policy
-
-    @property
-    def presents(self) -> bool:
-        """Whether some trunk or gateway has a rule of who is shown as the caller."""
-        return self._compiled.presents
-
-    @property
-    def asks(self) -> frozenset[str]:
-        """The trunks whose Remote-Party-ID is believed."""
-        return self._compiled.asks
-
-    @property
-    def drains(self) -> dict[str, Drain]:
-        """The gateways that operators drained, those whose drain is over included."""
-        return self._index.drains
-
-    @property
-    def breakers(self) -> dict[str, OpenBreaker]:
-        """Breakers of other nodes that this one goes by, those over included; nearly always there is none."""
-        return self._index.breakers
+        """The same state, read by another transaction, in the place of the one before."""
+        self._get = get
+        return self
 
     def figures(self, window: float, now: float) -> figures.Counted:
         """What was counted of each gateway in the last ``window`` seconds; nothing, if that was told too long ago."""
@@ -141,11 +166,6 @@ class View:
         """The rate sheets by gateway, those of gateways that the policy lacks included."""
         return self._index.sheets
 
-    @property
-    def trips(self) -> dict[str, int]:
-        """The guards that refuse somebody's calls, or did until lately, with how many they are."""
-        return self._index.trips
-
     def trip(self, field: str) -> Trip | None:
         """What a guard has of the name under which it counts a call (:meth:`model.fraud.Guard.field`)."""
         key = layout.trip_key(field)
@@ -157,34 +177,22 @@ class View:
         """Every gateway by name, and the members of those that have several addresses."""
         return self._compiled.expanded.gateways
 
-    @property
-    def expanded(self) -> names.Expanded:
-        """The gateways that have names or several addresses."""
-        return self._compiled.expanded
-
     def trunk(self, source: str, callee: str = "") -> Trunk | None:
         """The trunk that the IP address ``source`` belongs to: the longest matching network.
 
         Before all, calls for a contact that was registered there belong to the trunk that did.
         """
-        version, width, number = _address(source)
-        registered = self._compiled.registered
-        if registered and (known := registered.get((version, number, callee))) is not None:
-            return known
-        for family, length in self._compiled.trunk_lengths:
-            if family == version:
-                found = self._compiled.trunks.get((version, length, number >> (width - length)))
-                if found is not None:
-                    return found
-        return None
-
-    def entry(self, kind: Kind, value: str) -> Entry | None:
-        """The entry of exactly this value."""
-        key = layout.entry_key(kind, value)
-        if len(key) > KEY_MAX_BYTES + 20:
-            return None  # longer than any entry, and than a key of the snapshot may be
-        raw = self._get(key)
-        return codec.decode_entry(codec.entry_field(kind, value), raw) if raw is not None else None
+        compiled = self._compiled
+        if compiled.registered:
+            version, _, number = _address(source)
+            if (known := compiled.registered.get((version, number, callee))) is not None:
+                return known
+        sources = compiled.sources
+        if source not in sources:
+            if len(sources) >= KEPT_MAX:
+                sources.clear()
+            sources[source] = compiled.trunk_at(source)
+        return sources[source]
 
     def entries(self, callers: tuple[str, ...], callee: str, source: str, user_agent: str) -> list[Entry]:
         """Every entry that a call may meet, whether or not it is in force.
@@ -192,19 +200,33 @@ class View:
         In this order: caller, callee, pair, caller's and callee's prefix, source, User-Agent; of prefixes and networks
         the longest first.
         """
-        index = self._index
-        found = [self.entry(CALLER, caller) for caller in callers]
-        found.append(self.entry(CALLEE, callee))
-        found += [self.entry(PAIR, pair_value(caller, callee)) for caller in callers]
-        for caller in callers if index.callers else ():
-            found += [self.entry(CALLER_PREFIX, caller[:length]) for length in index.callers if length <= len(caller)]
-        found += [self.entry(CALLEE_PREFIX, callee[:length]) for length in index.callees if length <= len(callee)]
+        get, index = self._get, self._index
+        wanted = []
+        # Without comprehensions and functions of functions, which cost a worker more than what they do here.
+        for caller in callers:
+            wanted.append(f"{CALLER}:{caller}")
+        wanted.append(f"{CALLEE}:{callee}")
+        for caller in callers:
+            wanted.append(f"{PAIR}:{caller}{PAIR_SEPARATOR}{callee}")
+        for caller in callers:
+            for length in index.callers:
+                if length <= len(caller):
+                    wanted.append(f"{CALLER_PREFIX}:{caller[:length]}")
+        for length in index.callees:
+            if length <= len(callee):
+                wanted.append(f"{CALLEE_PREFIX}:{callee[:length]}")
         if index.sources:
-            found += [self.entry(SOURCE, network) for network in _networks(source, index.sources)]
+            wanted += index.networks(source)
         if index.user_agents:
             lowered = user_agent.lower()
-            found += [self.entry(USER_AGENT, value) for value in index.user_agents if value in lowered]
-        return [entry for entry in found if entry is not None]
+            wanted += [f"{USER_AGENT}:{value}" for value in index.user_agents if value in lowered]
+        found = []
+        for name in wanted:
+            key = layout.ENTRY + name.encode()
+            # What is longer than any entry may be too long for a key of the snapshot.
+            if len(key) <= ENTRY_MAX and (raw := get(key)) is not None:
+                found.append(codec.decode_entry(name, raw))
+        return found
 
     def subscriber(self, name: str) -> Subscriber | None:
         """The subscriber of this name."""
@@ -217,20 +239,37 @@ class View:
 
         Those of one prefix are in the policy's order, and cost one look-up.
         """
+        get, known = self._get, self._routes
         for length in self._index.routes:
-            if length <= len(number):
-                prefix = number[:length]
-                raw = self._get(layout.route_key(prefix))
-                if raw is not None and raw.startswith(layout.REFERENCE):
-                    raw = self._get(layout.NAMED + raw[1:])
-                if raw is not None:
-                    for route in _routes(raw):
-                        yield prefix, route
+            if length > len(number):
+                continue
+            prefix = number[:length]
+            key = layout.ROUTE + prefix.encode()
+            found = known.get(key)
+            if found is None and (raw := get(key)) is not None:
+                found = self._named(raw[1:]) if raw.startswith(layout.REFERENCE) else self._kept(key, raw)
+            if found is not None:
+                for route in found:
+                    yield prefix, route
 
     def named(self, name: str) -> Route | None:
         """The route of this name."""
-        raw = self._get(layout.NAMED + name.encode()) if 0 < len(name) <= NAME_MAX else None
-        return _routes(raw)[0] if raw is not None else None
+        found = self._named(name.encode()) if 0 < len(name) <= NAME_MAX else None
+        return found[0] if found is not None else None
+
+    def _named(self, name: bytes) -> tuple[Route, ...] | None:
+        key = layout.NAMED + name
+        found = self._routes.get(key)
+        if found is None and (raw := self._get(key)) is not None:
+            found = self._kept(key, raw)
+        return found
+
+    def _kept(self, key: bytes, raw: bytes) -> tuple[Route, ...]:
+        """The routes of a record, kept as long as nothing in the snapshot changes."""
+        if len(self._routes) >= KEPT_MAX:
+            self._routes.clear()
+        found = self._routes[key] = _routes(raw)
+        return found
 
     def rates(self, number: str) -> bytes | None:
         """What is to be known of the rates for ``number``, but for those of short prefixes."""
@@ -318,8 +357,7 @@ def _compile_index(raw: bytes) -> _Index:
     )
 
 
-# Bounded, so that a worker's memory does not grow with the number of routes.
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=KEPT_MAX)
 def _routes(raw: bytes) -> tuple[Route, ...]:
     return codec.decode_routes(raw)
 
@@ -341,7 +379,6 @@ def _networks(source: str, lengths: dict[int, tuple[int, ...]]) -> list[str]:
     return [_network(version, number >> shift << shift, width - shift) for shift in shifts]
 
 
-@lru_cache(maxsize=4096)
 def _network(version: int, number: int, length: int) -> str:
     address = ipaddress.IPv4Address(number) if version == 4 else ipaddress.IPv6Address(number)
     return f"{address}/{length}"

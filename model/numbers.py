@@ -59,11 +59,12 @@ def normalise(number: str, dialling: Dialling) -> str:
     ``number`` is the user part of a SIP or tel URI, or what an operator typed. Never raises: what is not a
     dialled number comes back as it is, without visual separators if it consists of digits (RFC 3966 section 5.1.1).
     """
-    if _is_digits(number):
-        # As most numbers come, and nearly all others next.
-        return _from_digits(number, dialling)
-    if number.startswith("+") and _is_digits(number[1:]):
-        return number
+    if number.isascii():
+        if number.isdigit():
+            # As most numbers come, and nearly all others next.
+            return _from_digits(number, dialling)
+        if number.startswith("+") and number[1:].isdigit():
+            return number
     user = _unescaped(number.partition(";")[0])
     if "(" in user:
         user = _without_bracketed_prefix(user, dialling)
@@ -74,12 +75,19 @@ def normalise(number: str, dialling: Dialling) -> str:
 
 
 def _from_digits(digits: str, dialling: Dialling) -> str:
-    if len(digits) <= dialling.extension_digits:
+    count = len(digits)
+    if count <= dialling.extension_digits:
         return digits
     for prefix in dialling.international_prefixes:
         if digits.startswith(prefix):
             return "+" + digits[len(prefix) :]
-    return _from_national(digits, dialling)
+    if country := dialling.country_code:
+        if count in dialling.national_lengths:
+            return f"+{country}{digits}"
+        prefix = dialling.national_prefix
+        if prefix and digits.startswith(prefix):
+            return f"+{country}{digits[len(prefix) :]}"
+    return "+" + digits if dialling.e164_without_plus else digits
 
 
 def normalise_beginning(text: str, dialling: Dialling) -> str:
@@ -99,21 +107,9 @@ def _without_bracketed_prefix(user: str, dialling: Dialling) -> str:
     return user
 
 
-def _from_national(digits: str, dialling: Dialling) -> str:
-    country, prefix = dialling.country_code, dialling.national_prefix
-    if country:
-        if len(digits) in dialling.national_lengths:
-            return f"+{country}{digits}"
-        if prefix and digits.startswith(prefix):
-            return f"+{country}{digits[len(prefix) :]}"
-    return "+" + digits if dialling.e164_without_plus else digits
-
-
 def is_dialable(number: str) -> bool:
     """Whether a normalised number can belong to any plan: not empty, and no longer than plans allow."""
-    if number.startswith("+"):
-        return 1 < len(number) <= E164_MAX_DIGITS + 1
-    return 0 < len(number) <= LITERAL_MAX_LENGTH
+    return (1 < len(number) <= E164_MAX_DIGITS + 1) if number.startswith("+") else 0 < len(number) <= LITERAL_MAX_LENGTH
 
 
 def _unescaped(user: str) -> str:

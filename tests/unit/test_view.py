@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kemi import view as view_module
 from kemi.view import NoPolicyError, View
 from model.entries import Entry, Kind
 from model.policy import Policy, Route, Trunk
@@ -115,14 +116,52 @@ def test_user_agents_are_found_in_whatever_case(values: set[str], user_agent: st
 @given(st.text())
 def test_any_text_may_be_looked_up(text: str) -> None:
     view = view_of((Route("r", ("",)),), (Entry(Kind.CALLER_PREFIX, "1"), Entry(Kind.USER_AGENT, "x")))
-    for kind in Kind:
-        assert view.entry(kind, text) is None or text
     view.entries((text,), text, "192.0.2.1", text)
     assert [route.name for _, route in view.routes(text)] == ["r"]
 
 
 def test_a_text_longer_than_any_key_is_no_entry() -> None:
-    assert view_of().entry(Kind.CALLER, "9" * 100_000) is None
+    asked: list[bytes] = []
+    records = layout.build(Policy(), (), ())
+    view = View(lambda key: asked.append(key) or records.get(key))  # type: ignore[func-returns-value]
+    asked.clear()
+    assert view.entries(("9" * 100_000, "1"), "8" * 100_000, "192.0.2.1", "") == []
+    # The snapshot's file refuses keys of more than 511 bytes.
+    assert asked == [layout.entry_key(Kind.CALLER, "1")]
+
+
+def test_the_same_state_is_read_by_another_transaction() -> None:
+    entry = Entry(Kind.CALLEE, "12")
+    records = layout.build(Policy(), (Route("own", ("",)), Route("named", ("3",))), (entry,), imported={"1": "named"})
+    view, asked = View(records.get), list[bytes]()
+    assert [route.name for _, route in view.routes("12")] == ["named", "own"]
+    view = view.at(lambda key: asked.append(key) or records.get(key))  # type: ignore[func-returns-value]
+    assert view.entries((), "12", "", "") == [entry]
+    assert [route.name for _, route in view.routes("12")] == ["named", "own"]
+    # Routes are known from before; which one a prefix has is looked up.
+    assert asked == [layout.entry_key(Kind.CALLEE, "12"), layout.route_key("1")]
+
+
+@pytest.mark.parametrize("most", [1, 10_000])
+def test_what_is_kept_of_sources_and_routes_changes_nothing(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where there is no room to keep much."""
+    monkeypatch.setattr(view_module, "KEPT_MAX", most)
+    networks = ("192.0.2.0/24", "192.0.2.0/28", "::/0")
+    entries = tuple(Entry(Kind.SOURCE, network) for network in networks)
+    trunks = (Trunk("a", ("192.0.2.0/25",)), Trunk("b", ("192.0.2.128/25",)))
+    view = view_of((Route("r1", ("1", "2")), Route("r2", ("2", ""))), entries, *trunks)
+    for _ in range(2):
+        for source, trunk, matching in (
+            ("192.0.2.9", "a", ["192.0.2.0/28", "192.0.2.0/24"]),
+            ("192.0.2.200", "b", ["192.0.2.0/24"]),
+            ("198.51.100.1", None, []),
+            ("2001:db8::1", None, ["::/0"]),
+        ):
+            found = view.trunk(source)
+            assert (found.name if found else None) == trunk
+            assert [entry.value for entry in view.entries((), "", source, "")] == matching
+        for number, names in (("10", ["r1", "r2"]), ("20", ["r1", "r2", "r2"]), ("30", ["r2"])):
+            assert [route.name for _, route in view.routes(number)] == names
 
 
 @pytest.mark.parametrize("missing", [layout.POLICY, layout.INDEX])
