@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,12 @@ from state.store import Store
 from state.tokens import Role
 
 PREFIX = "/api/v1"
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    """The OpenAPI document: made once for all whose tests are those of its routes, as it takes half a second."""
+    return make_app(Settings.from_env({})).openapi()
 
 
 @dataclass(slots=True)

@@ -8,25 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from harness.api import PREFIX, Api, api_over
+from harness.api import PREFIX, Api, api_over, document
 from harness.redis_server import RedisServer, redis_server
 
-from api.app import make_app
-from model.settings import Settings
 from state import audit, tokens
 from state.tokens import Role
 
 METHODS = ("get", "post", "put", "patch", "delete")
-DOCUMENT = make_app(Settings.from_env({})).openapi()
 OPERATIONS = [
     (operation["operationId"], method.upper(), path.removeprefix(PREFIX))
-    for path, item in DOCUMENT["paths"].items()
+    for path, item in document()["paths"].items()
     for method, operation in item.items()
     if method in METHODS
 ]
 ROLES = {
     operation["operationId"]: Role(operation["x-role"])
-    for item in DOCUMENT["paths"].values()
+    for item in document()["paths"].values()
     for operation in item.values()
 }
 EVERY = pytest.mark.parametrize(("name", "method", "path"), OPERATIONS, ids=[name for name, *_ in OPERATIONS])

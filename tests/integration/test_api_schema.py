@@ -12,7 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 import schemathesis
-from harness.api import Api, api
+from harness.api import Api, api, document
 from harness.node import TRUNK, Node
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -22,9 +22,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from api.app import make_app
 from model.policy import Route
-from model.settings import Settings
 from state import audit
 from state.tokens import Role
 
@@ -53,7 +51,7 @@ def without_security(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "paths": paths}
 
 
-schema = schemathesis.openapi.from_dict(without_security(make_app(Settings.from_env({})).openapi()))
+schema = schemathesis.openapi.from_dict(without_security(document()))
 # Each route's boundaries one by one are many hundreds.
 schema.config.phases.coverage.enabled = EXAMPLES > DEFAULT
 

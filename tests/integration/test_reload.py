@@ -38,8 +38,8 @@ RELOADS = 20
 "Under load."
 MANY = int(os.environ.get("STROWGER_TEST_RELOADS", "15"))
 "To see what each keeps, 4 kB after 15 as after 60: a module that stays takes 500."
-WARM = 10
-"Before the first look."
+WARM = 20
+"Before the first look: a worker's allocator takes a last megabyte at one of these."
 PATIENCE = 60.0
 "Seconds for every worker to follow: on a busy machine each takes the better part of one."
 NOWHERE = "9100"
