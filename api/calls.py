@@ -74,10 +74,13 @@ class Told(BaseModel):
 
 
 class RecordingFile(BaseModel):
-    """A recording that a call script made."""
+    """What a call script recorded, or a caller left in voicemail."""
 
-    number: int = Field(description="From 1, in the order in which they began.")
-    name: str = Field(description="Path below the folder of recordings; a whole path where it is elsewhere.")
+    number: int = Field(description="From 1, in the order in which they began; the message last.")
+    kind: str = Field(description="recording or message.")
+    name: str = Field(
+        description="Path below the folder of recordings, a whole path where it is elsewhere; mailbox/id of a message."
+    )
     here: bool = Field(description="Whether it can be played.")
     why: str = Field(description="Why it cannot.")
     bytes: int | None
@@ -220,7 +223,7 @@ def originate(desk: Desk, call: Originate) -> Originated:
 )
 def show(desk: Desk, here: Here, call: Id) -> Call:
     """One call, live or past: decision, attempts, causes, media, message, recordings, events."""
-    return Call.model_validate(calls.one(desk, call, here.recordings))
+    return Call.model_validate(calls.one(desk, call, here))
 
 
 @router.get(
@@ -229,7 +232,7 @@ def show(desk: Desk, here: Here, call: Id) -> Call:
 )  # fmt: skip
 def trace(desk: Desk, here: Here, call: Id) -> Trace:
     """A call with every call that belongs to it, from the one that came first."""
-    return Trace.model_validate(calls.trace(desk, call, here.recordings))
+    return Trace.model_validate(calls.trace(desk, call, here))
 
 
 @router.get(
@@ -237,8 +240,8 @@ def trace(desk: Desk, here: Here, call: Id) -> Trace:
     responses=documented(HTTPStatus.NOT_FOUND),
 )  # fmt: skip
 def recordings(desk: Desk, here: Here, call: Id) -> Recordings:
-    """What its call scripts recorded, and whether the files are there."""
-    return Recordings.model_validate({"recordings": calls.recordings_of(desk, call, here.recordings)})
+    """What its call scripts recorded and the message that was left, and whether the files are there."""
+    return Recordings.model_validate({"recordings": calls.recordings_of(desk, call, here)})
 
 
 @router.get(
@@ -248,9 +251,9 @@ def recordings(desk: Desk, here: Here, call: Id) -> Recordings:
                200: {"content": {kind: {} for kind in (*TYPES.values(), OTHER)}},
                206: {"description": "Partial Content"}},
 )  # fmt: skip
-def audio(desk: Desk, here: Here, call: Id, number: Annotated[int, Path(ge=1, le=MOST)]) -> FileResponse:
+def audio(desk: Desk, here: Here, call: Id, number: Annotated[int, Path(ge=1, le=MOST + 1)]) -> FileResponse:
     """What was recorded; ranges of it may be asked for."""
-    path = calls.audio(desk, call, number, here.recordings)
+    path = calls.audio(desk, call, number, here)
     return FileResponse(path, media_type=TYPES.get(path.suffix, OTHER), headers=AUDIO)
 
 

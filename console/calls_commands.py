@@ -68,7 +68,7 @@ def list_(
 def show(call: Id, json: Json = False) -> None:
     """One call, live or past: what was decided, tried and told."""
     settings = Settings.from_env()
-    found = calls.one(Store(settings.redis_url), call, settings.recordings)
+    found = calls.one(Store(settings.redis_url), call, settings)
     if json:
         print_json(found)
         return
@@ -86,7 +86,7 @@ def trace(
 ) -> None:
     """A call, every call that belongs to it, and what was said of them, in order."""
     settings = Settings.from_env()
-    found = calls.trace(Store(settings.redis_url), call, settings.recordings)
+    found = calls.trace(Store(settings.redis_url), call, settings)
     lines = _said(settings, found["calls"], logs or ())
     if json:
         print_json({**found, "logs": [line.as_dict() for line in lines]})
@@ -178,7 +178,7 @@ def _show(found: dict[str, Any], *, events: bool = True) -> None:
     for one in found["recorded"]:
         long = "" if one["seconds"] is None else f", {one['seconds']:.1f} s"
         gone = "" if one["here"] else f"  not there: {one['why']}"
-        out.print(f"  recording {one['number']:<4} {one['name']}{long}{gone}")
+        out.print(f"  {one['kind']:<9} {one['number']:<4} {one['name']}{long}{gone}")
     for leg in found["legs"]:
         out.print(f"  sent on as     {leg['call']}" + ("  live" if leg["live"] else ""))
     if events:

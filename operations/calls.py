@@ -10,6 +10,7 @@ from typing import Any
 
 from agent import assembly
 from model.record import CallRecord
+from model.settings import Settings
 from operations import events, live_calls, recordings
 from operations.errors import AwayError, ImpossibleError, MissingError
 from operations.live_calls import Live, State
@@ -30,9 +31,9 @@ LEGS = 20
 HANGUP_TIMEOUT = 2.0
 
 
-def one(store: Store, wanted: str, folder: Path) -> Row:
+def one(store: Store, wanted: str, here: Settings) -> Row:
     """A call by its id or Call-ID: its record so far, ``live`` and ``state``, its ``events``, ``legs``: the calls
-    that media sent on for it, and ``recorded``: the files of its recordings, in ``folder`` if they are there.
+    that media sent on for it, and ``recorded``: the files of its recordings, as far as they are ``here``.
 
     Raises :class:`MissingError`, StoreError.
     """
@@ -44,38 +45,38 @@ def one(store: Store, wanted: str, folder: Path) -> Row:
     row["origin"] = next((of for what, of, _ in record.steps if what == "returned"), "")
     row["events"] = events.of_call(store, record.call, record.call_id, record.began, record.ended)
     row["legs"] = _legs(store, record)
-    row["recorded"] = recordings.rows(record.recordings, folder)
+    row["recorded"] = recordings.rows(record, here)
     return row
 
 
-def trace(store: Store, wanted: str, folder: Path) -> Row:
+def trace(store: Store, wanted: str, here: Settings) -> Row:
     """A call and every call that belongs to it, by id or Call-ID, from the one that came first; as :func:`one`.
 
     Raises :class:`MissingError`, StoreError.
     """
-    first = one(store, wanted, folder)
+    first = one(store, wanted, here)
     seen = {first["call"]}
     while first["origin"] and first["origin"] not in seen:
         seen.add(first["origin"])
         try:
-            first = one(store, first["origin"], folder)
+            first = one(store, first["origin"], here)
         except MissingError:
             break
     calls = [first]
     for call in calls:
         known = {of["call"] for of in calls}
-        calls += [one(store, leg["call"], folder) for leg in call["legs"] if leg["call"] not in known]
+        calls += [one(store, leg["call"], here) for leg in call["legs"] if leg["call"] not in known]
     return {"calls": calls, "events": sorted((event for call in calls for event in call["events"]), key=_order)}
 
 
-def recordings_of(store: Store, wanted: str, folder: Path) -> list[Row]:
-    """What a call recorded, as :func:`operations.recordings.rows` has it. Raises as :func:`one`."""
-    return recordings.rows(_found(store, wanted)[1].recordings, folder)
+def recordings_of(store: Store, wanted: str, here: Settings) -> list[Row]:
+    """What a call recorded or left, as :func:`operations.recordings.rows` has it. Raises as :func:`one`."""
+    return recordings.rows(_found(store, wanted)[1], here)
 
 
-def audio(store: Store, wanted: str, number: int, folder: Path) -> Path:
-    """The file of a call's recording, counted from 1. Raises :class:`MissingError` where it has gone, StoreError."""
-    return recordings.file(_found(store, wanted)[1].recordings, number, folder)
+def audio(store: Store, wanted: str, number: int, here: Settings) -> Path:
+    """The file of a row of :func:`recordings_of`. Raises :class:`MissingError` where it has gone, StoreError."""
+    return recordings.file(_found(store, wanted)[1], number, here)
 
 
 def hangup(store: Store, wanted: str) -> Row:

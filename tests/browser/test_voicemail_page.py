@@ -171,7 +171,7 @@ def test_what_a_script_recorded_is_played_on_the_calls_page(place: Site, console
     with console.opened(path, size=NARROW) as watched:
         page = watched.page
         expect(page.locator("main")).to_contain_text(name)
-        player = "document.querySelector('audio[aria-label=\"Recording 1\"]')"
+        player = "document.querySelector('audio[aria-label=Recording]')"
         page.evaluate(f"{player}.load(), {player}.play()")
         becomes(page, f"{player}.duration > 1.5 && {player}.currentTime > 0.2")
         becomes(page, f"{player}.ended")

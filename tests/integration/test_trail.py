@@ -123,6 +123,8 @@ def test_every_process_says_whose_call_a_line_is_about(site: Node) -> None:
     record = find(site.store, f"1001/{id}")
     assert record is not None
     assert record.call == call
+    shown = Cli(fresh, site.stack.settings.to_env())("calls", "show", call).out
+    assert f"  message   1    1001/{id}, {store.message('1001', id).message.seconds:.1f} s\n" in shown
     assert {found[name]["callid"] for name in ("kamailio", "hook", "agent", "media")} == {record.call_id}
 
 
@@ -214,7 +216,7 @@ def test_recordings_are_named_in_the_record_and_played_while_they_are_there(site
         assert api.ask("GET", f"{at}/1/audio", Role.READ).status_code == 403
         assert api.ask("GET", f"{at}/2/audio").status_code == 404
         assert api.ask("GET", f"{at}/4/audio").status_code == 404
-        assert f"recording 1    {names[0]}, {first['seconds']:.1f} s\n" in cli("calls", "show", call).out
+        assert f"  recording 1    {names[0]}, {first['seconds']:.1f} s\n" in cli("calls", "show", call).out
         (folder / names[0]).unlink()
         gone = api.ask("GET", f"{at}/1/audio")
         assert gone.status_code == 404

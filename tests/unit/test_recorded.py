@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent import assembly
 from media.esl.errors import ArgumentError
 from media.session import recorded
+from model.record import CallRecord
+from model.settings import Settings
 from operations import recordings
 from operations.errors import MissingError
 from telemetry.logs import about_call
@@ -94,17 +98,41 @@ def test_paths_are_below_the_folder_and_fresh(noted: list[tuple[str, str]], tmp_
             recorded.path_of(name, NOON, "")
 
 
+def left(message: str = "", *names: str) -> CallRecord:
+    """A record that names recordings."""
+    events = [{"event": "decided", "call": "c", "call_id": "i", "at": 0.0, "facts": {}, "steps": [], "gateways": ["a"]}]
+    return replace(assembly.record("node1", "c", events), recordings=names, message=message)
+
+
 def test_nothing_outside_of_the_folder_is_given_away(tmp_path: Path) -> None:
-    folder, secret = tmp_path / "recordings", tmp_path / "secret"
+    settings = Settings.from_env({"STROWGER_VOICEMAIL": str(tmp_path)})
+    folder, secret = settings.recordings, tmp_path / "secret"
     folder.mkdir()
     secret.write_text("x")
     (folder / "link.wav").symlink_to(secret)
     (folder / "a.mp3").write_bytes(b"abc")
-    names = ["../secret", str(secret), "link.wav", "gone.wav", "a.mp3", "a\0.wav"]
-    found = recordings.rows(names, folder)
-    assert [row["here"] for row in found] == [False, False, False, False, True, False]
-    assert (found[4]["bytes"], found[4]["seconds"]) == (3, None)
-    assert recordings.file(names, 5, folder) == folder / "a.mp3"
-    for number in (0, 1, 2, 3, 4, 6, 7):
+    record = left("", "../secret", str(secret), "link.wav", "gone.wav", "a.mp3", "a\0.wav", ".")
+    found = recordings.rows(record, settings)
+    assert [row["here"] for row in found] == [False, False, False, False, True, False, False]
+    assert (found[4]["kind"], found[4]["bytes"], found[4]["seconds"]) == ("recording", 3, None)
+    assert recordings.file(record, 5, settings) == folder / "a.mp3"
+    for number in (0, 1, 2, 3, 4, 6, 7, 8):
         with pytest.raises(MissingError):
-            recordings.file(names, number, folder)
+            recordings.file(record, number, settings)
+
+
+@pytest.mark.parametrize("folder", ["new", "saved", "deleted"])
+def test_a_message_is_found_wherever_in_its_box_it_is(tmp_path: Path, folder: str) -> None:
+    settings = Settings.from_env({"STROWGER_VOICEMAIL": str(tmp_path)})
+    id = "20260131T180000Z-1a2b3c4d"
+    audio = tmp_path / "boxes" / "1001" / folder / id / "audio.wav"
+    audio.parent.mkdir(parents=True)
+    audio.write_bytes(b"abc")
+    record = left(f"1001/{id}", "gone.wav")
+    first, message = recordings.rows(record, settings)
+    assert (first["kind"], message["kind"], message["number"], message["here"]) == ("recording", "message", 2, True)
+    assert recordings.file(record, 2, settings) == audio
+    audio.unlink()
+    for name in (record.message, "../1001", "1001/../x", "x"):
+        [row] = recordings.rows(left(name), settings)
+        assert (row["here"], row["why"]) == (False, recordings.GONE)

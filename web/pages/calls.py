@@ -80,7 +80,7 @@ def one_part(request: Request, desk: Desk, here: Here, call: Text) -> Response:
 @router.get("/calls/recording", dependencies=[needs(Role.OPERATE)])
 def recording(desk: Desk, here: Here, call: Text, number: int) -> Response:
     """What a call script recorded; ranges of it may be asked for."""
-    path = calls.audio(desk, call, number, here.recordings)
+    path = calls.audio(desk, call, number, here)
     return FileResponse(path, media_type=TYPES.get(path.suffix, OTHER), headers=AUDIO)
 
 
@@ -120,11 +120,10 @@ def _position(id: str) -> Any:
 
 
 def _one(desk: Store, here: Settings, call: str) -> dict[str, Any]:
-    found = calls.one(desk, call, here.recordings)
+    found = calls.one(desk, call, here)
     record = record_of(found)
     return {
         "call": found, "record": record, "ladder": ladder(record, live=found["live"]), "now": time.time(),
-        "message": tuple(record.message.split("/", 1)) if record.message else None,
         "raw": json.dumps(found, indent=1, ensure_ascii=False),
     }  # fmt: skip
 

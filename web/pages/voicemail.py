@@ -65,23 +65,27 @@ async def box(
 ) -> Response:
     """A folder of a box, and one of its messages."""
     found = await _folder(request, number, folder, message, from_)
-    return page(request, "mailbox.html", title=f"Mailbox {number}", **found)
+    one = await _message(request, number, message) if message else None
+    return page(request, "mailbox.html", title=f"Mailbox {number}", one=one, **found)
 
 
 @router.get("/voicemail/box/part", dependencies=[needs(Role.OPERATE)])
 async def box_part(
     request: Request, number: str, folder: FolderName = "new", message: str = "", from_: From = ""
 ) -> Response:
-    """The list, which changes."""
+    """The list, which changes: also once the message that is shown beside it was removed."""
     return page(request, "mailbox_part.html", **await _folder(request, number, folder, message, from_))
 
 
 @router.get("/voicemail/message/part", dependencies=[needs(Role.OPERATE)])
 async def message_part(request: Request, number: str, message: str) -> Response:
     """The text of a message, which comes later than it does."""
+    return page(request, "message_part.html", one=await _message(request, number, message))
+
+
+async def _message(request: Request, number: str, id: str) -> voicemail.Row:
     async with voicemail.opened(_settings(request)) as found:
-        one = await asyncio.to_thread(voicemail.message, found.store, number, message)
-    return page(request, "message_part.html", one=one)
+        return await asyncio.to_thread(voicemail.message, found.store, await found.find_box(number), id)
 
 
 async def _folder(request: Request, number: str, folder: Folder, message: str, from_: str) -> dict[str, Any]:
@@ -91,10 +95,9 @@ async def _folder(request: Request, number: str, folder: Folder, message: str, f
         rows, total, end = await asyncio.to_thread(
             voicemail.messages, found.store, number, folder, after=from_, limit=LIMIT
         )
-        one = await asyncio.to_thread(voicemail.message, found.store, number, message) if message else None
     asked = {"number": number, "folder": folder}
     return {
-        "box": about, "folder": folder, "folders": FOLDERS, "rows": rows, "total": total, "one": one,
+        "box": about, "folder": folder, "folders": FOLDERS, "rows": rows, "total": total, "chosen": message,
         "asked": urlencode({**asked, "message": message, "from": from_}),
         "first": f"/voicemail/box?{urlencode(asked)}" if from_ else "",
         "next": f"/voicemail/box?{urlencode({**asked, 'from': end})}" if end else "",
