@@ -305,7 +305,7 @@ def commands() -> list[list[str]]:
     found = [SERVICES[name]["command"] for name in OURS if "command" in SERVICES[name]]
     tests = [SERVICES[name]["healthcheck"]["test"] for name in OURS if "healthcheck" in SERVICES[name]]
     found += [words[2:] for words in tests if words[:2] == ["CMD", "strowger"]]
-    pattern = r"docker compose (?:run --rm (?:-T )?strowger|exec agent strowger) ([^`\n<>…]+)"
+    pattern = r"docker compose (?:run --rm (?:-T )?strowger|exec web strowger) ([^`\n<>…]+)"
     return [*found, *(shlex.split(text, comments=True) for text in re.findall(pattern, COMPOSE_TEXT + MANUAL))]
 
 
@@ -321,6 +321,15 @@ def test_every_command_exists(words: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         command.make_context(command.name or "", rest)
+
+
+def test_the_service_that_commands_are_run_in_sees_what_they_see() -> None:
+    assert "docker compose exec web strowger" in MANUAL
+    web, command = SERVICES["web"], SERVICES["strowger"]
+    assert set(mounts(command)) - set(mounts(web)) == {("./examples", "/opt/strowger/examples")}
+    assert {
+        name for name in command["environment"] if command["environment"][name] != web["environment"].get(name)
+    } == (OF_LOGIN)
 
 
 def test_policies_named_are_mounted() -> None:

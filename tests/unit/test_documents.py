@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import re
@@ -58,6 +59,12 @@ class TestCommands:
         for words in strowger_commands(block):
             assert_exists(words)
 
+    @pytest.mark.parametrize("page", pages())
+    def test_those_in_sentences_exist(self, page: str) -> None:
+        text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+        for words in re.findall(r"`strowger ([a-z][^`…|]*)`", text):
+            assert_exists(words.split())
+
 
 def strowger_commands(block: Block) -> Iterator[list[str]]:
     """Command lines of `strowger` in a block, without the program's name."""
@@ -68,12 +75,19 @@ def strowger_commands(block: Block) -> Iterator[list[str]]:
             yield shlex.split(found)
 
 
+@functools.cache
+def program() -> click.Command:
+    return typer.main.get_command(app)
+
+
 def assert_exists(words: list[str]) -> None:
-    command, context = typer.main.get_command(app), click.Context(click.Command("strowger"))
+    command, context = program(), click.Context(click.Command("strowger"))
     while isinstance(command, click.Group) and words:
         found = command.get_command(context, words[0])
         assert found is not None, f"strowger has no {shlex.join(words)}"
         command, words = found, words[1:]
+    if words and not words[0].startswith("-"):
+        assert any(isinstance(one, click.Argument) for one in command.params), f"{command.name} takes no {words[0]}"
     options = {name for one in command.params for name in (*one.opts, *one.secondary_opts)} | {"--help"}
     unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in options]
     assert unknown == []
