@@ -52,6 +52,8 @@ class _Route(APIRoute):
         extra: dict[str, Any] = {"x-role": role.value, **({"parameters": [_KEY]} if changes else {})}
         options["openapi_extra"] = {**extra, **(options["openapi_extra"] or {})}
         options["responses"] = {**documented(*_COMMON), **(options["responses"] or {})}
+        # What is no JSON is a file (api/files.py).
+        self._takes_file = "requestBody" in (options["openapi_extra"] or {})
         # Not FastAPI's own limit, whose answer is no problem+json.
         self._most = options.get("max_body_size") or BODY_MAX
         options["max_body_size"] = None
@@ -60,12 +62,13 @@ class _Route(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """See :class:`fastapi.routing.APIRoute`."""
         handle, role, most = once(super().get_route_handler()), self._role, self._most
+        takes_file = self._takes_file
 
         async def admitted(request: Request) -> Response:
             # Before anything of the body is read.
             request.state.token = await run_in_threadpool(admit, request, role)
             bounded = Request(request.scope, _bounded(request, most))
-            if most > BODY_MAX:
+            if takes_file:
                 bounded.state.file = await _collected(bounded)
             return await handle(bounded)
 

@@ -122,3 +122,10 @@ def test_lines_of_a_file_are_read_as_they_are() -> None:
     # A line separator of Unicode is none of CSV; what is no UTF-8 is told later, with its line.
     file = io.BytesIO("\ufeffa,b\r\nc\u2028d\n".encode() + b"\xff")
     assert list(lines_of(file)) == ["a,b\r\n", "c\u2028d\n", "\udcff"]
+
+
+def test_a_long_body_that_is_no_file_is_read_as_json(api: Api) -> None:
+    long = {"text": "# " + "x" * (2 << 20) + "\nroutes: 5\n"}
+    for headers in ({}, {"Idempotency-Key": "long-1"}):
+        response = api.ask("POST", "/policy/validate", json=long, headers=headers)
+        assert (response.status_code, bool(response.json()["errors"])) == (422, True), response.text
