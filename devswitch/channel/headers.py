@@ -35,5 +35,7 @@ def event_headers(channel: Channel) -> dict[str, str]:
     if channel.other:
         headers["Other-Type"] = "originatee" if channel.originator else "originator"
         headers.update(channel.other.headers("Other-Leg"))
+    for scope in channel.scopes:
+        headers.update((f"scope_variable_{name}", value) for name, value in scope.items())
     headers.update((f"variable_{name}", value) for name, value in channel.variables.items())
     return headers

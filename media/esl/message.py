@@ -25,12 +25,14 @@ class Headers(Mapping[str, str]):
     first counts.
     """
 
-    __slots__ = ("_encoded", "_parsed", "raw")
+    __slots__ = ("_encoded", "_parsed", "_small", "raw")
 
     def __init__(self, raw: bytes, *, encoded: bool = False) -> None:
         self.raw = raw
         self._encoded = encoded  # events are, replies are not: switch_event_serialize() of switch_event.c
         self._parsed: dict[str, str] | None = None
+        self._small: bytes | None = None
+        "In small letters; of a channel, several names are looked for that are not there."
 
     @classmethod
     def of(cls, values: Mapping[str, str]) -> Headers:
@@ -83,7 +85,9 @@ class Headers(Mapping[str, str]):
     def _any_case(self, name: str) -> str:
         lower = name.lower()
         if self._parsed is None:
-            found = self._search(self.raw.lower(), lower)
+            if self._small is None:
+                self._small = self.raw.lower()
+            found = self._search(self._small, lower)
         else:
             found = next((value for known, value in self._parsed.items() if known.lower() == lower), None)
         if found is None:

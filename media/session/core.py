@@ -38,6 +38,8 @@ STOP_TIMEOUT = 1.0
 "Seconds that an application of ``SOUNDS`` has to end, when its script no longer waits for it."
 SOUNDS = ("phrase", "playback", "record", "say", "speak")
 _WAITING_ROOMS = ("socket", "park")
+_UNENDED = "%[playback_terminators=none]"
+_SCOPED = "scope_variable_playback_terminators"
 _AT_ONCE = ("answer", "pre_answer", "set")
 "Applications that look for no other command while they run."
 
@@ -220,9 +222,7 @@ class Core:
     async def _run(self, app: str, arg: str = "", *, lock: bool = False) -> SwitchEvent | None:
         """Run an application to its end; None where the call ended before, or what was asked is sent ahead."""
         if self._ahead is not None:
-            # Without the lock a channel that plays looks for commands, and runs the next within this one. Those of a
-            # static socket are not looked for.
-            self._ahead.append(protocol.execute(app, arg, lock=app not in _AT_ONCE and not self._static))
+            self._ahead.append(self._later(app, arg))
             return None
         if not self.ready():
             protocol.execute(app, arg)  # what cannot be sent is refused, whether there is a call or not
@@ -243,6 +243,14 @@ class Core:
             if self._down:
                 await self._end_of_call()
         return event
+
+    def _later(self, app: str, arg: str) -> bytes:
+        if not self._static:
+            # Without the lock a channel that plays looks for commands, and runs the next within this one.
+            return protocol.execute(app, arg, lock=app not in _AT_ONCE)
+        if self.channel.get(_SCOPED) == "none":
+            arg = arg.removeprefix(_UNENDED)  # as the dialplan has it for the whole socket
+        return protocol.execute(app, arg)
 
     async def _stop(self) -> None:
         """End what is heard, and wait for that: what is sent before would run within it, and it would go on after."""
