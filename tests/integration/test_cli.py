@@ -1134,7 +1134,7 @@ def test_the_newest_records_are_shown(cli: Cli, two_calls: tuple[CallRecord, ...
     assert "refused 403 blocked-caller" in lines[1]
     assert shown(cli("cdr", "tail", "-n", "1", "--json")) == [refused.call_id]
     assert json.loads(cli("cdr", "tail", "-n", "1", "--json").out) == refused.as_dict() | {
-        "steps": [list(step) for step in refused.steps], "attempts": [], "limits": [],
+        "steps": [list(step) for step in refused.steps], "attempts": [], "limits": [], "recordings": [],
     }  # fmt: skip
 
 
