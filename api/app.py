@@ -18,6 +18,7 @@ from api import (
     explain,
     fraud,
     gateways,
+    hooks,
     lists,
     node,
     nodes,
@@ -32,6 +33,7 @@ from api import (
     telemetry,
     tokens,
     voicemail,
+    workers,
     xmlrpc_door,
 )
 from api.problems import Problem
@@ -43,7 +45,8 @@ PREFIX = "/api/v1"
 ROUTERS = (
     lists.router, policy.router, explain.router, calls.router, records.router, gateways.router, voicemail.router,
     fraud.router, nodes.router, events.router, events.sockets, overview.router, routes.router, rates.router,
-    subscribers.router, standing.trunk_router, standing.limit_router, node.router, tokens.router, audit.router,
+    subscribers.router, standing.trunk_router, standing.limit_router, node.router, workers.router,
+    hooks.router, tokens.router, audit.router,
 )  # fmt: skip
 
 DESCRIPTION = """Everything that the `strowger` command does.

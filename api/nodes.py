@@ -78,28 +78,6 @@ class Nodes(BaseModel):
     nodes: list[Node]
 
 
-class Worker(BaseModel):
-    """A media worker on the machine that answers. Of one that does not answer only the trouble is known."""
-
-    name: str
-    ok: bool
-    trouble: str = Field(description="Empty: none.")
-    address: str | None = None
-    since: float | None = None
-    calls: int | None = None
-    draining: bool | None = None
-    switch: str | None = Field(None, description="Address of its switch's event socket.")
-    connected: bool | None = None
-    scripts: list[str] = []
-    refused: list[str] = Field([], description="Files that were refused.")
-
-
-class Workers(BaseModel):
-    """Media workers."""
-
-    workers: list[Worker]
-
-
 class Health(BaseModel):
     """How all is."""
 
@@ -114,12 +92,6 @@ class Health(BaseModel):
 def all_of_them(desk: Desk) -> Nodes:
     """The nodes that are live, and those that were and did not stop in order."""
     return Nodes.model_validate({**nodes.position(desk), "nodes": nodes.rows(desk)})
-
-
-@router.get("/workers", operation_id="nodes.workers", dependencies=[needs(Role.READ)])
-def workers(here: Here) -> Workers:
-    """The media workers on the machine that answers."""
-    return Workers.model_validate({"workers": nodes.workers(here)})
 
 
 @router.get("/health", operation_id="nodes.health", dependencies=[needs(Role.READ)])

@@ -58,6 +58,20 @@ class CallHistory(BaseModel):
     events: list[dict[str, Any]] = Field(description="Of one that is not over, what the node that answers has of it.")
 
 
+class WebhookStanding(BaseModel):
+    """How far a webhook has been told of calls that are over."""
+
+    position: str = Field(description="Id of the last record that was told.")
+    number: int = Field(description="Its number, counted over all records; 0: none was told.")
+    until: str = Field(description="Id of the last record of the batch that is being told; empty: none is.")
+    delivered: int
+    lost: int = Field(description="Records that Redis kept no more before they were told.")
+    tries: int = Field(description="Of that batch, so far in vain.")
+    error: str = Field(description="What the last try met.")
+    at: float = Field(description="Unix time of the last delivery; 0: there was none.")
+    waiting: int | None = Field(description="Records that are to be told; null: unknown.")
+
+
 def _wanted(
     caller: Annotated[str, Query(max_length=200, description="Number, as the record has it.")] = "",
     callee: Annotated[str, Query(max_length=200, description="Number, as the record has it.")] = "",
@@ -78,6 +92,12 @@ def page(desk: Desk, wanted: Wanted, after: After = "", limit: Limit = LIMIT) ->
     """The records of calls that are over, the last one first, a page at a time."""
     found, end = records.page(desk, wanted, after, limit)
     return RecordPage.model_validate({"records": found, "after": end or None})
+
+
+@router.get("/webhook", operation_id="records.webhook", dependencies=[needs(Role.READ)])
+def webhook(desk: Desk) -> WebhookStanding:
+    """How far the webhook has been told of records, and what it met last."""
+    return WebhookStanding.model_validate(records.webhook(desk))
 
 
 @router.get(

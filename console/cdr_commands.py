@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from model.record import CallRecord, Outcome
 from model.settings import Settings
 from operations import records as operations
 from operations.records import Filter, Format
-from state import record_delivery, records
+from state import records
 from state.store import Store, StoreAwayError
 
 # Seconds before Redis is tried again.
@@ -105,18 +104,16 @@ def _print(record: CallRecord, json: bool) -> None:
 @app.command()
 def webhook(json: Json = False) -> None:
     """How far `strowger serve records` has told the webhook, and what it met last."""
-    store = Store(Settings.from_env().redis_url)
-    known = record_delivery.progress(store)
-    waiting = record_delivery.waiting(store, known)
+    known = operations.webhook(Store(Settings.from_env().redis_url))
     if json:
-        print_json({**asdict(known), "waiting": waiting})
+        print_json(known)
         return
-    last = f", the last one {when(known.at)}" if known.at else ""
-    out.print(f"{known.delivered:,} records told{last}; {'some' if waiting is None else f'{waiting:,}'} wait")
-    if known.lost:
-        out.print(f"{known.lost:,} were never told: Redis kept them no longer")
-    if known.error:
-        out.print(f"tried {known.tries} times in vain: {known.error}")
+    last, waiting = f", the last one {when(known['at'])}" if known["at"] else "", known["waiting"]
+    out.print(f"{known['delivered']:,} records told{last}; {'some' if waiting is None else f'{waiting:,}'} wait")
+    if known["lost"]:
+        out.print(f"{known['lost']:,} were never told: Redis kept them no longer")
+    if known["error"]:
+        out.print(f"tried {known['tries']} times in vain: {known['error']}")
 
 
 @app.command()

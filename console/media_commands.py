@@ -15,18 +15,18 @@ import typer
 from console.output import CommandFailed, Json, err, out, print_json, print_table, when
 from media.control import ControlError, ask
 from model.settings import Settings
+from operations import workers
 
 app = typer.Typer(no_args_is_help=True)
 
 WholeSwitch = Annotated[bool, typer.Option("--switch", help="The switch, instead of its workers.")]
 Worker = Annotated[int, typer.Option(help="Port of the one worker that is meant; default: all of this node.")]
-LOAD_TIMEOUT = 30.0
 
 
 @app.command()
 def status(worker: Worker = 0, json: Json = False) -> None:
     """This node's media workers, their calls and scripts; exit status 1 if one is not well or a script is refused."""
-    answers = _each(worker, lambda path: ask(path, "status"))
+    answers = _each(worker, "status")
     if json:
         print_json(answers)
     else:
@@ -102,7 +102,7 @@ def drain(worker: Worker = 0, switch: WholeSwitch = False, json: Json = False) -
     With --switch it is the switch: it answers new calls and OPTIONS with 503, so that Kamailio's dispatcher takes it
     for down. To keep calls away from it by policy there is `strowger gateway drain`.
     """
-    answers = _each(worker, lambda path: {"worker": _port(path), **ask(path, "drain", switch=switch)})
+    answers = _each(worker, "drain", switch=switch)
     what = "the switch of worker" if switch else "worker"
     _report(answers, json, lambda answer: f"{what} {answer['worker']} is drained; {answer['calls']} calls under way")
 
@@ -110,7 +110,7 @@ def drain(worker: Worker = 0, switch: WholeSwitch = False, json: Json = False) -
 @app.command()
 def resume(worker: Worker = 0, switch: WholeSwitch = False, json: Json = False) -> None:
     """Let drained media workers, or with --switch their switch, take calls again."""
-    answers = _each(worker, lambda path: {"worker": _port(path), **ask(path, "resume", switch=switch)})
+    answers = _each(worker, "resume", switch=switch)
     what = "the switch of worker" if switch else "worker"
     _report(answers, json, lambda answer: f"{what} {answer['worker']} takes calls again")
 
@@ -118,7 +118,7 @@ def resume(worker: Worker = 0, switch: WholeSwitch = False, json: Json = False) 
 @app.command()
 def reload(worker: Worker = 0, json: Json = False) -> None:
     """Load all call scripts anew. Edited ones need no reload: they serve the next call by themselves."""
-    answers = _each(worker, lambda path: {"worker": _port(path), **ask(path, "reload", timeout=LOAD_TIMEOUT)})
+    answers = _each(worker, "reload")
     _report(
         answers, json, lambda answer: f"worker {answer['worker']} has {', '.join(answer['scripts']) or 'no scripts'}"
     )
@@ -141,39 +141,15 @@ def run(
 ) -> None:
     """Run a call script on a media worker, without a call, and print what it writes; `strowger up` starts a node."""
     request = {"name": name, "args": " ".join(args or ()), "detach": detach}
-    answer = ask(_ready_worker(worker), "run", timeout=None, **request)
+    answer = ask(workers.ready(Settings.from_env(), worker), "run", timeout=None, **request)
     if json:
         print_json(answer)
     elif answer["output"]:
         typer.echo(answer["output"], nl=not answer["output"].endswith("\n"))
 
 
-def _sockets(worker: int) -> list[Path]:
-    """Of the workers that are meant. Raises CommandFailed where there is none."""
-    directory = Settings.from_env().run
-    found = sorted(directory.glob(f"worker-{worker or '*'}.sock"))
-    if not found:
-        raise CommandFailed(f"no media worker{f' {worker}' if worker else ''} runs here: no socket in {directory}")
-    return found
-
-
-def _each(worker: int, command: Callable[[Path], dict[str, Any]]) -> list[dict[str, Any]]:
-    return [command(path) for path in _sockets(worker)]
-
-
-def _ready_worker(worker: int) -> Path:
-    """One that answers, rather one that is not drained."""
-    errors, drained = [], []
-    for path in _sockets(worker):
-        try:
-            if not ask(path, "status")["draining"]:
-                return path
-            drained.append(path)
-        except ControlError as error:
-            errors.append(str(error))
-    if not drained:
-        raise CommandFailed("\n".join(errors))
-    return drained[0]
+def _each(worker: int, name: str, **arguments: object) -> list[dict[str, Any]]:
+    return list(workers.command(Settings.from_env(), worker, name, **arguments))
 
 
 def _report(answers: list[dict[str, Any]], json: bool, line: Callable[[dict[str, Any]], str]) -> None:
@@ -182,7 +158,3 @@ def _report(answers: list[dict[str, Any]], json: bool, line: Callable[[dict[str,
         return
     for answer in answers:
         out.print(line(answer))
-
-
-def _port(path: Path) -> int:
-    return int(path.stem.removeprefix("worker-"))

@@ -26,6 +26,10 @@ class ControlError(Exception):
     """A worker is not there, or did not do what it was asked; the message says why."""
 
 
+class RefusedError(ControlError):
+    """A worker is there, and does not do it."""
+
+
 async def serve(path: Path, commands: Mapping[str, Command]) -> asyncio.Server:
     """Listen at ``path``, in the place of a worker that is gone. Raises ControlError where one is there."""
     await asyncio.to_thread(_clear, path)
@@ -71,7 +75,10 @@ async def _obey(line: bytes, commands: Mapping[str, Command]) -> dict[str, Any]:
 
 
 def ask(path: Path, command: str, *, timeout: float | None = 10.0, **arguments: Any) -> dict[str, Any]:
-    """What the worker at ``path`` answers to a command within ``timeout`` seconds (None: ever). Raises ControlError."""
+    """What the worker at ``path`` answers to a command within ``timeout`` seconds (None: ever).
+
+    Raises ControlError, RefusedError.
+    """
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX) as peer:
@@ -88,5 +95,5 @@ def ask(path: Path, command: str, *, timeout: float | None = 10.0, **arguments: 
         raise ControlError(f"the media worker at {path} ended before it answered")
     answer: dict[str, Any] = json.loads(line)
     if not answer.pop("ok"):
-        raise ControlError(answer["error"])
+        raise RefusedError(answer["error"])
     return answer

@@ -1,13 +1,10 @@
-"""The nodes and their processes, as far as they tell of themselves in Redis or are on this machine."""
+"""The nodes, as far as they tell of themselves in Redis."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
-from media.control import ControlError, ask
-from model.settings import Settings
 from operations import draining
 from state import keys, node_drains, node_health
 from state.store import NodeReport, Store, _away
@@ -58,24 +55,3 @@ def _registering(store: Store) -> str:
 def position(store: Store) -> Row:
     """What nodes are to have: the policy's version, and the number of the last change. Raises StoreError."""
     return {"version": store.policy_version(), "seq": store.position()[1]}
-
-
-def workers(settings: Settings) -> list[Row]:
-    """The media workers on this machine, by their control sockets."""
-    return [{"name": path.stem, **_worker(path)} for path in sorted(settings.run.glob("worker-*.sock"))]
-
-
-def _worker(path: Path) -> Row:
-    try:
-        answer = ask(path, "status")
-    except ControlError as error:
-        return {"ok": False, "trouble": str(error)}
-    switch, refused = answer["switch"], sorted(answer["refused"])
-    well = bool(switch["connected"]) and not refused and not answer["trouble"]
-    return {
-        "ok": well, "trouble": answer["trouble"] or ("" if switch["connected"] else switch["error"]),
-        "address": answer["address"], "since": answer["since"], "calls": answer["calls"],
-        "draining": answer["draining"], "switch": switch["address"], "connected": bool(switch["connected"]),
-        "scripts": [found["name"] for found in answer["scripts"]], "refused": refused,
-    }  # fmt: skip
-

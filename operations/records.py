@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from model import record_csv
 from model.record import CallRecord, Outcome
 from operations.changes import Row
 from operations.errors import InvalidError, MissingError
-from state import records
+from state import record_delivery, records
 from state.store import Store, StoreError
 
 # Seconds by which the clocks of a node and of Redis may differ.
@@ -55,6 +55,12 @@ class Filter:
             and (not self.gateway or any(attempt.gateway == self.gateway for attempt in record.attempts))
             and self.since <= record.began < self.until
         )
+
+
+def webhook(store: Store) -> Row:
+    """How far the webhook has been told, and what it met last; ``waiting`` None: nobody knows. Raises StoreError."""
+    known = record_delivery.progress(store)
+    return {**asdict(known), "waiting": record_delivery.waiting(store, known)}
 
 
 def page(store: Store, wanted: Filter, after: str, limit: int) -> tuple[list[Row], str]:

@@ -261,4 +261,4 @@ def test_nodes_are_live_behind_or_gone(api: Api) -> None:
     assert (gone["name"], gone["live"]) == ("edge-9", False)
     api.ask("POST", "/lists/block", json={"kind": "caller", "value": "07700900123"})
     assert api.get("/nodes")["nodes"][0]["behind"] in (1, None)
-    assert api.get("/nodes/workers") == {"workers": []}
+    assert api.get("/workers") == {"workers": []}

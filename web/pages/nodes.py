@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from media.voicemail.jobs import Jobs
 from model.settings import Settings
-from operations import draining, nodes, voicemail
+from operations import draining, nodes, voicemail, workers
 from state.store import Store, StoreAwayError
 from state.tokens import Role
 from web.page import Desk, after, needs, pages
@@ -55,5 +55,5 @@ async def _found(request: Request, desk: Store) -> dict[str, Any]:
         raise StoreAwayError(f"Redis does not answer: {type(error).__name__}") from None
     return {
         "rows": await run_in_threadpool(nodes.rows, desk), "position": await run_in_threadpool(nodes.position, desk),
-        "workers": await run_in_threadpool(nodes.workers, settings), "services": services, "node": settings.node,
+        "workers": await run_in_threadpool(workers.rows, settings), "services": services, "node": settings.node,
     }  # fmt: skip
