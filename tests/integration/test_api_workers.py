@@ -38,9 +38,9 @@ def site(switch: Switch, tmp_path: Path) -> Iterator[tuple[Api, MediaWorker, Pat
     scripts = write(tmp_path / "scripts", {"adds.py": SCRIPTS})
     with redis_server(tmp_path) as server:
         settings = api_settings(server.url, tmp_path / "worker")
-        with MediaWorker(tmp_path / "worker", switch, scripts, STROWGER_REDIS_URL=server.url) as worker:
-            with api(settings) as made:
-                yield made, worker, scripts
+        worker = MediaWorker(tmp_path / "worker", switch, scripts, STROWGER_REDIS_URL=server.url)
+        with worker, api(settings) as made:
+            yield made, worker, scripts
 
 
 def act(api: Api, path: str, status: int = 200, **body: Any) -> dict[str, Any]:
