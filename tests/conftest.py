@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 import hypothesis
 import pytest
@@ -23,6 +24,17 @@ hypothesis.settings.load_profile("strowger")
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongestFirst:
     """How processes share the tests."""
     return LongestFirst(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of xdist's processes a session of its own.
+
+    The kernel shares the processor out by sessions (autogroup, sched(7)), of which every server of a test has its own:
+    in one session all phones of all tests together would get as much as a single Redis, and stand still for a second.
+    """
+    if hasattr(config, "workerinput"):
+        with suppress(PermissionError):
+            os.setsid()
 
 
 def pytest_collection_finish() -> None:

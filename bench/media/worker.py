@@ -29,6 +29,8 @@ class Worker:
         self.port = free_port()
         self._secret_file = secret_file
         self._process: Process | None = None
+        self._redis: Process | None = None
+        self._redis_port = free_port()
 
     @property
     def address(self) -> str:
@@ -44,8 +46,10 @@ class Worker:
 
     def start(self, esl_port: int, password_file: Path) -> None:
         """Start it beside the switch with that event socket, and wait until it takes calls."""
+        self._start_redis()
         environment = {
             **os.environ,
+            "STROWGER_REDIS_URL": f"redis://127.0.0.1:{self._redis_port}/0",
             "STROWGER_RUN": str(self.directory),
             "STROWGER_SCRIPTS": str(SCRIPTS),
             "STROWGER_MEDIA_SECRET_FILE": str(self._secret_file),
@@ -69,8 +73,21 @@ class Worker:
 
     def stop(self) -> None:
         """End it."""
-        if self._process:
-            self._process.stop()
+        for process in (self._process, self._redis):
+            if process:
+                process.stop()
+
+    def _start_redis(self) -> None:
+        """Where the worker reports itself, and tells of keys and recordings: without one it would try for ever."""
+        options = {"port": str(self._redis_port), "bind": "127.0.0.1", "save": "", "appendonly": "no"}
+        command = ["/usr/bin/redis-server", *(word for name, value in options.items() for word in (f"--{name}", value))]
+        self._redis = Process("redis", command, os.environ, self.directory / "redis.log")
+        self._redis.start()
+        deadline = time.monotonic() + READY_TIMEOUT
+        while "Ready to accept connections" not in (said := self._redis.log.read_text()):
+            if not self._redis.running or time.monotonic() > deadline:
+                raise CallsFailedError(f"Redis does not start: {said[-1000:]}")
+            time.sleep(0.05)
 
 
 def new_secret(directory: Path) -> Path:
