@@ -46,7 +46,7 @@ pytestmark = pytest.mark.timeout(900 if PATIENT else 600)
 
 BOXES = ("1001", "1002", "1003", "1004")
 MESSAGES = 200
-AT_ONCE = 24
+AT_ONCE = 12
 MOST = 3 * MESSAGES
 "Calls that get through, in which two hundred messages must be left."
 TIMES = 2
