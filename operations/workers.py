@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from media.control import ControlError, RefusedError, ask
@@ -46,13 +47,9 @@ def run(settings: Settings, store: Store, port: int, script: str, args: str, *, 
 
     Raises as :func:`drain`; a script that takes longer than :data:`RUN_TIMEOUT` goes on.
     """
-    try:
+    with _as_operation():
         path = ready(settings, port)
         found = ask(path, "run", timeout=RUN_TIMEOUT, name=script, args=args, detach=detach)
-    except RefusedError as error:
-        raise ImpossibleError(str(error)) from None
-    except ControlError as error:
-        raise AwayError(str(error)) from None
     audit.write(store, "script run", script, after={"worker": f"{settings.node}/{_port(path)}"})
     return {"worker": _port(path), "output": found["output"]}
 
@@ -99,16 +96,22 @@ def _sockets(settings: Settings, port: int) -> list[Path]:
 
 def _changed(settings: Settings, store: Store, port: int, name: str, **arguments: object) -> list[Row]:
     answers = []
-    try:
+    with _as_operation():
         for answer in command(settings, port, name, **arguments):
             # Before the next one, which may be away.
             audit.write(store, f"media {name}", f"{settings.node}/{answer['worker']}", after=arguments or None)
             answers.append(answer)
+    return answers
+
+
+@contextmanager
+def _as_operation() -> Iterator[None]:
+    try:
+        yield
     except RefusedError as error:
         raise ImpossibleError(str(error)) from None
     except ControlError as error:
         raise AwayError(str(error)) from None
-    return answers
 
 
 def _standing(path: Path) -> Row:

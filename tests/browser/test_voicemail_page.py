@@ -202,3 +202,10 @@ def test_a_mailbox_is_there_for_everybody(place: Site, console: Console, look: d
             assert not serious(page), path
             assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"], path
         assert page.locator("h1").inner_text() == "Voicemail jobs"
+
+
+def test_the_text_of_a_message_that_was_removed_meanwhile_says_so(place: Site, console: Console) -> None:
+    with console.opened("/voicemail") as watched:
+        answer = watched.page.request.get("/voicemail/message/part?number=1001&message=20260101T000000Z-00000000")
+        assert answer.status == 200, answer.text()
+        assert "This message was removed." in answer.text()

@@ -62,9 +62,8 @@ SURELY = 2.5
 "Seconds of speech that surely make a message: a shortest one, and time for the recording to begin."
 LATE, SHORT = 1.0, 0.2
 "Seconds of the beginning and of the end of speech that a switch may miss which is late."
-MISSING = 0.3
-"""Share of the frames that a switch may drop where too many come at once, as after half a second in which the machine
-had no time for it or for the phone: more than 200 ms in a jitter buffer is delay that nobody wants."""
+MISSING = 0.1
+"Share of the frames that a switch may drop where too many come at once, as on a machine that has too much to do."
 CARRIES_AUDIO = ("switch", "media")
 SERVICES = ("voicemail-1", "voicemail-2")
 KINDS = ("redis", "agent", "kamailio", *CARRIES_AUDIO, *SERVICES, "engine")

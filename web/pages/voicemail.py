@@ -14,7 +14,7 @@ from media.voicemail.jobs import Jobs
 from media.voicemail.layout import FOLDERS, Folder
 from model.settings import Settings
 from operations import voicemail
-from operations.errors import AwayError
+from operations.errors import AwayError, MissingError
 from state.tokens import Role
 from web.page import Desk, after, needs, pages
 from web.render import page
@@ -79,8 +79,12 @@ async def box_part(
 
 @router.get("/voicemail/message/part", dependencies=[needs(Role.OPERATE)])
 async def message_part(request: Request, number: str, message: str) -> Response:
-    """The text of a message, which comes later than it does."""
-    return page(request, "message_part.html", one=await _message(request, number, message))
+    """The text of a message, which comes later than it does; also once the message was removed elsewhere."""
+    try:
+        one = await _message(request, number, message)
+    except MissingError:
+        one = None
+    return page(request, "message_part.html", one=one)
 
 
 async def _message(request: Request, number: str, id: str) -> voicemail.Row:
