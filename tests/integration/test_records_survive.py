@@ -26,7 +26,8 @@ OUTAGE = float(os.environ.get("STROWGER_TEST_OUTAGE", "10"))
 TALK = 1.0
 # Calls a second.
 RATE = 100
-COMPLETED = '<recv response="200"><action><log message="completed [call_id]"/></action></recv>'
+BYE_ANSWERED = '<recv response="200" response_txn="bye"/>'
+COMPLETED = '<recv response="200" response_txn="bye"><action><log message="completed [call_id]"/></action></recv>'
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def load(node: Node, tmp_path: Path) -> Iterator[SippLoad]:
     """Calls that last a while, so that some are being set up and some stand at every moment."""
     directory = tmp_path / "load"
     pause = f'<pause milliseconds="{TALK * 1000:.0f}"/>'
-    words = {"<pause/>": pause, '<recv response="200"/>': COMPLETED}
+    words = {"<pause/>": pause, BYE_ANSWERED: COMPLETED}
     load = SippLoad(render(ANSWER, directory, **words), node.sip, directory, ALLOWED, RATE)
     load.start()
     until_completed(load, RATE)
