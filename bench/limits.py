@@ -20,7 +20,7 @@ GOAL = Goal(1.25)
 LIMITS = "{calls: 5000, per_second: 1000, when_away: closed}"
 GATEWAY_LIMITS = "{calls: 5000, when_away: closed}"
 
-LIMITED = replace(STROWGER, name="limited", leases=True)
+LIMITED = replace(STROWGER, name="limited")
 PLAIN = replace(STROWGER, name="plain")
 CONTROL = replace(STROWGER, name="plain-again")
 SETTLED_TIMEOUT = 30.0

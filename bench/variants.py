@@ -37,11 +37,9 @@ class Kind:
     main: Path
     defines: tuple[str, ...] = ()
     redis: bool = False
-    "Asks a Redis of its own, in its namespace."
+    "Asks its Redis for each call."
     tables: bool = False
-    "Keeps the lists in htables."
-    leases: bool = False
-    "Keeps leases in an empty Redis of its own, in its namespace."
+    "Keeps the lists in htables, and has no Redis."
 
 
 STROWGER = Kind("strowger", serve.CONFIG, serve.MAIN)
@@ -134,10 +132,12 @@ class Variant:
             ):
                 self.processes.append(start_gateway(self.namespace, scenario, port, self.directory))
         extra: dict[str, str] = {}
-        if self.kind.redis:
-            extra["BENCH_REDIS_URL"] = self._start_redis(self.node.save_redis())
-        if self.kind.leases:
-            self.settings = replace(self.settings, redis_address=self._start_redis(None))
+        if not self.kind.tables:
+            # One of its own, in its namespace, from where the node's cannot be reached: a node whose Redis is away
+            # keeps looking for it.
+            address = self._start_redis(self.node.save_redis() if self.kind.redis else None)
+            self.settings = replace(self.settings, redis_address=address)
+            extra["BENCH_REDIS_URL"] = address
         self._start_kamailio(extra)
 
     def callers(self, *, rate: float, calls: int, refused: float = REFUSED_SHARE) -> Callers:

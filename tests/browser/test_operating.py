@@ -363,6 +363,7 @@ def test_pages_are_there_for_everybody(console: Console, node: Node, look: dict[
             page.goto(path)
             assert not serious(page), path
             assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"], path
+            expect(page.locator(".menu [aria-current]")).to_be_in_viewport(ratio=1)
             page.wait_for_timeout(0)
 
 

@@ -124,11 +124,13 @@ def site(node: Node, switch: Switch, tmp_path: Path, request: pytest.FixtureRequ
             STROWGER_ORIGINATE_SIP="{}:{}".format(*node.sip), **getattr(request, "param", {}),
         )  # fmt: skip
         with worker:
-            until(
-                lambda: any(one["switch"]["connected"] for one in commands.workers(node.store).values()),
-                "the worker has reported itself",
-            )
+            until(lambda: reported(node, worker), "the worker has reported itself")
             yield made
+
+
+def reported(node: Node, worker: MediaWorker) -> bool:
+    """Whether this worker has: the one of the test before, which was killed, is known for some seconds."""
+    return any(one["pid"] == worker.pid and one["switch"]["connected"] for one in commands.workers(node.store).values())
 
 
 async def talking(site: Site, number: str, caller: str, work: Callable[[PhoneCall], Awaitable[None]]) -> None:

@@ -112,5 +112,11 @@ document.addEventListener("visibilitychange", () => {
 });
 
 begin();
-// On a narrow screen the menu is wider than there is room.
-document.querySelector(".menu [aria-current]")?.scrollIntoView({block: "nearest", inline: "nearest"});
+// On a narrow screen the menu is wider than there is room. Not by scrollIntoView, after which the Tab key would begin
+// there and pass over what comes before.
+const here = document.querySelector(".menu [aria-current]");
+if (here) {
+  const menu = here.closest(".menu"), room = menu.getBoundingClientRect(), place = here.getBoundingClientRect();
+  const edge = 8; // The menu's padding.
+  menu.scrollLeft += Math.max(0, place.right - room.right + edge) - Math.max(0, room.left - place.left + edge);
+}
