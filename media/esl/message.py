@@ -55,8 +55,31 @@ class Headers(Mapping[str, str]):
         """All of them, decoded."""
         return self._all().items()
 
+    def beginning(self, prefix: str) -> dict[str, str]:
+        """Those whose names begin so, by the rest of their names, in small letters; found without regard to case."""
+        if self._parsed is not None:
+            found = ((name.lower().removeprefix(prefix.lower()), name, value) for name, value in self._parsed.items())
+            return {rest: value for rest, name, value in found if rest != name.lower()}
+        values: dict[str, str] = {}
+        small, key = self._lower(), b"\n" + prefix.lower().encode()
+        start = 0 if small.startswith(key[1:]) else small.find(key) + 1
+        while start or small.startswith(key[1:]):
+            colon, end = small.find(b": ", start), small.find(b"\n", start)
+            end = len(small) if end < 0 else end
+            if start < colon < end:
+                name = small[start + len(key) - 1 : colon].decode("utf-8", "replace")
+                values.setdefault(name, self._text(self.raw[colon + 2 : end]))
+            if not (start := small.find(key, end) + 1):
+                break
+        return values
+
     def __repr__(self) -> str:
         return f"<Headers: {len(self.raw)} bytes>"  # values are callers' numbers and words
+
+    def _lower(self) -> bytes:
+        if self._small is None:
+            self._small = self.raw.lower()
+        return self._small
 
     def _search(self, block: bytes, name: str) -> str | None:
         key = name.encode() + b": "
@@ -85,9 +108,7 @@ class Headers(Mapping[str, str]):
     def _any_case(self, name: str) -> str:
         lower = name.lower()
         if self._parsed is None:
-            if self._small is None:
-                self._small = self.raw.lower()
-            found = self._search(self._small, lower)
+            found = self._search(self._lower(), lower)
         else:
             found = next((value for known, value in self._parsed.items() if known.lower() == lower), None)
         if found is None:
@@ -192,6 +213,10 @@ class Event:
     def get(self, name: str, default: str | None = None) -> str | None:
         """A header, or ``default``."""
         return self.headers.get(name, default)
+
+    def variables(self, prefix: str) -> dict[str, str]:
+        """Variables whose names begin so, by the rest of their names, in small letters."""
+        return self.headers.beginning(f"variable_{prefix}")
 
     def variable(self, name: str, default: str | None = None) -> str | None:
         """A variable of the channel, as it was when the event was made."""
