@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from media.esl.errors import ArgumentError, LimitError, ProtocolError
 from media.esl.message import Message
@@ -213,6 +214,11 @@ def subscription(names: Iterable[str], kind: str = "plain") -> bytes:
 
     Everything behind CUSTOM is a subclass, so those come last.
     """
+    return _subscription(tuple(names), kind)
+
+
+@lru_cache(maxsize=64)  # most calls ask for the same
+def _subscription(names: tuple[str, ...], kind: str) -> bytes:
     return command("event", kind, *_words(names))
 
 
