@@ -159,12 +159,15 @@ def serve_hook(settings: Settings) -> None:
 def serve_media(settings: Settings, *, debug: bool = False) -> None:
     """Be a media worker until SIGTERM or SIGINT."""
     # Not for other commands: what scripts are given costs more to load than all of these.
+    import uvloop
+
     from media.worker import work
 
     level = logging.DEBUG if debug else logging.INFO
     logs.configure(settings, "media", level)
     password = prepare_media(settings)
-    asyncio.run(work(settings, settings.media_secret_file.read_bytes(), password))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work(settings, settings.media_secret_file.read_bytes(), password))
 
 
 def serve_voicemail(settings: Settings) -> None:

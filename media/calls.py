@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -24,7 +24,6 @@ from media.served import ServedSession
 from media.session import Env, Session, Stream, runtime
 from media.wanted import SCRIPT, Wanted, wanted
 from model.handover import HandoverError, HandoverLoop
-from telemetry import media as metrics
 from telemetry.logs import CALL, CALL_ID, CHANNEL
 from telemetry.registry import Names
 
@@ -64,8 +63,10 @@ class Running:
     session: ServedSession | None = None
     "Of the call, if it has one."
     taken: Taken = field(default_factory=Taken)
-    result: str = "done"
+    result: str = "failed"
     "How it ends: done, failed or cancelled."
+    label: str = ""
+    "In metrics: of the script that it began with."
 
 
 class Calls:
@@ -73,6 +74,10 @@ class Calls:
 
     def __init__(self, scripts: Scripts, secret: bytes, intents: Intents, switch: Inbound) -> None:
         self.running: set[Running] = set()
+        self.at_work: dict[str, int] = {}
+        "Scripts at work, by label."
+        self.ended: dict[tuple[str, str], int] = {}
+        "Scripts that ended, by label and how."
         self._scripts, self._secret, self._intents, self._switch = scripts, secret, intents, switch
         self._names = Names(SCRIPTS)
         self._detached: set[asyncio.Task[Any]] = set()
@@ -131,16 +136,22 @@ class Calls:
         runtime.use(self._switch)
         owe = partial(self._intents.owe, call.uuid, found.script.name, found.place)
         session = ServedSession(call, want, self._secret, owe)
-        with self._at_work(Running(found, call.uuid, session=session)) as running:
+        running = self._began(Running(found, call.uuid, session=session))
+        try:
             done = await self._serve(call, session, found, want.args, running.taken)
             while (following := running.taken.take()) is not None and session.ready():
                 running.found = found = following[0]
                 await self._cleared(session)
                 done = await self._serve(call, session, found, following[1], running.taken)
-            running.result = "done" if done else "failed"
             with suppress(ScriptFailed):
                 # Runs the hook, and hangs up, unless that is not wanted. Who is cancelled before leaves it owed.
                 await guarded(found, self._scripts.folder, session.close() if done else _fail(session))
+            running.result = "done" if done else "failed"
+        except asyncio.CancelledError:
+            running.result = "cancelled"
+            raise
+        finally:
+            self._ended(running)
         if session.owed:
             self._intents.settle(call.uuid)
 
@@ -163,7 +174,10 @@ class Calls:
             # Not otherwise: it takes reading every header of the channel, of which there are a hundred.
             given["env"] = Env(_variables(call))
         try:
-            with session.ahead() if found.script.ahead else nullcontext():
+            if found.script.ahead:
+                with session.ahead():
+                    await run_until(found, self._scripts.folder, session.over, GRACE, taken, **given)
+            else:
                 await run_until(found, self._scripts.folder, session.over, GRACE, taken, **given)
             return True
         except ScriptFailed:
@@ -181,32 +195,34 @@ class Calls:
     async def _run(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> str:
         runtime.use(self._switch)
         stream = Stream()
-        with self._at_work(Running(found)):
+        running = self._began(Running(found))
+        try:
             try:
                 await run(found, self._scripts.folder, env=Env(parameters), stream=stream, args=args)
             finally:
                 # Legs end with the script that made them, as in Lua.
                 with suppress(ScriptFailed):
                     await guarded(found, self._scripts.folder, runtime.end_legs())
-        return stream.get_data()
-
-    @contextmanager
-    def _at_work(self, running: Running) -> Iterator[Running]:
-        self.running.add(running)
-        name = self._names.label(running.found.script.name)
-        metrics.RUNNING.labels(name).inc()
-        try:
-            yield running
+            running.result = "done"
         except asyncio.CancelledError:
             running.result = "cancelled"
             raise
-        except BaseException:
-            running.result = "failed"
-            raise
         finally:
-            self.running.discard(running)
-            metrics.RUNNING.labels(name).dec()
-            metrics.RUNS.labels(name, running.result).inc()
+            self._ended(running)
+        return stream.get_data()
+
+    def _began(self, running: Running) -> Running:
+        running.label = label = self._names.label(running.found.script.name)
+        self.running.add(running)
+        self.at_work[label] = self.at_work.get(label, 0) + 1
+        return running
+
+    def _ended(self, running: Running) -> None:
+        # Plain numbers, which a scrape makes metrics of: those of the library are ten functions more for each call.
+        self.running.discard(running)
+        self.at_work[running.label] -= 1
+        how = running.label, running.result
+        self.ended[how] = self.ended.get(how, 0) + 1
 
     def _begin(self, found: Loaded, args: str, parameters: Mapping[str, str]) -> None:
         self._task(self._quietly(found, args, parameters))

@@ -11,8 +11,22 @@ from telemetry.health import Check
 from telemetry.registry import raised
 
 
-def sample(status: Mapping[str, Any], refused: int, hits: int, misses: int) -> None:
-    """From a worker's status, its refused connections, and how often speech was there, or not."""
+def sample(
+    status: Mapping[str, Any],
+    refused: int,
+    hits: int,
+    misses: int,
+    at_work: Mapping[str, int],
+    ended: Mapping[tuple[str, str], int],
+) -> None:
+    """From a worker's status, its refused connections, how often speech was there, or not, and its scripts.
+
+    ``at_work``: by label; ``ended``: by label and how.
+    """
+    for label, count in at_work.items():
+        metrics.RUNNING.labels(label).set(count)
+    for how, count in ended.items():
+        raised(metrics.RUNS.labels(*how), count)
     metrics.CALLS.set(status["calls"])
     metrics.DRAINING.set(status["draining"])
     metrics.CONNECTED.set(status["switch"]["connected"])

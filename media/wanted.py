@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from media.esl.message import Event
-from model.handover import HEADERS, Handover, HandoverError, HandoverForged, encoded
+from model.handover import HEADERS, PREFIX, Handover, HandoverError, HandoverForged, encoded
 
 SCRIPT, ARGS, DETACHED = "strowger_script", "strowger_args", "strowger_detached"
 "Channel variables of the dialplan; the first may be a number, too."
 _TRUE = ("true", "yes", "on", "1")
+_NAMES = tuple((name.removeprefix(PREFIX).lower(), name) for name in HEADERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,8 @@ class Wanted:
 
 def wanted(channel: Event, secret: bytes, now: float) -> Wanted:
     """What the call of ``channel`` asks for at Unix time ``now``. Raises :class:`HandoverError`."""
-    headers = {name: value for name in HEADERS if (value := channel.variable(f"sip_h_{name}"))}
+    told = channel.variables(f"sip_h_{PREFIX}")
+    headers = {name: value for small, name in _NAMES if (value := told.get(small))}
     if key := channel.variable(SCRIPT):
         # A call that Kamailio handed over still has its headers when a script has transferred it to this dialplan.
         detached = (channel.variable(DETACHED) or "").lower() in _TRUE

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from http import HTTPStatus
@@ -38,7 +39,8 @@ from media.voicemail.store import Store
 from media.watchdog import Watchdog
 from model.settings import Settings
 from state import recordings
-from state.events import Events
+from state.events import Events, entry
+from state.notes import Notes
 from telemetry.health import Check
 from telemetry.listener import Listener, of_loop
 from telemetry.logs import about_call
@@ -90,10 +92,12 @@ class Worker:
             events = Events(self._settings.redis_url)
             stack.push_async_callback(events.close)
             live.use(events.publish)
-            pressed.use(events.publish, shown=self._settings.event_digits)
+            notes = Notes(events.client)
+            stack.push_async_callback(notes.close)
+            pressed.use(partial(_tell_of_key, notes), shown=self._settings.event_digits)
             stack.callback(pressed.use, None)
             folders = self._settings.voicemail, self._settings.recordings
-            recorded.use(partial(recordings.note, events.client), *folders)
+            recorded.use(partial(_tell_of_recording, notes), *folders)
             stack.callback(recorded.use, None, *folders)
             stack.push_async_callback(self._open_mailboxes().close)
             commands = {"status": self._status, "reload": self._reload, "run": self._run}
@@ -164,7 +168,10 @@ class Worker:
 
     async def _sample(self) -> None:
         speech = self._speaker.speech
-        metering.sample(await self._status({}), self._server.refused, speech.hits, speech.misses)
+        calls = self._calls
+        metering.sample(
+            await self._status({}), self._server.refused, speech.hits, speech.misses, calls.at_work, calls.ended
+        )
 
     # Commands
 
@@ -283,6 +290,14 @@ class Worker:
             raise HttpError(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from None
         except TimeoutError:
             raise HttpError(HTTPStatus.GATEWAY_TIMEOUT, f"no answer within {HTTP_LIMIT:g} s") from None
+
+
+def _tell_of_key(notes: Notes, kind: str, data: Mapping[str, Any]) -> None:
+    notes.tell("the event of a key", entry(kind, data), level=logging.DEBUG)
+
+
+def _tell_of_recording(notes: Notes, call: str, name: str) -> None:
+    notes.tell(f"the name of a recording, for the record of call {call},", *recordings.note(call, name))
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

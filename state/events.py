@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from state import keys
 from state.clients import connect
+from state.wire import packed
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,14 @@ async def publish(client: Redis, kind: str, data: Mapping[str, Any]) -> None:
     """Append an event. Raises RedisError where Redis does not answer."""
     fields = {"kind": kind, "at": f"{time.time():.3f}", "data": json.dumps(data)}
     await client.xadd(keys.EVENTS, fields, maxlen=keys.EVENTS_KEPT, approximate=True)  # type: ignore[arg-type]
+
+
+def entry(kind: str, data: Mapping[str, Any]) -> bytes:
+    """The command that appends an event, for :class:`state.notes.Notes`."""
+    return packed(
+        "XADD", keys.EVENTS, "MAXLEN", "~", keys.EVENTS_KEPT, "*",
+        "kind", kind, "at", f"{time.time():.3f}", "data", json.dumps(data),
+    )  # fmt: skip
 
 
 class Events:

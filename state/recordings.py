@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
-from redis.asyncio import Redis
-
 from state import keys
 from state.store import Store, _away
+from state.wire import packed
 
 KEPT = 25 * 3600
 "Seconds that a note is kept: longer than a call may last (agent/assembly.py)."
@@ -19,14 +18,10 @@ MOST = 100
 "Recordings of a call that are noted; later ones are not."
 
 
-async def note(client: Redis, call: str, name: str) -> None:
-    """Note that a call records. Raises RedisError where Redis does not answer."""
+def note(call: str, name: str) -> tuple[bytes, ...]:
+    """The commands that note that a call records, for :class:`state.notes.Notes`."""
     key = keys.record_recordings(call)
-    async with client.pipeline(transaction=False) as pipe:
-        pipe.rpush(key, name)
-        pipe.ltrim(key, 0, MOST - 1)
-        pipe.expire(key, KEPT)
-        await pipe.execute()
+    return packed("RPUSH", key, name), packed("LTRIM", key, 0, MOST - 1), packed("EXPIRE", key, KEPT)
 
 
 def noted(store: Store, calls: Iterable[str]) -> list[tuple[str, ...]]:

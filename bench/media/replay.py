@@ -119,7 +119,8 @@ class _Call:
             while True:
                 name, headers = command((await self._reader.readuntil(b"\n\n")).decode())
                 if size := int(headers.get("content-length", 0)):
-                    await self._reader.readexactly(size)
+                    # The argument of an application, where it is long.
+                    headers.setdefault("execute-app-arg", (await self._reader.readexactly(size)).decode())
                 if not self._command(name, headers):
                     break
             # The worker takes the notice, and goes.

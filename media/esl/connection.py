@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
+from typing import Any
 
 from media.esl import protocol
 from media.esl.dispatch import EXECUTED, JOB, Dispatch, Handler
@@ -14,6 +15,9 @@ from media.esl.link import STALL_TIMEOUT, WRITE_LIMIT, Link
 from media.esl.message import Event, Message, Reply
 from media.esl.replies import Replies, Unless, accepted, succeeded
 from media.esl.tally import TRAFFIC
+
+Waiting = set[asyncio.Future[Any]]
+"What waits on a connection, for who may end the waiting by an exception; each is in it only as long."
 
 _PROCESS, _NUMBERS = secrets.token_hex(3), count()
 
@@ -77,10 +81,12 @@ class Connection:
             raise ArgumentError(f"{name}: {_REFUSED[name]}")
         return await self.ask(name, protocol.command(command), timeout)
 
-    async def api(self, command: str, args: str = "", *, timeout: float | None = None) -> str:
+    async def api(
+        self, command: str, args: str = "", *, timeout: float | None = None, among: Waiting | None = None
+    ) -> str:
         """What the API command wrote. The switch answers nothing else on this connection meanwhile: see bgapi."""
         data = protocol.command("api", command, *([args] if args else []))
-        return (await self.ask(f"api {command}", data, timeout)).text
+        return (await self.ask(f"api {command}", data, timeout, among)).text
 
     async def bgapi(self, command: str, args: str = "", *, timeout: float | None = None) -> str:
         """What the API command wrote, run in a thread of the switch's own."""
@@ -105,6 +111,7 @@ class Connection:
         timeout: float | None = None,
         loops: int = 1,
         lock: bool = False,
+        among: Waiting | None = None,
     ) -> Event:
         """Run a dialplan application; its CHANNEL_EXECUTE_COMPLETE.
 
@@ -116,7 +123,7 @@ class Connection:
         """
         ours = _identifier()
         data = protocol.execute(app, arg, uuid=uuid, event_uuid=ours, loops=loops, lock=lock)
-        return await self._await(EXECUTED, ours, "sendmsg", data, timeout)
+        return await self._await(EXECUTED, ours, "sendmsg", data, timeout, among)
 
     async def sendevent(
         self, name: str, headers: Mapping[str, str], body: str = "", *, timeout: float | None = None
@@ -201,15 +208,26 @@ class Connection:
 
     # Commands as bytes
 
-    async def ask(self, name: str, data: bytes, timeout: float | None = None) -> Reply:
+    async def ask(
+        self, name: str, data: bytes, timeout: float | None = None, among: Waiting | None = None
+    ) -> Reply:
         """Write a command built by :mod:`media.esl.protocol`, and wait for its reply."""
+        if timeout is None:
+            if self._link.full:
+                await self._link.room()
+            reply = self.put(name, data)
+            if among is None:
+                return accepted(name, await reply)
+            among.add(reply)
+            try:
+                return accepted(name, await reply)
+            finally:
+                among.discard(reply)
         try:
             async with asyncio.timeout(timeout):
-                await self._link.room()
-                message = await self.put(name, data)
+                return await self.ask(name, data, None, among)
         except TimeoutError:
             raise TimeoutError(f"no reply to {name} within {timeout} s") from None
-        return accepted(name, message)
 
     def put(self, name: str, data: bytes) -> asyncio.Future[Message]:
         """Write a command now; its reply to come."""
@@ -222,20 +240,30 @@ class Connection:
 
     # Below
 
-    async def _await(self, event: str, ours: str, name: str, data: bytes, timeout: float | None) -> Event:
+    async def _await(
+        self, event: str, ours: str, name: str, data: bytes, timeout: float | None, among: Waiting | None = None
+    ) -> Event:
+        if timeout is not None:
+            try:
+                async with asyncio.timeout(timeout):
+                    return await self._await(event, ours, name, data, None, among)
+            except TimeoutError:
+                raise TimeoutError(f"no {event} within {timeout} s") from None
+        if self._link.full:
+            await self._link.room()
         waiter: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(timeout):
-                await self._link.room()
-                self._subscribe(event)
-                self._dispatch.expect(ours, waiter)
-                self._link.write(data)
-                TRAFFIC.commands += 1
-                self._replies.expect(name, Unless(name, waiter))
-                return await waiter
-        except TimeoutError:
-            raise TimeoutError(f"no {event} within {timeout} s") from None
+            self._subscribe(event)
+            self._dispatch.expect(ours, waiter)
+            self._link.write(data)
+            TRAFFIC.commands += 1
+            self._replies.expect(name, Unless(name, waiter))
+            if among is not None:
+                among.add(waiter)
+            return await waiter
         finally:
+            if among is not None:
+                among.discard(waiter)
             self._dispatch.forget(ours)
             if not waiter.cancel() and not waiter.cancelled():
                 waiter.exception()  # looked at, lest asyncio reports it

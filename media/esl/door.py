@@ -37,7 +37,7 @@ class Door:
         "Those let in whose connection is not made yet."
         self._factory = factory
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._socket, self._let_in)
+        self._loop.add_reader(self._socket, self._one)
 
     def close(self) -> None:
         """Let in who has come, and nobody more."""
@@ -48,18 +48,25 @@ class Door:
         self._socket.close()
 
     def _let_in(self) -> None:
-        while True:
-            try:
-                peer, _ = self._socket.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except ConnectionAbortedError:
-                continue
-            except OSError as error:
-                return self._wait(error)
-            task = self._loop.create_task(self._made(peer))
-            self.coming.add(task)
-            task.add_done_callback(self.coming.discard)
+        while self._one():
+            pass
+
+    def _one(self) -> bool:
+        """Let in the next; False where there is none, or none can be."""
+        # One for each time that the socket is said to be readable: a second look finds nobody, nearly always.
+        try:
+            peer, _ = self._socket.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionAbortedError:
+            return True
+        except OSError as error:
+            self._wait(error)
+            return False
+        task = self._loop.create_task(self._made(peer))
+        self.coming.add(task)
+        task.add_done_callback(self.coming.discard)
+        return True
 
     async def _made(self, peer: socket.socket) -> None:
         try:
@@ -77,4 +84,4 @@ class Door:
 
     def _again(self) -> None:
         if self._socket.fileno() >= 0:
-            self._loop.add_reader(self._socket, self._let_in)
+            self._loop.add_reader(self._socket, self._one)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from media.esl.errors import ConnectionClosed, EslError, ProtocolError, StalledError
 from media.esl.message import Message
@@ -71,8 +72,7 @@ class Link(asyncio.Protocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # what uvloop has is one by its methods alone
         if self._on_open:
             self._on_open()
             self._flush()

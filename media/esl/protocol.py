@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from media.esl.errors import ArgumentError, LimitError, ProtocolError
 from media.esl.message import Message
@@ -17,9 +18,17 @@ LIMIT_HEADERS = 256 * 1024
 LIMIT_BODY = 16 * 1024 * 1024
 "``api show channels`` of a busy switch is megabytes."
 
+LONG_ARGUMENT = 32
+"Characters of an application's argument from which on a body is cheaper for the switch: see :func:`with_headers`."
+
 _FIRST_LINE = re.compile(rb"[A-Za-z][A-Za-z0-9_-]*:")
 _UNSAFE = re.compile(r"[\r\n\0]")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_OWN = {
+    "call-command", "execute-app-name", "execute-app-arg", "Event-UUID", "loops", "event-lock", "hangup-cause",
+    "Job-UUID",
+}  # fmt: skip
+"Headers that are named by this module and its neighbours."
 _FIRST_LINE_LIMIT = 256
 _FOREIGN = "the peer does not speak the protocol of the event socket"
 
@@ -150,11 +159,16 @@ def with_headers(line: str, headers: Mapping[str, str], body: str = "", content_
     FreeSWITCH reads Content-Length bytes behind the empty line (read_packet() of mod_event_socket.c), but what comes
     before that byte by byte, with a system call for each: so there is no blank behind the colons.
     """
-    if any(name.lower() == "content-length" for name in headers):
-        raise ArgumentError("Content-Length is ours to say")
-    lines = [_line(line), *(f"{_name(name)}:{_value(name, value)}" for name, value in headers.items())]
+    lines = [line, *[f"{name}:{value}" for name, value in headers.items()]]
+    text = "\n".join(lines)
+    # One look at all of it; which of them is wrong is asked only where something is.
+    whole = text.count("\n") == len(headers) and "\r" not in text and "\0" not in text and line[:1] not in " "
+    if not whole or not headers.keys() <= _OWN:
+        _line(line)
+        for name, value in headers.items():
+            _value(_name(name), value)
     if not body:
-        return "\n".join(lines).encode() + b"\n\n"
+        return text.encode() + b"\n\n"
     if "\0" in body:
         raise ArgumentError("NUL in a body: the switch would cut it there")
     if not any(name.lower() == "content-type" for name in headers):
@@ -174,10 +188,12 @@ def execute(
 ) -> bytes:
     """``sendmsg`` that runs an application; ``event_uuid`` comes back as Application-UUID of its events.
 
-    The names are those of switch_ivr_parse_event() in switch_ivr.c.
+    The names are those of switch_ivr_parse_event() in switch_ivr.c, which takes a body for the argument, too.
     """
-    headers = {"call-command": "execute", "execute-app-name": app}
-    if arg:
+    headers, body = {"call-command": "execute", "execute-app-name": app}, ""
+    if len(arg) > LONG_ARGUMENT:
+        body = _value("execute-app-arg", arg)
+    elif arg:
         headers["execute-app-arg"] = arg
     if event_uuid:
         headers["Event-UUID"] = event_uuid
@@ -185,7 +201,7 @@ def execute(
         headers["loops"] = str(loops)
     if lock:
         headers["event-lock"] = "true"
-    return sendmsg(uuid, headers)
+    return sendmsg(uuid, headers, body)
 
 
 def hangup(cause: str = "") -> bytes:
@@ -198,6 +214,11 @@ def subscription(names: Iterable[str], kind: str = "plain") -> bytes:
 
     Everything behind CUSTOM is a subclass, so those come last.
     """
+    return _subscription(tuple(names), kind)
+
+
+@lru_cache(maxsize=64)  # most calls ask for the same
+def _subscription(names: tuple[str, ...], kind: str) -> bytes:
     return command("event", kind, *_words(names))
 
 
@@ -225,6 +246,8 @@ def _line(line: str) -> str:
 
 
 def _name(name: str) -> str:
+    if name.lower() == "content-length":
+        raise ArgumentError("Content-Length is ours to say")
     if not _HEADER_NAME.fullmatch(name):
         raise ArgumentError(f"{name!r} is no name of a header")
     return name

@@ -30,16 +30,10 @@ class OutboundCall:
     connection: Connection
     channel: Event
     "CHANNEL_DATA: all that is known of the channel."
-
-    @property
-    def uuid(self) -> str:
-        """The channel's."""
-        return self.channel.uuid
-
-    @property
-    def static(self) -> bool:
-        """Whether the socket is one without ``async``."""
-        return self.channel.get("Socket-Mode") == "static"
+    uuid: str
+    "The channel's."
+    static: bool
+    "Whether the socket is one without ``async``."
 
 
 class OutboundServer:
@@ -149,8 +143,9 @@ class OutboundServer:
             connection.link.abort(error)
             return
         self.taken += 1
-        connection.only_of(channel.uuid)
-        task = asyncio.create_task(self._serve(OutboundCall(connection, channel)), name=f"call-{channel.uuid}")
+        call = OutboundCall(connection, channel, channel.uuid, channel.get("Socket-Mode") == "static")
+        connection.only_of(call.uuid)
+        task = asyncio.create_task(self._serve(call), name=f"call-{call.uuid}")
         self._calls[task] = connection
         task.add_done_callback(lambda task: self._calls.pop(task, None))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from media.esl import protocol
-from media.esl.connection import Connection
+from media.esl.connection import Connection, Waiting
 from media.esl.errors import CommandError, ConnectionClosed
 from media.esl.message import Event as SwitchEvent
 from media.esl.message import Message
@@ -70,7 +70,7 @@ class Core:
         "_ahead", "_answered", "_auto_hangup", "_bridged", "_callback", "_callback_arg", "_cause", "_connection",
         "_digits", "_down", "_end", "_ending", "_gone", "_heard", "_hidden", "_hook", "_hook_arg", "_hung_up",
         "_inputs", "_last", "_moving", "_own", "_prepared", "_scopes", "_sent_ahead", "_static", "_stopping", "_taken",
-        "_tts", "_unsaid", "_waiting", "channel", "handover", "script_args", "uuid",
+        "_tts", "_unanswered", "_unsaid", "_waiting", "channel", "handover", "script_args", "uuid",
     )  # fmt: skip
 
     def __init__(self, connection: Connection | None, channel: SwitchEvent, *, cause: str = "NONE") -> None:
@@ -97,6 +97,7 @@ class Core:
         self._waiting: set[asyncio.Future[None]] = set()
         self._stopping: asyncio.Future[None] | None = None
         self._scopes: list[asyncio.Timeout] = []
+        self._unanswered: Waiting = set()
         self._callback: Callable[..., Any] | None = None
         self._callback_arg: Any = None
         self._hook: Callable[..., Any] | None = None
@@ -171,6 +172,9 @@ class Core:
         for scope in self._scopes:
             if not scope.expired():
                 scope.reschedule(0)
+        for asked in self._unanswered:
+            if not asked.done():
+                asked.set_exception(ConnectionClosed("the call is over"))
         if self._own is True and ending == "hangup":
             self._own = asyncio.ensure_future(self.connection.close())  # nothing more will come
         self._wake()
@@ -212,7 +216,7 @@ class Core:
                 finally:
                     self._scopes.remove(scope)
         except ConnectionClosed:
-            self._ended("hangup", None)
+            self._over()
             return None
         except TimeoutError:
             if scope.expired():
@@ -229,7 +233,10 @@ class Core:
             return None
         self._prepare()
         try:
-            event = await self._until_end(self.connection.execute(app, arg, lock=lock))
+            event = await self.connection.execute(app, arg, lock=lock, among=self._unanswered)
+        except ConnectionClosed:
+            self._over()
+            return None
         except asyncio.CancelledError:
             if app in SOUNDS and self.ready():
                 await self._stop()
@@ -265,7 +272,16 @@ class Core:
             raise AnswerNeeded(command)
         if self._gone:
             return ""
-        return await self._until_end(self.connection.api(command, args)) or ""
+        try:
+            return await self.connection.api(command, args, among=self._unanswered)
+        except ConnectionClosed:
+            self._over()
+            return ""
+
+    def _over(self) -> None:
+        """The connection ended; or the call did, and who waited was told so."""
+        if not self._gone:
+            self._ended("hangup", None)
 
     def _send(self, *commands: bytes) -> None:
         """Commands whose replies nobody waits for."""

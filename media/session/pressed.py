@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from media.session.core import Core
 
-Publish = Callable[[str, Mapping[str, Any]], Awaitable[object]]
+Publish = Callable[[str, Mapping[str, Any]], object]
 
 KIND = "dtmf"
 _publish: Publish | None = None
 _shown = False
-_tasks = set[asyncio.Future[object]]()
 
 
 def use(publish: Publish | None, *, shown: bool = False) -> None:
-    """Where the worker of this process tells of keys; ``shown``: with the key."""
+    """Where the worker of this process tells of keys, without waiting; ``shown``: with the key."""
     global _publish, _shown
     _publish, _shown = publish, shown
 
 
 def tell(session: Core, digit: str, *, hidden: bool) -> None:
     """Tell of a key, without waiting."""
-    if _publish is None:
-        return
-    told = asyncio.ensure_future(_publish(KIND, data(session, digit if _shown and not hidden else "")))
-    _tasks.add(told)
-    told.add_done_callback(_tasks.discard)
+    if _publish is not None:
+        _publish(KIND, data(session, digit if _shown and not hidden else ""))
 
 
 def data(session: Core, digit: str) -> dict[str, Any]:

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import os
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from media.esl.errors import ArgumentError
 from media.voicemail import durable
 from telemetry.logs import CALL
 
-Note = Callable[[str, str], Awaitable[object]]
+Note = Callable[[str, str], object]
 
 APPLICATIONS = ("record", "record_session")
 _OPTIONS = re.compile(r"^(%?\[[^\]]*\]|\{[^}]*\})+")
 "What may stand before the path: variables of the application, or of the file."
 
-log = logging.getLogger(__name__)
 _note: Note | None = None
 _mailboxes = Path("/nowhere")
 _folder = Path("/nowhere")
-_tasks = set[asyncio.Future[None]]()
 
 
 def use(note: Note | None, mailboxes: Path, folder: Path) -> None:
-    """How the worker of this process notes a call's recording by name; ``folder``: that of recordings.
+    """How the worker of this process notes a call's recording by name, without waiting; ``folder``: that of recordings.
 
     What is recorded for ``mailboxes``, in which the folder may be, is a message or a greeting, and not noted.
     """
@@ -38,19 +35,8 @@ def use(note: Note | None, mailboxes: Path, folder: Path) -> None:
 def tell(path: str) -> None:
     """The call of this context records to a file on the switch's disk. Nobody waits for that to be noted."""
     call = CALL.get()
-    if _note is None or not call or not (name := _name(path)):
-        return
-    noting = asyncio.ensure_future(_tell(_note, call, name))
-    _tasks.add(noting)
-    noting.add_done_callback(_tasks.discard)
-
-
-async def _tell(note: Note, call: str, name: str) -> None:
-    try:
-        await note(call, name)
-    except Exception as error:
-        # The recording is there all the same, and nobody but this call's record is worse off.
-        log.warning("the call's record will not name a recording: %s", type(error).__name__)
+    if _note is not None and call and (name := _name(path)):
+        _note(call, name)
 
 
 def tell_of(app: str, data: str) -> None:
@@ -61,9 +47,10 @@ def tell_of(app: str, data: str) -> None:
 
 def _name(path: str) -> str:
     """As the record has it; empty: it does not."""
-    if Path(path).is_relative_to(_folder):
-        return str(Path(path).relative_to(_folder))
-    return "" if Path(path).is_relative_to(_mailboxes) else path
+    where = os.path.normpath(path)
+    if where.startswith(f"{_folder}/"):
+        return where[len(str(_folder)) + 1 :]
+    return "" if where.startswith(f"{_mailboxes}/") else path
 
 
 def path_of(name: str, now: float, fallback: str) -> str:

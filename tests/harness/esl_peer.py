@@ -36,6 +36,12 @@ class Command:
         """The first word."""
         return self.line.partition(" ")[0]
 
+    @property
+    def argument(self) -> str:
+        """Of an application, wherever it stands (switch_ivr_parse_event() of switch_ivr.c)."""
+        plain = self.headers.get("Content-Type") == "text/plain"
+        return self.headers.get("execute-app-arg") or (self.body if plain else "")
+
 
 def event_bytes(name: str, headers: Mapping[str, str], body: str = "") -> bytes:
     """As switch_event_serialize() writes it, with the frame around it."""

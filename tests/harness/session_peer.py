@@ -53,7 +53,7 @@ class FakeSwitch(EslPeer):
                 wire.end()
             return
         app = command.headers["execute-app-name"]
-        given = command.headers.get("execute-app-arg", "")
+        given = command.argument
         scoped = re.fullmatch(r"(?s)(?:%\[playback_terminators=([\w#*]+)\])?(.*)", given)
         assert scoped
         self.ran.append((app, scoped[2]))

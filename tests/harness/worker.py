@@ -121,7 +121,7 @@ def did(wire: Wire) -> list[str]:
     for command in wire.commands:
         match command.headers.get("call-command"):
             case "execute":
-                app, arg = command.headers["execute-app-name"], command.headers.get("execute-app-arg", "")
+                app, arg = command.headers["execute-app-name"], command.argument
                 done.append(f"{app} {arg}".strip())
             case "hangup":
                 done.append(command.headers.get("hangup-cause", "NORMAL_CLEARING"))

@@ -26,6 +26,17 @@ def test_event_plain():
     assert event.body == "Secret: inner\n\n-ERR no\n"
 
 
+@pytest.mark.parametrize("parsed", [False, True])
+def test_headers_that_begin_alike(parsed: bool):
+    """The first of a name counts; the prefix alone is no name, and a longer one that has it within is another."""
+    raw = b"X-A-One: 1\nother: x-a-no: 2\nx-a-two: %41\nX-A-ONE: 3\nyX-A-Three: 4\nX-A-: 5\nX-A-broken\nX-A-Last: "
+    headers = Headers(raw, encoded=True)
+    if parsed:
+        headers = Headers.of(dict(Headers(raw, encoded=True).items()))
+    assert headers.beginning("x-A-") == {"one": "1", "two": "A", "": "5", "last": ""}
+    assert headers.beginning("Z") == {}
+
+
 def test_body_is_no_header():
     event = Event.plain(PLAIN)
     assert event.get("Secret") is None

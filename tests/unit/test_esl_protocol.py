@@ -193,6 +193,17 @@ def test_execute():
     )
 
 
+def test_a_long_argument_is_a_body():
+    path = "/var/lib/strowger/recordings/ä.wav"
+    assert execute("record", path) == (
+        b"sendmsg\ncall-command:execute\nexecute-app-name:record\n"
+        b"Content-Type:text/plain\nContent-Length:35\n\n" + path.encode()
+    )
+    for broken in ("\r", "\n", "\0"):
+        with pytest.raises(ArgumentError, match="execute-app-arg"):
+            execute("record", path + broken)
+
+
 def test_subscription_puts_subclasses_last():
     assert subscription(["CUSTOM", "DTMF"]) == b"event plain DTMF CUSTOM\n\n"
     assert subscription(["CUSTOM a::b", "DTMF", "CUSTOM c::d", "DTMF"]) == b"event plain DTMF CUSTOM a::b c::d\n\n"

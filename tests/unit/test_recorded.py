@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,10 +27,7 @@ def noted(tmp_path: Path) -> Iterator[list[tuple[str, str]]]:
     """What was noted: call and name; mailboxes are in ``tmp_path``."""
     found: list[tuple[str, str]] = []
 
-    async def note(call: str, name: str) -> None:
-        found.append((call, name))
-
-    recorded.use(note, tmp_path, tmp_path / "recordings")
+    recorded.use(lambda call, name: found.append((call, name)), tmp_path, tmp_path / "recordings")
     yield found
     recorded.use(None, tmp_path, tmp_path / "recordings")
 
@@ -39,12 +35,8 @@ def noted(tmp_path: Path) -> Iterator[list[tuple[str, str]]]:
 def told(app: str, data: str, call: str = "19af-1-0") -> None:
     """Have a script of a call run an application."""
 
-    async def script() -> None:
-        with about_call(call):
-            recorded.tell_of(app, data)
-        await asyncio.gather(*recorded._tasks)
-
-    asyncio.run(script())
+    with about_call(call):
+        recorded.tell_of(app, data)
 
 
 @pytest.mark.parametrize(
@@ -69,16 +61,6 @@ def test_the_name_of_a_recording(
 def test_without_a_call_nothing_is_noted(noted: list[tuple[str, str]]) -> None:
     told("record", "/tmp/a.wav", call="")
     assert noted == []
-
-
-def test_a_note_that_redis_does_not_take_ends_no_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async def away(call: str, name: str) -> None:
-        raise ConnectionError(f"{call} {name}")
-
-    recorded.use(away, tmp_path, tmp_path / "recordings")
-    told("record", "/tmp/a.wav")
-    recorded.use(None, tmp_path, tmp_path / "recordings")
-    assert caplog.messages == ["the call's record will not name a recording: ConnectionError"]
 
 
 def test_paths_are_below_the_folder_and_fresh(noted: list[tuple[str, str]], tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_play_and_get_digits_asks_again() -> None:
         answers = iter(("7", "", "3"))
 
         def prompt(wire: Wire, command: Command) -> None:
-            if command.headers["execute-app-arg"].endswith("]ask.wav"):
+            if command.argument.endswith("]ask.wav"):
                 switch.press(wire, next(answers))
             switch.complete(wire, command)
 
