@@ -35,8 +35,8 @@ BATCH = 2000
 "Leases that are renewed by one script."
 SETUP = 340.0
 "Seconds after which a call that was never answered is over, longer than tm keeps one (max_inv_lifetime)."
-CLAIMS = 1024
-"So many different claims are kept for a minute."
+CLAIMS = 4096
+"So many different claims are kept, in some 5 MB."
 FIRST, TAKEN = b"+1", Verdict(0, {})
 "What Redis answers nearly always: the first group was taken; and what that means."
 
@@ -57,9 +57,9 @@ class Leasing:
         self._owed: list[bytes] = []
         self._known = ""
         self._calls: Link | None = None
-        self._kept_until = 0.0
         self._minute = 0
-        self._claims: dict[tuple[tuple[Limit, ...], tuple[tuple[Limit, ...], ...]], tuple[Claim, bytes]] = {}
+        self._refusals = b""
+        self._claims: dict[tuple[tuple[Limit, ...], tuple[tuple[Limit, ...], ...]], tuple[Claim, bytes, bytes]] = {}
 
     def admit(self, call: str, plan: Plan, candidates: Sequence[int], now: float, *, fresh: bool = False) -> Admission:
         """Take the leases that an attempt of ``plan`` needs, and give back those of the one before.
@@ -76,10 +76,8 @@ class Leasing:
             held, dropped = [name for name in before if name in own], [name for name in before if name not in own]
             base = tuple([limit for limit in base if limit.name not in before])
             self._count(dropped, -1)
-        if now >= self._kept_until:
-            self._forget_claims(now)
-        asked, request = self._claims.get((base, groups)) or self._claim(base, groups)
-        found = limits.admission(plan, candidates, asked, self._asked(call, asked, request, dropped, now))
+        claim = self._claims.get((base, groups)) or self._claim(base, groups)
+        found = limits.admission(plan, candidates, claim[0], self._asked(call, claim, dropped, now))
         if found.grant.names or held or dropped:
             self._table.sht_sets(LEASES, call, " ".join((f"{since or int(now)} {found.grant.text}", *held)))
         return found
@@ -111,6 +109,7 @@ class Leasing:
         commands: list[bytes] = []
         for call in calls:
             self._table.sht_rm(ENDED, call)
+            self._table.sht_rm(ANSWERED, call)
             names = self._forget(call)
             self._count(names, -1)
             commands += leases.release(self._member(call), names)
@@ -138,19 +137,12 @@ class Leasing:
         for name in names:
             change(HELD, name)
 
-    def _claim(self, base: tuple[Limit, ...], groups: tuple[tuple[Limit, ...], ...]) -> tuple[Claim, bytes]:
+    def _claim(self, base: tuple[Limit, ...], groups: tuple[tuple[Limit, ...], ...]) -> tuple[Claim, bytes, bytes]:
         """The claim of these limits and how Redis is asked for it, kept for calls that have the same."""
         if len(self._claims) >= CLAIMS:
             self._claims.clear()
-        request = leases.request(base, groups, self._minute, whole=False)
-        found = self._claims[base, groups] = limits.claim(base, groups), request
+        found = self._claims[base, groups] = (limits.claim(base, groups), *leases.request(base, groups))
         return found
-
-    def _forget_claims(self, now: float) -> None:
-        # Each request names its minute.
-        self._minute = int(now) // 60
-        self._kept_until = (self._minute + 1) * 60.0
-        self._claims.clear()
 
     # With Redis.
 
@@ -165,7 +157,8 @@ class Leasing:
             self._known = known
         return self._calls
 
-    def _asked(self, call: str, asked: Claim, request: bytes, dropped: Sequence[str], now: float) -> Verdict:
+    def _asked(self, call: str, claim: tuple[Claim, bytes, bytes], dropped: Sequence[str], now: float) -> Verdict:
+        asked, first, second = claim
         link = self._link()
         if link is None:
             return self._alone(asked, now, late=False)
@@ -173,22 +166,25 @@ class Leasing:
         before = leases.release(member, dropped) if dropped else []
         if self._owed:
             before, self._owed = self._owed + before, []
-        last = bulk(member)
+        if (minute := int(now) // 60) != self._minute:
+            self._minute, self._refusals = minute, leases.refusals(minute)
+        request = (first, self._refusals, second, bulk(member))
         try:
-            reply = link.lines(b"".join([*before, request, last]), len(before) + 1, TIMEOUT)[-1]
+            reply = link.lines(b"".join((*before, *request)), len(before) + 1, TIMEOUT)[-1]
             if reply == FIRST:
                 # As nearly always.
                 for name in asked.grants[0].names:
                     self._table.sht_inc(HELD, name)
                 return TAKEN
             if reply.startswith(b"-NOSCRIPT"):
-                request = leases.request(asked.base, asked.groups, self._minute, whole=True)
-                (reply,) = link.lines(request + last, 1, TIMEOUT)
+                first, second = leases.request(asked.base, asked.groups, whole=True)
+                request = (first, self._refusals, second, bulk(member))
+                (reply,) = link.lines(b"".join(request), 1, TIMEOUT)
             answer = leases.taken(reply, asked.base, asked.groups)
             if answer.chosen is None and self._waiting():
                 before += (ended := self._over(self._ended()))
-                commands = [*ended, *leases.forgiven(answer.full, self._minute), request, last]
-                reply = link.lines(b"".join(commands), len(commands) - 1, TIMEOUT)[-1]
+                commands = [*ended, *leases.forgiven(answer.full, minute)]
+                reply = link.lines(b"".join((*commands, *request)), len(commands) + 1, TIMEOUT)[-1]
                 answer = leases.taken(reply, asked.base, asked.groups)
         except LateError:
             if self._table.sht_inc(STARTS, "late") >= LATE:
@@ -251,8 +247,7 @@ class Leasing:
     def tick(self, now: float) -> None:
         """Tell Redis that this node is live, bring it all leases where that is due, and say whether it counts."""
         try:
-            self.release_ended()
-            self._report(now)
+            self._report(now, self._over(self._ended()) if self._waiting() else [])
             self._away = False
         except (LinkError, ValueError, OSError) as error:
             self._table.sht_rm(REDIS, "redis")
@@ -260,10 +255,11 @@ class Leasing:
                 self._log(f"limits are judged without Redis: {error}\n")
             self._away = True
 
-    def _report(self, now: float) -> None:
+    def _report(self, now: float, over: Sequence[bytes]) -> None:
+        """``over`` is what Redis is to be told of calls that have ended."""
         target = Target.parse(self._url).resolved()
         link = shared_link("timer", target)
-        link.ask([packed("PING")], TIMER_TIMEOUT)
+        link.lines(b"".join((packed("PING"), *over)), 1 + len(over), TIMER_TIMEOUT)
         run = link.run
         due = run != self._run or not 0 <= now - self._renewed < leases.RENEW_EVERY
         rows = self._live(list(self._rows(LEASES)), now) if due else []

@@ -6,7 +6,6 @@ the shortest (:mod:`state.rates`). What these come to is kept: numbers of all ki
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from math import inf
 from operator import itemgetter
@@ -27,9 +26,7 @@ Step = tuple[str, str, str]
 Priced = tuple[int, int, int, str, Rank, PackedRow, list[tuple[Step, Rated]]]
 # From when until when this holds (Unix time), and the gateways with a rate, cheapest first; not to be changed.
 Found = tuple[float, float, list[Priced]]
-# The same, and each gateway by its place, of what is kept.
-Kept = tuple[float, float, list[Priced], dict[int, Priced]]
-NOTHING: Kept = (-inf, inf, [], {})
+NOTHING: Found = (-inf, inf, [])
 # Of so many short prefixes it is kept.
 KEPT_MAX = 2048
 
@@ -150,33 +147,32 @@ def every(number: str, view: View, at: float) -> list[Quote]:
 def _found(ranks: Ranks, memory: Memory, number: str, view: View, at: float) -> Found:
     """What the gateways take for a number."""
     prefix = number[:SHORT]
-    short: Kept | None = memory.get(prefix)
+    short: Found | None = memory.get(prefix)
     if short is None or not short[0] <= at < short[1]:
         short = _short(ranks, memory, prefix, view, at)
     raw = view.rates(number)
-    return short[:3] if raw is None else _nearer(short, ranks, raw, at)
+    return short if raw is None else _nearer(short, ranks, raw, at)
 
 
-def _short(ranks: Ranks, memory: Memory, prefix: str, view: View, at: float) -> Kept:
+def _short(ranks: Ranks, memory: Memory, prefix: str, view: View, at: float) -> Found:
     """What they take by this prefix, and by those that it begins with."""
-    known: Kept | None = memory.get(prefix)
+    known: Found | None = memory.get(prefix)
     if known is not None and known[0] <= at < known[1]:
         return known
     known, raw = _short(ranks, memory, prefix[:-1], view, at) if prefix else NOTHING, view.short_rates(prefix)
     if raw is not None:
-        since, until, found = _nearer(known, ranks, raw, at)
-        known = since, until, found, {one[2]: one for one in found}
+        known = _nearer(known, ranks, raw, at)
     if len(memory) >= KEPT_MAX:
         memory.clear()
     memory[prefix] = known
     return known
 
 
-def _nearer(above: Kept, ranks: Ranks, raw: bytes, at: float) -> Found:
+def _nearer(above: Found, ranks: Ranks, raw: bytes, at: float) -> Found:
     """What holds where a record has rows besides what ``above`` says, of shorter prefixes."""
-    since, until, others, places = above
-    # Few rows are new, and the others are in order.
-    found, taken = others.copy(), set[int]()
+    since, until, others = above
+    found: list[Priced] = []
+    taken: set[int] = set()
     for row in unpacked(raw):
         rank = ranks.get(row[0])
         if rank is None or rank[0] in taken:
@@ -192,9 +188,12 @@ def _nearer(above: Kept, ranks: Ranks, raw: bytes, at: float) -> Found:
                 until = min(until, ends)
             place, name, _, worth = rank
             taken.add(place)
-            if place in places:
-                del found[bisect_left(found, places[place])]
-            insort(found, (price * worth, fee and fee * worth, place, name, rank, row, []))
+            found.append((price * worth, fee and fee * worth, place, name, rank, row, []))
+    for one in others:
+        if one[2] not in taken:
+            found.append(one)
+    # Few rows are new, and the others are in order.
+    found.sort()
     return since, until, found
 
 

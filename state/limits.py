@@ -64,7 +64,7 @@ class Answer(NamedTuple):
 
 
 # ARGV: milliseconds of a lease, microseconds of the window, number of groups; for each limit its group (0: the base),
-# calls and calls a second; member. KEYS: leases and beginnings of each limit, and a hash of refusals.
+# calls and calls a second; member. KEYS: a hash of refusals, and leases and beginnings of each limit.
 # Answers the group that was taken, 0 where the base is full, -1 where all groups are; then pairs of limit and kind.
 # All in one line, which costs the worker that waits for it the least.
 TAKE = """
@@ -74,24 +74,24 @@ local now = string.format('%.0f', us / 1000)
 local count, member = (#KEYS - 1) / 2, ARGV[#ARGV]
 local function full(i)
   local calls, rate = tonumber(ARGV[3 * i + 2]), tonumber(ARGV[3 * i + 3])
-  local leases = KEYS[2 * i - 1]
+  local leases = KEYS[2 * i]
   if calls > 0 and redis.call('ZCARD', leases) >= calls and not redis.call('ZSCORE', leases, member) then
     redis.call('ZREMRANGEBYSCORE', leases, '-inf', now)
     if redis.call('ZCARD', leases) >= calls then return 1 end
   end
   if rate > 0 then
-    local last = redis.call('LINDEX', KEYS[2 * i], rate - 1)
+    local last = redis.call('LINDEX', KEYS[2 * i + 1], rate - 1)
     if last and us - last < tonumber(ARGV[2]) then return 2 end
   end
 end
 local function take(i)
-  local leases, rate = KEYS[2 * i - 1], tonumber(ARGV[3 * i + 3])
+  local leases, rate = KEYS[2 * i], tonumber(ARGV[3 * i + 3])
   redis.call('ZADD', leases, string.format('%.0f', us / 1000 + ARGV[1]), member)
   redis.call('PEXPIRE', leases, ARGV[1])
   if rate > 0 then
-    redis.call('LPUSH', KEYS[2 * i], string.format('%.0f', us))
-    redis.call('LTRIM', KEYS[2 * i], 0, rate - 1)
-    redis.call('PEXPIRE', KEYS[2 * i], 2000)
+    redis.call('LPUSH', KEYS[2 * i + 1], string.format('%.0f', us))
+    redis.call('LTRIM', KEYS[2 * i + 1], 0, rate - 1)
+    redis.call('PEXPIRE', KEYS[2 * i + 1], 2000)
   end
 end
 local answer, i, base = {-1}, 1, 0
@@ -101,8 +101,8 @@ for group = 0, tonumber(ARGV[3]) do
     found = found or full(i)
     if found and found > 0 then
       answer[#answer + 1], answer[#answer + 2] = i, found
-      redis.call('HINCRBY', KEYS[#KEYS], KEYS[2 * i - 1], 1)
-      redis.call('EXPIRE', KEYS[#KEYS], 660)
+      redis.call('HINCRBY', KEYS[1], KEYS[2 * i], 1)
+      redis.call('EXPIRE', KEYS[1], 660)
       found = 0
     end
     i = i + 1
@@ -144,21 +144,30 @@ return {now - redis.call('HGET', KEYS[1], 'since'), redis.call('ZCARD', KEYS[2])
 _KINDS = {1: "calls", 2: "rate"}
 
 
-def request(base: Sequence[Wanted], groups: Sequence[Sequence[Wanted]], minute: int, *, whole: bool) -> bytes:
+def request(
+    base: Sequence[Wanted], groups: Sequence[Sequence[Wanted]], *, whole: bool = False
+) -> tuple[bytes, bytes]:  # fmt: skip
     """The request for leases of all of ``base`` and of the first of ``groups`` that has room, or of nothing.
 
-    The member that is to have them is to be written behind it (:func:`state.wire.bulk`). ``minute`` is Unix time in
-    minutes; ``whole``: with the script's text, for a Redis that does not know it.
+    Between its parts the minute is to be written (:func:`refusals`), and behind them the member that is to have them
+    (:func:`state.wire.bulk`). ``whole``: with the script's text, for a Redis that does not know it.
     """
     limits = [(0, limit) for limit in base]
     limits += [(number, limit) for number, group in enumerate(groups, 1) for limit in group]
     names = [name for _, limit in limits for name in (keys.limit_leases(limit.name), keys.limit_starts(limit.name))]
     words = [word for group, limit in limits for word in (group, limit.calls, limit.per_second)]
-    command = packed(
-        *(("EVAL", TAKE) if whole else ("EVALSHA", TAKE_SHA)), len(names) + 1, *names, keys.limit_refusals(minute),
-        int(LEASE * 1000), int(WINDOW * 1_000_000), len(groups), *words, "",
-    )  # fmt: skip
-    return command.removesuffix(bulk(""))
+    script = ("EVAL", TAKE) if whole else ("EVALSHA", TAKE_SHA)
+    first = (*script, len(names) + 1)
+    second = (*names, int(LEASE * 1000), int(WINDOW * 1_000_000), len(groups), *words)
+    # And the two that are written later.
+    count = len(first) + len(second) + 2
+    before, between = (b"".join([bulk(str(word)) for word in part]) for part in (first, second))
+    return b"*%d\r\n%b" % (count, before), between
+
+
+def refusals(minute: int) -> bytes:
+    """What :func:`request` says of a minute: where it counts refusals. Unix time in minutes."""
+    return bulk(keys.limit_refusals(minute))
 
 
 def taken(reply: bytes, base: Sequence[Wanted], groups: Sequence[Sequence[Wanted]]) -> Answer:

@@ -149,16 +149,26 @@ class Link:
 
         What a call waits for: two system calls and little else. Raises :class:`LinkError`.
         """
-        sock = self._socket
-        if sock is None:
-            return self._lines(self._connected(time.monotonic() + timeout), data, count, timeout)
-        try:
-            return self._lines(sock, data, count, timeout)
-        except LateError:
-            raise
-        except LinkError:
-            # A connection that Redis had closed while it was idle.
-            return self._lines(self._connected(time.monotonic() + timeout), data, count, timeout)
+        fresh = self._socket is None
+        while True:
+            sock = self._socket or self._connected(time.monotonic() + timeout)
+            try:
+                if timeout != self._timeout:
+                    self._wait_for(sock, timeout)
+                sock.sendall(data)
+                found = sock.recv(_LINES)
+                if found.count(b"\r\n") < count:
+                    found = self._rest(sock, found, count, time.monotonic() + timeout)
+                return found.split(b"\r\n")[:count]
+            except BlockingIOError:
+                self._lose(sock)
+                raise LateError("no answer in time") from None
+            except OSError as error:
+                self._lose(sock)
+                if fresh:
+                    raise LinkError(str(error)) from None
+                # A connection that Redis had closed while it was idle.
+                fresh = True
 
     def close(self) -> None:
         """Close the connection; the next use makes another."""
@@ -214,22 +224,6 @@ class Link:
         if target.run not in ("", self.run):
             sock.close()
             raise LinkError("Redis was restarted")
-
-    def _lines(self, sock: socket.socket, data: bytes, count: int, timeout: float) -> list[bytes]:
-        try:
-            if timeout != self._timeout:
-                self._wait_for(sock, timeout)
-            sock.sendall(data)
-            found = sock.recv(_LINES)
-            if found.count(b"\r\n") < count:
-                found = self._rest(sock, found, count, time.monotonic() + timeout)
-        except BlockingIOError:
-            self._lose(sock)
-            raise LateError("no answer in time") from None
-        except OSError as error:
-            self._lose(sock)
-            raise LinkError(str(error)) from None
-        return found.split(b"\r\n")[:count]
 
     def _rest(self, sock: socket.socket, found: bytes, count: int, deadline: float) -> bytes:
         while found.count(b"\r\n") < count:

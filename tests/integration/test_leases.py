@@ -10,7 +10,7 @@ import pytest
 from harness.redis_server import RedisServer, redis_server
 from harness.shared_memory import Tables
 
-from kemi.leasing import ENDED, HELD, LEASES, REDIS
+from kemi.leasing import ANSWERED, ENDED, HELD, LEASES, REDIS
 from kemi.plan import Attempt, Limit, Plan
 from model.policy import RetryRule
 from state import keys, limits, wire
@@ -49,8 +49,9 @@ def link(redis: RedisServer) -> Iterator[Link]:
 
 def take(link: Link, call: str, base: list[Limit], *groups: list[Limit]) -> Answer:
     """Ask for leases as a worker does."""
-    request = limits.request(base, groups or [[]], int(time.time()) // 60, whole=True)
-    (reply,) = link.lines(request + wire.bulk(f"n/{call}"), 1, 5)
+    first, second = limits.request(base, groups or [[]], whole=True)
+    request = (first, limits.refusals(int(time.time()) // 60), second, wire.bulk(f"n/{call}"))
+    (reply,) = link.lines(b"".join(request), 1, 5)
     return limits.taken(reply, base, groups or [[]])
 
 
@@ -219,6 +220,36 @@ class TestLeasing:
         leasing.release_ended()
         assert usage(store, ["trunk:lab"])["trunk:lab"].nodes == {}
         assert (tables.rows[LEASES], tables.rows[ENDED], tables.rows[HELD]) == ({}, {}, {"trunk:lab": 0})
+
+    def test_the_timer_tells_of_calls_that_are_over(self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(limits, "SETTLING", 0.0)
+        monkeypatch.setattr("kemi.leasing.TIMEOUT", 5.0)
+        tables, store = Tables(), Store(redis.url)
+        leasing = tables.leasing(redis.url, "n")
+        leasing.tick(time.time())
+        for call in "123":
+            leasing.admit(call, plan(3), [0], time.time(), fresh=True)
+        for call in "12":
+            tables.sht_seti(ANSWERED, call, 1)
+        for call in "13":
+            tables.sht_seti(ENDED, call, 1)
+        leasing.tick(time.time())
+        assert usage(store, ["trunk:lab"])["trunk:lab"].nodes == {"n": 1}
+        assert (set(tables.rows[LEASES]), set(tables.rows[ANSWERED]), tables.rows[ENDED]) == ({"2"}, {"2"}, {})
+
+    def test_a_refusal_counts_in_its_own_minute(self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also where the same was asked for a minute before."""
+        monkeypatch.setattr(limits, "SETTLING", 0.0)
+        monkeypatch.setattr("kemi.leasing.TIMEOUT", 5.0)
+        tables = Tables()
+        leasing = tables.leasing(redis.url, "n")
+        leasing.tick(time.time())
+        now = time.time()
+        for call, later in enumerate((0, 0, 60, 60, 60)):
+            leasing.admit(str(call), plan(1), [0], now + later, fresh=True)
+        with redis.client() as client:
+            minutes = [client.hgetall(keys.limit_refusals(int(now + later) // 60)) for later in (0, 60)]
+        assert [list(map(int, minute.values())) for minute in minutes] == [[1], [3]]
 
     def test_a_lease_that_ends_while_it_is_renewed_is_taken_back(
         self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
