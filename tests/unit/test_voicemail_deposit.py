@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from harness.audio import Samples, silence, tone, write_wav
 
-from media.esl.message import Event
+from media.esl.message import Event, Headers
 from media.session import Session
 from media.session.recording import Recorded
 from media.speech.speaker import Text
@@ -31,7 +31,7 @@ CHANNEL = {
 
 
 def called(handover: Handover | None = None, args: str = "", **channel: str) -> Visit:
-    session = Session(None, Event({**CHANNEL, **channel}))
+    session = Session(None, Event(Headers.of({**CHANNEL, **channel})))
     session.handover, session.script_args = handover, args
     return visit(session)
 
@@ -113,7 +113,7 @@ class Switch(Session):
     """Records what it is given, and says how that ended."""
 
     def __init__(self) -> None:
-        super().__init__(None, Event(CHANNEL))
+        super().__init__(None, Event(Headers.of(CHANNEL)))
         self.says: tuple[Samples, ...] = ()
         self.ending = Recorded(ended="digit", digit="#")
 
