@@ -47,6 +47,9 @@ def kamailio_command(settings: Settings) -> list[str]:
         # A call takes some 40 kB for a few seconds; the default of 64 MB is used up at 400 calls a second.
         "-m",
         str(settings.sip_memory),
+        # The default walks lists, and a call costs 6 % more with it; this one does each step in constant time, however
+        # many dialogs or TLS connections end at once.
+        *("-x", "tlsf", "-X", "tlsf"),
         # The message without its line end, and the prefix as fields; the cfg cannot say so (ksr_slog_init, dprint.c).
         *(["--log-engine=json:Mp"] if settings.log_format == "json" else []),
         *(word for name in _switched_on(settings) for word in ("-A", name)),

@@ -286,6 +286,11 @@ def test_where_datagrams_go_is_an_address(name: str, value: str) -> None:
         Settings.from_env({name: value})
 
 
+def test_kamailio_manages_its_memory_in_constant_time() -> None:
+    words = serve.kamailio_command(Settings.from_env({}))
+    assert (words[words.index("-x") + 1], words[words.index("-X") + 1]) == ("tlsf", "tlsf")
+
+
 def test_kamailio_loads_what_is_switched_on_only() -> None:
     assert "-A" not in serve.kamailio_command(Settings.from_env({}))
     wanted = {"STROWGER_RTPENGINE": "udp:127.0.0.1:2223", "STROWGER_HEP": "udp:[::1]:9060", "STROWGER_FLOOD": "50"}
