@@ -284,7 +284,8 @@ def _check() -> list[str]:
 
 def _unknown_api_names(rpc: Kamcmd) -> list[str]:
     known = {f"{function.module}.{function.name}".lstrip(".") for function in rpc.api_list()}
-    return [name for name in api_names((serve.ROOT / "kemi" / "routing.py").read_text()) if name not in known]
+    code = "".join(path.read_text() for path in (serve.ROOT / "kemi").glob("*.py"))
+    return [name for name in api_names(code) if name not in known]
 
 
 def kamcmd_command(

@@ -15,7 +15,7 @@ from kemi import main
 
 _COMMENT = re.compile(r"#.*")
 _CALLBACK = re.compile(r'python_exec\("(\w+)"')
-_API_NAME = re.compile(r"\bKSR\.(\w+(?:\.\w+)?)\(")
+_API_NAME = re.compile(r"\b(?:KSR|self\._ksr)\.(\w+(?:\.\w+)?)\(")
 
 
 class _Kamailio(types.ModuleType):

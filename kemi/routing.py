@@ -1,4 +1,4 @@
-"""Kamailio's side of routing, and the only file that knows KSR: facts in, a pure decision, actions out.
+"""Kamailio's side of routing, and the only file that imports KSR: facts in, a pure decision, actions out.
 
 Kamailio enters here for requests that may start a call and for failed attempts, and to write down that a call was
 answered, cancelled or ended. Other replies, CANCEL, ACK and requests within a dialog never come this way
@@ -43,16 +43,16 @@ from kemi.leasing import Leasing
 from kemi.log import Log
 from kemi.phones import Demand, Phones
 from kemi.plan import Attempt, Plan
+from kemi.reading import RANG, RINGING_FLAG, SAID, Reading
+from kemi.showing import Showing
 from kemi.spool import shared_spool
+from kemi.standing import Standing
 from kemi.view import NoPolicyError, View
 from model.call import CallFacts
-from model.causes import Failure, Reason, parse_reason, says_do_not_disturb
+from model.causes import Failure, Reason
 from model.diversion import first_diversion
 from model.handover import HEADERS
-from model.identity import NO_CLAIMS, Claims, asserted_users, calling_party, is_withheld
-from model.message import Edits
 from model.numbers import as_dialled
-from model.open_breaker import OpenBreaker
 from model.policy import Auth, Refusal
 from model.secrets import SecretError, Secrets
 from model.settings import Settings
@@ -63,31 +63,23 @@ from state.snapshot import NoSnapshotError, shared_reader
 # What app_python3 takes for success and failure. Zero would end the cfg's route, None breaks the next message.
 OK, FAILED = 1, -1
 
-# Names and numbers shared with kamailio.cfg.
+# Names shared with kamailio.cfg; what only one of the modules given KSR needs stands there.
 PLAN, CALL_ID, RING = "$avp(plan)", "$avp(call)", "$avp(ring)"
 CALL_OF_DIALOG = "$dlg_var(call)"
-ATTEMPT, RANG, TRIAL = "$avp(attempt)", "$avp(rang)", "$avp(trial)"
+ATTEMPT, TRIAL = "$avp(attempt)", "$avp(trial)"
 # Seconds; the cfg takes it where nothing is set. To look there costs less than a value that goes with the transaction.
 USUAL_RING = 60.0
-# The cfg puts all of these into one text, a line each; a null is written as in any text of the cfg.
-INVITE, NULL = "$var(invite)", "<null>"
-INVITE_ONE_BY_ONE = ("$si", "$hdr(P-Asserted-Identity)", "$rU", "$fU", "$fd", "$hdr(Privacy)", "$ua", "$ft", "$ci")
 FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY", "TRIAL_REPLY"
-PHONES, SAID, PHONE_REPLY_ROUTE = "$avp(phones)", "$avp(said)", "PHONE_REPLY"
+PHONES, PHONE_REPLY_ROUTE = "$avp(phones)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
-IDENTITY, SHOWN_OF_DIALOG = "$avp(identity)", "$dlg_var(shown)"
-OWN, UNCONNECTED = "$avp(own)", "$avp(unconnected)"
 HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
 CREDENTIALS = "$avp(credentials)"
 CSEQ, CSEQ_OF_CALLER, CHALLENGES_OF_DIALOG = "$avp(cseq)", "$avp(cseq_own)", "$dlg_var(challenges)"
 # Challenges of one reply that are looked at.
 CHALLENGES = 4
-RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
-RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
 WAITING = "$dlg_var(asked)"
-HEALTH, TURNS, PROBED = "health", "turns", "probed"
 
 # tm's own status for a request that could not be sent.
 NOTHING_SENT = 477
@@ -103,7 +95,15 @@ _log = Log(KSR, _settings.node, as_json=_settings.log_format == "json", level=_s
 _calls = itertools.count()
 # The kernel's: workers are forks of one process, and must not draw the same numbers as one another.
 _random = random.SystemRandom()
+_reading = Reading(KSR, relayed=_settings.rtpengine != "")
+_pv = _reading.pv
+_showing = Showing(KSR, _reading, relayed=_settings.rtpengine != "")
+_standing = Standing(KSR.htable, _random.random)
+_phones = Phones(KSR, _pv, _settings.location)
+_anchoring = Anchoring(KSR, _pv)
 
+Decided = tuple[CallFacts, int, policy.Decision]
+"What is known of a call, the version of the policy, and what that makes of it."
 Callback = Callable[["Handler", Any, Any], int]
 
 
@@ -159,7 +159,7 @@ class Handler:
     def on_failure(self) -> None:
         """All branches of a call have failed: the next attempt, or the final reply."""
         plan = Plan.loads(KSR.pv.get(PLAN))
-        failure, why = _failure(plan), ""
+        failure, why = _reading.failure(plan), ""
         if plan.attempt.auth is not None and failure.status in (401, 407) and not failure.local:
             why = _challenged(plan, plan.attempt.auth, failure.status)
             if not why:
@@ -182,7 +182,7 @@ class Handler:
         plan = Plan.loads(KSR.pv.get(PLAN))
         breaker = plan.attempt.breaker
         if _end_trial() and breaker is not None:
-            known = _change(plan.attempt.gateway, lambda known: health.passed(known, breaker, time.time()))
+            known = _standing.change(plan.attempt.gateway, lambda known: health.passed(known, breaker, time.time()))
             _tell(plan.attempt, known, time.time(), trial=True)
 
     def on_record(self, _msg: Any, line: str) -> int:
@@ -197,7 +197,7 @@ class Handler:
     def on_cancelled(self) -> None:
         """The caller hung up before anybody answered, and has been told so."""
         if _end_trial():
-            _change(Plan.loads(KSR.pv.get(PLAN)).attempt.gateway, health.freed)
+            _standing.change(Plan.loads(KSR.pv.get(PLAN)).attempt.gateway, health.freed)
         _record_cancelled()
 
     @guarded
@@ -220,32 +220,17 @@ class Handler:
     @guarded
     def on_branch(self) -> None:
         """An INVITE is on its way to somebody who has a rule of how they are told who calls."""
-        plan = Plan.loads(KSR.pv.get(PLAN))
-        edits, shown = presenting.invite(_message(), plan)
-        _edit(edits)
-        if not shown.plain:
-            KSR.rr.add_rr_param(f";shown={'hidden' if shown.hidden else 'other'}")
-            KSR.pv.sets(SHOWN_OF_DIALOG, shown.dumps())
-            KSR.pv.sets(OWN, _pv("$hdr(From)"))
-        if plan.attempt.identity is not None and not plan.attempt.identity.connected:
-            KSR.pv.seti(UNCONNECTED, 1)
+        _showing.invite(Plan.loads(KSR.pv.get(PLAN)))
 
     @guarded
     def on_shown(self) -> None:
         """A request within a dialog whose caller is shown as somebody else than they say."""
-        shown = _shown()
-        if KSR.rr.is_direction("upstream") > 0:
-            _edit(presenting.to_caller(_message(), shown))
-            if shown.contact:
-                KSR.pv.sets("$ru", shown.contact)
-            return
-        KSR.pv.sets(OWN, _pv("$hdr(From)"))
-        _of_caller(shown)
+        _showing.request()
 
     @guarded
     def on_shown_reply(self) -> None:
         """A reply of that caller."""
-        _of_caller(_shown())
+        _showing.reply()
 
     @guarded
     def on_register(self) -> None:
@@ -295,111 +280,86 @@ class Handler:
         return _call_of_route() != ""
 
 
-def _message() -> str:
-    """The message as it came. Raises ValueError where it cannot be read, so that nothing of it goes out unchanged."""
-    if text := _pv("$mb"):
-        return text
-    raise ValueError("the message cannot be read")
+class _InForce:
+    """The snapshot, for one look at a time: ``with _in_force as view``. Raises NoSnapshotError and NoPolicyError.
+
+    What was made of its policy serves the next look too, until something changes.
+    """
+
+    def __init__(self) -> None:
+        self._txn: Any = None
+        self._view: View | None = None
+        self._id = -1
+
+    def __enter__(self) -> View:
+        # One view for all: a second look within the first would turn what that sees.
+        assert self._txn is None
+        txn = _snapshot.begin()
+        try:
+            ident = txn.id()
+            if self._view is None or ident != self._id:
+                self._view, self._id = View(txn.get), ident
+            view = self._view.at(txn.get)
+        except BaseException:
+            txn.abort()
+            raise
+        self._txn = txn
+        return view
+
+    def __exit__(self, *_: object) -> None:
+        txn, self._txn = self._txn, None
+        txn.abort()
 
 
-def _shown() -> presenting.Shown:
-    known = _pv(SHOWN_OF_DIALOG)
-    return presenting.Shown.loads(known) if known else presenting.FORGOTTEN
-
-
-def _of_caller(shown: presenting.Shown) -> None:
-    edits, contact = presenting.of_caller(_message(), shown)
-    _edit(edits)
-    if contact and contact != shown.contact and shown is not presenting.FORGOTTEN:
-        # RFC 3261 section 12.2: a new remote target.
-        KSR.pv.sets(SHOWN_OF_DIALOG, replace(shown, contact=contact).dumps())
-
-
-def _edit(edits: Edits) -> None:
-    for name in edits.remove:
-        KSR.hdr.remove(name)
-    for line in edits.append:
-        KSR.hdr.append(f"{line}\r\n")
-    if edits.body is not None:
-        kind, text = edits.body
-        if _settings.rtpengine and _pv(RELAY_WANTED):
-            # The media relay makes its own of it.
-            KSR.pv.sets(SDP, text)
-        elif text:
-            KSR.textops.set_body(text, kind)
-        if not text:
-            KSR.textopsx.remove_body()
+_in_force = _InForce()
 
 
 def _relay_away() -> str:
     """What becomes of calls that need the media relay while it is away."""
     try:
-        txn = _snapshot.begin()
-    except NoSnapshotError:
+        with _in_force as view:
+            return view.policy.relay_away
+    except (NoSnapshotError, NoPolicyError):
         return "refuse"
-    try:
-        return _views.of(txn).policy.relay_away
-    except NoPolicyError:
-        return "refuse"
-    finally:
-        txn.abort()
 
 
 def _is_from_trunk() -> bool:
     try:
-        txn = _snapshot.begin()
-    except NoSnapshotError:
+        with _in_force as view:
+            return view.trunk(_pv("$si")) is not None
+    except (NoSnapshotError, NoPolicyError):
         return False
-    try:
-        return _views.of(txn).trunk(_pv("$si")) is not None
-    except NoPolicyError:
-        return False
-    finally:
-        txn.abort()
 
 
 def _register(now: float) -> None:
-    txn = _snapshot.begin()
     try:
-        view = _views.of(txn)
-        section = view.policy.subscribers
-        if section is None:
-            KSR.hdr.append_to_reply(f"Allow: {ALLOW}\r\n")
-            KSR.sl.send_reply(405, "Method Not Allowed")
-        elif (subscriber := _proved(view, "Authorization", 401, now)) is not None:
-            for contact in _phones.register(section, subscriber, now):
-                with suppress(OSError):
-                    lamps.tell(_settings.agent_pipe, lamps.registered(subscriber.name, contact.uri))
+        with _in_force as view:
+            section = view.policy.subscribers
+            if section is None:
+                KSR.hdr.append_to_reply(f"Allow: {ALLOW}\r\n")
+                KSR.sl.send_reply(405, "Method Not Allowed")
+            elif (subscriber := _proved(view, "Authorization", 401, now)) is not None:
+                for contact in _phones.register(section, subscriber, now):
+                    with suppress(OSError):
+                        lamps.tell(_settings.agent_pipe, lamps.registered(subscriber.name, contact.uri))
     except NoPolicyError:
         _refuse(refusals.NO_POLICY)
-    finally:
-        txn.abort()
 
 
 def _owns_box(now: float) -> bool:
     """Whether a SUBSCRIBE is a subscriber's for the mailbox of their own number; if not, it has been answered."""
     try:
-        txn = _snapshot.begin()
-    except NoSnapshotError:
-        KSR.sl.send_reply(403, "Forbidden")
-        return False
-    try:
-        view = _views.of(txn)
-        if view.policy.subscribers is None:
-            KSR.sl.send_reply(403, "Forbidden")
-            return False
-        subscriber = _proved(view, "Authorization", 401, now)
-        if subscriber is None:
-            return False
-        if not subscriber.owns(_pv("$rU")):
-            KSR.sl.send_reply(403, "Forbidden")
-            return False
-        return True
-    except NoPolicyError:
-        KSR.sl.send_reply(403, "Forbidden")
-        return False
-    finally:
-        txn.abort()
+        with _in_force as view:
+            if view.policy.subscribers is not None:
+                subscriber = _proved(view, "Authorization", 401, now)
+                if subscriber is None:
+                    return False
+                if subscriber.owns(_pv("$rU")):
+                    return True
+    except (NoSnapshotError, NoPolicyError):
+        pass
+    KSR.sl.send_reply(403, "Forbidden")
+    return False
 
 
 def _proved(view: View, header: str, status: int, now: float) -> Subscriber | None:
@@ -414,21 +374,17 @@ def _proved(view: View, header: str, status: int, now: float) -> Subscriber | No
     return None
 
 
-def _decide_proved(facts: CallFacts, now: float) -> tuple[CallFacts, int, policy.Decision] | None:
+def _decide_proved(facts: CallFacts, now: float) -> Decided | None:
     """What is made of a call by a subscriber; None: it has been challenged, or refused for guessing."""
-    txn = _snapshot.begin()
-    try:
-        view = _views.of(txn)
+    with _in_force as view:
         if (name := _calls_for_help(facts, view, now)) or (
             (subscriber := _proved(view, "Proxy-Authorization", 407, now)) and (name := subscriber.name)
         ):
-            facts = _with_claims(replace(facts, subscriber=name))
+            facts = _reading.with_claims(replace(facts, subscriber=name))
             # The answer to our challenge is nobody else's business.
             KSR.hdr.remove("Proxy-Authorization")
-            return facts, view.version, policy.decide(facts, view, _live, now, ask=True)
-        return None
-    finally:
-        txn.abort()
+            return facts, view.version, policy.decide(facts, view, _standing, now, ask=True)
+    return None
 
 
 def _calls_for_help(facts: CallFacts, view: View, now: float) -> str:
@@ -442,7 +398,7 @@ def _calls_for_help(facts: CallFacts, view: View, now: float) -> str:
 def _begin_call(marks: Mapping[str, str], *, drained: bool = False) -> None:
     now = time.time()
     call = _new_id(now)
-    (facts, from_tag, call_id), version = _invite(), 0
+    (facts, from_tag, call_id), version = _reading.invite(), 0
     if drained and not _is_emergency(facts):
         decision = policy.Decision(policy.Reject(refusals.DRAINING), (("node", _settings.node, "drained"),))
         _carry_out(call, call_id, from_tag, facts, version, decision, now, prepared=False)
@@ -464,16 +420,11 @@ def _begin_call(marks: Mapping[str, str], *, drained: bool = False) -> None:
 
 def _is_emergency(facts: CallFacts) -> bool:
     try:
-        txn = _snapshot.begin()
-    except NoSnapshotError:
+        with _in_force as view:
+            emergency = view.policy.emergency
+            return emergency is not None and bool(emergency.number(as_dialled(facts.callee)))
+    except (NoSnapshotError, NoPolicyError):
         return False
-    try:
-        emergency = _views.of(txn).policy.emergency
-        return emergency is not None and bool(emergency.number(as_dialled(facts.callee)))
-    except NoPolicyError:
-        return False
-    finally:
-        txn.abort()
 
 
 def _ask(ask: policy.Ask, asked: Asked, version: int, decision: policy.Decision, now: float) -> None:
@@ -581,7 +532,7 @@ def _admitted_next(
     if not isinstance(outcome, policy.Retry) or not (limits.limited(outcome.plan) or limits.limited(plan)):
         return decision, ()
     following = outcome.plan
-    found = _leasing.admit(call, following, policy.candidates(following, _live, now), now)
+    found = _leasing.admit(call, following, policy.candidates(following, _standing, now), now)
     if found.plan is None:
         return policy.full(failure, decision, found.steps), ()
     retry, steps = policy.Retry(found.plan), (*decision.steps, *found.steps)
@@ -618,17 +569,17 @@ def _challenged(plan: Plan, auth: Auth, status: int) -> str:
 
 
 def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
-    now = time.time()
+    now, gateway = time.time(), plan.attempt.gateway
     if not plan.attempt.subscriber and not failure.relay:
-        known = _change(plan.attempt.gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
+        known = _standing.change(gateway, lambda known: policy.judged(known, plan, failure, now, trial=trial))
         if trial or known.wait:
             _tell(plan.attempt, known, now, trial=trial)
     if plan.media is not None and failure.status // 100 == 3:
         decision = _redirected(plan, now)
     else:
-        decision = policy.next_attempt(plan, failure, _live, now)
+        decision = policy.next_attempt(plan, failure, _standing, now)
     if why:
-        decision = structs.replace(decision, why=why, steps=(("auth", plan.attempt.gateway, why), *decision.steps))
+        decision = structs.replace(decision, why=why, steps=(("auth", gateway, why), *decision.steps))
     call: str = KSR.pv.get(CALL_ID)
     decision, taken = _admitted_next(call, plan, failure, decision, now)
     if plan.forwarding is not None and not isinstance(decision.outcome, policy.Retry):
@@ -639,7 +590,7 @@ def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
         decision, taken = _admitted_next(call, plan, failure, decision, now)
     if failure.relay and not isinstance(decision.outcome, policy.Retry):
         decision = structs.replace(decision, outcome=policy.Reject(refusals.RELAY_DOWN))
-    _spooled(records.failed(call, plan, failure, decision, _rang(), now, taken))
+    _spooled(records.failed(call, plan, failure, decision, _reading.rang(), now, taken))
     match decision.outcome:
         case policy.Retry(plan=following):
             _relay(following)
@@ -651,41 +602,33 @@ def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
 
 
 def _redirected(plan: Plan, now: float) -> policy.FailureDecision:
-    user, source, call = handover.contact_user(_reply_header("Contact")), _pv("$si"), KSR.pv.get(CALL_ID)
-    txn = _snapshot.begin()
-    try:
-        return policy.redirected(plan, user, source, call, _views.of(txn), _live, now)
-    finally:
-        txn.abort()
+    user, source, call = handover.contact_user(_reading.reply_header("Contact")), _pv("$si"), KSR.pv.get(CALL_ID)
+    with _in_force as view:
+        return policy.redirected(plan, user, source, call, view, _standing, now)
 
 
 def _forwarded(
     plan: Plan, failure: Failure, decision: policy.FailureDecision, now: float
 ) -> policy.FailureDecision:  # fmt: skip
-    txn = _snapshot.begin()
     try:
-        return policy.forwarded(plan, failure, decision, _pv("$si"), _views.of(txn), _live, now)
+        with _in_force as view:
+            return policy.forwarded(plan, failure, decision, _pv("$si"), view, _standing, now)
     except NoPolicyError:
         return decision
-    finally:
-        txn.abort()
 
 
 def _to_voicemail(
     plan: Plan, failure: Failure, reason: Reason, decision: policy.FailureDecision, now: float
 ) -> policy.FailureDecision:
-    txn = _snapshot.begin()
     try:
-        view = _views.of(txn)
-        found = policy.to_voicemail(plan, failure, reason, decision, view, _live, now)
-        if isinstance(found.outcome, policy.Retry):
-            following, steps = _diverted(found.outcome.plan, _pv("$si"), view)
-            found = structs.replace(found, outcome=policy.Retry(following), steps=(*found.steps, *steps))
-        return found
+        with _in_force as view:
+            found = policy.to_voicemail(plan, failure, reason, decision, view, _standing, now)
+            if isinstance(found.outcome, policy.Retry):
+                following, steps = _diverted(found.outcome.plan, _pv("$si"), view)
+                found = structs.replace(found, outcome=policy.Retry(following), steps=(*found.steps, *steps))
+            return found
     except NoPolicyError:
         return decision
-    finally:
-        txn.abort()
 
 
 def _diverted(plan: Plan, source: str, view: View) -> tuple[Plan, tuple[policy.Step, ...]]:
@@ -731,7 +674,7 @@ def _relay(plan: Plan, *, again: bool = False) -> None:
     KSR.tm.t_on_failure(FAILURE_ROUTE)
     _count_challenges(plan, number)
     if plan.identity is not None:
-        _present(attempt, number)
+        _showing.begin(attempt, number)
     if plan.media is not None:
         lines = handover.lines(plan, KSR.pv.get(CALL_ID), _media_secret(), now)
         KSR.pv.sets(HANDOVER, lines + presenting.handed(plan))
@@ -740,10 +683,7 @@ def _relay(plan: Plan, *, again: bool = False) -> None:
     anchored = _settings.rtpengine != "" and _anchoring.attempt(plan, _relay_away)
     if anchored or plan.media is not None or attempt.subscriber or attempt.identity is not None or plan.challenges:
         KSR.tm.t_on_branch(BRANCH_ROUTE)
-    if again:
-        trial = KSR.pv.get(TRIAL) is not None
-    else:
-        trial = KSR.htable.sht_get(HEALTH, attempt.gateway) is not None and _begin(attempt, now)
+    trial = KSR.pv.get(TRIAL) is not None if again else _begin(attempt, now)
     KSR.tm.t_on_reply(TRIAL_REPLY_ROUTE if trial else REPLY_ROUTE)
     if attempt.subscriber and not _to_phones(attempt.subscriber, number):
         _after(plan, Failure(status=NOTHING_SENT, local=True), trial=False)
@@ -755,21 +695,12 @@ def _relay(plan: Plan, *, again: bool = False) -> None:
         return
     if KSR.tm.t_is_canceled() > 0:
         if trial and _end_trial():
-            _change(attempt.gateway, health.freed)
+            _standing.change(attempt.gateway, health.freed)
         _end_cancelled()
     elif anchored and _anchoring.failed():
         _after(plan, Failure(status=NOTHING_SENT, local=True, relay=True), trial=trial and _end_trial())
     else:
         _after(plan, Failure(status=NOTHING_SENT, local=True), trial=trial and _end_trial())
-
-
-def _present(attempt: Attempt, number: int) -> None:
-    """Have the attempt told who calls, by its rule; nothing of it is left of the attempt before."""
-    if number > 1:
-        for name in (OWN, UNCONNECTED, SHOWN_OF_DIALOG, IDENTITY):
-            KSR.pv.unset(name)
-    if attempt.identity is not None:
-        KSR.pv.seti(IDENTITY, 1)
 
 
 def _to_phones(subscriber: str, number: int) -> bool:
@@ -782,7 +713,9 @@ def _to_phones(subscriber: str, number: int) -> bool:
 
 def _begin(attempt: Attempt, now: float) -> bool:
     """Credit an attempt to a gateway that had failures; whether it is a trial of one whose breaker is half-open."""
-    known = _change(attempt.gateway, health.begun)
+    if not _standing.had_failures(attempt.gateway):
+        return False
+    known = _standing.change(attempt.gateway, health.begun)
     if attempt.breaker is None or not known.half_open(now):
         return False
     KSR.pv.seti(TRIAL, 1)
@@ -795,23 +728,6 @@ def _end_trial() -> bool:
         return False
     KSR.pv.unset(TRIAL)
     return True
-
-
-def _change(gateway: str, change: Callable[[Health], Health | None]) -> Health:
-    """Change what all workers know of a gateway, and return it; the change may be None: nothing."""
-    KSR.htable.sht_lock(HEALTH, gateway)
-    try:
-        before = Health.loads(KSR.htable.sht_get(HEALTH, gateway)) or health.UNKNOWN
-        after = change(before)
-        if after is None or after == before:
-            return before
-        if after == health.UNKNOWN:
-            KSR.htable.sht_rm(HEALTH, gateway)
-        else:
-            KSR.htable.sht_setxs(HEALTH, gateway, after.dumps(), max(1, int(after.expires(time.time()))))
-        return after
-    finally:
-        KSR.htable.sht_unlock(HEALTH, gateway)
 
 
 def _tell(attempt: Attempt, known: Health, now: float, *, trial: bool) -> None:
@@ -845,180 +761,26 @@ def _refuse(refusal: Refusal) -> None:
     KSR.sl.send_reply(refusal.status, refusal.phrase)
 
 
-class _Live:
-    def health(self, gateway: str) -> Health | None:
-        text = KSR.htable.sht_get(HEALTH, gateway)
-        return None if text is None else Health.loads(text)
-
-    def claim(self, gateway: str, now: float, until: float) -> bool:
-        # Looked at again under the lock: no two calls get the same trial.
-        return _change(gateway, lambda known: health.claimed(known, now, until)).trial == until
-
-    def told(self, gateway: str, trip: OpenBreaker, now: float) -> Health:
-        return _change(gateway, lambda known: health.told(known, trip, now))
-
-    def probe(self, uri: str) -> int:
-        return int(KSR.htable.sht_get(PROBED, uri) or 0)
-
-    def turn(self, route: str) -> int:
-        return int(KSR.htable.sht_inc(TURNS, route)) - 1
-
-    def draw(self) -> float:
-        return _random.random()
-
-
-_live = _Live()
-
-
-class _Views:
-    """The snapshot as the last call saw it: what is made of its policy serves until something changes."""
-
-    def __init__(self) -> None:
-        self._view: View | None = None
-        self._id = -1
-
-    def of(self, txn: Any) -> View:
-        ident = txn.id()
-        if self._view is None or ident != self._id:
-            self._view, self._id = View(txn.get), ident
-            return self._view
-        return self._view.at(txn.get)
-
-
-_views = _Views()
-
-
-def _decide(facts: CallFacts, now: float) -> tuple[CallFacts, int, policy.Decision]:
+def _decide(facts: CallFacts, now: float) -> Decided:
     """What is known of a call, the policy's version, and what it makes of it."""
-    txn = _snapshot.begin()
-    try:
-        view = _views.of(txn)
+    with _in_force as view:
         if view.asks and (trunk := view.trunk(facts.source)) is not None and trunk.name in view.asks:
-            facts = _with_remote(facts)
-        decision = policy.decide(facts, view, _live, now, ask=True)
+            facts = _reading.with_remote(facts)
+        decision = policy.decide(facts, view, _standing, now, ask=True)
         if isinstance(decision.outcome, policy.ToMedia):
             plan, steps = _diverted(decision.outcome.plan, facts.source, view)
             to_media = structs.replace(decision.outcome, plan=plan)
             decision = structs.replace(decision, outcome=to_media, steps=(*decision.steps, *steps))
         return facts, view.version, decision
-    finally:
-        txn.abort()
 
 
-def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> tuple[CallFacts, int, policy.Decision]:
+def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> Decided:
     """The same for a call that brings ``marks`` of a hand-over, and what is to be believed of it."""
-    txn = _snapshot.begin()
-    try:
-        view = _views.of(txn)
+    with _in_force as view:
         facts, refusal, why = handover.returned(facts, marks, view, _media_secret(), now)
         if refusal is not None:
             return facts, view.version, policy.Decision(policy.Reject(refusal), (("returned", facts.source, why),))
-        return facts, view.version, policy.decide(facts, view, _live, now, ask=True)
-    finally:
-        txn.abort()
-
-
-def _invite() -> tuple[CallFacts, str, str]:
-    """What an INVITE says, its From tag, and its Call-ID."""
-    source, asserted, callee, caller, caller_host, privacy, user_agent, from_tag, call_id = _values()
-    asserted = "" if asserted == NULL else asserted
-    privacy = "" if privacy == NULL else privacy
-    facts = CallFacts(
-        caller="" if caller == NULL else caller,
-        callee="" if callee == NULL else callee,
-        source=source,
-        asserted=next(iter(asserted_users(asserted)), "") if asserted else "",
-        user_agent="" if user_agent == NULL else user_agent,
-        private=privacy != "" and _asks_for_privacy(privacy),
-        caller_host="" if caller_host == NULL else caller_host,
-        claims=Claims(privacy=privacy) if privacy else None,
-        media=relay.media_of(_pv("$rb")) if _settings.rtpengine else "",
-    )
-    if asserted and not facts.asserted:
-        # Nothing that anybody could have asserted (RFC 3325 section 9.1).
-        KSR.hdr.remove("P-Asserted-Identity")
-    caller, host = facts.caller, facts.caller_host
-    if facts.private or ((len(caller) in (0, 9) or len(host) == 17) and is_withheld(caller, host)):
-        facts = replace(facts, claims=replace(facts.claims or NO_CLAIMS, marks=_marks()))
-    return facts, from_tag, call_id
-
-
-def _marks() -> str:
-    return "\n".join(map(_pv, ("$ci", "$ft", "$(hdr(Via)[*])", "$(hdr(Record-Route)[*])")))
-
-
-def _with_remote(facts: CallFacts) -> CallFacts:
-    """The same with what Remote-Party-ID says."""
-    user, private = calling_party(_pv("$(hdr(Remote-Party-ID)[*])"))
-    if not user:
-        return facts
-    claims = replace(facts.claims or NO_CLAIMS, remote=user, marks=_marks() if private else "")
-    return replace(facts, claims=claims, private=facts.private or private)
-
-
-def _with_claims(facts: CallFacts) -> CallFacts:
-    """The same with all that a subscriber's phone says of who is calling."""
-    asserted = asserted_users(_pv("$(hdr(P-Asserted-Identity)[*])"))[1:]
-    preferred = next(iter(asserted_users(_pv("$hdr(P-Preferred-Identity)"))), "")
-    claims = replace(facts.claims or NO_CLAIMS, asserted=asserted, preferred=preferred, marks=_marks())
-    return replace(facts, claims=claims)
-
-
-def _values() -> list[str]:
-    try:
-        # One look into Kamailio instead of nine.
-        values: list[str] = KSR.pv.get(INVITE).split("\n")
-    except UnicodeDecodeError:
-        values = []
-    # There are more where a header was folded over several lines.
-    return values if len(values) == len(INVITE_ONE_BY_ONE) else [_pv(name) for name in INVITE_ONE_BY_ONE]
-
-
-def _asks_for_privacy(header: str) -> bool:
-    # RFC 3323 section 4.2: values divided by semicolons; RFC 3325 section 9.3 adds id.
-    values = {value.strip().lower() for value in header.split(";")}
-    return not values.isdisjoint(("id", "user", "header"))
-
-
-def _failure(plan: Plan) -> Failure:
-    local = KSR.tm.t_branch_timeout() > 0
-    reason = "" if local else _reply_header("Reason")
-    phrase = "" if local or plan.voicemail is None else _pv("$T_rpl($rr)")
-    q850, location = parse_reason(reason)
-    if local and plan.attempt.subscriber and (said := KSR.pv.get(SAID)) is not None:
-        return Failure(status=int(said), ringing=_rang() is not None)
-    return Failure(
-        status=int(KSR.pv.get("$T_reply_code")),
-        local=local,
-        q850=q850,
-        location=location,
-        ringing=KSR.isbflagset(RINGING_FLAG) > 0 or (plan.attempt.subscriber != "" and _rang() is not None),
-        retry_after=0.0 if local else _seconds(_reply_header("Retry-After")),
-        do_not_disturb=plan.voicemail is not None and says_do_not_disturb(f"{phrase} {reason}"),
-        phrase=phrase,
-    )
-
-
-def _reply_header(name: str) -> str:
-    values = (_pv(f"$T_rpl($hdr({name}))"), _pv(f"$T_rpl($(hdr({name})[1]))"))
-    return ",".join(value for value in values if value)
-
-
-def _seconds(header: str) -> float:
-    # RFC 3261 section 20.33: delta-seconds, then maybe a comment and parameters.
-    digits = "".join(itertools.takewhile("0123456789".__contains__, header.strip()))
-    return float(digits[:9] or 0)
-
-
-def _pv(name: str) -> str:
-    """A pseudo-variable as text; empty where it is null."""
-    try:
-        return KSR.pv.get(name) or ""
-    except UnicodeDecodeError:
-        # Bytes that are not UTF-8 fail in the binding. In hexadecimal they come through, and Latin-1 keeps each byte.
-        inner = name[2:-1] if name.startswith("$(") else name[1:]
-        # What is too long for that is null.
-        return bytes.fromhex(KSR.pv.get(f"$({inner}{{s.encode.hexa}})") or "").decode("latin-1")
+        return facts, view.version, policy.decide(facts, view, _standing, now, ask=True)
 
 
 def _call_of_route() -> str:
@@ -1028,8 +790,6 @@ def _call_of_route() -> str:
 _leasing = Leasing(
     KSR.htable, _rows, lambda: KSR.pv.get("$shtcn(ended=>**)"), _settings.node, _settings.redis_url, KSR.err
 )  # fmt: skip
-_phones = Phones(KSR, _pv, _settings.location)
-_anchoring = Anchoring(KSR, _pv)
 
 
 @cache
@@ -1065,10 +825,4 @@ def _ids() -> tuple[str, str]:
 
 
 def _record_cancelled() -> None:
-    _spooled(records.cancelled(KSR.pv.get(CALL_ID), _rang(), time.time()))
-
-
-def _rang() -> float | None:
-    """Unix time at which the attempt under way rang; None where it has not."""
-    rang = KSR.pv.get(RANG)
-    return float(rang) if rang else None
+    _spooled(records.cancelled(KSR.pv.get(CALL_ID), _reading.rang(), time.time()))

@@ -7,7 +7,7 @@ from typing import Any
 
 import KSR
 
-from kemi import routing
+from kemi import reading, routing
 
 FLB_RINGING = 1
 HANDLED = 1
@@ -50,7 +50,7 @@ class Handler(routing.Handler):
         KSR.hdr.remove("Route")
         KSR.rr.record_route()
         # Nothing native has put the values together.
-        KSR.pv.sets(routing.INVITE, "")
+        KSR.pv.sets(reading.INVITE, "")
         if self.on_call(msg, None) < 0:
             self._internal_error()
         return HANDLED
@@ -81,11 +81,11 @@ class Handler(routing.Handler):
         if 180 <= status <= 183:
             if KSR.isbflagset(FLB_RINGING) < 0:
                 KSR.setbflag(FLB_RINGING)
-                KSR.pv.sets(routing.RANG, str(time.time()))
+                KSR.pv.sets(reading.RANG, str(time.time()))
             KSR.tm.t_set_fr(KSR.pv.get(routing.RING) or int(routing.USUAL_RING * 1000), 0)
         elif 200 <= status < 300:
             call, attempt = KSR.pv.get(routing.CALL_ID), KSR.pv.get(routing.ATTEMPT) or 1
-            rang, head = KSR.pv.get(routing.RANG) or "null", f'{{"event":"answered","call":"{call}"'
+            rang, head = KSR.pv.get(reading.RANG) or "null", f'{{"event":"answered","call":"{call}"'
             line = f'{head},"at":{time.time()},"attempt":{attempt},"status":{status},"rang":{rang}}}\n'
             self.on_record(None, line)
         return HANDLED

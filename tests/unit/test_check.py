@@ -17,7 +17,7 @@ from console import serve
 from kemi import main
 from kemi.check import api_names, callbacks
 
-ROUTING = (serve.ROOT / "kemi" / "routing.py").read_text()
+CODE = "".join(path.read_text() for path in sorted((serve.ROOT / "kemi").glob("*.py")))
 CONFIG = serve.CONFIG.read_text()
 Check = Callable[[str], subprocess.CompletedProcess[str]]
 
@@ -121,12 +121,16 @@ def test_a_callback_is_named_once() -> None:
 
 def test_functions_of_kamailio_are_found_in_code() -> None:
     source = 'KSR.tm.t_relay()\nx = KSR.pv.get("$si") + KSR.err("x")\nKSR.hdr.append("KSR is here")\nmy.KSRX.y()\n'
-    assert api_names(source) == ["err", "hdr.append", "pv.get", "tm.t_relay"]
+    source += "self._ksr.rr.is_direction()\nself._ksrs.y()\nksr.z()\n"
+    assert api_names(source) == ["err", "hdr.append", "pv.get", "rr.is_direction", "tm.t_relay"]
 
 
 def test_every_call_of_kamailio_in_the_routing_code_is_found() -> None:
-    called = {_dotted(node.func) for node in ast.walk(ast.parse(ROUTING)) if isinstance(node, ast.Call)}
-    assert api_names(ROUTING) == sorted(name.removeprefix("KSR.") for name in called if name.startswith("KSR."))
+    called = {_dotted(node.func) for node in ast.walk(ast.parse(CODE)) if isinstance(node, ast.Call)}
+    given = ("KSR.", "self._ksr.")
+    of_kamailio = {name.removeprefix(word) for name in called for word in given if name.startswith(word)}
+    assert len(of_kamailio) > 40
+    assert api_names(CODE) == sorted(of_kamailio)
 
 
 def _dotted(node: ast.expr) -> str:
