@@ -39,6 +39,7 @@ from api import (
 from api.problems import Problem
 from model.settings import Settings
 from operations.event_hub import Hub
+from state.clients import connect
 from state.store import TIMEOUT, Store
 
 PREFIX = "/api/v1"
@@ -79,9 +80,7 @@ def make_app(settings: Settings) -> FastAPI:
     )  # fmt: skip
     app.state.settings = settings
     app.state.store = Store(settings.redis_url)
-    app.state.redis = Redis.from_url(
-        settings.redis_url, decode_responses=True, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
-    )
+    app.state.redis = connect(settings.redis_url, timeout=TIMEOUT)
     app.state.hub = Hub(settings.redis_url)
     problems.install(app)
     telemetry.install(app)
@@ -100,4 +99,3 @@ async def _closing(app: FastAPI) -> AsyncIterator[None]:
     await redis.aclose()
     store: Store = app.state.store
     store.close()
-

@@ -26,7 +26,11 @@ class Setting:
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("STROWGER_NODE", "(host name)", "Name of this node, one for each Kamailio with its agent."),
-    Setting("STROWGER_REDIS_URL", "redis://127.0.0.1:6379/0", "Where the shared state is; may hold a password."),
+    Setting(
+        "STROWGER_REDIS_URL",
+        "redis://127.0.0.1:6379/0",
+        "Where the shared state is, or which sentinels know; may hold a password.",
+    ),
     Setting("STROWGER_REDIS_PASSWORD_FILE", "", "File with the password of Redis, where the address has none."),
     Setting("STROWGER_SNAPSHOT", "/var/lib/strowger/snapshot", "Directory of the policy snapshot, on a local disk."),
     Setting("STROWGER_SPOOL", "/var/lib/strowger/spool", "Directory of the call records that workers append to."),

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from state.sentinels import Sentinels
+
 HIDDEN = "(removed)"
 SHORTEST = 8
 "Characters that a secret has at least to be looked for: shorter ones would be found in words."
@@ -59,6 +61,8 @@ class Redactor:
 
 def shown_url(url: str) -> str:
     """A URL without user, password, query and path beyond a database's number."""
+    if (sentinels := Sentinels.parse(url)) is not None:
+        return str(sentinels)
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname or ''}{port}" if parts.scheme else ""

@@ -30,12 +30,14 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import redis
+from redis.sentinel import Sentinel
 
 from model.entries import Entry, Kind
 from model.policy import Drain, Policy, Route
 from model.subscriber import Subscriber
 from state import codec, keys
 from state.rates import SheetInfo
+from state.sentinels import Sentinels
 
 # Changes kept for nodes that were away; one that missed more reads everything anew.
 CHANGES_KEPT = 100_000
@@ -284,7 +286,8 @@ return {append('policy', '', version + 1, 'policy', version > 0 and cjson.encode
 
 BAD_ADDRESS = (
     "the address of Redis is not usable: it is redis://HOST:PORT/DB, rediss:// with TLS, or with a password "
-    "redis://:PASSWORD@HOST:PORT/DB, where its special characters are percent-encoded"
+    "redis://:PASSWORD@HOST:PORT/DB, where its special characters are percent-encoded; or, found by its sentinels, "
+    "redis-sentinel://HOST:PORT,HOST:PORT/DB?master=NAME"
 )
 
 
@@ -298,12 +301,7 @@ class Store:
         """
         self._who = who
         try:
-            # Part of a password that is not encoded would be taken for a host or port, and stand in messages.
-            if "@" in "".join(urlsplit(url)[2:]):
-                raise ValueError
-            self._redis: redis.Redis = redis.Redis.from_url(
-                url, decode_responses=True, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
-            )
+            self._redis = _client(url)
         except ValueError:
             # The address may hold a password, so neither it nor a message that quotes it is repeated.
             raise StoreError(BAD_ADDRESS) from None
@@ -633,6 +631,21 @@ def _check(schema: str | None) -> None:
 
 def _unknown(schema: object) -> str:
     return f"Redis holds schema {schema}, which this version does not know; it knows {keys.OLDEST} to {keys.SCHEMA}"
+
+
+def _client(url: str) -> redis.Redis:
+    options: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+    sentinels = Sentinels.parse(url)
+    if sentinels is None:
+        # Part of a password that is not encoded would be taken for a host or port, and stand in messages.
+        if "@" in "".join(urlsplit(url)[2:]):
+            raise ValueError
+        return redis.Redis.from_url(url, decode_responses=True, **options)
+    asking = options | (sentinels.login if sentinels.ask_as else {})
+    asked = Sentinel(sentinels.hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    options |= {"decode_responses": True, "db": sentinels.database, **sentinels.login}
+    master: redis.Redis = asked.master_for(sentinels.master, **options)  # type: ignore[no-untyped-call]
+    return master
 
 
 @contextmanager

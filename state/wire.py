@@ -22,6 +22,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from state.sentinels import Sentinels
+
+SENTINEL_TIMEOUT = 0.5
+"Seconds that a sentinel is waited for."
 _BUFFER = 65536
 _LINES = 4096
 _TIMEVAL = struct.Struct("ll")
@@ -57,23 +61,34 @@ class Target:
     password: str = ""
     run: str = ""
     "The run_id that it must have; empty: any."
+    sentinels: Sentinels | None = None
+    "Who knows where it is, instead of a host."
 
     @classmethod
     def parse(cls, url: str) -> Target:
-        """From ``redis://[[USER]:PASSWORD@]HOST[:PORT][/N]`` or ``unix://PATH``. Raises ValueError."""
+        """From ``redis://[[USER]:PASSWORD@]HOST[:PORT][/N]``, ``unix://PATH``, or as :meth:`Sentinels.parse` has it.
+
+        Raises ValueError.
+        """
+        if (sentinels := Sentinels.parse(url)) is not None:
+            login = sentinels.database, sentinels.username, sentinels.password
+            return cls("", 0, "", *login, sentinels=sentinels)
         parts = urlsplit(url)
         username, password = unquote(parts.username or ""), unquote(parts.password or "")
         if parts.scheme == "unix":
             return cls("", path=parts.path, username=username, password=password)
         if parts.scheme != "redis":
-            raise ValueError("limits need a Redis at redis:// or unix://")
+            raise ValueError("limits need a Redis at redis://, redis-sentinel:// or unix://")
         host, database = parts.hostname or "127.0.0.1", int(parts.path.strip("/") or 0)
         return cls(host, parts.port or 6379, database=database, username=username, password=password)
 
     def resolved(self) -> Target:
-        """The same by IP address. May wait for DNS; raises OSError."""
+        """The same by IP address. May wait for DNS and for sentinels; raises OSError and :class:`LinkError`."""
         if self.path:
             return self
+        if self.sentinels is not None:
+            host, port = _master(self.sentinels)
+            return replace(self, host=host, port=port, sentinels=None).resolved()
         address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0][4][0]
         return replace(self, host=str(address))
 
@@ -284,6 +299,25 @@ def _replies(data: bytes, count: int) -> list[Any] | None:
     except _Incomplete:
         return None
     return replies
+
+
+def _master(sentinels: Sentinels) -> tuple[str, int]:
+    """Where the master is, by the first sentinel that knows. Raises :class:`LinkError`."""
+    login = (sentinels.username, sentinels.password) if sentinels.ask_as else ("", "")
+    for host, port in sentinels.hosts:
+        link: Link | None = None
+        try:
+            link = Link(Target(host, port, "", 0, *login).resolved())
+            (reply,) = link.ask([packed("SENTINEL", "get-master-addr-by-name", sentinels.master)], SENTINEL_TIMEOUT)
+            if isinstance(reply, list):
+                return reply[0], int(reply[1])
+        except (OSError, LinkError):
+            # The next one knows, too.
+            continue
+        finally:
+            if link is not None:
+                link.close()
+    raise LinkError(f"none of {len(sentinels.hosts)} sentinels knows where {sentinels.master} is")
 
 
 _shared: dict[str, tuple[int, Target, Link]] = {}

@@ -108,3 +108,5 @@ def test_what_is_no_number_stays(kept: str) -> None:
 
 def test_a_url_shows_its_host_alone() -> None:
     assert shown_url("redis://:secret@redis.example.net:6379/0") == "redis://redis.example.net:6379"
+    many = "redis-sentinel://:secret@one.example.net,two.example.net:26380/0?master=m"
+    assert shown_url(many) == "redis-sentinel://one.example.net:26379,two.example.net:26380"

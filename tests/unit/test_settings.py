@@ -58,6 +58,8 @@ def test_the_password_of_redis_comes_from_its_file(tmp_path: Path) -> None:
     assert "w:rd" not in " ".join(settings.to_env().values()).replace("%3A", ":")
     named = Settings.from_env({**given, "STROWGER_REDIS_URL": "redis://strowger@127.0.0.1:6379/2"})
     assert named.redis_url == "redis://strowger:p%40ss%2Fw%3Ard@127.0.0.1:6379/2"
+    asked = Settings.from_env({**given, "STROWGER_REDIS_URL": "redis-sentinel://10.0.0.1,10.0.0.2/2?master=m"})
+    assert asked.redis_url == "redis-sentinel://:p%40ss%2Fw%3Ard@10.0.0.1,10.0.0.2/2?master=m"
 
 
 def test_an_empty_file_is_a_redis_without_a_password(tmp_path: Path) -> None:
