@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from harness.dialog import from_caller, header, reply
+from harness.dialog import from_caller, header, headers, reply
 from harness.digest_phone import FUNCTIONS
-from harness.node import Node
+from harness.node import ANSWER, Node
 from harness.raw import Endpoint, acknowledge, cancel, reply_to, status
 
 from model.policy import Auth, Gateway, Route
@@ -267,3 +268,19 @@ def test_a_call_is_counted_on_after_a_restart(asking: Node, carrier: Endpoint) -
             caller.send(from_caller(method, number, caller, answer), node.sip)
             carrier.send(reply(counted(carrier, method, number + 1), b"200 OK", carrier), node.sip)
             assert cseq(caller.receive(b"SIP/2.0 200")) == b"%d %b" % (number, method)
+
+
+def test_a_call_that_changes_its_transport_is_counted_on(asking: Node, carrier: Endpoint) -> None:
+    """Two Record-Routes (RFC 5658), of which each side meets the one or the other first."""
+    node = asking
+    with ThreadPoolExecutor(1) as callers:
+        call = callers.submit(node.call, ANSWER.name, "1001", "02079460000", transport="t1", explained=False)
+        request, kamailio = carrier.next_invite()
+        carrier.send(reply_to(request, b"407 Proxy Authentication Required", BOTH), kamailio)
+        while cseq(request) != b"2 INVITE":
+            request, kamailio = carrier.next_invite()
+        assert len(headers(request, b"Record-Route")) == 2
+        carrier.send(reply(request, b"200 OK", carrier, tag=b"c"), kamailio)
+        counted(carrier, b"ACK", 2)
+        carrier.send(reply(counted(carrier, b"BYE", 3), b"200 OK", carrier), node.sip)
+        call.result()
