@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import Path, Query
+from fastapi import Depends, Path, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -21,11 +21,25 @@ from state.tokens import Role
 router = room("/rates", "rates")
 
 Gateway = Annotated[str, Path(max_length=64, description="Name of a gateway.")]
-Currency = Annotated[str, Query(max_length=3, description="USD; not needed where there is a sheet.")]
-Starts = Annotated[str, Query(max_length=40, description="From when rows count that do not say so.")]
-Billing = Annotated[str, Query(max_length=20, description="Of rows that do not say so.")]
-Public = Annotated[bool, Query(description="Prefixes are of public numbers, without a plus.")]
 MISSING = documented(HTTPStatus.NOT_FOUND)
+
+
+def _taking(
+    gateway: Gateway,
+    currency: Annotated[str, Query(max_length=3, description="USD; not needed where there is a sheet.")] = "",
+    starts: Annotated[str, Query(max_length=40, description="From when rows count that do not say so.")] = "",
+    billing: Annotated[str, Query(max_length=20, description="Of rows that do not say so.")] = "60/60",
+    e164: Annotated[bool, Query(description="Prefixes are of public numbers, without a plus.")] = False,
+    replace: files.Replace = False,
+    skip_bad: files.SkipBad = False,
+) -> rates.Taking:
+    return rates.Taking(
+        gateway=gateway, currency=currency, starts=starts, billing=billing, e164=e164, replace=replace,
+        skip_bad=skip_bad,
+    )  # fmt: skip
+
+
+Taking = Annotated[rates.Taking, Depends(_taking)]
 
 
 class Sheet(BaseModel):
@@ -153,23 +167,9 @@ def export(desk: Desk, gateway: Gateway) -> StreamingResponse:
     openapi_extra=files.TAKEN,
     max_body_size=files.FILE_MAX,
 )
-def import_(
-    desk: Desk,
-    gateway: Gateway,
-    file: files.File,
-    currency: Currency = "",
-    starts: Starts = "",
-    billing: Billing = "60/60",
-    e164: Public = False,
-    replace: files.Replace = False,
-    skip_bad: files.SkipBad = False,
-) -> RatesImported:
+def import_(desk: Desk, file: files.File, taking: Taking) -> RatesImported:
     """Import a gateway's rates (CSV: prefix,price,fee,billing,from,until) as one change."""
-    done = rates.imported(
-        desk, gateway, file, currency=currency, starts=starts, billing=billing, e164=e164, replace=replace,
-        skip_bad=skip_bad, author=desk.who,
-    )  # fmt: skip
-    return RatesImported.model_validate(done)
+    return RatesImported.model_validate(rates.imported(desk, file, taking, desk.who))
 
 
 @router.post(
@@ -179,23 +179,9 @@ def import_(
     openapi_extra=files.TAKEN,
     max_body_size=files.FILE_MAX,
 )
-def compare(
-    desk: Desk,
-    gateway: Gateway,
-    file: files.File,
-    currency: Currency = "",
-    starts: Starts = "",
-    billing: Billing = "60/60",
-    e164: Public = False,
-    replace: files.Replace = False,
-    skip_bad: files.SkipBad = False,
-) -> RatesCompared:
+def compare(desk: Desk, file: files.File, taking: Taking) -> RatesCompared:
     """What an import of this file would change, as the import takes it; nothing is imported."""
-    found = rates.compared(
-        desk, gateway, file, currency=currency, starts=starts, billing=billing, e164=e164, replace=replace,
-        skip_bad=skip_bad,
-    )  # fmt: skip
-    return RatesCompared.model_validate(found)
+    return RatesCompared.model_validate(rates.compared(desk, file, taking))
 
 
 @router.delete("/sheets/{gateway}", operation_id="rates.remove", dependencies=[needs(Role.ADMIN)], responses=MISSING)

@@ -20,7 +20,6 @@ from model.settings import Settings
 from operations import rates
 from operations.importing import CONFIRM_TIMEOUT
 from operations.rate_dryrun import Comparison
-from state.bulk import Import
 from state.rates import SheetInfo
 from state.store import Store
 
@@ -51,12 +50,16 @@ def import_(
 ) -> None:
     """Import a gateway's rates (CSV: prefix,price,fee,billing,from,until) as one change."""
     store = Store(Settings.from_env().redis_url)
-    reader = rates.reader_of(store, gateway, starts=starts, billing=billing, e164=e164)
-    sheet = SheetInfo(rates.currency_of(store, gateway, currency, replace=replace), time.time(), getpass.getuser())
+    taking = rates.Taking(
+        gateway=gateway, currency=currency, starts=starts, billing=billing, e164=e164, replace=replace,
+        skip_bad=skip_bad,
+    )  # fmt: skip
+    reader = rates.reader_of(store, taking)
+    sheet = SheetInfo(rates.currency_of(store, taking), time.time(), getpass.getuser())
     if dry_run:
-        _compare(store, gateway, reader, file, replace=replace, skip_bad=skip_bad, json=json)
+        _compare(store, taking, reader, file, json=json)
         return
-    work = Import(store, table="rates", replace=replace, created=0.0, gateway=gateway, sheet=sheet)
+    work = rates.importing_of(store, taking, sheet)
     with importing.progress() as bar:
         reading = importing.Reading(file, bar, skip_bad=skip_bad)
         with work:
@@ -126,14 +129,12 @@ def remove(gateway: Annotated[str, typer.Argument(help="Whose sheet.")], json: J
         out.print(f"rates of {gateway} removed: in force on {', '.join(nodes) or 'no node yet'}")
 
 
-def _compare(
-    store: Store, gateway: str, reader: ratefile.Reader, file: Path, *, replace: bool, skip_bad: bool, json: bool
-) -> None:
-    comparison = Comparison(store, gateway)
+def _compare(store: Store, taking: rates.Taking, reader: ratefile.Reader, file: Path, *, json: bool) -> None:
+    comparison = Comparison(store, taking.gateway)
     with importing.progress() as bar:
-        reading = importing.Reading(file, bar, skip_bad=skip_bad)
+        reading = importing.Reading(file, bar, skip_bad=taking.skip_bad)
         reading.send(rates.records(reader, reading.lines()), comparison)
-    found = comparison.result(replace=replace)
+    found = comparison.result(replace=taking.replace)
     if json:
         print_json({**found, "skipped": len(reading.flaws)})
         return

@@ -33,6 +33,7 @@ CALLBACKS = (
     "on_bye",
     "on_unknown_dialog",
     "on_relayed",
+    "on_challenged",
     "on_flood",
     "on_subscribe",
     "on_notified",

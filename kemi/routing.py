@@ -20,6 +20,7 @@ from hashlib import blake2s
 from typing import Any
 
 import KSR
+import msgspec
 from msgspec import structs
 
 from kemi import (
@@ -73,8 +74,9 @@ FAILURE_ROUTE, REPLY_ROUTE, TRIAL_REPLY_ROUTE = "GATEWAY_FAILED", "GATEWAY_REPLY
 PHONES, PHONE_REPLY_ROUTE = "$avp(phones)", "PHONE_REPLY"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, REFER, NOTIFY, MESSAGE, SUBSCRIBE"
 HANDOVER, BRANCH_ROUTE = "$avp(handover)", "ATTEMPT"
-CREDENTIALS = "$avp(credentials)"
+CREDENTIALS, AUTH, AUTH_OF_DIALOG = "$avp(credentials)", "$avp(auth)", "$dlg_var(auth)"
 CSEQ, CSEQ_OF_CALLER, CHALLENGES_OF_DIALOG = "$avp(cseq)", "$avp(cseq_own)", "$dlg_var(challenges)"
+BRANCH_WITHIN_DIALOG, REPLY_WITHIN_DIALOG = "COUNTED_ON", "DIALOG_REPLY"
 # Challenges of one reply that are looked at.
 CHALLENGES = 4
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
@@ -262,6 +264,26 @@ class Handler:
     def on_relayed(self) -> bool:
         """A request within a call whose sound goes through the media relay: what that is asked for now."""
         return _anchoring.within_dialog(_relay_away())
+
+    @guarded
+    def on_challenged(self) -> None:
+        """A gateway that was told who calls asks again, for a request within the call: it is told once."""
+        if not (known := _pv(AUTH)):
+            return
+        line, why = _credentials(
+            msgspec.json.decode(known, type=Auth), KSR.pv.get("$T_reply_code"), _pv("$rm"), _pv("$ru")
+        )
+        if not line:
+            _log.warning(f"a gateway asks who calls within the call: {why}", *_ids())
+            return
+        answered = int(_pv(CSEQ)) - int(_pv(CSEQ_OF_CALLER)) + 1
+        KSR.pv.sets(CREDENTIALS, line)
+        KSR.pv.sets(CSEQ, str(int(_pv(CSEQ)) + 1))
+        KSR.pv.sets(CHALLENGES_OF_DIALOG, str(answered))
+        KSR.pv.sets("$ru", _pv("$ru"))
+        KSR.tm.t_on_branch(BRANCH_WITHIN_DIALOG)
+        KSR.tm.t_on_reply(REPLY_WITHIN_DIALOG)
+        KSR.tm.t_relay()
 
     @guarded
     def on_flood(self) -> None:
@@ -553,19 +575,27 @@ def _challenged(plan: Plan, auth: Auth, status: int) -> str:
     """Tell a gateway that asks who calls, once; why not, or an empty text: the attempt is under way again."""
     if plan.answered == plan.number:
         return f"it does not believe that we are {auth.user}: user or secret {auth.secret} is wrong"
+    line, why = _credentials(auth, status, "INVITE", plan.attempt.uri)
+    if not line:
+        _log.warning(f"gateway {plan.attempt.gateway} asks who calls: {why}", *_ids())
+        return why
+    KSR.pv.sets(CREDENTIALS, line)
+    _relay(structs.replace(plan, answered=plan.number, challenges=plan.challenges + 1), again=True)
+    return ""
+
+
+def _credentials(auth: Auth, status: int, method: str, uri: str) -> tuple[str, str]:
+    """What answers the challenges of the reply, as a header line, and an empty text; or why there is none."""
     header = credentials.header_of(status)
     challenges = [_pv(f"$T_rpl($(hdr({header})[{index}]))") for index in range(CHALLENGES)]
     try:
         line = credentials.answer(
-            challenges, auth, _secrets.read(auth.secret), status=status, method="INVITE", uri=plan.attempt.uri,
+            challenges, auth, _secrets.read(auth.secret), status=status, method=method, uri=uri,
             cnonce=f"{_random.getrandbits(64):x}",
         )  # fmt: skip
     except (credentials.CannotAnswer, SecretError) as error:
-        _log.warning(f"gateway {plan.attempt.gateway} asks who calls: {error}", *_ids())
-        return str(error)
-    KSR.pv.sets(CREDENTIALS, line)
-    _relay(structs.replace(plan, answered=plan.number, challenges=plan.challenges + 1), again=True)
-    return ""
+        return "", str(error)
+    return line, ""
 
 
 def _after(plan: Plan, failure: Failure, *, trial: bool, why: str = "") -> None:
@@ -648,11 +678,13 @@ def _count_challenges(plan: Plan, number: int) -> None:
         KSR.pv.sets(CSEQ, str(int(own) + plan.challenges))
         KSR.pv.sets(CSEQ_OF_CALLER, own)
         KSR.pv.sets(CHALLENGES_OF_DIALOG, str(plan.challenges))
+        KSR.pv.sets(AUTH_OF_DIALOG, msgspec.json.encode(plan.attempt.auth).decode() if plan.attempt.auth else "")
         if plan.answered != number:
             KSR.pv.sets(CREDENTIALS, "")
     elif number > 1 and KSR.pv.get(CSEQ) is not None:
         KSR.pv.unset(CSEQ)
         KSR.pv.unset(CHALLENGES_OF_DIALOG)
+        KSR.pv.unset(AUTH_OF_DIALOG)
 
 
 def _relay(plan: Plan, *, again: bool = False) -> None:

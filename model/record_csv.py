@@ -9,7 +9,7 @@ from model.record import AttemptRecord, CallRecord
 COLUMNS = (
     "began", "node", "call_id", "trunk", "caller", "callee", "route", "outcome", "status", "refusal", "gateway",
     "rang", "answered", "ended", "duration", "ended_by", "attempts", "emergency", "version", "call", "app", "reason",
-    "cost", "currency",
+    "cost", "currency", "limits", "relay", "fraud", "media_node", "media_seconds", "message", "recordings",
 )  # fmt: skip
 
 
@@ -22,7 +22,8 @@ def row(record: CallRecord) -> tuple[object, ...]:
         _time(record.answered), _time(record.ended), f"{record.duration:.3f}", record.ended_by,
         " ".join(f"{attempt.gateway}={_short(attempt)}" for attempt in record.attempts),
         "yes" if record.emergency else "no", record.version, record.call, record.app, record.reason,
-        record.cost, record.currency,
+        record.cost, record.currency, " ".join(record.limits), record.relay, record.fraud, record.media_node,
+        f"{record.media_seconds:.3f}", record.message, " ".join(record.recordings),
     )  # fmt: skip
 
 

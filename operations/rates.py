@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from kemi import least_cost
@@ -91,42 +92,61 @@ def quotes(settings: Settings, number: str, at: float = 0.0) -> list[Row]:
     return [{**quote.as_dict()} for quote in found]
 
 
-def imported(
-    store: Store, gateway: str, file: BinaryIO, *, currency: str = "", starts: str = "", billing: str = "60/60",
-    e164: bool = False, replace: bool = False, skip_bad: bool = False, author: str,
-) -> Row:  # fmt: skip
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taking:
+    """How a file of rates is taken, as whoever sends it says; nothing of that is checked yet."""
+
+    gateway: str
+    currency: str = ""
+    "Empty: that of the sheet in force."
+    starts: str = ""
+    "From when rows count that do not say so; empty: always."
+    billing: str = "60/60"
+    "First and further seconds of rows that do not say so."
+    e164: bool = False
+    "Prefixes are of public numbers, without a plus."
+    replace: bool = False
+    "The file becomes the whole sheet."
+    skip_bad: bool = False
+    "Lines that are wrong are left out; otherwise they are the end of it."
+
+
+def imported(store: Store, file: BinaryIO, taking: Taking, author: str) -> Row:
     """Import a gateway's rates (CSV: prefix,price,fee,billing,from,until) as one change, and wait for the nodes.
 
     Raises InvalidError, ListFileError.
     """
-    reader = reader_of(store, gateway, starts=starts, billing=billing, e164=e164)
-    info = SheetInfo(currency_of(store, gateway, currency, replace=replace), time.time(), author)
-    work = Import(store, table="rates", replace=replace, created=0.0, gateway=gateway, sheet=info)
+    reader, info = reader_of(store, taking), SheetInfo(currency_of(store, taking), time.time(), author)
+    work = importing_of(store, taking, info)
     done = importing.imported(
-        store, work, file, lambda lines: records(reader, lines), replace=replace, skip_bad=skip_bad, what="rates"
-    )
+        store, work, file, lambda lines: records(reader, lines), replace=taking.replace, skip_bad=taking.skip_bad,
+        what="rates",
+    )  # fmt: skip
     return {**done, "currency": info.currency}
 
 
-def compared(
-    store: Store, gateway: str, file: BinaryIO, *, currency: str = "", starts: str = "", billing: str = "60/60",
-    e164: bool = False, replace: bool = False, skip_bad: bool = False,
-) -> Row:  # fmt: skip
+def compared(store: Store, file: BinaryIO, taking: Taking) -> Row:
     """What :func:`imported` would change, counted; nothing is. Raises as that does."""
-    reader = reader_of(store, gateway, starts=starts, billing=billing, e164=e164)
-    currency_of(store, gateway, currency, replace=replace)
-    comparison, reading = Comparison(store, gateway), importing.Reading("body", skip_bad=skip_bad)
+    reader = reader_of(store, taking)
+    currency_of(store, taking)
+    comparison = Comparison(store, taking.gateway)
+    reading = importing.Reading("body", skip_bad=taking.skip_bad)
     reading.send(records(reader, importing.lines_of(file)), comparison)
-    return {**comparison.result(replace=replace), "skipped": reading.row()["skipped"]}
+    return {**comparison.result(replace=taking.replace), "skipped": reading.row()["skipped"]}
 
 
-def reader_of(store: Store, gateway: str, *, starts: str, billing: str, e164: bool) -> ratefile.Reader:
+def reader_of(store: Store, taking: Taking) -> ratefile.Reader:
     """What reads a sheet of a gateway. Raises InvalidError."""
     policy = store.policy().decode()[0]
-    check_gateway(gateway, policy)
+    check_gateway(taking.gateway, policy)
     return ratefile.Reader(
-        policy.dialling, e164=e164, starts=beginning_of(starts), billing=billing_of(billing)
-    )  # fmt: skip
+        policy.dialling, e164=taking.e164, starts=beginning_of(taking.starts), billing=billing_of(taking.billing)
+    )
+
+
+def importing_of(store: Store, taking: Taking, info: SheetInfo) -> Import:
+    """What puts rates in force as one change."""
+    return Import(store, table="rates", replace=taking.replace, created=0.0, gateway=taking.gateway, sheet=info)
 
 
 def records(reader: ratefile.Reader, lines: Iterable[str]) -> Iterator[tuple[str, str] | Flaw]:
@@ -158,14 +178,15 @@ def check_gateway(name: str, policy: Policy) -> None:
         raise InvalidError(f"the policy in force has no gateway {name!r}{did_you_mean(name, known)}")
 
 
-def currency_of(store: Store, gateway: str, given: str, *, replace: bool) -> str:
+def currency_of(store: Store, taking: Taking) -> str:
     """The currency of a sheet that is imported. Raises InvalidError."""
+    gateway, given = taking.gateway, taking.currency
     if given and not CURRENCY.fullmatch(given):
         raise InvalidError(f"currency {given!r} is not three capital letters such as USD")
     known = store.sheets().get(gateway)
     if known is None and not given:
         raise InvalidError(f"a currency is needed with the first sheet of {gateway}")
-    if known is not None and given not in ("", known.currency) and not replace:
+    if known is not None and given not in ("", known.currency) and not taking.replace:
         raise InvalidError(f"the sheet of {gateway} is in {known.currency}: only one that replaces it is in another")
     return given or (known.currency if known else "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,14 +35,19 @@ class HookServer:
     behaviour: Behaviour
     port: int = 0
     requests: list[Request] = field(default_factory=list)
+    secure: bool = False
+    connections: int = 0
+    "That were made, with TLS as far as both wanted that."
 
     @property
     def url(self) -> str:
         """Where it is asked."""
-        return f"http://127.0.0.1:{self.port}/decide?tenant=a"
+        where = f"https://localhost:{self.port}" if self.secure else f"http://127.0.0.1:{self.port}"
+        return f"{where}/decide?tenant=a"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, with all questions that come by it."""
+        self.connections += 1
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 while True:
@@ -110,12 +116,12 @@ async def silent(_request: Request, _writer: asyncio.StreamWriter) -> None:
 
 
 @contextmanager
-def serving(behaviour: Behaviour) -> Iterator[HookServer]:
+def serving(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[HookServer]:
     """A server in a thread of its own."""
-    server, loop, ready = HookServer(behaviour), asyncio.new_event_loop(), threading.Event()
+    server, loop, ready = HookServer(behaviour, secure=tls is not None), asyncio.new_event_loop(), threading.Event()
 
     async def run() -> None:
-        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, backlog=1000)
+        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, backlog=1000, ssl=tls)
         server.port = listening.sockets[0].getsockname()[1]
         ready.set()
         await stop.wait()

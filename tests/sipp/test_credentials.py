@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from harness.dialog import from_caller, header, reply
+from harness.dialog import from_caller, header, headers, reply
 from harness.digest_phone import FUNCTIONS
-from harness.node import Node
+from harness.node import ANSWER, Node
 from harness.raw import Endpoint, acknowledge, cancel, reply_to, status
 
 from model.policy import Auth, Gateway, Route
@@ -80,7 +81,8 @@ def is_right(invite: bytes, name: bytes, algorithm: str, ha1: str = "") -> bool:
     uri = invite.split(b" ", 2)[1].decode()
     ha1 = ha1 or hashed(f"{USER}:carrier:{PASSWORD}")
     middle = f"{told['nc']}:{told['cnonce']}:{told['qop']}"
-    wanted = hashed(f"{ha1}:n-1:{middle}:{hashed(f'INVITE:{uri}')}")
+    method = invite.split(b" ", 1)[0].decode()
+    wanted = hashed(f"{ha1}:n-1:{middle}:{hashed(f'{method}:{uri}')}")
     known = (told["username"], told["realm"], told["nonce"], told["uri"], told["opaque"], told["qop"])
     return known == (USER, "carrier", "n-1", uri, "o", "auth") and told["response"] == wanted
 
@@ -196,3 +198,89 @@ def test_a_cancelled_call_is_not_called_again(asking: Node, carrier: Endpoint) -
         final = caller.receive(b"SIP/2.0 487")
         assert cseq(final) == b"1 INVITE"
         caller.send(acknowledge(invite, final), asking.sip)
+
+
+def established(node: Node, carrier: Endpoint, caller: Endpoint) -> bytes:
+    """A call that the carrier has answered, having asked who calls; the 200 as the caller has it."""
+    begin(node, caller)
+    refuse(carrier, caller, b"407 Proxy Authentication Required", BOTH)
+    second, kamailio = carrier.next_invite(caller)
+    carrier.send(reply(second, b"200 OK", carrier, tag=b"c"), kamailio)
+    answer = caller.receive(b"SIP/2.0 200")
+    caller.send(from_caller(b"ACK", 1, caller, answer), node.sip)
+    assert cseq(carrier.receive(b"ACK")) == b"2 ACK"
+    return answer
+
+
+def counted(carrier: Endpoint, method: bytes, number: int) -> bytes:
+    """The next request of this CSeq; those before it may have been sent again."""
+    while cseq(request := carrier.receive(method)) != b"%d %b" % (number, method):
+        pass
+    return request
+
+
+def test_a_gateway_that_asks_again_within_the_call_is_told_again(asking: Node, carrier: Endpoint) -> None:
+    node = asking
+    with Endpoint() as caller:
+        answer = established(node, carrier, caller)
+        challenge = CHALLENGE.replace(b"Proxy-Authenticate", b"WWW-Authenticate") % b"MD5"
+        for number, method in ((2, b"INVITE"), (3, b"INFO"), (4, b"BYE")):
+            caller.send(from_caller(method, number, caller, answer), node.sip)
+            first = counted(carrier, method, 2 * number - 1)
+            carrier.send(reply(first, b"401 Unauthorized", carrier, more=[challenge]), node.sip)
+            if method == b"INVITE":
+                counted(carrier, b"ACK", 3)
+            second = counted(carrier, method, 2 * number)
+            assert is_right(second, b"Authorization", "MD5")
+            assert second.split(b"\r\n", 1)[0] == first.split(b"\r\n", 1)[0]
+            carrier.send(reply(second, b"200 OK", carrier), node.sip)
+            assert cseq(caller.receive(b"SIP/2.0 200")) == b"%d %b" % (number, method)
+            if method == b"INVITE":
+                caller.send(from_caller(b"ACK", number, caller, answer), node.sip)
+                counted(carrier, b"ACK", 4)
+
+
+def test_what_is_not_believed_or_cannot_be_answered_within_the_call_goes_to_the_caller(
+    asking: Node, carrier: Endpoint
+) -> None:
+    node = asking
+    with Endpoint() as caller:
+        answer = established(node, carrier, caller)
+        caller.send(from_caller(b"INFO", 2, caller, answer), node.sip)
+        for number in (3, 4):
+            request = counted(carrier, b"INFO", number)
+            carrier.send(reply(request, b"407 Proxy Authentication Required", carrier, more=BOTH), node.sip)
+        assert cseq(caller.receive(b"SIP/2.0 407")) == b"2 INFO"
+        (node.stack.settings.secrets / SECRET).unlink()
+        caller.send(from_caller(b"BYE", 3, caller, answer), node.sip)
+        request = counted(carrier, b"BYE", 5)
+        carrier.send(reply(request, b"407 Proxy Authentication Required", carrier, more=BOTH), node.sip)
+        assert cseq(caller.receive(b"SIP/2.0 407")) == b"3 BYE"
+
+
+def test_a_call_is_counted_on_after_a_restart(asking: Node, carrier: Endpoint) -> None:
+    node = asking
+    with Endpoint() as caller:
+        answer = established(node, carrier, caller)
+        node.stack.processes["kamailio"].stop()
+        node.stack.start_kamailio()
+        for number, method in ((2, b"INFO"), (3, b"BYE")):
+            caller.send(from_caller(method, number, caller, answer), node.sip)
+            carrier.send(reply(counted(carrier, method, number + 1), b"200 OK", carrier), node.sip)
+            assert cseq(caller.receive(b"SIP/2.0 200")) == b"%d %b" % (number, method)
+
+
+def test_a_call_that_changes_its_transport_is_counted_on(asking: Node, carrier: Endpoint) -> None:
+    """Two Record-Routes (RFC 5658), of which each side meets the one or the other first."""
+    node = asking
+    with ThreadPoolExecutor(1) as callers:
+        call = callers.submit(node.call, ANSWER.name, "1001", "02079460000", transport="t1", explained=False)
+        request, kamailio = carrier.next_invite()
+        carrier.send(reply_to(request, b"407 Proxy Authentication Required", BOTH), kamailio)
+        while cseq(request) != b"2 INVITE":
+            request, kamailio = carrier.next_invite()
+        assert len(headers(request, b"Record-Route")) == 2
+        carrier.send(reply(request, b"200 OK", carrier, tag=b"c"), kamailio)
+        counted(carrier, b"ACK", 2)
+        carrier.send(reply(counted(carrier, b"BYE", 3), b"200 OK", carrier), node.sip)
+        call.result()

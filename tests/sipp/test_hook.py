@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import certificates
+from harness.certificates import Authority
 from harness.cli import Cli, fresh
 from harness.hook_server import HookServer, Request, answers, closes, drips, response, says, serving, silent
 from harness.limits import until
@@ -27,14 +29,22 @@ from model.policy import Emergency, Gateway, Policy, Route
 
 CALLEE = "02079460000"
 OPEN = "07700900123"
+HOST = "localhost"
 
 
 @pytest.fixture(scope="module")
-def _node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Whom the hook process trusts, and nobody else."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def _node(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Node]:
     directory = tmp_path_factory.mktemp("hook")
     node = Node.create(directory, workers=2)
     node.stack.hook = True
-    with node.stack:
+    with node.stack, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SSL_CERT_FILE", str(authority.certificate))
         node.stack.start()
         yield node
     node.store.close()
@@ -141,6 +151,48 @@ def test_without_an_answer_the_fallback_holds(node: Node, server: HookServer, fa
     assert a.calls(call.call_id) == []
     assert WHY[fault] in steps(node, call.call_id)[-1]
     assert steps(node, call.call_id)[-1].endswith("fallback: reject")
+
+
+def test_over_https(node: Node, authority: Authority) -> None:
+    a = node.answering()
+    with serving(answers({"action": "reject", "status": 402, "reason": "no-credit"}), authority.server(HOST)) as server:
+        apply(node, hook_to(server), at("a", a))
+        for asked in (1, 2):
+            node.refused("1001", CALLEE, 402, "no-credit", explained=False)
+            # The handshake is made once.
+            assert (len(server.requests), server.connections) == (asked, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "why"),
+    [
+        ("other.example", certificates.NOW, "Hostname mismatch"),
+        (HOST, certificates.PAST, "certificate has expired"),
+    ],
+    ids=["wrong-name", "expired"],
+)
+def test_a_certificate_that_does_not_hold(
+    node: Node, authority: Authority, name: str, times: tuple[str, str], why: str
+) -> None:
+    with serving(answers({"action": "continue"}), authority.server(name, times)) as server:
+        assert_not_asked(node, server, why)
+
+
+def test_a_certificate_of_somebody_else(node: Node, tmp_path: Path) -> None:
+    with serving(answers({"action": "continue"}), Authority(tmp_path).server(HOST)) as server:
+        assert_not_asked(node, server, "unable to get local issuer certificate")
+
+
+def assert_not_asked(node: Node, server: HookServer, why: str) -> None:
+    """A call has the fallback, its record says why, and the server was told nothing."""
+    a = node.answering()
+    apply(node, hook_to(server), at("a", a))
+    call = node.refused("1001", CALLEE, 503, "hook-failed", explained=False)
+    assert a.calls(call.call_id) == []
+    told = steps(node, call.call_id)[-1]
+    assert "connection: SSLCertVerificationError: " in told
+    assert why in told
+    assert server.requests == []
 
 
 def test_nobody_listens(node: Node, server: HookServer) -> None:

@@ -262,3 +262,19 @@ def test_a_registration_that_fails_says_why(node: Node, dns: DnsServer) -> None:
         is_state(node, "registered")
         log = (node.directory / "agent.log").read_text() if (node.directory / "agent.log").exists() else ""
         assert PASSWORD not in log
+
+
+def test_an_agent_that_starts_without_redis_registers_once_it_is_there(node: Node) -> None:
+    with Endpoint(CARRIER) as registrar:
+        node.put_in_force(registered(Place(CARRIER, registrar.port), "four"), ROUTES)
+        before = accept(registrar, node)
+        is_state(node, "registered")
+        for name in ("agent", "redis"):
+            node.stack.processes[name].stop()
+        away = node.stack.log("agent").count("Redis does not answer")
+        node.stack.start_agent()
+        until(lambda: node.stack.log("agent").count("Redis does not answer") > away, "the agent misses no Redis", 20)
+        node.stack.start_redis()
+        after = accept(registrar, node)
+        assert header(after, b"Call-ID") != header(before, b"Call-ID")
+        is_state(node, "registered")

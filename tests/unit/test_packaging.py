@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -105,3 +107,75 @@ def test_scripts_are_shell_and_may_be_run(script: str) -> None:
     path = ROOT / script
     assert os.access(path, os.X_OK)
     assert subprocess.run(["sh", "-n", path], check=False).returncode == 0
+
+
+# What the first lines of an installation ask of the system, written down or done in a folder of the test's.
+SYSTEM = {
+    "apt-get": """
+[ "$1" = install ] || exit 0
+for package; do case "$package" in install | -*) ;; *) touch "$SYSTEM/$package" ;; esac; done
+[ ! -e "$SYSTEM/interrupted" ] || kill -9 "$PPID"
+""",
+    "dpkg-query": 'for package; do :; done; [ -e "$SYSTEM/$package" ] && echo installed',
+    "systemctl": 'echo "$*" >> "$SYSTEM/asked"',
+    "id": "echo 0",
+    "getent": "",
+    "chown": "",
+    "install": """
+while [ $# -gt 1 ]; do case "$1" in -d) d=-d ;; -m) shift ;; -o|-g) shift ;; *) break ;; esac; shift; done
+exec /usr/bin/install $d "$@"
+""",
+}
+
+
+@pytest.fixture
+def preparing(tmp_path: Path) -> Callable[[], subprocess.CompletedProcess[str]]:
+    """Runs an installation up to the settings file on a machine with no packages, all of it below a folder."""
+    (tmp_path / "etc" / "redis").mkdir(parents=True)
+    (tmp_path / "etc" / "redis" / "redis.conf").touch()
+    (tmp_path / "etc" / "os-release").write_text("ID=debian VERSION_ID=12")
+    (tmp_path / "bin").mkdir()
+    for name, script in SYSTEM.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}")
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "packaging").mkdir()
+    (tmp_path / "scripts").mkdir()
+    settled, rest = INSTALL.rsplit("\nrelease\n", 1)
+    assert rest == "units\nrun\n"
+    script = tmp_path / "packaging" / "install"
+    etc = re.sub(r"(?<![\w$/])/(etc|var)/", rf"{tmp_path}/\1/", settled)
+    script.write_text(etc)
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "SYSTEM": str(tmp_path / "bin")}
+    return lambda: subprocess.run(["sh", script], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_an_interrupted_installation_knows_its_own_packages(
+    tmp_path: Path, preparing: Callable[[], subprocess.CompletedProcess[str]]
+) -> None:
+    (tmp_path / "bin" / "interrupted").touch()
+    assert preparing().returncode == -signal.SIGKILL
+    (tmp_path / "bin" / "interrupted").unlink()
+    for _ in range(2):
+        done = preparing()
+        assert done.returncode == 0, done.stderr
+        password = (tmp_path / "etc" / "strowger" / "redis-password").read_text()
+        assert re.fullmatch("[0-9a-f]{48}", password)
+        told = (tmp_path / "etc" / "redis" / "strowger.conf").read_text()
+        assert told == f"requirepass {password}\nappendonly yes\n"
+        assert (tmp_path / "bin" / "asked").read_text().count("disable -q kamailio") == 1
+
+
+def test_what_was_there_is_left_alone(
+    tmp_path: Path, preparing: Callable[[], subprocess.CompletedProcess[str]]
+) -> None:
+    for package in ("redis-server", "kamailio"):
+        (tmp_path / "bin" / package).touch()
+    (tmp_path / "bin" / "interrupted").touch()
+    assert preparing().returncode == -signal.SIGKILL
+    (tmp_path / "bin" / "interrupted").unlink()
+    done = preparing()
+    assert done.returncode == 0, done.stderr
+    assert "a Redis was here before" in done.stdout
+    assert (tmp_path / "etc" / "strowger" / "redis-password").read_text() == ""
+    assert not (tmp_path / "etc" / "redis" / "strowger.conf").exists()
+    assert not (tmp_path / "bin" / "asked").exists()
