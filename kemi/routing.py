@@ -87,7 +87,7 @@ ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
 RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
 WAITING = "$dlg_var(asked)"
-HEALTH, TURNS, PROBED = "health", "turns", "probed"
+HEALTH, TURNS, PROBED, HANGUP = "health", "turns", "probed", "hangup"
 
 # tm's own status for a request that could not be sent.
 NOTHING_SENT = 477
@@ -507,6 +507,11 @@ def _go_on(found: hooks.Heard) -> None:
     """A call that waited for its route hook."""
     asked = Asked.loads(KSR.pv.get(ASKED))
     KSR.pv.unset(WAITING)
+    if KSR.htable.sht_get(HANGUP, asked.call) is not None:
+        # An operator hung up meanwhile: there was no branch yet that could be cancelled.
+        KSR.sl.send_reply(487, "Request Terminated")
+        _record_cancelled()
+        return
     _decide_anew(asked, found if found.hook else structs.replace(found, hook=asked.hook.name), time.time())
 
 
