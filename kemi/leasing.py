@@ -33,7 +33,7 @@ TIMER_TIMEOUT = 1.0
 "Seconds that the timer's process waits."
 BATCH = 2000
 "Leases that are renewed by one script."
-SETUP = 340.0
+SETUP = 3060.0
 "Seconds after which a call that was never answered is over, longer than tm keeps one (max_inv_lifetime)."
 CLAIMS = 4096
 "So many different claims are kept, in some 5 MB."
