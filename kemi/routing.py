@@ -100,9 +100,10 @@ _spool = shared_spool(_settings.spool)
 _secrets = Secrets(_settings.secrets)
 _asking = Asking(KSR.htable, _settings.hook_pipe)
 _log = Log(KSR, _settings.node, as_json=_settings.log_format == "json", level=_settings.log_level)
-_calls = itertools.count()
 # The kernel's: workers are forks of one process, and must not draw the same numbers as one another.
 _random = random.SystemRandom()
+# From anywhere: workers of containers that started together have the same process ids.
+_calls = itertools.count(_random.getrandbits(32))
 
 Callback = Callable[["Handler", Any, Any], int]
 
