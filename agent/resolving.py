@@ -52,6 +52,7 @@ class Resolving:
     _asked: dict[str, _Asked] = field(default_factory=dict)
     _answers: dict[str, Answer] = field(default_factory=dict)
     _written: bytes | None = None
+    _looked: float = 0.0
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within some seconds."""
@@ -66,6 +67,11 @@ class Resolving:
     def step(self, submit: Callable[[Question], Future[Outcome]], now: float) -> None:
         """Ask what is due at Unix time ``now``, and take in what was answered."""
         self._follow(self.writer.get(layout.POLICY))
+        if now < self._looked:
+            # The clock was set back, and each answer is as old as it was.
+            for asked in self._asked.values():
+                asked.next_at = min(asked.next_at, now)
+        self._looked = now
         for key, asked in self._asked.items():
             if asked.under_way is not None and asked.under_way.done():
                 self._take(key, asked, now)

@@ -172,6 +172,9 @@ def test_what_is_known_is_kept_up_to_date_and_over_an_outage(tmp_path: Path) -> 
     asked_before = dns.asked
     step(1)
     assert dns.asked == asked_before + 1
+    # The clock is set back.
+    step(-7200)
+    assert dns.asked == asked_before + 2
     writer.close()
 
 
