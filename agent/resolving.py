@@ -58,10 +58,18 @@ class Resolving:
         """Returns once ``stopped`` says so, within some seconds."""
         lookup = Lookup(self.settings.dns, self.settings.sip_addresses)
         self._written = self.writer.get(names.NAMES)
-        self._answers = names.decode(self._written)
+        self._answers, said = names.decode(self._written), ""
         with ThreadPoolExecutor(AT_ONCE, "dns") as pool:
             while not self.stopped():
-                self.step(lambda question: pool.submit(lookup.ask, question), time.time())
+                try:
+                    self.step(lambda question: pool.submit(lookup.ask, question), time.time())
+                except Exception as error:
+                    # A full disk, for one: what was answered is written with the next try.
+                    if said != str(error):
+                        log.exception("addresses of names are not written")
+                    said = str(error)
+                else:
+                    said = ""
                 time.sleep(TICK)
 
     def step(self, submit: Callable[[Question], Future[Outcome]], now: float) -> None:
