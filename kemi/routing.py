@@ -86,7 +86,7 @@ RINGING_FLAG = 1
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
 RELAY_WANTED, SDP = "$var(relay)", "$var(sdp)"
-WAITING = "$dlg_var(asked)"
+WAITING, DRAINED = "$dlg_var(asked)", "$shv(drained)"
 HEALTH, TURNS, PROBED, HANGUP = "health", "turns", "probed", "hangup"
 
 # tm's own status for a request that could not be sent.
@@ -149,7 +149,8 @@ class Handler:
     @guarded
     def on_marked_call(self) -> None:
         """The same for one with headers of a hand-over, which the cfg has removed: back from media, or forged."""
-        _begin_call({name: value for name in HEADERS if (value := _pv(f"$hdr({name})"))})
+        marks = {name: value for name in HEADERS if (value := _pv(f"$hdr({name})"))}
+        _begin_call(marks, drained=(KSR.pv.get(DRAINED) or 0) > time.time())
 
     @guarded
     def on_drained_call(self) -> None:
@@ -444,12 +445,14 @@ def _begin_call(marks: Mapping[str, str], *, drained: bool = False) -> None:
     now = time.time()
     call = _new_id(now)
     (facts, from_tag, call_id), version = _invite(), 0
-    if drained and not _is_emergency(facts):
-        decision = policy.Decision(policy.Reject(refusals.DRAINING), (("node", _settings.node, "drained"),))
-        _carry_out(call, call_id, from_tag, facts, version, decision, now, prepared=False)
-        return
     try:
-        facts, version, decision = _decide_marked(facts, marks, now) if marks else _decide(facts, now)
+        returned = _decide_marked(facts, marks, now) if marks else None
+        if returned is not None:
+            facts, version, decision = returned
+        elif drained and not _is_emergency(facts):
+            decision = policy.Decision(policy.Reject(refusals.DRAINING), (("node", _settings.node, "drained"),))
+        else:
+            facts, version, decision = _decide(facts, now)
     except (NoSnapshotError, NoPolicyError):
         decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
     if isinstance(decision.outcome, policy.Reject) and decision.outcome.refusal is refusals.UNAUTHENTICATED:
@@ -911,14 +914,18 @@ def _decide(facts: CallFacts, now: float) -> tuple[CallFacts, int, policy.Decisi
         txn.abort()
 
 
-def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> tuple[CallFacts, int, policy.Decision]:
-    """The same for a call that brings ``marks`` of a hand-over, and what is to be believed of it."""
+def _decide_marked(
+    facts: CallFacts, marks: Mapping[str, str], now: float
+) -> tuple[CallFacts, int, policy.Decision] | None:
+    """The same for a call that brings ``marks`` of a hand-over; None: they are worth nothing, and it is as any other."""
     txn = _snapshot.begin()
     try:
         view = _views.of(txn)
         facts, refusal, why = handover.returned(facts, marks, view, _media_secret(), now)
         if refusal is not None:
             return facts, view.version, policy.Decision(policy.Reject(refusal), (("returned", facts.source, why),))
+        if not facts.hops:
+            return None
         return facts, view.version, policy.decide(facts, view, _live, now, ask=True)
     finally:
         txn.abort()
