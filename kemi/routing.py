@@ -49,7 +49,7 @@ from model.call import CallFacts
 from model.causes import Failure, Reason, parse_reason, says_do_not_disturb
 from model.diversion import first_diversion
 from model.handover import HEADERS
-from model.identity import NO_CLAIMS, Claims, asserted_users, calling_party, is_withheld
+from model.identity import NO_CLAIMS, Claims, asserted_users, calling_parties, calling_party, is_withheld
 from model.message import Edits
 from model.numbers import as_dialled
 from model.open_breaker import OpenBreaker
@@ -917,7 +917,7 @@ def _decide(facts: CallFacts, now: float) -> tuple[CallFacts, int, policy.Decisi
 def _decide_marked(
     facts: CallFacts, marks: Mapping[str, str], now: float
 ) -> tuple[CallFacts, int, policy.Decision] | None:
-    """The same for a call that brings ``marks`` of a hand-over; None: they are worth nothing, and it is as any other."""
+    """The same for a call that brings ``marks`` of a hand-over; None: they are worth nothing."""
     txn = _snapshot.begin()
     try:
         view = _views.of(txn)
@@ -972,6 +972,8 @@ def _with_remote(facts: CallFacts) -> CallFacts:
 def _with_claims(facts: CallFacts) -> CallFacts:
     """The same with all that a subscriber's phone says of who is calling."""
     asserted = asserted_users(_pv("$(hdr(P-Asserted-Identity)[*])"))[1:]
+    # Gateways without a rule get it as it came, and some believe it.
+    asserted += calling_parties(_pv("$(hdr(Remote-Party-ID)[*])"))
     preferred = next(iter(asserted_users(_pv("$hdr(P-Preferred-Identity)"))), "")
     claims = replace(facts.claims or NO_CLAIMS, asserted=asserted, preferred=preferred, marks=_marks())
     return replace(facts, claims=claims)

@@ -205,6 +205,10 @@ def test_a_subscriber_calls_from_their_own_numbers_only(node: Node) -> None:
         asserted = own.invite("1003", more=["P-Asserted-Identity: <sip:1001@127.0.0.1>"])
         assert (status(asserted), b"not-your-number" in asserted) == (403, True)
         put(node, subscriber("1002", numbers=("+442079460001",)))
+        remote = "Remote-Party-ID: <sip:%s@127.0.0.1>;party=calling;screen=yes"
+        for user, expected in (("02079460002", 403), ("1002", 480), ("02079460001", 480), ("anonymous", 480)):
+            more = [remote % "1002", remote % user, "Remote-Party-ID: <sip:1003@127.0.0.1>;party=called"]
+            assert status(own.invite("1003", more=more)) == expected, user
         assert status(own.invite("1003", sender="02079460001")) == 480
         assert status(own.invite("1003", sender="anonymous")) == 480
 
