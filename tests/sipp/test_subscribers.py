@@ -259,6 +259,8 @@ def test_an_emergency_call_from_where_a_phone_registered_is_not_challenged(node:
         own.password = "forgotten-since"
         assert status(own.ask(own.request("INVITE", "112"))) == 200
         assert status(unknown.ask(unknown.request("INVITE", "112"))) == 407
+        # Whatever its display is set to: nobody is refused who is known.
+        assert status(unknown.invite("112", sender="02079460002")) == 200
         own.password = "secret-of-1001"
         own.register(0)
 
