@@ -35,6 +35,8 @@ BATCH = 2000
 "Leases that are renewed by one script."
 SETUP = 3060.0
 "Seconds after which a call that was never answered is over, longer than tm keeps one (max_inv_lifetime)."
+OWED = 100
+"Commands at most that a worker repeats after late answers; what they would end, ends by itself within seconds."
 CLAIMS = 4096
 "So many different claims are kept, in some 5 MB."
 FIRST, TAKEN = b"+1", Verdict(0, {})
@@ -191,7 +193,7 @@ class Leasing:
                 self._lost("answers come too late")
             verdict = self._alone(asked, now, late=True)
             # Redis may yet take them, for a call that does not have them.
-            self._owed = [*before, *leases.release(member, _untaken(asked, verdict))]
+            self._owed = [*before, *leases.release(member, _untaken(asked, verdict))][-OWED:]
             return verdict
         except (LinkError, ValueError) as error:
             self._lost(error)

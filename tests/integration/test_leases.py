@@ -10,7 +10,7 @@ import pytest
 from harness.redis_server import RedisServer, redis_server
 from harness.shared_memory import Tables
 
-from kemi.leasing import ANSWERED, ENDED, HELD, LEASES, REDIS
+from kemi.leasing import ANSWERED, ENDED, HELD, LEASES, OWED, REDIS
 from kemi.plan import Attempt, Limit, Plan
 from model.policy import RetryRule
 from state import keys, limits, wire
@@ -250,6 +250,26 @@ class TestLeasing:
         with redis.client() as client:
             minutes = [client.hgetall(keys.limit_refusals(int(now + later) // 60)) for later in (0, 60)]
         assert [list(map(int, minute.values())) for minute in minutes] == [[1], [3]]
+
+    def test_a_redis_that_is_slow_for_long_leaves_no_long_request(
+        self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "SETTLING", 0.0)
+        tables = Tables()
+        leasing = tables.leasing(redis.url, "n", log=lambda _: None)
+        leasing.tick(time.time())
+        known = tables.sht_get(REDIS, "redis")
+        monkeypatch.setattr("kemi.leasing.TIMEOUT", 0.001)
+        with redis.hanging():
+            for call in range(3 * OWED):
+                # As the timer says once a second, for which the answer came in time.
+                tables.sht_sets(REDIS, "redis", known)
+                assert leasing.admit(str(call), plan(2), [0], time.time(), fresh=True).plan is None
+        assert len(leasing._owed) == OWED
+        monkeypatch.setattr("kemi.leasing.TIMEOUT", 5.0)
+        tables.sht_sets(REDIS, "redis", known)
+        assert leasing.admit("x", plan(2), [0], time.time(), fresh=True).plan is not None
+        assert leasing._owed == []
 
     def test_a_lease_that_ends_while_it_is_renewed_is_taken_back(
         self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
