@@ -54,7 +54,7 @@ class Leasing:
         self._table, self._rows, self._waiting, self._node, self._log = table, rows, waiting, node, log
         self._url = url
         self._renewed = 0.0
-        self._run = ""
+        self._run, self._host = "", ""
         self._away = False
         self._owed: list[bytes] = []
         self._known = ""
@@ -259,9 +259,7 @@ class Leasing:
 
     def _report(self, now: float, over: Sequence[bytes]) -> None:
         """``over`` is what Redis is to be told of calls that have ended."""
-        target = Target.parse(self._url).resolved()
-        link = shared_link("timer", target)
-        link.lines(b"".join((packed("PING"), *over)), 1 + len(over), TIMER_TIMEOUT)
+        target, link = self._reached(b"".join((packed("PING"), *over)), 1 + len(over))
         run = link.run
         due = run != self._run or not 0 <= now - self._renewed < leases.RENEW_EVERY
         rows = self._live(list(self._rows(LEASES)), now) if due else []
@@ -281,6 +279,22 @@ class Leasing:
             self._table.sht_sets(REDIS, "redis", f"{run} {target.host or '-'} {target.port}")
         else:
             self._table.sht_rm(REDIS, "redis")
+
+    def _reached(self, commands: bytes, count: int) -> tuple[Target, Link]:
+        """Where Redis has answered so many commands: at the address where it last did, or another of its name."""
+        targets = Target.parse(self._url).resolved()
+        targets.sort(key=lambda target: target.host != self._host)
+        for place, target in enumerate(targets, 1):
+            link = shared_link("timer", target)
+            try:
+                link.lines(commands, count, TIMER_TIMEOUT)
+            except LinkError:
+                if place == len(targets):
+                    raise
+            else:
+                self._host = target.host
+                return target, link
+        raise LinkError("the name has no address")
 
     def _live(self, rows: Iterable[tuple[str, str]], now: float) -> list[tuple[str, str]]:
         """Member and limit of each lease; calls that were never answered and cannot be there any more are released."""

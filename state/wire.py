@@ -70,12 +70,12 @@ class Target:
         host, database = parts.hostname or "127.0.0.1", int(parts.path.strip("/") or 0)
         return cls(host, parts.port or 6379, database=database, username=username, password=password)
 
-    def resolved(self) -> Target:
-        """The same by IP address. May wait for DNS; raises OSError."""
+    def resolved(self) -> list[Target]:
+        """The same by IP address, for each that its name has. May wait for DNS; raises OSError."""
         if self.path:
-            return self
-        address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0][4][0]
-        return replace(self, host=str(address))
+            return [self]
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        return [replace(self, host=str(address[0])) for *_, address in found]
 
 
 def packed(*words: str | int) -> bytes:

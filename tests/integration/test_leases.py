@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +173,19 @@ class TestLeasing:
         monkeypatch.setattr(limits, "SETTLING", 0.0)
         leasing.tick(time.time())
         assert tables.sht_get(REDIS, "redis") is not None
+
+    def test_a_redis_is_found_at_any_address_of_its_name(
+        self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As where the name has an IPv6 address, too, at which it does not listen."""
+        tables, found = Tables(), socket.getaddrinfo("127.0.0.1", redis.port, type=socket.SOCK_STREAM)
+        elsewhere = socket.getaddrinfo("127.0.0.99", redis.port, type=socket.SOCK_STREAM)
+        monkeypatch.setattr(limits, "SETTLING", 0.0)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*elsewhere, *found])
+        leasing = tables.leasing(redis.url, "n")
+        for _ in range(2):
+            leasing.tick(time.time())
+            assert str(tables.sht_get(REDIS, "redis")).endswith(f" 127.0.0.1 {redis.port}")
 
     def test_leases_are_brought_to_a_redis_that_lost_them(
         self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
