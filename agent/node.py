@@ -65,7 +65,7 @@ class NodeAgent:
         """Returns once ``stopped`` says so, within about a second."""
         writer = SnapshotWriter(self.settings.snapshot)
         store = Store(self.settings.redis_url)
-        started, away = time.time(), False
+        started, away, failed = time.time(), False, 0.0
         seen = Seen()
         adopting = Adopting(store, self.settings.node, seen)
         replica = Replica(store, writer, lambda: self._report_busy(store, replica, started), adopting)
@@ -99,6 +99,12 @@ class NodeAgent:
                     if not away:
                         log.warning("%s; calls are decided from policy version %d", error, replica.meta.version)
                     away = True
+                    time.sleep(RETRY_EVERY)
+                except Exception:
+                    # A full disk, for one. Whoever ended here would leave threads behind that never do.
+                    if failed < self._in_step:
+                        log.exception("no change comes into force here")
+                    failed = time.monotonic()
                     time.sleep(RETRY_EVERY)
                 else:
                     away = False

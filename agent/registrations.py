@@ -33,6 +33,8 @@ REFUSED_WAIT, REFUSED_WAIT_MAX = 30.0, 900.0
 SOON = 1.0
 # Seconds before its end in which a registration is renewed, unless half of it is less.
 RENEW_BEFORE = 60.0
+# Seconds by which a clock is set back that is not only adjusted.
+CLOCK_SET_BACK = 1.0
 # Times that a registrar is told that a contact is gone.
 FAREWELLS = 3
 
@@ -105,6 +107,7 @@ class Registrations:
         self._rpc, self._secret = rpc, secret
         self._states: dict[str, State] = {}
         "By Call-ID."
+        self._looked = 0.0
 
     def follow(self, wanted: Sequence[Wanted], now: float) -> None:
         """Have these registrations, and no others. Those that are not wanted any more are taken back."""
@@ -137,6 +140,11 @@ class Registrations:
 
     def advance(self, now: float) -> None:
         """Do what is due at Unix time ``now``."""
+        if now < self._looked - CLOCK_SET_BACK:
+            # The registrar's clock was not: by ours, each renewal would come too late.
+            for state in self._states.values():
+                state.next_at, state.sent = min(state.next_at, now), min(state.sent, now)
+        self._looked = now
         for state in list(self._states.values()):
             if state.sent and now >= state.sent + REPLY_WAIT:
                 self._failed(state, "no answer", now, AWAY_WAIT, AWAY_WAIT_MAX)

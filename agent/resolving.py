@@ -52,20 +52,34 @@ class Resolving:
     _asked: dict[str, _Asked] = field(default_factory=dict)
     _answers: dict[str, Answer] = field(default_factory=dict)
     _written: bytes | None = None
+    _looked: float = 0.0
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within some seconds."""
         lookup = Lookup(self.settings.dns, self.settings.sip_addresses)
         self._written = self.writer.get(names.NAMES)
-        self._answers = names.decode(self._written)
+        self._answers, said = names.decode(self._written), ""
         with ThreadPoolExecutor(AT_ONCE, "dns") as pool:
             while not self.stopped():
-                self.step(lambda question: pool.submit(lookup.ask, question), time.time())
+                try:
+                    self.step(lambda question: pool.submit(lookup.ask, question), time.time())
+                except Exception as error:
+                    # A full disk, for one: what was answered is written with the next try.
+                    if said != str(error):
+                        log.exception("addresses of names are not written")
+                    said = str(error)
+                else:
+                    said = ""
                 time.sleep(TICK)
 
     def step(self, submit: Callable[[Question], Future[Outcome]], now: float) -> None:
         """Ask what is due at Unix time ``now``, and take in what was answered."""
         self._follow(self.writer.get(layout.POLICY))
+        if now < self._looked:
+            # The clock was set back, and each answer is as old as it was.
+            for asked in self._asked.values():
+                asked.next_at = min(asked.next_at, now)
+        self._looked = now
         for key, asked in self._asked.items():
             if asked.under_way is not None and asked.under_way.done():
                 self._take(key, asked, now)

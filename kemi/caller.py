@@ -34,8 +34,10 @@ def _of_subscribers(facts: CallFacts, view: View, steps: list[Step]) -> Trunk:
     return subscribers.trunk
 
 
-def check_identity(facts: CallFacts, numbers: Numbers, trunk: Trunk, view: View, steps: list[Step]) -> Numbers:
-    """A subscriber calls from their own numbers only; who withholds theirs, calls from their name."""
+def check_identity(
+    facts: CallFacts, numbers: Numbers, trunk: Trunk, view: View, steps: list[Step], *, helped: bool
+) -> Numbers:  # fmt: skip
+    """A subscriber calls from their own numbers only; who withholds theirs or calls for help, calls from their name."""
     subscriber = view.subscriber(facts.subscriber)
     if subscriber is None or not subscriber.enabled:
         raise Refused(refusals.NO_SUBSCRIBER)
@@ -46,6 +48,8 @@ def check_identity(facts: CallFacts, numbers: Numbers, trunk: Trunk, view: View,
     for number in said:
         if not subscriber.owns(normalise(number, trunk.dialling)):
             steps.append(("identity", number, f"is no number of subscriber {subscriber.name}"))
+            if helped:
+                return structs.replace(numbers, caller=subscriber.name)
             raise Refused(refusals.NOT_YOUR_NUMBER)
     return structs.replace(numbers, caller=subscriber.name) if withheld else numbers
 

@@ -33,8 +33,10 @@ TIMER_TIMEOUT = 1.0
 "Seconds that the timer's process waits."
 BATCH = 2000
 "Leases that are renewed by one script."
-SETUP = 340.0
+SETUP = 3060.0
 "Seconds after which a call that was never answered is over, longer than tm keeps one (max_inv_lifetime)."
+OWED = 100
+"Commands at most that a worker repeats after late answers; what they would end, ends by itself within seconds."
 CLAIMS = 4096
 "So many different claims are kept, in some 5 MB."
 FIRST, TAKEN = b"+1", Verdict(0, {})
@@ -52,7 +54,7 @@ class Leasing:
         self._table, self._rows, self._waiting, self._node, self._log = table, rows, waiting, node, log
         self._url = url
         self._renewed = 0.0
-        self._run = ""
+        self._run, self._host = "", ""
         self._away = False
         self._owed: list[bytes] = []
         self._known = ""
@@ -191,7 +193,7 @@ class Leasing:
                 self._lost("answers come too late")
             verdict = self._alone(asked, now, late=True)
             # Redis may yet take them, for a call that does not have them.
-            self._owed = [*before, *leases.release(member, _untaken(asked, verdict))]
+            self._owed = [*before, *leases.release(member, _untaken(asked, verdict))][-OWED:]
             return verdict
         except (LinkError, ValueError) as error:
             self._lost(error)
@@ -257,9 +259,7 @@ class Leasing:
 
     def _report(self, now: float, over: Sequence[bytes]) -> None:
         """``over`` is what Redis is to be told of calls that have ended."""
-        target = Target.parse(self._url).resolved()
-        link = shared_link("timer", target)
-        link.lines(b"".join((packed("PING"), *over)), 1 + len(over), TIMER_TIMEOUT)
+        target, link = self._reached(b"".join((packed("PING"), *over)), 1 + len(over))
         run = link.run
         due = run != self._run or not 0 <= now - self._renewed < leases.RENEW_EVERY
         rows = self._live(list(self._rows(LEASES)), now) if due else []
@@ -279,6 +279,22 @@ class Leasing:
             self._table.sht_sets(REDIS, "redis", f"{run} {target.host or '-'} {target.port}")
         else:
             self._table.sht_rm(REDIS, "redis")
+
+    def _reached(self, commands: bytes, count: int) -> tuple[Target, Link]:
+        """Where Redis has answered so many commands: at the address where it last did, or another of its name."""
+        targets = Target.parse(self._url).resolved()
+        targets.sort(key=lambda target: target.host != self._host)
+        for place, target in enumerate(targets, 1):
+            link = shared_link("timer", target)
+            try:
+                link.lines(commands, count, TIMER_TIMEOUT)
+            except LinkError:
+                if place == len(targets):
+                    raise
+            else:
+                self._host = target.host
+                return target, link
+        raise LinkError("the name has no address")
 
     def _live(self, rows: Iterable[tuple[str, str]], now: float) -> list[tuple[str, str]]:
         """Member and limit of each lease; calls that were never answered and cannot be there any more are released."""

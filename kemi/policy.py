@@ -91,7 +91,8 @@ def decide(facts: CallFacts, view: View, live: Live, now: float, *, ask: bool = 
             numbers = numbers_of(facts, trunk, steps)
             side = trunk.side
             if facts.subscriber:
-                numbers = check_identity(facts, numbers, trunk, view, steps)
+                helped = emergency is not None and emergency.number(numbers.callee, as_dialled(facts.callee)) != ""
+                numbers = check_identity(facts, numbers, trunk, view, steps, helped=helped)
                 facts = identity.as_set(facts, view.subscriber(facts.subscriber))
         if emergency is not None and (number := emergency.number(numbers.callee, as_dialled(facts.callee))):
             outcome = Relay(emergency_plan(emergency, number, view, live, now, steps))

@@ -13,7 +13,7 @@ from kemi import relay
 from kemi.plan import Plan
 from model.call import CallFacts
 from model.causes import Failure, parse_reason, says_do_not_disturb
-from model.identity import NO_CLAIMS, Claims, asserted_users, calling_party, is_withheld
+from model.identity import NO_CLAIMS, Claims, asserted_users, calling_parties, calling_party, is_withheld
 
 # Names and numbers shared with kamailio.cfg.
 RANG, SAID, RINGING_FLAG = "$avp(rang)", "$avp(said)", 1
@@ -79,6 +79,8 @@ class Reading:
     def with_claims(self, facts: CallFacts) -> CallFacts:
         """The same with all that a subscriber's phone says of who is calling."""
         asserted = asserted_users(self.pv("$(hdr(P-Asserted-Identity)[*])"))[1:]
+        # Gateways without a rule get it as it came, and some believe it.
+        asserted += calling_parties(self.pv("$(hdr(Remote-Party-ID)[*])"))
         preferred = next(iter(asserted_users(self.pv("$hdr(P-Preferred-Identity)"))), "")
         claims = replace(facts.claims or NO_CLAIMS, asserted=asserted, preferred=preferred, marks=self._marks())
         return replace(facts, claims=claims)

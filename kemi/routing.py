@@ -81,7 +81,7 @@ BRANCH_WITHIN_DIALOG, REPLY_WITHIN_DIALOG = "COUNTED_ON", "DIALOG_REPLY"
 CHALLENGES = 4
 ASKED, ANSWER, TIMED_OUT_ROUTE = "$avp(asked)", "$var(answer)", "HOOK_TIMED_OUT"
 SOURCES, OF_TRUNK, OF_NOBODY = "sources", 1, 2
-WAITING = "$dlg_var(asked)"
+WAITING, DRAINED, HANGUP = "$dlg_var(asked)", "$shv(drained)", "hangup"
 
 # tm's own status for a request that could not be sent.
 NOTHING_SENT = 477
@@ -94,9 +94,10 @@ _spool = shared_spool(_settings.spool)
 _secrets = Secrets(_settings.secrets)
 _asking = Asking(KSR.htable, _settings.hook_pipe)
 _log = Log(KSR, _settings.node, as_json=_settings.log_format == "json", level=_settings.log_level)
-_calls = itertools.count()
 # The kernel's: workers are forks of one process, and must not draw the same numbers as one another.
 _random = random.SystemRandom()
+# From anywhere: workers of containers that started together have the same process ids.
+_calls = itertools.count(_random.getrandbits(32))
 _reading = Reading(KSR, relayed=_settings.rtpengine != "")
 _pv = _reading.pv
 _showing = Showing(KSR, _reading, relayed=_settings.rtpengine != "")
@@ -150,7 +151,8 @@ class Handler:
     @guarded
     def on_marked_call(self) -> None:
         """The same for one with headers of a hand-over, which the cfg has removed: back from media, or forged."""
-        _begin_call({name: value for name in HEADERS if (value := _pv(f"$hdr({name})"))})
+        marks = {name: value for name in HEADERS if (value := _pv(f"$hdr({name})"))}
+        _begin_call(marks, drained=(KSR.pv.get(DRAINED) or 0) > time.time())
 
     @guarded
     def on_drained_call(self) -> None:
@@ -421,12 +423,14 @@ def _begin_call(marks: Mapping[str, str], *, drained: bool = False) -> None:
     now = time.time()
     call = _new_id(now)
     (facts, from_tag, call_id), version = _reading.invite(), 0
-    if drained and not _is_emergency(facts):
-        decision = policy.Decision(policy.Reject(refusals.DRAINING), (("node", _settings.node, "drained"),))
-        _carry_out(call, call_id, from_tag, facts, version, decision, now, prepared=False)
-        return
     try:
-        facts, version, decision = _decide_marked(facts, marks, now) if marks else _decide(facts, now)
+        returned = _decide_marked(facts, marks, now) if marks else None
+        if returned is not None:
+            facts, version, decision = returned
+        elif drained and not _is_emergency(facts):
+            decision = policy.Decision(policy.Reject(refusals.DRAINING), (("node", _settings.node, "drained"),))
+        else:
+            facts, version, decision = _decide(facts, now)
     except (NoSnapshotError, NoPolicyError):
         decision = policy.Decision(policy.Reject(refusals.NO_POLICY), ())
     if isinstance(decision.outcome, policy.Reject) and decision.outcome.refusal is refusals.UNAUTHENTICATED:
@@ -480,6 +484,11 @@ def _go_on(found: hooks.Heard) -> None:
     """A call that waited for its route hook."""
     asked = Asked.loads(KSR.pv.get(ASKED))
     KSR.pv.unset(WAITING)
+    if KSR.htable.sht_get(HANGUP, asked.call) is not None:
+        # An operator hung up meanwhile: there was no branch yet that could be cancelled.
+        KSR.sl.send_reply(487, "Request Terminated")
+        _record_cancelled()
+        return
     _decide_anew(asked, found if found.hook else structs.replace(found, hook=asked.hook.name), time.time())
 
 
@@ -806,12 +815,14 @@ def _decide(facts: CallFacts, now: float) -> Decided:
         return facts, view.version, decision
 
 
-def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> Decided:
-    """The same for a call that brings ``marks`` of a hand-over, and what is to be believed of it."""
+def _decide_marked(facts: CallFacts, marks: Mapping[str, str], now: float) -> Decided | None:
+    """The same for a call that brings ``marks`` of a hand-over; None: they are worth nothing."""
     with _in_force as view:
         facts, refusal, why = handover.returned(facts, marks, view, _media_secret(), now)
         if refusal is not None:
             return facts, view.version, policy.Decision(policy.Reject(refusal), (("returned", facts.source, why),))
+        if not facts.hops:
+            return None
         return facts, view.version, policy.decide(facts, view, _standing, now, ask=True)
 
 

@@ -41,12 +41,20 @@ class Spool:
         os.write(self._file, line)
 
     def _open(self, hour: float) -> None:
-        name = time.strftime("calls-%Y%m%dT%H.jsonl", time.gmtime(hour * 3600))
         self._directory.mkdir(parents=True, exist_ok=True)
-        file = os.open(self._directory / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        path = self._directory / _name(self._directory, time.strftime("%Y%m%dT%H", time.gmtime(hour * 3600)))
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         if self._file >= 0:
             os.close(self._file)
         self._file, self._hour = file, hour
+
+
+def _name(directory: Path, hour: str) -> str:
+    """The file of an hour. Where the clock was set back, one that comes after the newest: no reader looks before it."""
+    name, newest = f"calls-{hour}.jsonl", max((path.name for path in directory.glob(FILES)), default="")
+    if name >= newest:
+        return name
+    return f"{newest.removesuffix('.jsonl').partition('_')[0]}_{hour}.jsonl"
 
 
 def discard(directory: Path, before: float, shipped: str) -> list[Path]:

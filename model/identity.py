@@ -70,7 +70,7 @@ class Claims:
     privacy: str = ""
     "The Privacy header."
     asserted: tuple[str, ...] = ()
-    "Users of P-Asserted-Identity behind the first."
+    "Users of P-Asserted-Identity behind the first, and of a subscriber's Remote-Party-ID."
     preferred: str = ""
     "User of P-Preferred-Identity."
     remote: str = ""
@@ -105,6 +105,12 @@ def calling_party(header: str) -> tuple[str, bool]:
         if one.param("party").lower() in ("", "calling"):
             return one.user, one.param("privacy").strip('"').lower() in ("full", "uri", "id", "user")
     return "", False
+
+
+def calling_parties(header: str) -> tuple[str, ...]:
+    """All users of Remote-Party-ID who are said to call."""
+    found = (one for one in listed(header) if one.param("party").lower() in ("", "calling"))
+    return tuple(one.user for one in found if one.user and not is_withheld(one.user, one.host))
 
 
 def written(number: str, form: str, dialling: Dialling) -> str:

@@ -82,15 +82,18 @@ class Target:
         host, database = parts.hostname or "127.0.0.1", int(parts.path.strip("/") or 0)
         return cls(host, parts.port or 6379, database=database, username=username, password=password)
 
-    def resolved(self) -> Target:
-        """The same by IP address. May wait for DNS and for sentinels; raises OSError and :class:`LinkError`."""
+    def resolved(self) -> list[Target]:
+        """The same by IP address, for each that its name has. May wait for DNS and for sentinels.
+
+        Raises OSError and :class:`LinkError`.
+        """
         if self.path:
-            return self
+            return [self]
         if self.sentinels is not None:
             host, port = _master(self.sentinels)
             return replace(self, host=host, port=port, sentinels=None).resolved()
-        address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0][4][0]
-        return replace(self, host=str(address))
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        return [replace(self, host=str(address[0])) for *_, address in found]
 
 
 def packed(*words: str | int) -> bytes:
@@ -305,19 +308,24 @@ def _master(sentinels: Sentinels) -> tuple[str, int]:
     """Where the master is, by the first sentinel that knows. Raises :class:`LinkError`."""
     login = (sentinels.username, sentinels.password) if sentinels.ask_as else ("", "")
     for host, port in sentinels.hosts:
-        link: Link | None = None
         try:
-            link = Link(Target(host, port, "", 0, *login).resolved())
-            (reply,) = link.ask([packed("SENTINEL", "get-master-addr-by-name", sentinels.master)], SENTINEL_TIMEOUT)
-            if isinstance(reply, list):
-                return reply[0], int(reply[1])
-        except (OSError, LinkError):
+            for target in Target(host, port, "", 0, *login).resolved():
+                if (found := _master_by(Link(target), sentinels.master)) is not None:
+                    return found
+        except OSError:
             # The next one knows, too.
             continue
-        finally:
-            if link is not None:
-                link.close()
     raise LinkError(f"none of {len(sentinels.hosts)} sentinels knows where {sentinels.master} is")
+
+
+def _master_by(sentinel: Link, name: str) -> tuple[str, int] | None:
+    try:
+        (reply,) = sentinel.ask([packed("SENTINEL", "get-master-addr-by-name", name)], SENTINEL_TIMEOUT)
+    except LinkError:
+        return None
+    finally:
+        sentinel.close()
+    return (reply[0], int(reply[1])) if isinstance(reply, list) else None
 
 
 _shared: dict[str, tuple[int, Target, Link]] = {}

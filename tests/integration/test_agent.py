@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -580,6 +581,20 @@ def test_an_agent_that_is_killed_and_started_again_and_again_misses_nothing(agen
         agent.process.kill()
         assert layout.POLICY in contents(agent.snapshot)
     agent.start()
+    agent.caught_up()
+
+
+def test_an_agent_goes_on_once_a_full_disk_has_room_again(agent: Agent) -> None:
+    apply(agent.store)
+    agent.start()
+    assert agent.process.popen is not None
+    pid, size = agent.process.popen.pid, (agent.snapshot / "data.mdb").stat().st_size
+    _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, most))
+    for number in range(1000):
+        agent.store.put(Entry(Kind.CALLER, str(number)))
+    agent.logged("no change comes into force here")
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
     agent.caught_up()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from harness.redis_server import RedisServer, redis_server
 from harness.shared_memory import Tables
 
-from kemi.leasing import ANSWERED, ENDED, HELD, LEASES, REDIS
+from kemi.leasing import ANSWERED, ENDED, HELD, LEASES, OWED, REDIS
 from kemi.plan import Attempt, Limit, Plan
 from model.policy import RetryRule
 from state import keys, limits, wire
@@ -173,6 +174,19 @@ class TestLeasing:
         leasing.tick(time.time())
         assert tables.sht_get(REDIS, "redis") is not None
 
+    def test_a_redis_is_found_at_any_address_of_its_name(
+        self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As where the name has an IPv6 address, too, at which it does not listen."""
+        tables, found = Tables(), socket.getaddrinfo("127.0.0.1", redis.port, type=socket.SOCK_STREAM)
+        elsewhere = socket.getaddrinfo("127.0.0.99", redis.port, type=socket.SOCK_STREAM)
+        monkeypatch.setattr(limits, "SETTLING", 0.0)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*elsewhere, *found])
+        leasing = tables.leasing(redis.url, "n")
+        for _ in range(2):
+            leasing.tick(time.time())
+            assert str(tables.sht_get(REDIS, "redis")).endswith(f" 127.0.0.1 {redis.port}")
+
     def test_leases_are_brought_to_a_redis_that_lost_them(
         self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -250,6 +264,26 @@ class TestLeasing:
         with redis.client() as client:
             minutes = [client.hgetall(keys.limit_refusals(int(now + later) // 60)) for later in (0, 60)]
         assert [list(map(int, minute.values())) for minute in minutes] == [[1], [3]]
+
+    def test_a_redis_that_is_slow_for_long_leaves_no_long_request(
+        self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "SETTLING", 0.0)
+        tables = Tables()
+        leasing = tables.leasing(redis.url, "n", log=lambda _: None)
+        leasing.tick(time.time())
+        known = tables.sht_get(REDIS, "redis")
+        monkeypatch.setattr("kemi.leasing.TIMEOUT", 0.001)
+        with redis.hanging():
+            for call in range(3 * OWED):
+                # As the timer says once a second, for which the answer came in time.
+                tables.sht_sets(REDIS, "redis", known)
+                assert leasing.admit(str(call), plan(2), [0], time.time(), fresh=True).plan is None
+        assert len(leasing._owed) == OWED
+        monkeypatch.setattr("kemi.leasing.TIMEOUT", 5.0)
+        tables.sht_sets(REDIS, "redis", known)
+        assert leasing.admit("x", plan(2), [0], time.time(), fresh=True).plan is not None
+        assert leasing._owed == []
 
     def test_a_lease_that_ends_while_it_is_renewed_is_taken_back(
         self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch

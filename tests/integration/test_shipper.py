@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import threading
@@ -227,6 +228,24 @@ def test_a_file_that_is_at_rest_leaves_the_position(tmp_path: Path) -> None:
     position = spool_reader.read(tmp_path, Position()).position
     assert position == Position(old.name, {new.name: 2})
     assert not spool_reader.read(tmp_path, position).lines
+
+
+def test_what_is_written_after_the_clock_was_set_back_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine starts with a clock that is hours ahead, until it is set right."""
+    position, found, right = Position(), [], calendar.timegm((2026, 1, 31, 12, 5, 0))
+    for number, ahead in enumerate((0, 7200, 0, 3600, 7200, 10800)):
+        monkeypatch.setattr(time, "time", lambda now=right + ahead: now)
+        # By a worker that has written nothing yet.
+        Spool(tmp_path).append({"n": number})
+        newest = max(tmp_path.glob("*"), key=lambda path: path.stat().st_mtime_ns)
+        os.utime(newest, (right + ahead,) * 2)
+        batch = spool_reader.read(tmp_path, position)
+        position, found = batch.position, [*found, *batch.lines]
+    assert found == [b'{"n":%d}' % number for number in range(6)]
+    # Each hour still has a file of its own.
+    assert len(list(tmp_path.glob("*"))) == 6
 
 
 @pytest.fixture

@@ -20,12 +20,15 @@ from harness.cli import Cli, fresh
 from harness.hook_server import HookServer, Request, answers, closes, drips, response, says, serving, silent
 from harness.limits import until
 from harness.node import ANSWER, GB, TRUNK, Node, at
+from harness.raw import Endpoint, status
 
 from console.ports import free_port
 from console.sipp import CallResult, place_calls
 from media.posting import signature
 from model.hook import Hook
 from model.policy import Emergency, Gateway, Policy, Route
+from state import commands
+from state.commands import ask
 
 CALLEE = "02079460000"
 OPEN = "07700900123"
@@ -217,6 +220,23 @@ def test_a_caller_hangs_up_meanwhile(node: Node, server: HookServer) -> None:
     call = node.answered("1001", CALLEE, explained=False)
     assert len(a.calls()) == len(a.calls(call.call_id)) == 1
     until(lambda: report(node, f"h{server.port}")["late"] == 1, "the late answer is not counted")
+
+
+def test_an_operator_hangs_up_meanwhile(node: Node, server: HookServer) -> None:
+    with Endpoint() as caller, Endpoint() as gateway:
+        apply(node, hook_to(server, timeout=5.0), Gateway("a", gateway.address, gateway.port))
+        server.behaviour = answers({"action": "continue"}, after=1.0)
+        invite = caller.invite(uri=b"sip:%b@127.0.0.1" % CALLEE.encode())
+        caller.send(invite, node.sip)
+        until(lambda: server.requests != [], "the hook is not asked")
+        call, call_id = (server.requests[0].question[name] for name in ("call", "call_id"))
+        ask(node.store, commands.node("node-under-test"), "hangup", call=call, call_id=call_id)
+        assert status(caller.final_reply(invite, node.sip)) == 487
+        record = node.record(call_id)
+        assert (record.outcome, record.status, record.attempts) == ("cancelled", 487, ())
+        gateway.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            gateway.socket.recv(1)
 
 
 def test_an_invite_that_is_sent_again_asks_once(node: Node, server: HookServer) -> None:

@@ -443,6 +443,9 @@ def test_a_busy_phone_forwards_and_phones_learn_nothing_that_is_withheld(site: S
         caller.send(sent, site.node.sip)
         rings = phone.endpoint.receive(b"INVITE")
         assert not NAMES.search(rings), rings
+        phone.endpoint.send(reply_to(rings, b"180 Ringing"), site.node.sip)
+        # RFC 3261 section 20.20: one From, which is the caller's own.
+        assert headers(caller.receive(b"SIP/2.0 180"), b"From") == headers(sent, b"From")
         phone.endpoint.send(reply_to(rings, b"486 Busy Here"), site.node.sip)
         got, _ = site.gateways["careful"].next_invite(caller)
         assert not NAMES.search(got), got

@@ -129,6 +129,17 @@ def test_forged_headers_are_removed(node: Node) -> None:
         assert marks(carrier.refuse_next(b"486 Busy Here", to=caller)) == {}
 
 
+def test_a_drained_node_takes_no_call_for_forged_headers(node: Node) -> None:
+    with Endpoint() as caller, Endpoint() as carrier, node.kamcmd() as kamailio:
+        node.apply([Route("out", ("",), ("c",))], [listening("c", carrier)])
+        kamailio.call("pv.shvSet", "drained", "int", int(time.time()) + 3600)
+        try:
+            refused = final(node, caller, caller.invite(uri=b"sip:1002@127.0.0.1", headers=FORGED))
+        finally:
+            kamailio.call("pv.shvSet", "drained", "int", 0)
+        assert (status(refused), b"node-drained" in header(refused, b"Reason")) == (503, True)
+
+
 def test_forged_headers_are_removed_from_a_reinvite(node: Node) -> None:
     with Endpoint() as caller, Endpoint(MEDIA) as fs:
         node.apply([to_app("fs-1")], [listening("fs-1", fs, media=True)])

@@ -205,6 +205,10 @@ def test_a_subscriber_calls_from_their_own_numbers_only(node: Node) -> None:
         asserted = own.invite("1003", more=["P-Asserted-Identity: <sip:1001@127.0.0.1>"])
         assert (status(asserted), b"not-your-number" in asserted) == (403, True)
         put(node, subscriber("1002", numbers=("+442079460001",)))
+        remote = "Remote-Party-ID: <sip:%s@127.0.0.1>;party=calling;screen=yes"
+        for user, expected in (("02079460002", 403), ("1002", 480), ("02079460001", 480), ("anonymous", 480)):
+            more = [remote % "1002", remote % user, "Remote-Party-ID: <sip:1003@127.0.0.1>;party=called"]
+            assert status(own.invite("1003", more=more)) == expected, user
         assert status(own.invite("1003", sender="02079460001")) == 480
         assert status(own.invite("1003", sender="anonymous")) == 480
 
@@ -255,6 +259,8 @@ def test_an_emergency_call_from_where_a_phone_registered_is_not_challenged(node:
         own.password = "forgotten-since"
         assert status(own.ask(own.request("INVITE", "112"))) == 200
         assert status(unknown.ask(unknown.request("INVITE", "112"))) == 407
+        # Whatever its display is set to: nobody is refused who is known.
+        assert status(unknown.invite("112", sender="02079460002")) == 200
         own.password = "secret-of-1001"
         own.register(0)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from console import serve
+from kemi.route_token import call_of, parameter
 
 PRELUDE = """
 import importlib, os, sys, types
@@ -217,6 +218,15 @@ assert new is not old
 assert new._spool is old._spool is shared_spool(new._settings.spool)
 assert new._snapshot is old._snapshot is shared_reader(new._settings.snapshot)
 """)
+
+
+def test_two_nodes_that_are_alike_give_their_calls_different_ids(code: Code) -> None:
+    """As in containers: the same process ids, and the same number of calls so far in the same millisecond."""
+    script = "os.getpid = lambda: 7\nprint(sys.modules['kemi.routing']._new_id(1_770_000_000.0))"
+    ids = {code.run(script).strip() for _ in range(2)}
+    assert len(ids) == 2
+    for one in ids:
+        assert call_of(b"key", parameter(b"key", one, "call-id"), "call-id") == one
 
 
 def test_kamailio_does_not_start_with_broken_code(code: Code) -> None:

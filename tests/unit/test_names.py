@@ -172,6 +172,22 @@ def test_what_is_known_is_kept_up_to_date_and_over_an_outage(tmp_path: Path) -> 
     asked_before = dns.asked
     step(1)
     assert dns.asked == asked_before + 1
+    # The clock is set back.
+    step(-7200)
+    assert dns.asked == asked_before + 2
+    writer.close()
+
+
+def test_a_disk_that_is_full_for_a_while_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = SnapshotWriter(tmp_path / "snapshot")
+    with writer.begin() as txn:
+        txn.put(layout.POLICY, layout.policy_record(POLICY, 1))
+    begin, full = writer.begin, [OSError("no space left"), OSError("no space left")]
+    monkeypatch.setattr(writer, "begin", lambda: begin() if not full else raising(full.pop())())
+    monkeypatch.setattr(resolving, "TICK", 0.01)
+    monkeypatch.setattr(Lookup, "ask", lambda *_: Outcome((Found("192.0.2.1", 5060),), 30.0))
+    Resolving(Settings.from_env({}), writer, lambda: writer.get(names.NAMES) is not None).run()
+    assert (full, str(SBC) in names.decode(writer.get(names.NAMES))) == ([], True)
     writer.close()
 
 

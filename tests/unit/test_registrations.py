@@ -78,6 +78,20 @@ def test_it_registers_and_renews_in_time() -> None:
     assert kamailio.last["Call-ID"] == kamailio.sent[0][1]["Call-ID"]
 
 
+def test_a_clock_that_is_set_back_makes_no_renewal_late() -> None:
+    known, kamailio = begun()
+    known.answered(kamailio.granted(300), NOW)
+    known.advance(NOW + 1)
+    known.advance(NOW + 0.5)
+    assert len(kamailio.sent) == 1
+    known.advance(NOW - 3600)
+    assert len(kamailio.sent) == 2
+    # That one is not waited for until the clock has come that far again, either.
+    known.advance(NOW - 7200)
+    known.advance(NOW - 7200 + REPLY_WAIT)
+    assert known.statuses(NOW - 7200)["acme"]["reason"] == "no answer"
+
+
 def test_silence_leads_to_the_next_address_and_ever_longer_waits() -> None:
     known, kamailio = begun()
     now, waits = NOW, []
