@@ -281,3 +281,16 @@ def test_mailboxes_alone_are_indexed_anew(desk: tuple[Store, Settings, Boxes]) -
     restore.restore(store, settings, file, only=["voicemail"], force=True, progress=lambda *_: None)
     assert asyncio.run(listed(rebuilding=False)) == boxes.ids("1001", "new")
     assert len(boxes.ids("1001", "new")) == 1
+
+
+def test_what_goes_while_a_backup_is_written_is_not_in_it(desk: tuple[Store, Settings, Boxes]) -> None:
+    store, settings, boxes = desk
+    [id] = boxes.ids("1001", "new")
+    # As a recording has it for a moment after it has become a message.
+    intent = boxes.message("1001", id).path / "intent.json"
+    intent.write_text("{}")
+    file = io.BytesIO()
+    done = backup.write(store, settings, file, progress=lambda *_: intent.unlink(missing_ok=True))
+    assert done.counts["voicemail"] == 1
+    assert not [name for name in done.members if name.endswith("intent.json")]
+    assert [name for name in done.members if name.endswith("audio.wav")]
