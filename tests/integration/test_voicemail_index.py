@@ -506,6 +506,27 @@ def test_one_that_the_disk_refuses_keeps_no_other_from_being_told(
     asyncio.run(play())
 
 
+def test_a_service_that_made_nothing_anew_compares_too(
+    store: Store, redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.voicemail.service.RECONCILE", 0.0)
+
+    async def play() -> None:
+        async with faces(store, redis.url) as (mailboxes,):
+            message = await leave(mailboxes)
+            await rebuild(mailboxes, redis)
+        environment = {"STROWGER_REDIS_URL": redis.url, "STROWGER_VOICEMAIL": str(store.folder), "STROWGER_NODE": "a"}
+        service = Service(Settings.from_env({**environment, "STROWGER_RUN": str(tmp_path)}))
+        await service._rebuild()
+        with redis.client() as client:
+            client.zrem(keys.vm_folder("1001", "new"), message.id)
+            await service._expire()
+            assert client.zscore(keys.vm_folder("1001", "new"), message.id)
+        await service._close()
+
+    asyncio.run(play())
+
+
 def test_one_holds_a_lease(redis: RedisServer) -> None:
     async def play(one: Jobs, two: Jobs) -> None:
         assert await one.lease("keeper", 60)
