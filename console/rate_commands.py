@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from pathlib import Path
 from typing import Annotated
@@ -52,7 +51,7 @@ def import_(
     """Import a gateway's rates (CSV: prefix,price,fee,billing,from,until) as one change."""
     store = Store(Settings.from_env().redis_url)
     reader = rates.reader_of(store, gateway, starts=starts, billing=billing, e164=e164)
-    sheet = SheetInfo(rates.currency_of(store, gateway, currency, replace=replace), time.time(), getpass.getuser())
+    sheet = SheetInfo(rates.currency_of(store, gateway, currency, replace=replace), time.time(), store.user)
     if dry_run:
         _compare(store, gateway, reader, file, replace=replace, skip_bad=skip_bad, json=json)
         return
