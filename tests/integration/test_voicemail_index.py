@@ -441,6 +441,15 @@ def test_who_leaves_takes_no_job_with_him(redis: RedisServer) -> None:
     with_jobs(redis, play)
 
 
+def test_of_a_redis_that_was_flushed_nobody_is_forgotten(redis: RedisServer) -> None:
+    async def play(one: Jobs, two: Jobs) -> None:
+        await one.forget_the_gone()
+        assert await one.take("mail") is None
+        await two.forget_the_gone()
+
+    with_jobs(redis, play)
+
+
 def test_a_job_that_stands_nowhere_is_found(redis: RedisServer) -> None:
     async def play(one: Jobs, _: Jobs) -> None:
         await one.take("mail")
