@@ -74,7 +74,7 @@ class RecordWebhook:
             delivery.failed(self.store, self._token, error)
             metrics.FAILED.inc()
             self._say(f"records wait, the webhook does not take them: {error}")
-            # Bounded before: 1,024 tries, some 17 hours, would be more than a float holds.
+            # It may be away for weeks, and no float holds the power of all those tries.
             return min(FIRST_WAIT * 2.0 ** min(known.tries, 20), LONGEST_WAIT)
         if batch.lost:
             log.warning("%d records were never told: Redis kept them no longer", batch.lost)

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import Desk, Here, needs
+from api.files import Growing
 from api.pages import LIMIT, After, Limit
 from api.problems import documented
 from api.room import room
@@ -254,7 +255,7 @@ def recordings(desk: Desk, here: Here, call: Id) -> Recordings:
 def audio(desk: Desk, here: Here, call: Id, number: Annotated[int, Path(ge=1, le=MOST + 1)]) -> FileResponse:
     """What was recorded; ranges of it may be asked for."""
     path = calls.audio(desk, call, number, here)
-    return FileResponse(path, media_type=TYPES.get(path.suffix, OTHER), headers=AUDIO)
+    return Growing(path, media_type=TYPES.get(path.suffix, OTHER), headers=AUDIO)
 
 
 @router.delete("/{call}", operation_id="calls.hangup", **ACTS)

@@ -297,7 +297,11 @@ def lost_message(lost: Lost) -> str:
 
 async def _listen(websocket: WebSocket, hub: Hub, follower: Follower) -> None:
     while True:
-        text = await websocket.receive_text()
+        try:
+            text = await websocket.receive_text()
+        except KeyError:
+            # starlette's, of a message in binary.
+            text = ""
         try:
             hub.change(follower, _filters(text))
             answer = {"type": "subscribed", "filters": len(follower.wanted)}

@@ -1,4 +1,4 @@
-"""CSV files as bodies of requests and of answers."""
+"""CSV files as bodies of requests and of answers, and recordings as answers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field
+from starlette.types import Message, Receive, Scope, Send
 
 from api.room import InForce
 
@@ -59,3 +60,25 @@ def streamed(lines: Iterator[str], media_type: str = CSV) -> StreamingResponse:
     # What is wrong with Redis shows with the first: then it is an error, and not half an answer.
     first = next(lines, "")
     return StreamingResponse(chain((first,), lines), media_type=media_type)
+
+
+class Growing(FileResponse):
+    """A file that somebody may be writing: as long as it was when the answer began."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        left, over = 0, False
+
+        async def bounded(message: Message) -> None:
+            nonlocal left, over
+            if message["type"] == "http.response.start":
+                left = next((int(value) for name, value in message["headers"] if name == b"content-length"), 0)
+                await send(message)
+            elif not over:
+                # What comes behind this was written meanwhile.
+                body = message["body"][:left]
+                left -= len(body)
+                over = not (left and message["more_body"])
+                await send({**message, "body": body, "more_body": not over})
+
+        await super().__call__(scope, receive, bounded)

@@ -18,7 +18,8 @@ from fastapi import Request, Response
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from api.problems import ProblemError
+from api.problems import AWAY, ProblemError, answer
+from operations.errors import DoubtError
 from state import keys
 from state.store import StoreAwayError
 from state.tokens import Token
@@ -64,6 +65,8 @@ async def _answered_once(request: Request, name: str, handle: Handler) -> Respon
         return _replayed(await client.get(name), asked)
     try:
         response = await handle(request)
+    except DoubtError as error:
+        response = answer(AWAY, str(error))
     except BaseException:
         # Nothing was done that a repetition could do twice.
         await client.delete(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import subprocess
 import sys
 import time
@@ -119,7 +118,7 @@ def drain(
     if end and end <= now:
         raise typer.BadParameter(f"--until {until!r} is over already")
     _require(name, store)
-    drained = Drain(name, reason=reason, until=end, author=getpass.getuser(), since=now)
+    drained = Drain(name, reason=reason, until=end, author=store.user, since=now)
     nodes = confirmed(store, store.drain(drained)).nodes
     if json:
         print_json({"name": name, **(gateways.drain_row(drained, now) or {}), "nodes": nodes})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +103,7 @@ def put_in_force(store: Store, loaded: policyfile.LoadedPolicy, expected: int, m
         policy=loaded.policy,
         routes=loaded.routes,
         expected=expected,
-        author=getpass.getuser(),
+        author=store.user,
         message=message,
     )
     return Applied(int(change.value), confirmed(store, change).nodes)

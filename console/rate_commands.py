@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +54,7 @@ def import_(
         skip_bad=skip_bad,
     )  # fmt: skip
     reader = rates.reader_of(store, taking)
-    sheet = SheetInfo(rates.currency_of(store, taking), time.time(), getpass.getuser())
+    sheet = SheetInfo(rates.currency_of(store, taking), time.time(), store.user)
     if dry_run:
         _compare(store, taking, reader, file, json=json)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shlex
 import signal
 import time
 from collections import deque
@@ -137,7 +138,7 @@ def _announce(stack: Stack) -> None:
         out.print(f"switch    127.0.0.1:{stack.switch.sip_port}: the address of a policy's media node")
     out.print("voicemail 2001 takes a message after five seconds; *97 plays it: mailbox 2001, PIN 7203", markup=False)
     out.print(f"web       http://{settings.web_address}, with the token in {_token(stack)}", markup=False)
-    out.print(f"commands  . {stack.directory}/env; .venv/bin/strowger status")
+    out.print(f"commands  . {shlex.quote(str(stack.directory))}/env; .venv/bin/strowger status")
     out.print(f"logs      {stack.directory}/*.log")
 
 
@@ -155,7 +156,7 @@ def _token(stack: Stack) -> Path:
 
 
 def _write_environment(stack: Stack) -> None:
-    lines = [f"export {name}={value}" for name, value in stack.settings.to_env().items()]
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in stack.settings.to_env().items()]
     (stack.directory / "env").write_text("\n".join(lines) + "\n")
 
 

@@ -26,6 +26,10 @@ class ControlError(Exception):
     """A worker is not there, or did not do what it was asked; the message says why."""
 
 
+class NoAnswerError(ControlError):
+    """A worker took a command, and did not answer in time, or ended: it may have done it, or do it yet."""
+
+
 class RefusedError(ControlError):
     """A worker is there, and does not do it."""
 
@@ -88,11 +92,11 @@ def ask(path: Path, command: str, *, timeout: float | None = 10.0, **arguments: 
             with peer.makefile("rb") as answers:
                 line = answers.readline()
     except TimeoutError:
-        raise ControlError(f"the media worker at {path} does not answer within {timeout} s") from None
+        raise NoAnswerError(f"the media worker at {path} does not answer within {timeout} s") from None
     except OSError as error:
         raise ControlError(f"the media worker at {path} does not answer: {error.strerror or error}") from None
     if not line:
-        raise ControlError(f"the media worker at {path} ended before it answered")
+        raise NoAnswerError(f"the media worker at {path} ended before it answered")
     answer: dict[str, Any] = json.loads(line)
     if not answer.pop("ok"):
         raise RefusedError(answer["error"])

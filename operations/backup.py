@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, cast
@@ -92,8 +93,10 @@ def _add_voicemail(archive: Writing, layout: Layout, progress: Progress) -> None
         # So that none of its messages is moved or removed meanwhile.
         with held(layout.lock(box.name)):
             for path in sorted(path for path in box.rglob("*") if path.is_file() and not path.name.startswith(".")):
-                _add_file(archive, f"{VOICEMAIL}/{path.relative_to(layout.root)}", path)
-                progress(VOICEMAIL, 1)
+                # Gone since it was listed: a greeting, or what a recording leaves behind when it has become a message.
+                with suppress(FileNotFoundError):
+                    _add_file(archive, f"{VOICEMAIL}/{path.relative_to(layout.root)}", path)
+                    progress(VOICEMAIL, 1)
             messages += sum(len(list((box / name).iterdir())) for name in FOLDERS if (box / name).is_dir())
     archive.manifest.counts[VOICEMAIL] = messages
 

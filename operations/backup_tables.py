@@ -94,6 +94,12 @@ def moment(store: Store) -> tuple[object, ...]:
         return (store.position()[0], store.policy_version(), store._redis.hget(keys.META, "swaps"))
 
 
+def forget_index(store: Store) -> None:
+    """Have the voicemail service make its index of mailboxes anew, and believe none that is being made."""
+    with _away():
+        store._redis.delete(keys.VM_REBUILT, keys.VM_REBUILDING)
+
+
 LEASE = 60
 "Seconds after which a restore that does nothing counts as dead."
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from operations import live_calls
-from operations.errors import AwayError, ImpossibleError, InvalidError, MissingError
+from operations.errors import AwayError, DoubtError, ImpossibleError, InvalidError, MissingError
 from state import audit, commands
 from state.commands import CommandError, NoAnswerError, RefusedError
 from state.store import Store
@@ -124,7 +124,7 @@ def _asked(
     refused = [str(error) for error in answers.values() if isinstance(error, RefusedError)]
     others = [str(error) for error in answers.values() if isinstance(error, NoAnswerError)]
     if others:
-        raise AwayError("; ".join(dict.fromkeys(others)))
+        raise DoubtError("; ".join(dict.fromkeys(others)))
     if refused:
         # One may have it and say why not; what the others say is that they have it not.
         said = [text for text in dict.fromkeys(refused) if text != NOBODYS] or [

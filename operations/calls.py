@@ -12,7 +12,7 @@ from agent import assembly
 from model.record import CallRecord
 from model.settings import Settings
 from operations import events, live_calls, recordings
-from operations.errors import AwayError, ImpossibleError, MissingError
+from operations.errors import AwayError, DoubtError, ImpossibleError, MissingError
 from operations.live_calls import Live, State
 from state import audit, commands, keys, records
 from state.commands import NoAnswerError, NotTakenError, RefusedError
@@ -97,8 +97,10 @@ def hangup(store: Store, wanted: str) -> Row:
         )  # fmt: skip
     except RefusedError as error:
         raise ImpossibleError(str(error)) from None
-    except (NotTakenError, NoAnswerError) as error:
+    except NotTakenError as error:
         raise AwayError(str(error)) from None
+    except NoAnswerError as error:
+        raise DoubtError(str(error)) from None
     row = {"call": live.call, "call_id": call_id, "node": live.node, "how": str(done["how"])}
     audit.write(store, "call hung up", live.call, {"state": live.state}, {"how": row["how"], "node": live.node})
     return row

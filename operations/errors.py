@@ -7,6 +7,7 @@ Exceptions::
     +-- MissingError      there is nothing of that name
     +-- ImpossibleError   not as things stand
     +-- AwayError         what it takes does not answer
+        +-- DoubtError    it took it, and nobody knows whether it was done
 """
 
 from __future__ import annotations
@@ -30,3 +31,7 @@ class ImpossibleError(OperationError):
 
 class AwayError(OperationError):
     """A process or a server that it takes does not answer."""
+
+
+class DoubtError(AwayError):
+    """Who was to do it took it, and did not answer in time: it may be done, now or later."""

@@ -21,7 +21,7 @@ SHORTEST = 8
 _SECRET_KEYS = re.compile(r"auth|ha1|password|secret|token|pin_hash|hash", re.IGNORECASE)
 # What looks like a number and is none: IPv4 addresses with ports, dates with times, fractions, hexadecimal ids.
 _NUMBER = re.compile(
-    r"(?P<keep>\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b|\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)?"
+    r"(?P<keep>\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b|\b\d{4}-\d\d-\d\d(?!\d)(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)?"
     r"|\b\d{8}T\d{6}Z\b|\b\d+\.\d+\b)"
     r"|(?P<number>\+?\d(?:[ ()/-]{0,2}\d){5,})"
 )
@@ -42,7 +42,9 @@ class Redactor:
         return _NUMBER.sub(self._named, text)
 
     def data(self, value: Any) -> Any:
-        """The same for what JSON knows, keys included; what stands under a name such as ``auth`` goes."""
+        """The same for what JSON knows, keys included; what stands under a name such as ``auth`` goes, and of a URL
+        all but its host: a path or a query may be what lets somebody in.
+        """
         if isinstance(value, dict):
             return {
                 self.text(str(key)): HIDDEN if _SECRET_KEYS.search(str(key)) and item else self.data(item)
@@ -50,7 +52,9 @@ class Redactor:
             }
         if isinstance(value, list | tuple):
             return [self.data(item) for item in value]
-        return self.text(value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return self.text(shown_url(value) if value.startswith(("http://", "https://")) else value)
+        return value
 
     def _named(self, found: re.Match[str]) -> str:
         if found["keep"]:

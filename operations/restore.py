@@ -55,11 +55,16 @@ def restore(
                 _bring(name, file, wanted, staging, boxes, progress)
                 staging.renew()
             if boxes is not None:
-                boxes.commit()
-            if staging.staged:
+                boxes.prepare()
+            if staging.staged or boxes is not None:
                 staging.commit(
                     schema=manifest.schema, generation=secrets.token_hex(8), also_gone=gone, force=force
                 )
+            if boxes is not None:
+                # Only now: Redis may refuse, and what was there is gone after this.
+                boxes.commit()
+                tables.forget_index(store)
+            if staging.staged:
                 mwi.tell(store, lit | set(mwi.read_all(store)[1]))
         finally:
             if boxes is not None:
@@ -151,14 +156,17 @@ class Boxes:
             self._make(folder.parent)
             durable.make_folder(folder)
 
-    def commit(self) -> None:
-        """Put them in force. What was there goes."""
+    def prepare(self) -> None:
+        """Have all of it be on the disk, so that little can go wrong any more."""
         for box in (self._beside / "boxes").iterdir():
             # As an empty mailbox has them.
             for name in ("greetings", "new", "saved", "deleted", "urgent"):
                 self._make(box / name)
         self._own()
         os.sync()
+
+    def commit(self) -> None:
+        """Put them in force. What was there goes."""
         with held(self._layout.settings_lock):
             for name in ("boxes", "numbers"):
                 there = self._layout.root / name

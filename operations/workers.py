@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from media.control import ControlError, RefusedError, ask
+from media.control import ControlError, NoAnswerError, RefusedError, ask
 from model.settings import Settings
 from operations.changes import Row
-from operations.errors import AwayError, ImpossibleError, MissingError
+from operations.errors import AwayError, DoubtError, ImpossibleError, MissingError
 from state import audit
 from state.store import Store
 
@@ -110,6 +110,8 @@ def _as_operation() -> Iterator[None]:
         yield
     except RefusedError as error:
         raise ImpossibleError(str(error)) from None
+    except NoAnswerError as error:
+        raise DoubtError(str(error)) from None
     except ControlError as error:
         raise AwayError(str(error)) from None
 

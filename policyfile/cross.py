@@ -265,12 +265,11 @@ def _prefixes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
         # Without the plan there is no telling what the prefixes mean; what is wrong with it is said already.
         return
     plan = resolve.default_dialling(document)
-    for name, guard in document.fraud.items():
-        for index, text in enumerate(guard.prefixes):
-            try:
-                resolve.prefix(text, plan)
-            except ValueError as error:
-                yield Finding(("fraud", name, "prefixes", index), str(error))
+    for path, text in _beginnings(shaped):
+        try:
+            resolve.prefix(text, plan)
+        except ValueError as error:
+            yield Finding(path, str(error))
     # Of each beginning, the route after which no other can be reached.
     seen: dict[str, tuple[str, Path]] = {}
     for number, route in _routes(shaped):
@@ -289,6 +288,16 @@ def _prefixes(shaped: Shaped, tree: Tree) -> Iterator[Finding]:
             own.setdefault(beginning, (route.name, path))
         if not resolve.is_narrowed(route):
             seen = {**own, **seen}
+
+
+def _beginnings(shaped: Shaped) -> Iterator[tuple[Path, str]]:
+    """Beginnings of numbers elsewhere than in routes."""
+    for name, guard in shaped.document.fraud.items():
+        for index, text in enumerate(guard.prefixes):
+            yield ("fraud", name, "prefixes", index), text
+    for name, trunk in shaped.document.trunks.items():
+        for index, text in enumerate(trunk.identity.numbers if trunk.identity else ()):
+            yield ("trunks", name, "identity", "numbers", index), text
 
 
 def _written_prefixes(number: int, route: RouteSection) -> Iterator[tuple[Path, str]]:

@@ -315,6 +315,11 @@ class Store:
         """Who makes the changes."""
         return self._who or f"cli:{_user()}"
 
+    @property
+    def user(self) -> str:
+        """The same without what they use: the user of this process, or the name of a token."""
+        return self.who.partition(":")[2]
+
     def acting_as(self, who: str) -> Store:
         """The same store, whose changes ``who`` makes; there is one set of connections."""
         other = copy.copy(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from media.esl.errors import ArgumentError
 from media.served import ServedSession
 from media.voicemail import envelope, keys
 from media.voicemail.box import Box
@@ -43,7 +44,11 @@ def _caller(talk: Talk) -> ServedSession | None:
 async def _call_back(talk: Talk, number: str) -> None:
     session = _caller(talk)
     assert session is not None
-    cause = await session.send_back(number)
+    try:
+        cause = await session.send_back(number)
+    except ArgumentError:
+        # A caller may have had anything for a number: it cannot be dialled.
+        return await talk.say("vm-nonumber")
     talk.check()
     if cause != "SUCCESS":
         await talk.say("vm-nobodyavail")

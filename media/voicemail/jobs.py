@@ -163,9 +163,18 @@ class Jobs:
     async def forget_the_gone(self) -> None:
         """Take consumers out of the groups that are idle for an hour and have no job."""
         for kind in KINDS:
-            for consumer in await self._client.xinfo_consumers(keys.vm_jobs(kind), keys.VM_GROUP):
+            for consumer in await self._consumers(kind):
                 if consumer["idle"] > FORGOTTEN * 1000:
                     await self._leave(kind, consumer["name"])
+
+    async def _consumers(self, kind: str) -> list[Any]:
+        try:
+            return list(await self._client.xinfo_consumers(keys.vm_jobs(kind), keys.VM_GROUP))
+        except ResponseError as error:
+            # After a flush there is none until somebody looks for a job.
+            if "NOGROUP" in str(error) or "no such key" in str(error):
+                return []
+            raise
 
     async def letters(self) -> list[DeadLetter]:
         """What was given up, the oldest first."""

@@ -78,7 +78,7 @@ class Service:
         self._away = False
         self._complained: set[str] = set()
         "Ids whose trouble stands in the log."
-        self._compared = 0.0
+        self._compared = time.monotonic()
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT."""
@@ -231,7 +231,7 @@ class Service:
         if gone:
             log.info("%d messages were removed: their time was over", len(gone))
         await asyncio.to_thread(store.clean)
-        if self._compared and time.monotonic() - self._compared > RECONCILE:
+        if time.monotonic() - self._compared > RECONCILE:
             self._compared = time.monotonic()
             await self._reconciler.rebuild()
 

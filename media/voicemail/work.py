@@ -19,7 +19,7 @@ from media.voicemail.box import Box
 from media.voicemail.job import MAIL, TRANSCRIBE, WEBHOOK, Job
 from media.voicemail.mail import DeliveryError, RefusedError
 from media.voicemail.mailboxes import Mailboxes
-from media.voicemail.store import NoSuchBoxError, NoSuchMessageError, Stored
+from media.voicemail.store import NoSuchBoxError, NoSuchMessageError, Stored, VoicemailError
 from state.events import Events
 from telemetry import voicemail as metrics
 
@@ -80,7 +80,7 @@ class Work:
         """Id of the call that left a job's message; empty where nobody knows."""
         try:
             return (await self._mailboxes.message(job.box, job.message)).message.call
-        except (NoSuchMessageError, NoSuchBoxError, OSError):
+        except (VoicemailError, OSError):
             return ""
 
     async def do(self, job: Job) -> Result:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 from harness.api import Api, api_over
 from harness.node import GB, TRUNK
@@ -142,6 +143,36 @@ def test_failures_of_a_gateway_are_forgotten_on_every_node_that_takes_commands(a
     for name in ("edge-1", "edge-2"):
         api.store.retire(name)
     assert api.ask("POST", "/gateways/resets/a", json={}).status_code == 503
+
+
+def test_a_call_that_may_have_been_placed_is_not_placed_again(api: Api, redis: RedisServer) -> None:
+    report = {"draining": False, "calls": 0, "switch": {"connected": True}}
+    with redis.client() as client:
+        client.sadd(keys.MEDIA_WORKERS, "edge-1/1")
+        client.set(keys.media_worker("edge-1/1"), json.dumps(report), ex=60)
+    taken = list[commands.Command]()
+
+    def silent() -> None:
+        """A worker that takes a command, and says nothing of it."""
+        deadline = time.monotonic() + 30
+        while not taken and time.monotonic() < deadline:
+            if (command := commands.take(api.store, commands.worker("edge-1/1"))) is not None:
+                taken.append(command)
+
+    def ask() -> httpx.Response:
+        call = {"to": "02079460000", "script": "hello"}
+        return api.ask("POST", "/calls", json=call, headers={"Idempotency-Key": "call-1"})
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(silent)
+        first = ask()
+    again = ask()
+    assert (first.status_code, again.status_code) == (503, 503)
+    assert "it may do it yet" in first.json()["detail"]
+    assert first.json() == again.json()
+    assert again.headers["Idempotency-Replayed"] == "true"
+    with redis.client() as client:
+        client.srem(keys.MEDIA_WORKERS, "edge-1/1")
 
 
 def test_figures_are_there_minute_by_minute(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -16,21 +17,29 @@ from pathlib import Path
 
 import pytest
 import redis
+from harness.api import api_settings
 from harness.lamp_phone import LampPhone
 from harness.load import until
 from harness.node import Node
 from harness.raw import status
+from harness.redis_server import redis_server
 
 from console import serve
+from media.voicemail.jobs import Jobs
+from media.voicemail.mailboxes import Mailboxes
+from media.voicemail.reconcile import Reconciler
 from media.voicemail.store import Box
 from media.voicemail.store import Store as Boxes
 from model.entries import Action, Entry, Kind
 from model.policy import Drain
+from model.settings import Settings
 from model.subscriber import Subscriber
+from operations import backup, restore
 from policyfile import load
 from state import bulk, keys, tokens
+from state.clients import connect
 from state.rates import SheetInfo
-from state.store import Store
+from state.store import Store, StoreError
 
 PIN = "8462"
 SPOKEN = b"\x01\x02" * 8000
@@ -217,3 +226,71 @@ def test_a_file_that_is_not_whole_changes_nothing(node: Node, tmp_path: Path) ->
     unknown = strowger(node, "restore", str(whole), "--only", "everything", code=2)
     assert b"no kind 'everything'" in unknown.stderr
     assert state(node) == before
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[tuple[Store, Settings, Boxes]]:
+    """A Redis with a policy, and a mailbox with a message; nothing else runs."""
+    with redis_server(tmp_path) as server:
+        settings = api_settings(server.url, tmp_path)
+        store, text = Store(server.url, "test"), POLICY.format(port=9)
+        loaded = load(text, name="policy")
+        store.apply(
+            text=text, policy=loaded.policy, routes=loaded.routes, expected=store.policy_version(), author="test",
+            message="",
+        )  # fmt: skip
+        boxes = Boxes(settings.voicemail)
+        boxes.put_box(Box(number="1001", min_seconds=1, transcribe=False), new=True)
+        leave(boxes, "1001")
+        yield store, settings, boxes
+        store.close()
+
+
+def written(store: Store, settings: Settings) -> io.BytesIO:
+    file = io.BytesIO()
+    backup.write(store, settings, file, progress=lambda *_: None)
+    return file
+
+
+def test_a_restore_that_redis_refuses_leaves_mailboxes_as_they_are(desk: tuple[Store, Settings, Boxes]) -> None:
+    store, settings, boxes = desk
+    file = written(store, settings)
+    leave(boxes, "1001")
+    before = boxes.ids("1001", "new")
+    with bulk.Import(store, table="prefixes", replace=True, created=2.0), pytest.raises(StoreError, match="an import"):
+        restore.restore(store, settings, file, force=True, progress=lambda *_: None)
+    assert boxes.ids("1001", "new") == before
+
+
+def test_mailboxes_alone_are_indexed_anew(desk: tuple[Store, Settings, Boxes]) -> None:
+    store, settings, boxes = desk
+    file = written(store, settings)
+    leave(boxes, "1001")
+
+    async def listed(*, rebuilding: bool) -> list[str]:
+        client, mailboxes = connect(settings.redis_url), Mailboxes(boxes, settings.redis_url)
+        try:
+            if rebuilding:
+                await Reconciler(mailboxes, client, Jobs(client, "one-1-0")).rebuild()
+            return await mailboxes.page("1001", "new")
+        finally:
+            await mailboxes.close()
+            await client.aclose()
+
+    assert len(asyncio.run(listed(rebuilding=True))) == 2
+    restore.restore(store, settings, file, only=["voicemail"], force=True, progress=lambda *_: None)
+    assert asyncio.run(listed(rebuilding=False)) == boxes.ids("1001", "new")
+    assert len(boxes.ids("1001", "new")) == 1
+
+
+def test_what_goes_while_a_backup_is_written_is_not_in_it(desk: tuple[Store, Settings, Boxes]) -> None:
+    store, settings, boxes = desk
+    [id] = boxes.ids("1001", "new")
+    # As a recording has it for a moment after it has become a message.
+    intent = boxes.message("1001", id).path / "intent.json"
+    intent.write_text("{}")
+    file = io.BytesIO()
+    done = backup.write(store, settings, file, progress=lambda *_: intent.unlink(missing_ok=True))
+    assert done.counts["voicemail"] == 1
+    assert not [name for name in done.members if name.endswith("intent.json")]
+    assert [name for name in done.members if name.endswith("audio.wav")]

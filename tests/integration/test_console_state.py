@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
+from harness.node import GB, TRUNK
 from harness.redis_server import RedisServer, redis_server
 
+from model.policy import Policy, Route
+from model.settings import Settings
 from operations import overview
 from state import keys, records, sessions, tokens
-from state.store import Store
+from state.store import HISTORY_KEPT, Store
 from state.tokens import Role, Token
+from web.app import make_site
+from web.page import COOKIE
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +84,26 @@ def test_wrong_tokens_bar_an_address_and_no_other(store: Store) -> None:
         sessions.failed(store, "192.0.2.1")
     assert 0 < sessions.barred(store, "192.0.2.1") <= sessions.WINDOW
     assert sessions.barred(store, "192.0.2.2") == 0
+
+
+def test_the_oldest_version_of_the_policy_that_is_kept_is_shown(store: Store, redis: RedisServer) -> None:
+    for _ in range(HISTORY_KEPT + 1):
+        store.apply(
+            text="# ours", policy=Policy((TRUNK,), {}, GB), routes=(Route("all", ("",), ()),),
+            expected=store.policy_version(), author="test",
+        )  # fmt: skip
+    site = make_site(Settings.from_env({"STROWGER_REDIS_URL": redis.url}))
+
+    async def shown() -> httpx.Response:
+        cookies = {COOKIE: sessions.begin(store, _token(store))}
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(site), base_url="http://site", cookies=cookies
+        ) as client:
+            return await client.get("/policy/version?version=2")
+
+    answer = asyncio.run(shown())
+    assert answer.status_code == 200
+    assert "# ours" in answer.text
 
 
 def test_figures_are_counted_once_though_a_batch_comes_twice(store: Store, redis: RedisServer) -> None:

@@ -95,6 +95,12 @@ def test_what_makes_no_sense_is_refused_before_the_handshake(api: Api, query: di
     assert refused.value.response.status_code == 422
 
 
+def test_a_binary_message_is_answered_as_any_that_makes_no_sense(api: Api) -> None:
+    with listening(api) as listener:
+        listener.connection.send(b"\x00\x01")
+        assert listener.message() == {"type": "error", "detail": "a message is an object in JSON"}
+
+
 def test_a_token_that_is_revoked_ends_what_it_opened(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_events, "CHECK_EVERY", 0.05)
     token, text = tokens.make(api.store, "short", Role.READ)

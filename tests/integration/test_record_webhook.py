@@ -116,6 +116,17 @@ def test_who_refuses_is_told_the_same_again(store: Store, hook: Hook, status: in
     assert record_delivery.progress(store).error == ""
 
 
+def test_who_refuses_for_weeks_is_still_told(store: Store, server: RedisServer, hook: Hook) -> None:
+    ship(store, 0, 1)
+    with server.client() as client:
+        client.hset(keys.RECORDS_TOLD, "tries", 20_000)
+    service, hook.status = teller(store, hook), 503
+    assert service.turn() == record_webhook.LONGEST_WAIT
+    hook.status = 204
+    assert service.turn() == 0
+    assert told(hook) == names(0, 1) * 2
+
+
 def test_who_hangs_or_is_away_is_told_later(store: Store, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_webhook, "LIMIT", 0.3)
     ship(store, 0, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -29,6 +30,7 @@ trunks: {lab: {sources: [192.0.2.0/24]}}
 dialling_plans: {gb: {country_code: "44", international_prefixes: ["00"], national_prefix: "0"}}
 default_dialling: gb
 gateways: {solid: {address: "198.51.100.7:5060", auth: {user: "07700900999", secret: carrier}}}
+hooks: {crm: {url: "https://crm.example.net/calls?key=k3y-of-the-hook"}}
 routes:
   - {name: office, prefixes: ["+442079460123"], gateways: [solid]}
 """
@@ -74,12 +76,13 @@ def test_a_bundle_holds_no_secret_and_no_number(server: RedisServer, tmp_path: P
     with tarfile.open(file) as tar:
         found = {info.name.removeprefix("strowger-support/"): tar.extractfile(info).read().decode() for info in tar}  # type: ignore[union-attr]
     for name, text in found.items():
-        for hidden in (PASSWORD, SECRET, *NUMBERS):
+        for hidden in (PASSWORD, SECRET, "k3y-of-the-hook", *NUMBERS):
             assert hidden not in text, f"{name}: {hidden}"
     shown = json.loads(found["settings.json"])
     assert shown["STROWGER_CDR_WEBHOOK"] == "https://example.net"
     policy = json.loads(found["policy.json"])
     assert policy["policy"]["gateways"]["solid"]["auth"] == "(removed)"
+    assert policy["policy"]["hooks"]["crm"]["url"] == "https://crm.example.net"
     assert policy["policy"]["gateways"]["solid"]["address"] == "198.51.100.7"
     # A number is one and the same wherever it stands.
     first, second = found["logs/media.log"].splitlines()
@@ -104,6 +107,11 @@ def test_two_bundles_name_a_number_differently() -> None:
 @pytest.mark.parametrize("kept", ["192.0.2.10:5060", "2026-03-02T09:14:07Z", "20260302T091407Z", "0.0312", "200 OK"])
 def test_what_is_no_number_stays(kept: str) -> None:
     assert Redactor([]).text(kept) == kept
+
+
+@pytest.mark.parametrize("number", ["0301-23-45678", "+44 20 7946 0123", "(0301) 234-567"])
+def test_a_number_is_hidden_however_it_is_written(number: str) -> None:
+    assert re.fullmatch(r"\(?number-[0-9a-f]{6}", Redactor([]).text(number))
 
 
 def test_a_url_shows_its_host_alone() -> None:

@@ -441,6 +441,15 @@ def test_who_leaves_takes_no_job_with_him(redis: RedisServer) -> None:
     with_jobs(redis, play)
 
 
+def test_of_a_redis_that_was_flushed_nobody_is_forgotten(redis: RedisServer) -> None:
+    async def play(one: Jobs, two: Jobs) -> None:
+        await one.forget_the_gone()
+        assert await one.take("mail") is None
+        await two.forget_the_gone()
+
+    with_jobs(redis, play)
+
+
 def test_a_job_that_stands_nowhere_is_found(redis: RedisServer) -> None:
     async def play(one: Jobs, _: Jobs) -> None:
         await one.take("mail")
@@ -502,6 +511,27 @@ def test_one_that_the_disk_refuses_keeps_no_other_from_being_told(
         await service._close()
         with redis.client() as client:
             assert client.zscore(keys.vm_folder("1001", "new"), good.id)
+
+    asyncio.run(play())
+
+
+def test_a_service_that_made_nothing_anew_compares_too(
+    store: Store, redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.voicemail.service.RECONCILE", 0.0)
+
+    async def play() -> None:
+        async with faces(store, redis.url) as (mailboxes,):
+            message = await leave(mailboxes)
+            await rebuild(mailboxes, redis)
+        environment = {"STROWGER_REDIS_URL": redis.url, "STROWGER_VOICEMAIL": str(store.folder), "STROWGER_NODE": "a"}
+        service = Service(Settings.from_env({**environment, "STROWGER_RUN": str(tmp_path)}))
+        await service._rebuild()
+        with redis.client() as client:
+            client.zrem(keys.vm_folder("1001", "new"), message.id)
+            await service._expire()
+            assert client.zscore(keys.vm_folder("1001", "new"), message.id)
+        await service._close()
 
     asyncio.run(play())
 

@@ -65,6 +65,19 @@ def test_who_is_not_signed_in_is_sent_to_the_log_in_and_no_form_of_theirs_is_tak
     asyncio.run(asked())
 
 
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=x"])
+def test_a_form_that_is_none_is_no_fault_of_the_server(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    site = make_site(Settings.from_env({"STROWGER_REDIS_URL": "redis://127.0.0.1:1/0"}))
+
+    async def asked() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(site), base_url="http://site") as client:
+            headers = {"Origin": "http://site", "Content-Type": kind}
+            assert (await client.post("/login", content=b"none", headers=headers)).status_code == 400
+
+    asyncio.run(asked())
+    assert not [one for one in caplog.records if one.name == "web.page"]
+
+
 def test_no_template_has_a_script_or_a_style_in_it() -> None:
     for path in (WEB / "templates").iterdir():
         text = path.read_text()

@@ -403,6 +403,10 @@ class TestRefused:
             (routes("[' ']"), "4: routes[0].prefixes[0]: ' ' cannot begin a number"),
             (routes("[;npdi]"), "4: routes[0].prefixes[0]: ';npdi' cannot begin a number"),
             (routes("['a b']"), "4: routes[0].prefixes[0]: 'a b' cannot begin a number"),
+            (
+                "trunks:\n  office: {sources: [192.0.2.1], identity: {numbers: ['+4420', 'a b']}}",
+                "3: trunks.office.identity.numbers[1]: 'a b' cannot begin a number",
+            ),
             # Refusals.
             (
                 route("reject: {id: x, status: 399, phrase: Gone}"),

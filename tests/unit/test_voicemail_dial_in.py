@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,9 +14,13 @@ from harness.esl_peer import CHANNEL, Command, Wire
 from harness.mailbox import BOX, PIN, Boxes, make_boxes
 from harness.session_peer import FakeSwitch, with_session
 
+from media.served import ServedSession
 from media.session import Session
 from media.voicemail import login, pin
+from media.voicemail.advanced import advanced
 from media.voicemail.retrieval import retrieve
+from media.voicemail.talk import Talk
+from model.handover import Handover
 
 HANG_UP = "hang up"
 Steps = Sequence[tuple[str, str]]
@@ -421,3 +426,26 @@ def test_a_hangup_at_any_prompt_leaves_what_was_confirmed_and_no_halves(boxes: B
     assert boxes.store.check_pin(BOX, "975310" if "vm-passchanged" in heard else PIN)
     assert list((boxes.store.folder / "incoming").iterdir()) == []
     assert list((boxes.store.folder / "making").iterdir()) == []
+
+
+def test_a_caller_who_had_no_number_that_can_be_dialled_is_not_called_back(boxes: Boxes) -> None:
+    session, said = ServedSession.__new__(ServedSession), list[str]()
+    session.handover = Handover(call="x", app="mailbox", caller=BOX)
+
+    class Asked(Talk):
+        """The caller chooses to call back."""
+
+        async def choose(self, table: Any, *_: Any) -> str:
+            return table["2"]
+
+        async def say(self, *what: Any) -> None:
+            said.extend(what)
+
+    async def played() -> None:
+        talk = Asked.__new__(Asked)
+        talk.session = session
+        message = boxes.leave(tone(440, 1.0), caller="bob&carol")
+        await advanced(talk, boxes.mailboxes, boxes.store.box(BOX), message)
+
+    asyncio.run(played())
+    assert said == ["vm-nonumber"]

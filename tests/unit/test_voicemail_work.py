@@ -218,3 +218,33 @@ def test_no_mail_is_sent_again_and_again_while_the_disk_is_full(
         assert (sender.sent, result.state, result.counts) == (0, "again", False)
     else:
         assert (sender.sent, result.state, written) == (1, "done", ["trying", "sent"])
+
+
+class Told:
+    """Where a lane says what became of a job."""
+
+    ends: list[str]
+
+    def __init__(self) -> None:
+        self.ends = []
+
+    async def again(self, _claim: Claim, _seconds: float, *, counts: bool) -> None:
+        self.ends.append("again" if counts else "again, uncounted")
+
+    async def dead(self, _claim: Claim, _reason: str, _promote: tuple[str, ...]) -> None:
+        self.ends.append("dead")
+
+
+def test_a_job_whose_message_is_damaged_is_given_up_in_the_end(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put_box(BOX)
+    recording = store.begin("1001")
+    write_wav(recording.audio, tone(440, 4.0))
+    message = recording.accept()
+    (store.message("1001", message.id).path / "message.json").write_text("{")
+    told, work = Told(), Work(Mailboxes(store, None), None, Sender(), None)  # type: ignore[arg-type]
+    lane = Lane(MAIL, 1, told, work, tmp_path)  # type: ignore[arg-type]
+    for tries in (1, JOB_TRIES[MAIL] + 1):
+        job = Job(kind=MAIL, message=message.id, box="1001", tries=tries)
+        asyncio.run(lane._do(Claim(job=job, entry="1-1")))
+    assert told.ends == ["again", "dead"]

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Form, Query, Request, Response
-from fastapi.responses import FileResponse
 
 from agent import assembly
+from api.files import Growing
 from model.record import CallRecord, Outcome
 from model.settings import Settings
 from operations import calls, live_calls
@@ -81,7 +81,7 @@ def one_part(request: Request, desk: Desk, here: Here, call: Text) -> Response:
 def recording(desk: Desk, here: Here, call: Text, number: int) -> Response:
     """What a call script recorded; ranges of it may be asked for."""
     path = calls.audio(desk, call, number, here)
-    return FileResponse(path, media_type=TYPES.get(path.suffix, OTHER), headers=AUDIO)
+    return Growing(path, media_type=TYPES.get(path.suffix, OTHER), headers=AUDIO)
 
 
 @router.post("/calls/hangup", dependencies=[needs(Role.OPERATE)])

@@ -11,7 +11,7 @@ from fastapi import Form, Query, Request, Response
 from operations import policy
 from policyfile import PolicyFileError
 from state.sessions import Session
-from state.store import AppliedPolicy, ConflictError, NoPolicyAppliedError, Store
+from state.store import AppliedPolicy, ConflictError, NoPolicyAppliedError, NotKeptError, Store
 from state.tokens import Role
 from web.page import Desk, Here, after, needs, pages
 from web.render import page
@@ -84,12 +84,20 @@ def history(request: Request, desk: Desk) -> Response:
 def version(request: Request, desk: Desk, version: Annotated[int, Query(ge=1)]) -> Response:
     """A version, and what it changed."""
     applied = policy.of(desk, version)
-    before = policy.of(desk, version - 1) if version > 1 else None
+    before = _before(desk, version)
     changes = policy.compared(desk, loaded=None, older=version - 1, newer=version) if before else ()
     return page(
         request, "policy_version.html", title=f"Policy version {version}", applied=applied, changes=changes,
-        lines=differing(before.text if before else "", applied.text), current=desk.policy_version(),
+        lines=differing(before.text if before else "", applied.text), current=desk.policy_version(), before=before,
     )  # fmt: skip
+
+
+def _before(desk: Store, version: int) -> AppliedPolicy | None:
+    try:
+        return policy.of(desk, version - 1) if version > 1 else None
+    except NotKeptError:
+        # It is the oldest that is kept.
+        return None
 
 
 @router.post("/policy/rollback", dependencies=[needs(Role.ADMIN)])
