@@ -18,8 +18,9 @@ import traceback
 from collections.abc import Iterable
 from typing import Any
 
-# The modules that hold a file or a memory map; they stay as they are until Kamailio restarts.
-RESIDENT = frozenset({"kemi.main", "kemi.spool", "state.snapshot", "state.wire"})
+# The modules that hold a file, a connection or a memory map, and what only these need; they stay as they are until
+# Kamailio restarts.
+RESIDENT = frozenset({"kemi.main", "kemi.spool", "state.sentinels", "state.snapshot", "state.wire"})
 PACKAGES = ("kemi", "model", "state")
 CALLBACKS = (
     "child_init",

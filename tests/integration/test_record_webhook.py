@@ -142,15 +142,6 @@ def test_who_hangs_or_is_away_is_told_later(store: Store, hook: Hook, monkeypatc
     assert told(hook) == names(0, 2) * 2
 
 
-def test_who_is_away_for_days_is_told_once_they_are_back(store: Store, hook: Hook) -> None:
-    ship(store, 0, 1)
-    away = RecordWebhook(store, "http://127.0.0.1:1/", "", lambda: False)
-    away.turn()
-    store._redis.hset(keys.RECORDS_TOLD, "tries", 5000)
-    assert away.turn() == record_webhook.LONGEST_WAIT
-    assert RecordWebhook(store, hook.url, "", lambda: False, away._token).turn() == 0.0
-
-
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2", b"no HTTP at all\r\n\r\n"])
 def test_who_breaks_off_is_told_again(store: Store, hook: Hook, answer: bytes) -> None:
     ship(store, 0, 2)
