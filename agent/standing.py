@@ -96,7 +96,7 @@ class Standing:
     def _until(self) -> int:
         if self.drain is None or not self.drain.live(time.time()):
             return 0
-        return int(self.drain.until) or FOR_EVER
+        return min(int(self.drain.until) or FOR_EVER, FOR_EVER)
 
     def _keep(self) -> None:
         if self._kept:

@@ -22,9 +22,13 @@ class SpoolTail:
         return sorted(self._directory.glob("calls-*.jsonl"))
 
     def _appended(self, path: Path) -> list[dict[str, Any]]:
-        with path.open("rb") as file:
-            file.seek(self._read.get(path, 0))
-            # A line without its end is still being written.
-            whole, end, _ = file.read().rpartition(b"\n")
+        try:
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                # A line without its end is still being written.
+                whole, end, _ = file.read().rpartition(b"\n")
+        except FileNotFoundError:
+            # Removed since it was listed, as it is old.
+            return []
         self._read[path] = self._read.get(path, 0) + len(whole) + len(end)
         return [json.loads(line) for line in whole.splitlines()]

@@ -29,6 +29,8 @@ def row(id: str, entry: dict[str, str]) -> Row:
         data = json.loads(entry["data"])
     except (KeyError, ValueError):
         data = {}
+    # Anybody may write into the stream, and one entry must not end it for all.
+    data = data if isinstance(data, dict) else {}
     return {"id": id, "kind": entry.get("kind", ""), "at": _time(entry.get("at", "")), "data": data}
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -135,7 +136,8 @@ def past_call(spool: Path, call: str) -> Iterator[dict[str, Any]]:
     """The events of the call with this Call-ID, or this id of ours, oldest first, as this node has them."""
     wanted: set[str] = {call}
     for path in sorted(spool.glob("calls-*.jsonl")):
-        with path.open(encoding="utf-8", errors="replace") as lines:
+        # One that the agent removes meanwhile is older than any call that is not shipped.
+        with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as lines:
             for event in map(_event, lines):
                 if event.get("call_id") == call:
                     wanted.add(event["call"])

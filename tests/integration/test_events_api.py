@@ -101,6 +101,15 @@ def test_a_binary_message_is_answered_as_any_that_makes_no_sense(api: Api) -> No
         assert listener.message() == {"type": "error", "detail": "a message is an object in JSON"}
 
 
+@pytest.mark.parametrize("data", ["[]", "null", "no JSON", "7"])
+def test_an_event_that_is_none_ends_nothing(api: Api, stream: Any, data: str) -> None:
+    with listening(api) as listener:
+        stream.xadd(keys.EVENTS, {"kind": "strange", "at": "now", "data": data})
+        assert listener.event()["data"] == {}
+        [id] = tell(stream)
+        assert listener.event()["id"] == id
+
+
 def test_a_token_that_is_revoked_ends_what_it_opened(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_events, "CHECK_EVERY", 0.05)
     token, text = tokens.make(api.store, "short", Role.READ)

@@ -289,6 +289,12 @@ def test_commands_tell_and_drain(site: Node) -> None:
     entries = cli("audit", "--json", "-n", "2").data
     assert [(entry["what"], entry["subject"]) for entry in entries] == [("node drain", "metered")] * 2
     assert (entries[0]["after"], entries[1]["after"]["reason"]) == (None, "kernel")
+    # Later than Kamailio can count seconds.
+    assert cli("node", "drain", "--reason", "for good", "--until", "2099-01-01").status == 0
+    try:
+        assert answer_to_options(site.sip) == 503
+    finally:
+        cli("node", "resume")
 
 
 def test_a_switch_is_drained_by_its_worker(site: Node) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from console.spool_tail import SpoolTail
 from kemi.spool import Spool, shared_spool
+from operations.records import past_call
 
 WORKERS, RECORDS = 4, 200
 NINE, TEN = "calls-20260131T09.jsonl", "calls-20260131T10.jsonl"
@@ -155,3 +156,13 @@ def test_a_tail_begins_with_what_comes_next_and_waits_for_whole_lines(tmp_path: 
         assert tail.new() == []
         file.write("2}\n")
     assert tail.new() == [{"n": 2}]
+
+
+def test_a_file_that_is_removed_once_it_was_listed_is_no_trouble(tmp_path: Path) -> None:
+    tail = SpoolTail(tmp_path)
+    # As one that went between the two.
+    (tmp_path / NINE).symlink_to(tmp_path / "gone")
+    event = {"call": "x", "call_id": "x@y", "event": "decided"}
+    (tmp_path / TEN).write_text(json.dumps(event) + "\n")
+    assert tail.new() == [event]
+    assert list(past_call(tmp_path, "x@y")) == [event]
