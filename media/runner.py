@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ async def run_until(
     scope = taken.scope = asyncio.timeout(None)
 
     def end_soon(_: object) -> None:
-        with suppress(RuntimeError):  # the script is done
+        if taken.scope is scope:  # else the script is done
             scope.reschedule(asyncio.get_running_loop().time() + grace)
 
     ended.add_done_callback(end_soon)
@@ -91,3 +90,6 @@ async def run_until(
             return
         place = places.of_error(error.__cause__ or error.__context__ or error, folder)
         log.warning("script %s is cancelled, %g s after its call ended: at %s", found.script.name, grace, place)
+    finally:
+        taken.scope = None
+        ended.remove_done_callback(end_soon)

@@ -42,13 +42,10 @@ class Connection:
     def __init__(
         self,
         *,
-        on_open: Callable[[], None] | None = None,
         stall_timeout: float = STALL_TIMEOUT,
         write_limit: int = WRITE_LIMIT,
     ) -> None:
-        self._link = Link(
-            self._message, self._end, on_open=on_open, stall_timeout=stall_timeout, write_limit=write_limit
-        )
+        self._link = Link(self._message, self._end, stall_timeout=stall_timeout, write_limit=write_limit)
         self._replies = Replies()
         self._dispatch = Dispatch()
         self._events_of, self._scoped = "", False

@@ -24,18 +24,16 @@ log = logging.getLogger(__name__)
 
 
 class Door:
-    """A listening socket; each who comes gets a protocol of ``factory``."""
+    """A listening socket; ``come`` gets the socket of each who comes."""
 
-    def __init__(self, host: str, port: int, factory: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, host: str, port: int, come: Callable[[socket.socket], object]) -> None:
         """Listen. :class:`OSError` where that is taken."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self._socket.setblocking(False)
         keep_alive(self._socket)  # Linux hands it down
         self.port: int = self._socket.getsockname()[1]
-        self.coming: set[asyncio.Task[object]] = set()
-        "Those let in whose connection is not made yet."
-        self._factory = factory
+        self._come = come
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._one)
 
@@ -63,17 +61,8 @@ class Door:
         except OSError as error:
             self._wait(error)
             return False
-        task = self._loop.create_task(self._made(peer))
-        self.coming.add(task)
-        task.add_done_callback(self.coming.discard)
+        self._come(peer)
         return True
-
-    async def _made(self, peer: socket.socket) -> None:
-        try:
-            await self._loop.connect_accepted_socket(self._factory, peer)
-        except OSError as error:
-            log.warning("a connection from the switch ended at once: %s", error)
-            peer.close()
 
     def _wait(self, error: OSError) -> None:
         if error.errno not in _SHORT:

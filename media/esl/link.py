@@ -18,10 +18,9 @@ CLOSE_TIMEOUT = 5.0
 "Seconds that closing waits for the switch."
 WRITE_LIMIT = 1024 * 1024
 "Bytes that wait to be written at most."
-TOGETHER, TOGETHER_COMMANDS = 4096, 16
-"What is written in one turn of the loop goes out together: writes of so many bytes, and so many of them."
 QUIET = 64 * 1024
 "Bytes of replies that wait to be read together, where only the end is of interest."
+REFUSED = b"-ERR"
 
 KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -40,8 +39,8 @@ class Link(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_closing", "_decoder", "_loop", "_on_end", "_on_message", "_on_open", "_room", "_stall", "_transport",
-        "_unwritten", "_waiting", "closed", "error", "stall_timeout", "write_limit",
+        "_closing", "_decoder", "_loop", "_on_end", "_on_message", "_room", "_stall", "_transport", "_unread",
+        "_waiting", "closed", "error", "stall_timeout", "write_limit",
     )  # fmt: skip
 
     def __init__(
@@ -49,15 +48,15 @@ class Link(asyncio.Protocol):
         on_message: Callable[[Message], None],
         on_end: Callable[[], None],
         *,
-        on_open: Callable[[], None] | None = None,
         stall_timeout: float = STALL_TIMEOUT,
         write_limit: int = WRITE_LIMIT,
     ) -> None:
-        self._on_message, self._on_end, self._on_open = on_message, on_end, on_open
+        self._on_message, self._on_end = on_message, on_end
         self._decoder = Decoder()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._unwritten: list[bytes] = []
+        self._unread: bytes | None = None
+        "What came since :meth:`silence`."
         self._room: asyncio.Future[None] | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -73,13 +72,18 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # what uvloop has is one by its methods alone
-        if self._on_open:
-            self._on_open()
-            self._flush()
 
     def data_received(self, data: bytes) -> None:
         if self.closed:
             return
+        if self._unread is not None:
+            self._unread += data
+            if len(self._unread) < QUIET:
+                return
+            data, self._unread = self._unread, b""
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
         try:
             for message in self._decoder.feed(data):
                 if self.closed:
@@ -92,6 +96,8 @@ class Link(asyncio.Protocol):
 
     def eof_received(self) -> None:
         try:
+            if self._unread and REFUSED in self._unread:
+                self._read(self._unread)
             if not self.closed:
                 self._decoder.eof()
         except ProtocolError as error:
@@ -108,7 +114,7 @@ class Link(asyncio.Protocol):
         for one in waiting:
             if not one.done():
                 one.set_result(None)
-        self._on_message = self._on_end = self._on_open = _nothing  # no cycle is left to the garbage collector
+        self._on_message = self._on_end = _nothing  # no cycle is left to the garbage collector
 
     def pause_writing(self) -> None:
         self._room = self._loop.create_future()
@@ -147,11 +153,7 @@ class Link(asyncio.Protocol):
         if waiting and waiting + len(data) > self.write_limit:
             self._stalled()
             raise self.reason()
-        if not self._unwritten:
-            self._loop.call_soon(self._flush)
-        self._unwritten.append(data)
-        if waiting or len(data) > TOGETHER or len(self._unwritten) == TOGETHER_COMMANDS:
-            self._flush()
+        self._transport.write(data)  # of uvloop, which sends at the end of a turn what was written in it
 
     def abort(self, error: EslError) -> None:
         """End at once, what is not written yet is lost."""
@@ -166,7 +168,6 @@ class Link(asyncio.Protocol):
         Only our half is closed, and the switch closes the other: replies to a socket that is closed would be answered
         with a reset, which may overtake commands.
         """
-        self._flush()  # what was written in this turn
         if self._transport and not self._closing:
             self._closing = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
             if self._transport.can_write_eof() and not self._transport.is_closing():
@@ -183,8 +184,12 @@ class Link(asyncio.Protocol):
             await ended
 
     def silence(self) -> None:
-        """Wake for the end alone, and for more than anybody sends."""
+        """Wake for the end alone, and for more than anybody sends.
+
+        What comes with it is looked at only where a command was refused.
+        """
         if self._transport:
+            self._unread = b""
             # socket(7); what came before the end is read with it.
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, QUIET)
 
@@ -194,11 +199,6 @@ class Link(asyncio.Protocol):
                                  "the connection to the switch is closed")  # fmt: skip
         error.__cause__ = self.error
         return error
-
-    def _flush(self) -> None:
-        unwritten, self._unwritten = self._unwritten, []
-        if unwritten and self._transport:
-            self._transport.write(b"".join(unwritten))
 
     def _stalled(self) -> None:
         self.abort(StalledError("the switch no longer reads"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -55,7 +56,6 @@ class OutboundServer:
         self.max_calls, self.connect_timeout = max_calls, connect_timeout
         self._on_call = on_call
         self._door: Door | None = None
-        self._greeting: set[Connection] = set()
         self._calls: dict[asyncio.Task[None], Connection] = {}
         self.taken = 0
         "Calls so far."
@@ -65,15 +65,11 @@ class OutboundServer:
     @property
     def calls(self) -> int:
         """Calls under way, with those the switch has not named yet."""
-        return len(self._calls) + len(self._greeting) + len(self._coming)
-
-    @property
-    def _coming(self) -> set[asyncio.Task[object]]:
-        return self._door.coming if self._door else set()
+        return len(self._calls)
 
     async def start(self) -> None:
         """Listen; :attr:`port` says where when it was 0. :class:`OSError` where that is taken."""
-        self._door = Door(self.host, self.port, self._accept)
+        self._door = Door(self.host, self.port, self._let_in)
         self.port = self._door.port
 
     async def drain(self, *, timeout: float | None = None) -> bool:
@@ -84,10 +80,8 @@ class OutboundServer:
         self._stop()
         try:
             async with asyncio.timeout(timeout):
-                while self.calls:
-                    waits = [*self._calls, *self._coming]
-                    waits = waits or [asyncio.ensure_future(one.wait_closed()) for one in self._greeting]
-                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                while self._calls:
+                    await asyncio.wait(self._calls)
         except TimeoutError:
             return False
         return True
@@ -95,10 +89,7 @@ class OutboundServer:
     async def close(self) -> None:
         """End at once: calls under way are cancelled, their connections closed."""
         self._stop()
-        if self._coming:
-            await asyncio.wait(self._coming)
-        for connection in list(self._greeting):
-            await connection.close()
+        await asyncio.sleep(0)  # each has begun: one that is cancelled before leaves its socket open
         calls = dict(self._calls)
         for task in calls:
             task.cancel()
@@ -112,50 +103,53 @@ class OutboundServer:
         if self._door:
             self._door.close()
 
-    def _accept(self) -> asyncio.Protocol:
-        connection = Connection(on_open=lambda: self._greet(connection))
-        return connection.link
-
-    def _greet(self, connection: Connection) -> None:
-        if len(self._calls) + len(self._greeting) >= self.max_calls:
-            self.refused += 1
-            connection.link.abort(EslError(f"more than {self.max_calls} calls"))
-            return
-        self._greeting.add(connection)
-        loop = asyncio.get_running_loop()
-        late = loop.call_later(self.connect_timeout, connection.link.abort, ProtocolError("no reply to connect"))
-        connection.put("connect", protocol.command("connect")).add_done_callback(
-            lambda reply: self._greeted(connection, late, reply)
-        )
-
-    def _greeted(self, connection: Connection, late: asyncio.TimerHandle, reply: asyncio.Future[Message]) -> None:
-        late.cancel()
-        self._greeting.discard(connection)
-        if reply.cancelled():
-            return
-        if error := reply.exception():
-            log.warning("a connection from the switch was no call: %s", error)
-            return
-        try:
-            channel = _channel(reply.result())
-        except ProtocolError as error:
-            log.warning("a connection from the switch was no call: %s", error)
-            connection.link.abort(error)
-            return
-        self.taken += 1
-        call = OutboundCall(connection, channel, channel.uuid, channel.get("Socket-Mode") == "static")
-        connection.only_of(call.uuid)
-        task = asyncio.create_task(self._serve(call), name=f"call-{call.uuid}")
+    def _let_in(self, peer: socket.socket) -> None:
+        connection = Connection()
+        task = asyncio.create_task(self._serve(connection, peer))
         self._calls[task] = connection
-        task.add_done_callback(lambda task: self._calls.pop(task, None))
+        task.add_done_callback(self._gone)
 
-    async def _serve(self, call: OutboundCall) -> None:
+    def _gone(self, task: asyncio.Task[None]) -> None:
+        del self._calls[task]
+
+    async def _serve(self, connection: Connection, peer: socket.socket) -> None:
+        # One task for all of a call: each more is some twenty functions that the call finds out of the caches.
+        try:
+            call = await self._greet(connection, peer)
+        except (EslError, OSError) as error:
+            log.warning("a connection from the switch was no call: %s", error)
+            connection.link.abort(EslError("no call"))
+            return
+        if call is None:
+            return
         try:
             await self._on_call(call)
         except Exception:
             log.exception("call %s failed", call.uuid)
         finally:
-            await call.connection.close()
+            await connection.close()
+
+    async def _greet(self, connection: Connection, peer: socket.socket) -> OutboundCall | None:
+        """Ask which call it is; None where there are too many."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(lambda: connection.link, peer)
+        except OSError:
+            peer.close()
+            raise
+        if len(self._calls) > self.max_calls:
+            self.refused += 1
+            connection.link.abort(EslError(f"more than {self.max_calls} calls"))
+            return None
+        late = loop.call_later(self.connect_timeout, connection.link.abort, ProtocolError("no reply to connect"))
+        try:
+            channel = _channel(await connection.put("connect", protocol.command("connect")))
+        finally:
+            late.cancel()
+        self.taken += 1
+        call = OutboundCall(connection, channel, channel.uuid, channel.get("Socket-Mode") == "static")
+        connection.only_of(call.uuid)
+        return call
 
 
 def _channel(reply: Message) -> Event:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
 from media.esl import protocol
+from media.esl.errors import EslError
 from media.session import runtime
 from media.session.callbacks import called, leaves
 from media.session.errors import ScriptExit
@@ -18,6 +18,7 @@ _RESUME = protocol.command("resume")  # as socket_resume=true does
 _EXIT = protocol.command("exit")
 DRAIN_TIMEOUT = 3600.0
 "Seconds that what was sent ahead may take when the script is over."
+_LATE = EslError(f"what was sent ahead takes more than {DRAIN_TIMEOUT:g} s")
 
 
 class Hooks(Recording):
@@ -57,22 +58,13 @@ class Hooks(Recording):
         if leaves(value := await called(hook, self, self._ending, self._hook_arg)):
             raise ScriptExit(f"the hangup hook returned {value!r}")
 
-    @contextmanager
-    def ahead(self) -> Iterator[Self]:
+    def ahead(self) -> Ahead:
         """Commands within need no answer: all go out in one write, and no event is asked for.
 
         The switch runs them one after the other. They return nothing of worth ("", False); what has to wait raises
         :class:`~media.session.errors.AnswerNeeded`. If the block raises, nothing is sent.
         """
-        hung_up, self._ahead = self._hung_up, []
-        try:
-            yield self
-            hung_up, commands = self._hung_up, self._ahead
-        finally:
-            self._hung_up, self._ahead = hung_up, None
-        if commands and not self._gone:
-            self.connection.write(*commands)
-            self._sent_ahead = True
+        return Ahead(self)
 
     async def close(self) -> None:
         """The script is over: run a hook that is due, hang up (see set_auto_hangup), end the connection."""
@@ -102,9 +94,11 @@ class Hooks(Recording):
                 self._send(protocol.hangup())
             self._cause = "NORMAL_CLEARING"
             self.connection.silence()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(DRAIN_TIMEOUT):
-                    await self.connection.wait_closed()
+            late = asyncio.get_running_loop().call_later(DRAIN_TIMEOUT, self.connection.link.abort, _LATE)
+            try:
+                await self.connection.wait_closed()
+            finally:
+                late.cancel()
             self._ended("hangup", None)
         elif self._auto_hangup:
             await self.hangup()
@@ -113,3 +107,26 @@ class Hooks(Recording):
             if not self._own:
                 self._send(_RESUME)
             self._ended("transfer", None)
+
+
+class Ahead:
+    """What :meth:`Hooks.ahead` gives. No generator: six functions more for each call."""
+
+    __slots__ = ("_hung_up", "_session")
+
+    def __init__(self, session: Hooks) -> None:
+        self._session = session
+        self._hung_up = session._hung_up
+
+    def __enter__(self) -> Hooks:
+        self._session._ahead = []
+        return self._session
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        session = self._session
+        commands, session._ahead = session._ahead, None
+        if failed is not None:
+            session._hung_up = self._hung_up
+        elif commands and not session._gone:
+            session.connection.write(*commands)
+            session._sent_ahead = True

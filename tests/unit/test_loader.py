@@ -9,13 +9,15 @@ import os
 import sys
 import textwrap
 import threading
+import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from media import loader
+from media import folder, loader
 from media.folder import Folder
 from media.loader import Scripts
 from media.registry import Registry
@@ -101,8 +103,8 @@ def test_edits_within_one_tick_of_the_clock_are_told_apart(desk: Desk) -> None:
 def test_a_file_whose_times_all_stayed_is_compared_by_its_bytes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.write("a.py", "x = 1\n")
     folder = Folder(desk.root)
-    stamps = folder._scan()
-    monkeypatch.setattr(folder, "_scan", lambda: dict(stamps))
+    stamps = folder._scan({})
+    monkeypatch.setattr(folder, "_scan", lambda folders: dict(stamps))
     folder.read()
     assert not folder.changed()
     desk.write("a.py", "x = 2\n")
@@ -116,6 +118,64 @@ def test_an_old_file_is_judged_by_its_stamp_alone(desk: Desk, monkeypatch: pytes
     folder.read()
     monkeypatch.setattr("media.folder._bytes", lambda path: pytest.fail("read without need"))
     assert not folder.changed()
+
+
+@pytest.fixture
+def settled(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """A folder whose files are all old, by the clock: it is not listed any more."""
+    desk.write("a.py", "x = 1\n")
+    desk.write("deep/er/b.yaml", "x: 1\n")
+    (desk.root / "later.py").symlink_to("there.txt")
+    (desk.root / "link.py").symlink_to("a.py")
+    monkeypatch.setattr("media.folder.time.time", lambda: time.time_ns() / 1e9 + 3)
+    folder = Folder(desk.root)
+    folder.read()
+    assert not folder.changed()
+    with monkeypatch.context() as patch:
+        patch.setattr("media.folder.os.scandir", lambda path: pytest.fail("listed without need"))
+        assert not folder.changed()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda root: (root / "a.py").write_text("x = 2\n"),
+        lambda root: (root / "a.py").unlink(),
+        lambda root: (root / "a.py").rename(root / "c.py"),
+        lambda root: (root / "deep" / "er" / "b.yaml").write_text("x: 2\n"),
+        lambda root: (root / "deep" / "er" / "c.yaml").write_text("x: 1\n"),
+        lambda root: (root / "deep" / "er").rename(root / "deep" / "est"),
+        lambda root: (root / "there.txt").write_text("x = 1\n"),
+        lambda root: (root / "new.py").write_text(""),
+    ],
+)
+def test_a_folder_that_is_not_listed_any_more_tells_of_each_change(
+    desk: Desk, settled: Folder, edit: Callable[[Path], object]
+) -> None:
+    edit(desk.root)
+    assert settled.changed()
+    settled.read()
+    assert not settled.changed()
+
+
+def test_a_file_that_takes_the_place_of_another_is_a_change(desk: Desk, settled: Folder) -> None:
+    new = desk.write("a.new", "x = 2\n")
+    assert not settled.changed()
+    new.replace(desk.root / "a.py")
+    assert settled.changed()
+
+
+def test_a_folder_that_changed_a_moment_ago_is_listed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a tick of the clock its stamp may stay as it is."""
+    desk.write("a.py", "x = 1\n")
+    watch = Folder(desk.root)
+    watch.read()
+    assert not watch.changed()
+    stamp, before = folder._stamp, folder._stamp(str(desk.root))
+    monkeypatch.setattr("media.folder._stamp", lambda path: before if path == str(desk.root) else stamp(path))
+    desk.write("b.py", "")
+    assert watch.changed()
 
 
 def test_nothing_is_loaded_where_nothing_changed(desk: Desk) -> None:
