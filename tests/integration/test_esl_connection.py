@@ -259,6 +259,25 @@ def test_what_is_sent_ahead_leaves_the_replies_in_order(caplog):
     assert "4711" not in caplog.text
 
 
+@pytest.mark.parametrize("before", [0, 2000])
+def test_what_is_refused_is_told_where_only_the_end_is_of_interest(before, caplog):
+    """Of few replies, and of so many that they are looked at before the end."""
+
+    async def main():
+        def answer(wire, command):
+            wire.reply("-ERR memory error")
+            wire.end()
+
+        async with connected(sendmsg=answer) as (connection, _):
+            connection.write(*[protocol.command("noevents")] * before, protocol.execute("answer"))
+            connection.link.silence()
+            await asyncio.wait_for(connection.link.wait_closed(), WAIT)
+
+    with caplog.at_level(logging.WARNING):
+        run(main())
+    assert [one.getMessage() for one in caplog.records] == ["sendmsg, sent ahead, was refused"]
+
+
 def test_execute_ends_with_its_own_event():
     async def main():
         async with connected() as (connection, wire):
