@@ -153,7 +153,8 @@ class Connection:
         wanted = [name for name in names if name not in self.subscribed]
         if wanted:
             data = protocol.subscription(wanted)
-            self._scope(wanted)
+            if filters := self._scoping(wanted):
+                self.write(*filters)
             self.subscribed.update(wanted)
             try:
                 await self.ask("event", data, timeout)
@@ -161,13 +162,14 @@ class Connection:
                 self.subscribed.difference_update(wanted)
                 raise
 
-    def subscribe(self, *names: str) -> None:
-        """As :meth:`events`, without waiting for the reply."""
+    def subscribe(self, *names: str, more: tuple[bytes, ...] = ()) -> None:
+        """As :meth:`events`, without waiting for the reply; ``more`` commands go out with it."""
         if wanted := [name for name in names if name not in self.subscribed]:
             data = protocol.subscription(wanted)
-            self._scope(wanted)
+            more = (*self._scoping(wanted), data, *more)
             self.subscribed.update(wanted)
-            self.write(data)
+        if more:
+            self.write(*more)
 
     def unsubscribe(self, *names: str) -> None:
         """No more of these; what commands of ours wait for goes on. Waits for no reply."""
@@ -267,9 +269,7 @@ class Connection:
 
     def _subscribe(self, name: str) -> None:
         if name not in self.subscribed and "ALL" not in self.subscribed:
-            self._scope([name])
-            self.subscribed.add(name)
-            self.write(protocol.subscription([name]))
+            self.subscribe(name)
         self._let_through(name)
 
     def _let_through(self, name: str) -> None:
@@ -279,14 +279,15 @@ class Connection:
             self.filters.append(own)
             self.write(protocol.command("filter", *own))
 
-    def _scope(self, names: Iterable[str]) -> None:
+    def _scoping(self, names: Iterable[str]) -> list[bytes]:
         # Filters are alternatives; a job has no Unique-ID, but says who asked (event_handler, api_exec).
-        if self._events_of:
-            self._scoped = True
-            for header in ("Unique-ID", "Job-Owner-UUID") if JOB in names or "ALL" in names else ("Unique-ID",):
-                if (header, self._events_of) not in self.filters:
-                    self.filters.append((header, self._events_of))
-                    self.write(protocol.command("filter", header, self._events_of))
+        if not self._events_of:
+            return []
+        self._scoped = True
+        headers = ("Unique-ID", "Job-Owner-UUID") if JOB in names or "ALL" in names else ("Unique-ID",)
+        new = [own for header in headers if (own := (header, self._events_of)) not in self.filters]
+        self.filters += new
+        return [protocol.command("filter", *own) for own in new]
 
     def _message(self, message: Message) -> None:
         kind = message.content_type

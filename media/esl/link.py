@@ -153,7 +153,7 @@ class Link(asyncio.Protocol):
         if waiting and waiting + len(data) > self.write_limit:
             self._stalled()
             raise self.reason()
-        self._transport.write(data)  # of uvloop, which sends at the end of a turn what was written in it
+        self._transport.write(data)
 
     def abort(self, error: EslError) -> None:
         """End at once, what is not written yet is lost."""

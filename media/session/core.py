@@ -32,6 +32,7 @@ BRIDGES = ("CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE")
 "And these before what may bridge the call."
 LINGER = 10
 "Seconds that the switch keeps our connection after the hangup; without it the last events are lost."
+_LINGER = protocol.command("linger", str(LINGER))
 END_TIMEOUT = 5.0
 "Seconds we wait for the end of a call that we hung up."
 STOP_TIMEOUT = 1.0
@@ -202,8 +203,7 @@ class Core:
         """Events and linger, once, in front of the first command that waits."""
         if not self._prepared and not self._gone:
             self._prepared = True
-            self.connection.subscribe(*EVENTS)
-            self.connection.write(protocol.command("linger", str(LINGER)))
+            self.connection.subscribe(*EVENTS, more=(_LINGER,))
 
     async def _until_end(self, waited: Awaitable[T]) -> T | None:
         """What ``waited`` gives; None when the call ends first."""
