@@ -104,6 +104,10 @@ class OutboundServer:
             self._door.close()
 
     def _let_in(self, peer: socket.socket) -> None:
+        if len(self._calls) >= self.max_calls:
+            self.refused += 1
+            peer.close()
+            return
         connection = Connection()
         task = asyncio.create_task(self._serve(connection, peer))
         self._calls[task] = connection
@@ -120,8 +124,6 @@ class OutboundServer:
             log.warning("a connection from the switch was no call: %s", error)
             connection.link.abort(EslError("no call"))
             return
-        if call is None:
-            return
         try:
             await self._on_call(call)
         except Exception:
@@ -129,18 +131,14 @@ class OutboundServer:
         finally:
             await connection.close()
 
-    async def _greet(self, connection: Connection, peer: socket.socket) -> OutboundCall | None:
-        """Ask which call it is; None where there are too many."""
+    async def _greet(self, connection: Connection, peer: socket.socket) -> OutboundCall:
+        """Ask which call it is. :class:`EslError` where it is none, OSError where the connection ended at once."""
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(lambda: connection.link, peer)
         except OSError:
             peer.close()
             raise
-        if len(self._calls) > self.max_calls:
-            self.refused += 1
-            connection.link.abort(EslError(f"more than {self.max_calls} calls"))
-            return None
         late = loop.call_later(self.connect_timeout, connection.link.abort, ProtocolError("no reply to connect"))
         try:
             channel = _channel(await connection.put("connect", protocol.command("connect")))

@@ -223,6 +223,22 @@ def test_more_calls_than_it_takes():
     run(main())
 
 
+def test_of_those_who_come_at_once_as_many_are_taken_as_there_is_room_for():
+    async def main():
+        async def on_call(call: OutboundCall):
+            await call.connection.wait_closed()
+
+        async with Worker(on_call, max_calls=2) as worker:
+            callers = [socket.create_connection(("127.0.0.1", worker.server.port)) for _ in range(5)]
+            while worker.server.refused < 3:
+                await asyncio.sleep(0)
+            assert (worker.server.refused, worker.server.calls) == (3, 2)
+            for caller in callers:
+                caller.close()
+
+    run(main())
+
+
 def test_drain_waits_for_calls_and_takes_no_more():
     async def main():
         go = asyncio.Event()
