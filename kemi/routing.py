@@ -884,12 +884,12 @@ class _Views:
 
     def __init__(self) -> None:
         self._view: View | None = None
-        self._id = -1
+        self._id, self._opened = -1, 0
 
     def of(self, txn: Any) -> View:
         ident = txn.id()
-        if self._view is None or ident != self._id:
-            self._view, self._id = View(txn.get), ident
+        if self._view is None or ident != self._id or self._opened != _snapshot.opened:
+            self._view, self._id, self._opened = View(txn.get), ident, _snapshot.opened
             return self._view
         return self._view.at(txn.get)
 
