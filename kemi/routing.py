@@ -884,7 +884,8 @@ class _Views:
 
     def __init__(self) -> None:
         self._view: View | None = None
-        self._id, self._opened = -1, 0
+        # Here, so that a reload is refused where the reader, which stays, is of a release that does not have it.
+        self._id, self._opened = -1, _snapshot.opened
 
     def of(self, txn: Any) -> View:
         ident = txn.id()
