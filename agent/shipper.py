@@ -67,11 +67,12 @@ class Shipper:
     _counted: Counted = field(default_factory=Counted)
     _counted_until: Position = field(default_factory=Position)
     "What lies before it is in this process's metrics."
+    _said: str = ""
+    "What went wrong since something was shipped last, which is said once."
 
     def run(self) -> None:
         """Returns once ``stopped`` says so, within about a second."""
         store = Store(self.settings.redis_url)
-        said = ""
         while not self.stopped():
             try:
                 self._follow(store)
@@ -83,9 +84,9 @@ class Shipper:
                 self._count_alone(store)
             except Exception as error:
                 # Nothing else would tell that records stay here.
-                if said != str(error):
+                if self._said != str(error):
                     log.exception("no record is shipped")
-                said = str(error)
+                self._said = str(error)
             else:
                 break
             time.sleep(RETRY_EVERY)
@@ -118,6 +119,7 @@ class Shipper:
             if assembly.changed or assembly.breakers or batch.position != position or guarded:
                 self._ship(store, assembly, position, batch.position, guarded)
                 position = self._shipped = batch.position
+                self._said = ""
             self.backlog.shipped(whole=batch.whole)
             if time.monotonic() - released >= RELEASE_EVERY:
                 fraud.release_over(store, now)

@@ -313,7 +313,8 @@ class _InForce:
     def __init__(self) -> None:
         self._txn: Any = None
         self._view: View | None = None
-        self._id = -1
+        # Here, so that a reload is refused where the reader, which stays, is of a release that does not have it.
+        self._id, self._opened = -1, _snapshot.opened
 
     def __enter__(self) -> View:
         # One view for all: a second look within the first would turn what that sees.
@@ -321,8 +322,8 @@ class _InForce:
         txn = _snapshot.begin()
         try:
             ident = txn.id()
-            if self._view is None or ident != self._id:
-                self._view, self._id = View(txn.get), ident
+            if self._view is None or ident != self._id or self._opened != _snapshot.opened:
+                self._view, self._id, self._opened = View(txn.get), ident, _snapshot.opened
             view = self._view.at(txn.get)
         except BaseException:
             txn.abort()

@@ -11,8 +11,9 @@ well under a microsecond, a change committed without rebuilding anything, and a 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,29 @@ Get = Callable[[bytes], bytes | None]
 MAP_SIZE = 4 << 30
 # Each reading process holds one slot for its life; Kamailio runs a few dozen.
 MAX_READERS = 1024
+# Seconds between two looks at whether the file is still the one that is open.
+LOOK_EVERY = 1.0
 
 
 class NoSnapshotError(Exception):
     """There is no snapshot to read: the node agent never ran here."""
 
 
+def _identity(file: str) -> tuple[int, int]:
+    found = os.stat(file)
+    return found.st_dev, found.st_ino
+
+
 class SnapshotReader:
     """Reads the snapshot at ``path`` (a directory), in whichever process it is used."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._file = path, str(path / "data.mdb")
         self._pid = 0
         self._env: Any = None
+        self._identity, self._look_at = (0, 0), 0.0
+        self.opened = 0
+        "How often the file was another one: numbers of transactions are of one file."
 
     @contextmanager
     def read(self) -> Iterator[Get]:
@@ -58,6 +69,8 @@ class SnapshotReader:
         """
         if self._pid != os.getpid():
             self._open()
+        elif time.monotonic() >= self._look_at:
+            self._look()
         try:
             return self._env.begin()
         except lmdb.MapResizedError:
@@ -66,16 +79,31 @@ class SnapshotReader:
             return self._env.begin()
 
     def _open(self) -> None:
-        if not (self._path / "data.mdb").exists():
-            raise NoSnapshotError(f"no snapshot at {self._path}")
+        try:
+            identity = _identity(self._file)
+        except FileNotFoundError:
+            raise NoSnapshotError(f"no snapshot at {self._path}") from None
         try:
             # One spare transaction: an aborted one is kept and renewed, at a third of the price of a new one.
-            self._env = lmdb.open(
+            env = lmdb.open(
                 str(self._path), readonly=True, max_readers=MAX_READERS, map_size=MAP_SIZE, max_spare_txns=1
             )
         except lmdb.Error as error:
             raise NoSnapshotError(f"snapshot at {self._path}: {error}") from error
-        self._pid = os.getpid()
+        if self._pid == os.getpid() and not env.stat()["entries"]:
+            # One that is being made anew: until then the former one holds.
+            env.close()
+            return
+        # Nobody closes the former one, in which a transaction may be open: it goes with the last of these.
+        self._env, self._identity, self._pid = env, identity, os.getpid()
+        self.opened += 1
+
+    def _look(self) -> None:
+        """Go over to another file that was put in the place of the one that is open."""
+        self._look_at = time.monotonic() + LOOK_EVERY
+        with suppress(FileNotFoundError, NoSnapshotError):
+            if _identity(self._file) != self._identity:
+                self._open()
 
 
 @cache

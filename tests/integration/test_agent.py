@@ -7,6 +7,7 @@ import itertools
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -596,6 +597,33 @@ def test_an_agent_goes_on_once_a_full_disk_has_room_again(agent: Agent) -> None:
     agent.logged("no change comes into force here")
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
     agent.caught_up()
+
+
+def test_a_snapshot_that_is_made_anew_is_found_by_who_has_the_former_open(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where somebody removed it and started the agent again."""
+    monkeypatch.setattr("state.snapshot.LOOK_EVERY", 0.0)
+    reader = SnapshotReader(agent.snapshot)
+
+    def policy() -> bytes:
+        with reader.read() as get:
+            return get(layout.POLICY) or b""
+
+    apply(agent.store, gateway="former")
+    agent.start()
+    assert b'"former"' in policy()
+    agent.terminate()
+    shutil.rmtree(agent.snapshot)
+    assert b'"former"' in policy()
+    # One that is not written yet.
+    agent.snapshot.mkdir()
+    SnapshotWriter(agent.snapshot).close()
+    assert b'"former"' in policy()
+    agent.start()
+    agent.confirmed(apply(agent.store, gateway="other"))
+    assert b'"other"' in policy()
+    assert reader.opened == 2
 
 
 def test_two_nodes_both_confirm(agent: Agent, server: RedisServer, tmp_path: Path) -> None:

@@ -138,6 +138,30 @@ def test_a_redis_that_lost_everything_gets_all_that_the_spool_has(bench: Bench) 
         bench.until_shipped("a", "b")
 
 
+def test_what_goes_wrong_again_is_said_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ship, tries = records.ship, list[bool]()
+
+    def odd(*arguments: Any) -> bool:
+        # Twice in a row, which is said once.
+        tries.append(len(tries) % 3 == 2)
+        if not tries[-1]:
+            raise RuntimeError("odd")
+        return ship(*arguments)
+
+    monkeypatch.setattr(records, "ship", odd)
+    monkeypatch.setattr("agent.shipper.RETRY_EVERY", 0.01)
+    with bench.shipping():
+        for name in "ab":
+            bench.call(name)
+            until(lambda wanted=name: wanted in bench.shipped(), f"{name} is shipped")
+    said = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    # A call may be shipped in parts.
+    assert len(tries) >= 6
+    assert said == ["no record is shipped"] * len(tries[::3])
+
+
 def test_a_batch_is_taken_whole_or_not_at_all(bench: Bench) -> None:
     record = shipped_record(bench)
     before, calls = records.shipped(bench.store, NODE)

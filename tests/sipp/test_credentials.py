@@ -119,6 +119,24 @@ def test_a_gateway_is_told_who_calls_and_the_caller_notices_nothing(
     assert node.live().health("carrier") is None
 
 
+def test_progress_that_is_acknowledged_is_counted_on_as_well(asking: Node, carrier: Endpoint) -> None:
+    """RFC 3262 section 7.2: RAck has the number of the INVITE, which is another one for the gateway."""
+    with Endpoint() as caller:
+        begin(asking, caller)
+        refuse(carrier, caller, b"407 Proxy Authentication Required", BOTH)
+        second, kamailio = carrier.next_invite(caller)
+        reliable = reply(second, b"183 Session Progress", carrier, tag=b"c", more=[b"Require: 100rel", b"RSeq: 7001"])
+        carrier.send(reliable, kamailio)
+        progress = caller.receive(b"SIP/2.0 183")
+        caller.send(from_caller(b"PRACK", 2, caller, progress, more=[b"RAck:  7001  1 INVITE"]), asking.sip)
+        prack = carrier.receive(b"PRACK")
+        assert (cseq(prack), header(prack, b"RAck").split()) == (b"3 PRACK", [b"7001", b"2", b"INVITE"])
+        carrier.send(reply(prack, b"200 OK", carrier), kamailio)
+        assert cseq(caller.receive(b"SIP/2.0 200")) == b"2 PRACK"
+        carrier.send(reply(second, b"486 Busy Here", carrier, tag=b"c"), kamailio)
+        assert status(caller.receive(b"SIP/2.0 4")) == 486
+
+
 @pytest.mark.parametrize("algorithm", ["SHA-256", "MD5"])
 def test_a_stored_hash_is_for_its_own_algorithm(
     asking: Node, carrier: Endpoint, other: Endpoint, algorithm: str

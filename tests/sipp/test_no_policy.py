@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.load import until
 from harness.node import TRUNK, Node, at
+from harness.raw import Endpoint, status
 
+from kemi import refusals
 from model.policy import Policy, Route
 from state import layout
 from state.snapshot import SnapshotWriter
@@ -76,6 +79,23 @@ def test_an_error_of_ours_is_told_and_logged_once_and_ends_with_its_cause(lonely
     assert not any("Traceback" in line for line in lines)
     write_snapshot(lonely_node, records)
     lonely_node.answered("1001", "1002", explained=False)
+
+
+def test_a_snapshot_that_was_made_anew_is_followed(lonely_node: Node) -> None:
+    """Each of these has one transaction, of the same number."""
+    with Endpoint() as caller:
+
+        def told() -> int:
+            invite = caller.invite(uri=b"sip:1002@127.0.0.1")
+            caller.send(invite, lonely_node.sip)
+            return status(caller.final_reply(invite, lonely_node.sip))
+
+        write_snapshot(lonely_node, {})
+        for refusal in (refusals.NO_ROUTE, refusals.UNKNOWN_SOURCE):
+            shutil.rmtree(lonely_node.stack.settings.snapshot, ignore_errors=True)
+            trunks = (TRUNK,) if refusal is refusals.NO_ROUTE else ()
+            write_snapshot(lonely_node, layout.build(Policy(trunks, {}), [], ()))
+            until(lambda wanted=refusal.status: told() == wanted, f"the policy that leads to {refusal.id}")
 
 
 def test_records_that_cannot_be_written_cost_no_call(tmp_path: Path) -> None:
