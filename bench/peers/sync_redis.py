@@ -72,6 +72,8 @@ def decide(facts: CallFacts, view: View, live: policy.Live, now: float, *, ask: 
 class _NoSnapshot:
     """Stands for a transaction too."""
 
+    opened = 0
+
     def begin(self) -> _NoSnapshot:
         return self
 
