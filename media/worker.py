@@ -140,6 +140,8 @@ class Worker:
         (self._told_again if self._told.is_set() else self._told).set()
 
     async def _end(self) -> None:
+        # Before it is said: who reads that may try at once.
+        self._server.shut()
         log.info("takes no more calls; %d under way", self._server.calls)
         done = asyncio.ensure_future(self._finish())
         again = asyncio.ensure_future(self._told_again.wait())
@@ -238,8 +240,8 @@ class Worker:
             await self._pause_switch("pause")
             return {"calls": self._server.calls}
         if self._draining is None:
+            self._server.shut()
             self._draining = asyncio.create_task(self._server.drain())
-            await asyncio.sleep(0)
             log.info("drained: takes no more calls")
         return {"calls": self._server.calls}
 

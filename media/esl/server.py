@@ -72,12 +72,17 @@ class OutboundServer:
         self._door = Door(self.host, self.port, self._let_in)
         self.port = self._door.port
 
+    def shut(self) -> None:
+        """Take no more calls, from now on: the switch tries its next worker."""
+        if self._door:
+            self._door.close()
+
     async def drain(self, *, timeout: float | None = None) -> bool:
         """Take no more calls (the switch tries its next worker), and wait for those under way.
 
         False when some are left after ``timeout`` seconds.
         """
-        self._stop()
+        self.shut()
         try:
             async with asyncio.timeout(timeout):
                 while self._calls:
@@ -88,7 +93,7 @@ class OutboundServer:
 
     async def close(self) -> None:
         """End at once: calls under way are cancelled, their connections closed."""
-        self._stop()
+        self.shut()
         await asyncio.sleep(0)  # each has begun: one that is cancelled before leaves its socket open
         calls = dict(self._calls)
         for task in calls:
@@ -98,10 +103,6 @@ class OutboundServer:
         for connection in calls.values():
             # One that was being closed already would stay so, half open, once its task is cancelled.
             connection.link.abort(EslError("the server is closed"))
-
-    def _stop(self) -> None:
-        if self._door:
-            self._door.close()
 
     def _let_in(self, peer: socket.socket) -> None:
         if len(self._calls) >= self.max_calls:
