@@ -113,12 +113,13 @@ def test_sigkill_leaves_no_call_behind_and_starts_no_hook_twice(
         # The other callers come and go one after the other, so that some hooks are at work.
         until(lambda: len([call for call in leaving.heard() if call.over]) > CALLS / 2, "some have hung up")
         first.signal(signal.SIGKILL)
+        # Until it is gone the kernel takes calls for it.
+        first.wait(30)
         with Callers(tmp_path / "new", switch.sip, brief, calls=RATE, rate=RATE) as new:
             assert causes(new.wait(60)) == {"cause=16": RATE}
         released = old.wait(30)
         leaving.wait(30)
     assert causes(released) == {"cause=41": CALLS}
-    first.wait(30)
     until(lambda: channels(switch) == 0, "no call stays behind")
     first.start()
     notes = [line.split() for line in (tmp_path / "notes").read_text().splitlines()]
