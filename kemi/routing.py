@@ -282,6 +282,7 @@ class Handler:
         KSR.pv.sets(CREDENTIALS, line)
         KSR.pv.sets(CSEQ, str(int(_pv(CSEQ)) + 1))
         KSR.pv.sets(CHALLENGES_OF_DIALOG, str(answered))
+        # To the same place: in a failure route only what is set anew becomes a branch.
         KSR.pv.sets("$ru", _pv("$ru"))
         KSR.tm.t_on_branch(BRANCH_WITHIN_DIALOG)
         KSR.tm.t_on_reply(REPLY_WITHIN_DIALOG)

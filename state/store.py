@@ -301,7 +301,7 @@ class Store:
         """
         self._who = who
         try:
-            self._redis = _client(url)
+            self._redis: redis.Redis = client_of(url, redis.Redis, Sentinel, socket_timeout=TIMEOUT)
         except ValueError:
             # The address may hold a password, so neither it nor a message that quotes it is repeated.
             raise StoreError(BAD_ADDRESS) from None
@@ -638,19 +638,20 @@ def _unknown(schema: object) -> str:
     return f"Redis holds schema {schema}, which this version does not know; it knows {keys.OLDEST} to {keys.SCHEMA}"
 
 
-def _client(url: str) -> redis.Redis:
-    options: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+def client_of(url: str, redis_class: Any, sentinel_class: Any, **options: Any) -> Any:
+    """A client of one of redis-py's two kinds; nothing is connected before the first call. Raises ValueError."""
+    options |= {"decode_responses": True, "socket_connect_timeout": TIMEOUT}
     sentinels = Sentinels.parse(url)
     if sentinels is None:
         # Part of a password that is not encoded would be taken for a host or port, and stand in messages.
         if "@" in "".join(urlsplit(url)[2:]):
             raise ValueError
-        return redis.Redis.from_url(url, decode_responses=True, **options)
-    asking = options | (sentinels.login if sentinels.ask_as else {})
-    asked = Sentinel(sentinels.hosts, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
-    options |= {"decode_responses": True, "db": sentinels.database, **sentinels.login}
-    master: redis.Redis = asked.master_for(sentinels.master, **options)  # type: ignore[no-untyped-call]
-    return master
+        return redis_class.from_url(url, **options)
+    asking: dict[str, Any] = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+    asking |= sentinels.login if sentinels.ask_as else {}
+    asked = sentinel_class(sentinels.hosts, sentinel_kwargs=asking)
+    options |= {"db": sentinels.database, **sentinels.login}
+    return asked.master_for(sentinels.master, redis_class=redis_class, **options)
 
 
 @contextmanager
